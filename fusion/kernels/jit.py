@@ -1,0 +1,104 @@
+"""How every kernel is compiled, cached and spread over threads."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from fusion.errors import InputError
+
+__all__ = ["chunks", "jit", "run", "threads"]
+
+_PACKAGES = ("fusion", "evaluation")
+
+
+def _sources_digest() -> str:
+    """Hash every source file that can end up inside a kernel.
+
+    Numba's own cache looks at the kernel's file only, so an edited formula in another file would be
+    served stale; a cache folder named after the sources cannot be.
+    """
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parents[2]
+    for package in _PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> str:
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base else Path.home() / ".cache"
+    return str(root / "quorum" / f"kernels-{_sources_digest()}")
+
+
+_CACHE_FOLDER = _cache_folder()
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a kernel: no GIL, NumPy's error model, cached on disk.
+
+    `error_model="numpy"` because Python's zero-division test stops SIMD in every loop with a
+    division (0.4 against 1.6 G pairs/s). Threads come from `run`, not from `parallel=True`: it
+    compiles four times faster, can be interrupted between chunks, and Numba's default thread pool
+    breaks when two Python threads enter it.
+    """
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _CACHE_FOLDER
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def threads() -> int:
+    """Number of threads for kernels: QUORUM_THREADS, else the processors this process may use."""
+    text = os.environ.get("QUORUM_THREADS")
+    if text is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise InputError("environment variable QUORUM_THREADS", f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def chunks(start: np.ndarray, size: int = 65536) -> list[tuple[int, int]]:
+    """Cut cells into runs of about `size` detections.
+
+    The cuts depend on the data alone, never on the number of threads.
+
+    Args:
+        start: int64 [cells + 1], offsets of the cells (CSR).
+        size: Detections per run; one larger cell is a run of its own.
+
+    Returns:
+        Pairs (first cell, one past the last cell), in order, covering all cells; none for no cells.
+    """
+    cells = len(start) - 1
+    if cells <= 0:
+        return []
+    targets = np.arange(start[0] + size, start[-1], size)
+    cuts = np.unique(np.concatenate(([0], np.searchsorted(start, targets), [cells])))
+    return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
+
+
+def run(task: Callable[[int, int], Any], pieces: Sequence[tuple[int, int]]) -> list[Any]:
+    """Call `task(low, high)` for every piece on the kernel threads and return the results in order.
+
+    The answer is the same for any number of threads: pieces are independent and are collected in
+    order. Ctrl-C is answered as soon as the pieces under way are done.
+    """
+    workers = min(threads(), len(pieces))
+    if workers <= 1:
+        return [task(low, high) for low, high in pieces]
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(task, low, high) for low, high in pieces]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
