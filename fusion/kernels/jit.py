@@ -1,5 +1,6 @@
 """How every kernel is compiled, cached and spread over threads."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -14,30 +15,24 @@ from fusion.errors import InputError
 
 __all__ = ["chunks", "jit", "run", "threads"]
 
-_PACKAGES = ("fusion", "evaluation")
 
-
-def _sources_digest() -> str:
-    """Hash every source file that can end up inside a kernel.
+@functools.cache
+def _cache_folder(package: str) -> str:
+    """Folder for the compiled kernels of one package, named after the sources they are made of.
 
     Numba's own cache looks at the kernel's file only, so an edited formula in another file would be
-    served stale; a cache folder named after the sources cannot be.
+    served stale; a folder named after all of them cannot be. Kernels live in `<package>/kernels/`
+    and their formulas in `fusion/geometry.py`, nowhere else.
     """
-    digest = hashlib.sha256()
     root = Path(__file__).resolve().parents[2]
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
+    sources = {root / "fusion" / "geometry.py", *(root / "fusion" / "kernels").glob("*.py")}
+    sources.update((root / package / "kernels").glob("*.py"))
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        if path.exists():
             digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _cache_folder() -> str:
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path.home() / ".cache"
-    return str(root / "quorum" / f"kernels-{_sources_digest()}")
-
-
-_CACHE_FOLDER = _cache_folder()
+    return str((Path(base) if base else Path.home() / ".cache") / "quorum" / f"{package}-{digest.hexdigest()[:16]}")
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -49,7 +44,7 @@ def jit(function: Callable[..., Any]) -> Any:
     breaks when two Python threads enter it.
     """
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CACHE_FOLDER
+    numba.config.CACHE_DIR = _cache_folder(function.__module__.partition(".")[0])
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     finally:

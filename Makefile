@@ -1,0 +1,45 @@
+# `make demo` and `make test` set up everything they need in .venv by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/base
+	$(BIN)/python -m zoo.demo demo
+
+test: .venv/test
+	$(BIN)/python -m pytest -q
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/peers
+	$(BIN)/python benchmarks/suppression.py
+	$(BIN)/python benchmarks/clustering.py
+	$(BIN)/python benchmarks/coco_evaluation.py
+	$(BIN)/python benchmarks/reading.py
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+.venv/base: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/test: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test,peers]'
+	touch $@ .venv/base
+
+.venv/peers: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[peers]'
+	touch $@ .venv/base
+
+.venv/dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,test,peers]'
+	touch $@ .venv/base .venv/test .venv/peers
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,43 @@
+"""Checks of parameters: one sentence for every option of every method."""
+
+import math
+from collections.abc import Sequence
+
+from fusion.errors import InputError
+
+__all__ = ["at_least", "one_of", "within"]
+
+
+def within(name: str, value: object, low: float, high: float) -> None:
+    """Require a finite number in [low, high].
+
+    Raises:
+        InputError: If it is anything else; the message names the option and the range.
+    """
+    if not _is_number(value) or not low <= value <= high:  # type: ignore[operator]
+        raise InputError(f"option {name}", f"expected a number in [{low:g}, {high:g}], got {value!r}")
+
+
+def at_least(name: str, value: object, low: float, *, whole: bool = False) -> None:
+    """Require a finite number of at least `low`; with `whole`, an integer.
+
+    Raises:
+        InputError: If it is anything else; the message names the option and the bound.
+    """
+    if not _is_number(value) or value < low or (whole and not isinstance(value, int)):  # type: ignore[operator]
+        kind = "whole number" if whole else "number"
+        raise InputError(f"option {name}", f"expected a {kind} of at least {low:g}, got {value!r}")
+
+
+def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """Require one of some words.
+
+    Raises:
+        InputError: If it is anything else; the message lists the choices.
+    """
+    if value not in choices:
+        raise InputError(f"option {name}", f"expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,153 @@
+"""Commands of package `fusion`: fuse, export."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from fusion.coco_json import write_coco_results
+from fusion.errors import InputError
+from fusion.parts import fuse_files
+from fusion.recipe import Recipe, read_recipe, step_from_options, table_of_file, write_recipe
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+
+__all__ = ["export_coco", "fuse"]
+
+Output = Annotated[Path, Parameter(name=("--output", "-o"))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Parameters of the method; each method takes some of them and has its own defaults.
+
+    Attributes:
+        iou: IoU above which boxes belong together.
+        decay: soft-NMS: gaussian or linear.
+        sigma: soft-NMS, adj-NMS: width of the Gaussian.
+        floor: soft-NMS, adj-NMS: a score below this drops the box.
+        conf_type: WBF: avg, max, box_and_model_avg or absent_model_aware_avg.
+        allows_overflow: WBF: scores may exceed 1.
+        skip_box_threshold: WBF, NMW: boxes with a lower score are left out.
+        member_weights: WBF, NMW: name=number for each member.
+        k: vote: number of voters.
+        score: vote: share of the voters' scores.
+        box: vote: share of the voters' boxes.
+        min_members: consensus: members that must agree.
+        max_per_image: Keep this many detections of each image, the best by score.
+    """
+
+    iou: float | None = None
+    decay: str | None = None
+    sigma: float | None = None
+    floor: float | None = None
+    conf_type: str | None = None
+    allows_overflow: bool | None = None
+    skip_box_threshold: float | None = None
+    member_weights: tuple[str, ...] | None = None
+    k: int | None = None
+    score: float | None = None
+    box: float | None = None
+    min_members: int | None = None
+    max_per_image: int | None = None
+
+
+def fuse(
+    *tables: Path,
+    output: Output,
+    method: str | None = None,
+    recipe: Path | None = None,
+    options: MethodOptions = MethodOptions(),
+    weights: Path | None = None,
+    calibration: Path | None = None,
+    save_recipe: Path | None = None,
+    threads: int | None = None,
+) -> None:
+    """Fuse tables into one, by a method or by a recipe.
+
+    Args:
+        tables: The members' tables: Parquet files or folders of parts.
+        output: Where the fused table goes.
+        method: adj_nms, concat, consensus, nms, nms_then_soft, nmw, prob_fusion, soft_nms, vote or wbf.
+        recipe: A TOML file with a tree of steps, instead of a method.
+        weights: Before the method, multiply scores by these weights (`quorum learn weights`).
+        calibration: Before the weights, calibrate scores by these maps (`quorum learn calibration`).
+        save_recipe: Also write what is done here as a recipe.
+        threads: Number of threads; all processors when not given. The result is the same.
+    """
+    if threads is not None:
+        os.environ["QUORUM_THREADS"] = str(threads)
+    given = _given(options)
+    if (method is None) == (recipe is None):
+        raise InputError("fuse", "expected either --method or --recipe", "For a first try: --method wbf --iou 0.55")
+    if recipe is not None:
+        unused = [f"--{name.replace('_', '-')}" for name in given]
+        unused += [name for name, value in (("--weights", weights), ("--calibration", calibration)) if value is not None]
+        if unused:
+            raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
+        plan = read_recipe(recipe)
+    else:
+        plan = _plan(str(method), given, weights, calibration)
+    if save_recipe is not None:
+        write_recipe(plan, save_recipe)
+    with announcing_compilation(), progress_bar() as bar:
+        task = bar.add_task("fusing", total=None)
+        report = fuse_files(
+            plan, tables, output, lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+        )
+    notes(output, report.notes)
+    stderr.print(
+        f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
+        highlight=False,
+    )
+
+
+def export_coco(table: Path, /, *, output: Output) -> None:
+    """Write a table as a COCO results JSON file.
+
+    Args:
+        table: A Parquet file or a folder of parts.
+        output: The JSON file.
+    """
+    detections = read_table(table)
+    write_coco_results(detections, output)
+    stderr.print(f"{output}: {len(detections):,} detections", highlight=False)
+
+
+def _given(options: MethodOptions) -> dict[str, Any]:
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibration: Path | None) -> Recipe:
+    """Make the recipe of a method with its options."""
+    values = dict(given)
+    cap = values.pop("max_per_image", None) if method != "concat" else None
+    if "member_weights" in values:
+        values["weights"] = _member_weights(values.pop("member_weights"))
+    steps = []
+    if calibration is not None:
+        steps.append(step_from_options("calibrate", {"maps": table_of_file(calibration, "maps")}, calibration))
+    if weights is not None:
+        steps.append(step_from_options("reweight", {"weights": table_of_file(weights, "weights")}, weights))
+    steps.append(step_from_options(method, values, f"--method {method}"))
+    if cap is not None:
+        steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
+    return Recipe.chain(steps)
+
+
+def _member_weights(pairs: tuple[str, ...]) -> dict[str, float]:
+    weights = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError("option --member-weights", f"expected name=number, got {pair!r}")
+    return weights

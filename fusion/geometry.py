@@ -1,0 +1,49 @@
+"""Scalar formulas on boxes and scores: one definition for every kernel.
+
+Plain Python functions of floats; each kernel file wraps the ones it needs with its own compiler, so
+that every backend computes the same thing. They do not call one another: a compiler sees only what it
+wraps. Boxes are corners (x1, y1, x2, y2) with x1 <= x2 and
+y1 <= y2, in any unit; areas are (x2 - x1) * (y2 - y1).
+"""
+
+import math
+
+__all__ = ["gaussian", "intersection", "iou", "linear"]
+
+
+def intersection(
+    ax1: float, ay1: float, ax2: float, ay2: float, bx1: float, by1: float, bx2: float, by2: float
+) -> float:
+    """Return the area two boxes share, 0 where they only touch."""
+    width = min(ax2, bx2) - max(ax1, bx1)
+    height = min(ay2, by2) - max(ay1, by1)
+    return max(0.0, width) * max(0.0, height)
+
+
+def iou(
+    ax1: float,
+    ay1: float,
+    ax2: float,
+    ay2: float,
+    area_a: float,
+    bx1: float,
+    by1: float,
+    bx2: float,
+    by2: float,
+    area_b: float,
+) -> float:
+    """Return intersection over union; 0 where nothing is shared, so two empty boxes do not overlap."""
+    shared = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
+    if shared <= 0.0:
+        return 0.0
+    return shared / (area_a + area_b - shared)
+
+
+def gaussian(overlap: float, sigma: float) -> float:
+    """Return the factor exp(-IoU^2 / sigma) by which gaussian soft-NMS lowers a score (Bodla 2017)."""
+    return math.exp(-(overlap * overlap) / sigma)
+
+
+def linear(overlap: float, threshold: float) -> float:
+    """Return the factor 1 - IoU, or 1 up to the threshold, of linear soft-NMS (Bodla 2017)."""
+    return 1.0 - overlap if overlap > threshold else 1.0

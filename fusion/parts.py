@@ -1,0 +1,129 @@
+"""Fusing tables on disk: whole files at once, folders of parts one part at a time."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fusion.errors import InputError
+from fusion.recipe import Recipe
+from fusion.storage import part_paths, read_table, write_table
+from fusion.table import DetectionTable
+
+__all__ = ["FuseReport", "fuse_files"]
+
+
+@dataclass(frozen=True)
+class FuseReport:
+    """What a fusion of files did.
+
+    Attributes:
+        detections_in: Rows of all inputs.
+        detections_out: Rows written.
+        notes: What a user should know: parts taken from an interrupted run, tables that were not used.
+    """
+
+    detections_in: int
+    detections_out: int
+    notes: tuple[str, ...]
+
+
+def fuse_files(
+    recipe: Recipe,
+    tables: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> FuseReport:
+    """Run a recipe on tables on disk and write the fused table.
+
+    When every table is a folder with the same number of parts, one part of each is in memory at a
+    time and the output is such a folder. An interrupted run leaves its finished parts in
+    `<output>.unfinished`; the same call takes them up again.
+
+    Args:
+        recipe: The steps.
+        tables: Parquet files or folders of parts.
+        output: A file, or a folder where the inputs are folders.
+        progress: Called with (what, done, total) before each node or part.
+
+    Raises:
+        InputError: If a table cannot be read, they do not go together, or the output cannot be written.
+    """
+    if not tables:
+        raise InputError("fuse", "no table was given")
+    parts = [part_paths(table) for table in tables]
+    counts = {len(paths) for paths in parts}
+    if len(counts) == 1 and counts != {1}:
+        return _fuse_parts(recipe, parts, Path(output), progress)
+    inputs = [named(read_table(table), table) for table in tables]
+    steps = list(recipe.nodes)
+    fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)))
+    write_table(_signed(fused, recipe), output)
+    return FuseReport(sum(map(len, inputs)), len(fused), _unused(recipe, inputs))
+
+
+def named(table: DetectionTable, path: str | os.PathLike[str]) -> DetectionTable:
+    """Give a table without a name the name of its file."""
+    return table if table.metadata.member is not None else table.with_metadata(member=Path(path).stem)
+
+
+def _fuse_parts(
+    recipe: Recipe, parts: Sequence[Sequence[Path]], output: Path, progress: Callable[[str, int, int], None]
+) -> FuseReport:
+    if output.exists():
+        raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
+    work = output.with_name(output.name + ".unfinished")
+    key = _run_key(recipe, parts)
+    if (work / "run").exists() and (work / "run").read_text() != key:
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "run").write_text(key)
+    read = written = resumed = 0
+    inputs: list[DetectionTable] = []
+    for number, paths in enumerate(zip(*parts, strict=True)):
+        progress(f"part {number + 1} of {len(parts[0])}", number, len(parts[0]))
+        target = work / f"part-{number:05d}.parquet"
+        if target.exists():
+            resumed += 1
+            written += len(read_table(target))
+            continue
+        inputs = [named(read_table(path), path.parent) for path in paths]
+        fused = recipe.fuse(inputs)
+        write_table(_signed(fused, recipe), target)
+        read += sum(map(len, inputs))
+        written += len(fused)
+    (work / "run").unlink()
+    work.rename(output)
+    notes = _unused(recipe, inputs)
+    if resumed:
+        notes += (f"{resumed} parts were taken from an interrupted run; their input rows are not counted here",)
+    return FuseReport(read, written, notes)
+
+
+def _run_key(recipe: Recipe, parts: Sequence[Sequence[Path]]) -> str:
+    """Identify a run by its recipe and the state of its inputs, so that nothing stale is taken up."""
+    digest = hashlib.sha256(recipe.to_toml().encode())
+    for paths in parts:
+        for path in paths:
+            state = path.stat()
+            digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _unused(recipe: Recipe, inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
+    used = {source for node in recipe.nodes.values() for source in node.inputs}
+    names = [str(table.metadata.member) for table in inputs if table.metadata.member not in used]
+    if "*" in used or not names:
+        return ()
+    return (f"the recipe does not use {', '.join(names)}",)
+
+
+def _signed(table: DetectionTable, recipe: Recipe) -> DetectionTable:
+    try:
+        software = version("quorum-detection")
+    except PackageNotFoundError:
+        software = "not installed"
+    return table.with_metadata(made_by={"recipe": recipe.to_toml(), "quorum-detection": software})

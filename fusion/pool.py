@@ -1,0 +1,282 @@
+"""Several tables pooled for an operator, and the way back from its answer to a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from fusion.columns import Columns, Fused, Sources, sort_columns
+from fusion.errors import InputError
+from fusion.table import OPTIONAL, DetectionTable, Metadata
+
+__all__ = ["Pool", "Rescored", "Step", "Tables", "apply", "pool_tables", "trace"]
+
+Tables = DetectionTable | Sequence[DetectionTable]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tables pooled: their rows one behind the other, sorted once.
+
+    Attributes:
+        tables: The inputs, in order; row numbers count through them.
+        members: Names of the models behind the rows.
+        image_ids: Ids of the dense image indices, ascending: int64, or object array of str.
+        category_ids: int32, ids of the dense category indices, ascending.
+        member: int16 [rows], index into `members` of each input row.
+    """
+
+    tables: tuple[DetectionTable, ...]
+    members: tuple[str, ...]
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    member: np.ndarray
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What kernels see; sorted when first asked for."""
+        x, y, w, h, score = (self.column(name) for name in ("x", "y", "w", "h", "score"))
+        x2, y2 = np.add(x, w, dtype=np.float64), np.add(y, h, dtype=np.float64)
+        return sort_columns(self.image(), self.category(), score, x, y, x2, y2, self.member)
+
+    def image(self) -> np.ndarray:
+        """Return the dense image index of each input row: int32 [rows]."""
+        parts = [
+            np.repeat(np.searchsorted(self.image_ids, table.image_ids).astype(np.int32), np.diff(table.image_start))
+            for table in self.tables
+            if len(table)
+        ]
+        return _joined(parts or [np.zeros(0, np.int32)])
+
+    def category(self) -> np.ndarray:
+        """Return the dense category index of each input row: int32 [rows]."""
+        return _joined([_dense(table.category_id, self.category_ids) for table in self.tables])
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a numeric column of the tables, one behind the other: [rows]."""
+        parts = [table.column(name) for table in self.tables]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class Rescored(NamedTuple):
+    """The answer of a step that changes scores row by row, or leaves rows out, and needs no sorting.
+
+    Attributes:
+        row: int64 [k], the input rows that stay, ascending.
+        score: float64 [k], their scores.
+    """
+
+    row: np.ndarray
+    score: np.ndarray
+
+
+class Step(Protocol):
+    """A fusion method with its parameters."""
+
+    def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored:
+        """Return the fused detections; with `sources`, also the rows each came from."""
+        ...
+
+
+def pool_tables(tables: Tables) -> Pool:
+    """Pool tables for an operator.
+
+    A table without a `member` column is one member: its metadata's name, or `table<number>`. A table
+    with that column (a `concat`, say) brings the members named there.
+
+    Raises:
+        InputError: If there is no table, two members share a name, or units, kinds of image id or
+            category sets differ.
+    """
+    inputs = (tables,) if isinstance(tables, DetectionTable) else tuple(tables)
+    if not inputs:
+        raise InputError("fusion", "no table was given")
+    _check_compatible(inputs)
+    members, codes = _members(inputs)
+    image_ids = np.unique(np.concatenate([t.image_ids for t in inputs if len(t)] or [np.zeros(0, np.int64)]))
+    category_ids = np.unique(np.concatenate([_distinct(table.category_id) for table in inputs])).astype(np.int32)
+    return Pool(inputs, members, image_ids, category_ids, codes)
+
+
+def apply(step: Step, tables: Tables) -> DetectionTable:
+    """Run one step on tables.
+
+    Raises:
+        InputError: If the tables do not go together, or the step refuses them.
+    """
+    pool = pool_tables(tables)
+    return _to_table(pool, step.fuse(pool))
+
+
+def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
+    """Run one step and report which input rows each fused detection came from.
+
+    Returns:
+        The fused table, and per row of it the rows of the inputs, counted through the tables in the
+        order given, best score first.
+    """
+    pool = pool_tables(tables)
+    fused = step.fuse(pool, sources=True)
+    if isinstance(fused, Rescored):
+        fused = _in_image_order(pool, fused)
+    sources = getattr(fused, "sources", None) or Sources(np.arange(len(fused.row) + 1), fused.row)
+    return _to_table(pool, fused), sources
+
+
+def _in_image_order(pool: Pool, rescored: Rescored) -> Rescored:
+    """Sort rows by (image, row), the order they have in the table."""
+    order = np.argsort(pool.image()[rescored.row], kind="stable")
+    return Rescored(rescored.row[order], rescored.score[order])
+
+
+def _to_table(pool: Pool, fused: Fused | Rescored) -> DetectionTable:
+    """Build the table of an operator's answer.
+
+    Rows that keep their box keep its every bit, and the name of their member. New boxes come from
+    several members: such a table is a member of its own and has no `member` column.
+    """
+    corners = votes = None
+    if isinstance(fused, Rescored):
+        image, category = pool.image()[fused.row], pool.category()[fused.row]
+    else:
+        image, category = pool.columns.image[fused.cell], pool.columns.category[fused.cell]
+        corners, votes = fused.corners, fused.votes
+    data = {
+        "image_id": _id_column(pool.image_ids, image),
+        "category_id": pa.array(pool.category_ids[category]),
+        "score": pa.array(fused.score),
+    }
+    if corners is None:
+        data.update((name, pa.array(pool.column(name)[fused.row])) for name in "xywh")
+    else:
+        x1, y1, x2, y2 = corners.T
+        for name, values in zip("xywh", (x1, y1, x2 - x1, y2 - y1), strict=True):
+            data[name] = pa.array(np.ascontiguousarray(values))
+    for name in ("mask", "view"):
+        if any(name in table.arrow.column_names for table in pool.tables):
+            data[name] = _taken(pool.tables, name, fused.row)
+    if corners is None:
+        names = pa.array(pool.members, pa.string())
+        data["member"] = pa.DictionaryArray.from_arrays(pa.array(pool.member[fused.row].astype(np.int32)), names)
+    if votes is not None:
+        data["votes"] = pa.array(votes)
+    elif all("votes" in table.arrow.column_names for table in pool.tables):
+        data["votes"] = pa.array(pool.column("votes")[fused.row])
+    return DetectionTable.from_arrow(pa.table(data), _fused_metadata(pool.tables, corners is not None), "fusion")
+
+
+def _fused_metadata(tables: Sequence[DetectionTable], new_boxes: bool) -> Metadata:
+    """What the inputs agree on; the fused table has no name of its own yet."""
+    first = tables[0].metadata
+
+    def agreed(name: str, otherwise: str | None) -> str | None:
+        values = {getattr(table.metadata, name) for table in tables}
+        return values.pop() if len(values) == 1 else otherwise
+
+    known = {table.metadata.categories for table in tables} - {None}
+    return Metadata(
+        dataset=agreed("dataset", None),
+        split=agreed("split", None),
+        unit=first.unit,
+        categories=known.pop() if known else None,
+        member=first.member if len(tables) == 1 else None,
+        boxes="given" if new_boxes else agreed("boxes", "given") or "given",
+    )
+
+
+def _check_compatible(tables: Sequence[DetectionTable]) -> None:
+    for name, remedy in (
+        ("unit", "Import them in the same unit"),
+        ("categories", "Import both with the same ground truth, with a label map where the category sets differ"),
+    ):
+        seen: dict[str, int] = {}
+        for number, table in enumerate(tables):
+            value = getattr(table.metadata, name)
+            if value is not None:
+                seen.setdefault(value, number)
+        if len(seen) > 1:
+            (one, first), (two, second) = list(seen.items())[:2]
+            raise InputError(
+                f"tables {_label(tables, first)} and {_label(tables, second)}",
+                f"differ in {name} ({one} and {two})",
+                remedy,
+            )
+    kinds = {str(table.arrow["image_id"].type) for table in tables if len(table)}
+    if len(kinds) > 1:
+        raise InputError("tables", f"some have integer image ids and some have strings ({', '.join(sorted(kinds))})")
+
+
+def _label(tables: Sequence[DetectionTable], number: int) -> str:
+    return tables[number].metadata.member or f"table{number}"
+
+
+def _members(tables: Sequence[DetectionTable]) -> tuple[tuple[str, ...], np.ndarray]:
+    names: list[str] = []
+    owner: dict[str, int] = {}
+    codes = []
+    for number, table in enumerate(tables):
+        column = table.member
+        own = [_label(tables, number)] if column is None else column.dictionary.to_pylist()
+        place = []
+        for name in own:
+            if owner.setdefault(name, number) != number:
+                raise InputError(
+                    f"tables {owner[name]} and {number} (counted from 0)",
+                    f"both bring a member called {name!r}",
+                    "Give each its own name with --member at import",
+                )
+            if name not in names:
+                names.append(name)
+            place.append(names.index(name))
+        if len(names) >= 2**15:
+            raise InputError("fusion", f"got {len(names)} members, at most {2**15 - 1} are possible")
+        lookup = np.array(place, dtype=np.int16)
+        codes.append(np.full(len(table), place[0], np.int16) if column is None else lookup[column.indices.to_numpy()])
+    return tuple(names), _joined(codes)
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """np.unique without sorting, for ids in a narrow range."""
+    low, width = _span(values)
+    if width > 4 * len(values) + 1024:
+        return np.unique(values)
+    seen = np.zeros(width, bool)
+    seen[values - low] = True
+    return np.flatnonzero(seen) + low
+
+
+def _dense(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    low, width = _span(ids)
+    if width > 4 * len(values) + 1024:
+        return np.searchsorted(ids, values).astype(np.int32)
+    lookup = np.zeros(width, np.int32)
+    lookup[ids - low] = np.arange(len(ids), dtype=np.int32)
+    return lookup[values - low]
+
+
+def _span(values: np.ndarray) -> tuple[int, int]:
+    return (int(values.min()), int(values.max()) - int(values.min()) + 1) if len(values) else (0, 0)
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _id_column(ids: np.ndarray, index: np.ndarray) -> pa.Array:
+    if ids.dtype == object:
+        return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(ids, pa.string()))
+    return pa.array(ids[index] if len(ids) else np.zeros(0, np.int64))
+
+
+def _taken(tables: Sequence[DetectionTable], name: str, rows: np.ndarray) -> pa.Array:
+    """Take an optional column by row; rows of tables without it are null."""
+    kind = OPTIONAL[name]
+    chunks = [
+        table.arrow[name] if name in table.arrow.column_names else pa.chunked_array([pa.nulls(len(table), kind)])
+        for table in tables
+    ]
+    column = pa.chunked_array([chunk for part in chunks for chunk in part.chunks], kind)
+    return column.take(pa.array(rows)).combine_chunks()

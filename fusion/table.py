@@ -1,0 +1,345 @@
+"""The detection table: the one form in which every member's detections are kept and passed on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fusion.errors import InputError
+
+__all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata"]
+
+MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.binary())])
+_NUMBERS = ("score", "x", "y", "w", "h")
+_REQUIRED = ("image_id", "category_id", *_NUMBERS)
+OPTIONAL = {
+    "mask": MASK_TYPE,
+    "member": pa.dictionary(pa.int32(), pa.string()),
+    "view": pa.dictionary(pa.int32(), pa.string()),
+    "votes": pa.int16(),
+}
+_STRING_IDS = pa.dictionary(pa.int32(), pa.string())
+VERSION = 1
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a table says about itself; stored as JSON in the Parquet schema.
+
+    Attributes:
+        version: Of this layout; a newer one than the software knows is refused.
+        dataset: Name of the data set.
+        split: Name of the split.
+        unit: "pixel" or "normalized" boxes.
+        categories: Fingerprint of the data set's categories; None when none were given at import.
+        member: Name of the model that made the detections; None for a table without a name.
+        boxes: "given", or "from_masks" when the source had masks only and the boxes are their bounds.
+        made_by: How the table was made: source files, recipe, package versions.
+    """
+
+    version: int = VERSION
+    dataset: str | None = None
+    split: str | None = None
+    unit: str = "pixel"
+    categories: str | None = None
+    member: str | None = None
+    boxes: str = "given"
+    made_by: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DetectionTable:
+    """Detections of one member (or a fusion) over many images, in columns, sorted by image id.
+
+    Columns: `image_id` (int64, or string as a dictionary), `category_id` int32, `score`, `x`, `y`,
+    `w`, `h` (float64 or float32; COCO xywh, half-open, in pixels unless the metadata says
+    normalized), and optionally `mask` (COCO compressed RLE), `member`, `view`, `votes`. Rows of one
+    image are in the order of their source. Build one with `from_arrays` or `read_table`; both
+    validate, so that code behind them needs no checks of its own.
+
+    Attributes:
+        arrow: The columns.
+        metadata: What the table says about itself.
+    """
+
+    arrow: pa.Table
+    metadata: Metadata
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        image_id: npt.ArrayLike,
+        category_id: npt.ArrayLike,
+        score: npt.ArrayLike,
+        xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+        mask: pa.Array | None = None,
+        member: Sequence[str] | pa.Array | None = None,
+        view: Sequence[str] | pa.Array | None = None,
+        votes: npt.ArrayLike | None = None,
+        metadata: Metadata | None = None,
+        where: object = "detections",
+    ) -> "DetectionTable":
+        """Make a table from arrays in any image order.
+
+        Args:
+            image_id: [n] integers or strings.
+            category_id: [n] integers.
+            score: [n] float64 or float32; any finite number.
+            xywh: [n, 4] float64 or float32, or a tuple of the four columns.
+            mask: [n] Arrow structs (height, width, counts); null where a detection has no mask.
+            member: [n] names of the models the rows come from.
+            view: [n] names of the test-time-augmentation views.
+            votes: [n] number of members that support each detection.
+            metadata: What the table says about itself.
+            where: Name of the source for error messages.
+
+        Raises:
+            InputError: If lengths differ, or a value is not usable; rows are named.
+        """
+        ids = _image_id_array(image_id, where)
+        boxes = _box_columns(xywh, where)
+        columns: dict[str, Any] = {
+            "image_id": ids,
+            "category_id": _int32(category_id, "category_id", where),
+            "score": _floats(score),
+        }
+        columns.update(zip("xywh", boxes, strict=True))
+        if mask is not None:
+            columns["mask"] = mask
+        for name, names in (("member", member), ("view", view)):
+            if names is not None:
+                columns[name] = (
+                    pa.array(names).cast(pa.string()).dictionary_encode()
+                    if len(names)
+                    else pa.array([], OPTIONAL[name])
+                )
+        if votes is not None:
+            columns["votes"] = np.asarray(votes, dtype=np.int16)
+        arrays = {
+            name: column if isinstance(column, pa.Array) else pa.array(column) for name, column in columns.items()
+        }
+        for name, array in arrays.items():
+            if len(array) != len(ids):
+                raise InputError(where, f"column {name} has {len(array)} rows where image_id has {len(ids)}")
+        return cls.from_arrow(pa.table(arrays), metadata or Metadata(), where)
+
+    @classmethod
+    def from_arrow(cls, arrow: pa.Table, metadata: Metadata, where: object = "detections") -> "DetectionTable":
+        """Make a table from Arrow columns: check every rule, then sort by image id (stable).
+
+        Raises:
+            InputError: If a column is missing, of another type, or holds a value that is not allowed.
+        """
+        arrow = _checked_schema(arrow, where).combine_chunks()
+        _check_values(arrow, where)
+        ids = arrow["image_id"]
+        if pa.types.is_dictionary(ids.type):
+            arrow = _with_sorted_dictionary(arrow)
+            keys = _numpy(arrow["image_id"].combine_chunks().indices)
+        else:
+            keys = _numpy(ids)
+        if not bool(np.all(keys[1:] >= keys[:-1])):
+            arrow = arrow.take(pa.array(np.argsort(keys, kind="stable"))).combine_chunks()
+        return cls(arrow.replace_schema_metadata(None), metadata)
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def column(self, name: str) -> Any:
+        """Return a numeric column as a NumPy array without copying."""
+        return _numpy(self.arrow[name])
+
+    @cached_property
+    def image_id(self) -> np.ndarray:
+        """[n] int64, or an object array of str."""
+        return np.repeat(self.image_ids, np.diff(self.image_start))
+
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """The images that have detections, ascending: int64, or an object array of str."""
+        ids = self.arrow["image_id"]
+        if pa.types.is_dictionary(ids.type):
+            array = _single(ids)
+            names = np.array(array.dictionary.to_pylist(), dtype=object)
+            return names[_numpy(array.indices)[self.image_start[:-1]]] if len(self) else names[:0]
+        return np.ascontiguousarray(_numpy(ids)[self.image_start[:-1]])
+
+    @cached_property
+    def image_start(self) -> np.ndarray:
+        """int64 [images + 1]: offsets of the rows of each image in `image_ids` (CSR)."""
+        ids = self.arrow["image_id"]
+        keys = _numpy(_single(ids).indices) if pa.types.is_dictionary(ids.type) else _numpy(ids)
+        if len(keys) == 0:
+            return np.zeros(1, dtype=np.int64)
+        return np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)])).astype(np.int64)
+
+    @property
+    def category_id(self) -> np.ndarray:
+        """[n] int32."""
+        return self.column("category_id")  # type: ignore[no-any-return]
+
+    @property
+    def score(self) -> np.ndarray:
+        """[n] float64 or float32."""
+        return self.column("score")  # type: ignore[no-any-return]
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """[n, 4], a copy."""
+        return np.stack([self.column(name) for name in "xywh"], axis=1)
+
+    @property
+    def mask(self) -> pa.StructArray | None:
+        """[n] structs (height, width, counts), null where a detection has none; None without the column."""
+        return _single(self.arrow["mask"]) if "mask" in self.arrow.column_names else None
+
+    @property
+    def member(self) -> pa.DictionaryArray | None:
+        """[n] names of the models the rows come from; None without the column."""
+        return _single(self.arrow["member"]) if "member" in self.arrow.column_names else None
+
+    def with_metadata(self, **changes: Any) -> "DetectionTable":
+        """Return the same columns with some of the metadata changed."""
+        return replace(self, metadata=msgspec.structs.replace(self.metadata, **changes))
+
+    def select_images(self, image_ids: npt.ArrayLike) -> "DetectionTable":
+        """Return the rows of some images; ids without detections are fine."""
+        keep = np.repeat(np.isin(self.image_ids, np.asarray(image_ids)), np.diff(self.image_start))
+        return replace(self, arrow=self.arrow.filter(pa.array(keep)).combine_chunks())
+
+
+def _checked_schema(arrow: pa.Table, where: object) -> pa.Table:
+    missing = [name for name in _REQUIRED if name not in arrow.column_names]
+    if missing:
+        raise InputError(
+            where,
+            f"column {', '.join(missing)} is missing; it has {', '.join(arrow.column_names)}",
+            "A detection table needs " + ", ".join(_REQUIRED),
+        )
+    if len(set(arrow.column_names)) < len(arrow.column_names):
+        raise InputError(where, "a column name occurs twice")
+    names = [name for name in (*_REQUIRED, *OPTIONAL) if name in arrow.column_names]
+    unknown = sorted(set(arrow.column_names) - set(names))
+    if unknown:
+        raise InputError(where, f"column {', '.join(unknown)} is not one of a detection table", "Drop it")
+    for name in names:
+        kind = arrow.schema.field(name).type
+        if not _type_fits(name, kind):
+            raise InputError(where, f"column {name} is of type {kind}, expected {_expected(name)}")
+    if len({arrow.schema.field(name).type for name in "xywh"}) > 1:
+        raise InputError(where, "columns x, y, w, h are of different types")
+    return arrow.select(names)
+
+
+def _type_fits(name: str, kind: pa.DataType) -> bool:
+    if name == "image_id":
+        return kind in (pa.int64(), _STRING_IDS)
+    if name == "category_id":
+        return kind == pa.int32()
+    if name in _NUMBERS:
+        return kind in (pa.float64(), pa.float32())
+    return bool(kind == OPTIONAL[name])
+
+
+def _expected(name: str) -> str:
+    if name == "image_id":
+        return "int64 or dictionary<int32, string>"
+    if name == "category_id":
+        return "int32"
+    return "float64 or float32" if name in _NUMBERS else str(OPTIONAL[name])
+
+
+def _check_values(arrow: pa.Table, where: object) -> None:
+    for name in arrow.column_names:
+        if name not in ("mask", "view") and arrow[name].null_count:
+            rows = np.flatnonzero(pc.is_null(arrow[name]).to_numpy())
+            raise InputError(where, f"column {name} is null in {_rows(rows)}", "Every detection needs it")
+    for name in _NUMBERS:
+        values = _numpy(arrow[name])
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise InputError(where, f"column {name} is not finite in {_rows(wrong, values)}", "Drop or mend these rows")
+        if name in "wh":
+            wrong = np.flatnonzero(values < 0)
+            if len(wrong):
+                raise InputError(
+                    where,
+                    f"column {name} is negative in {_rows(wrong, values)}",
+                    "If the boxes are xyxy, say so at import",
+                )
+
+
+def _rows(rows: np.ndarray, values: np.ndarray | None = None) -> str:
+    shown = [f"row {row}" if values is None else f"row {row} ({values[row]:g})" for row in rows[:3]]
+    return ", ".join(shown) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
+
+
+def _image_id_array(image_id: npt.ArrayLike, where: object) -> pa.Array:
+    if isinstance(image_id, pa.DictionaryArray):
+        return image_id.cast(_STRING_IDS)
+    ids = np.asarray(image_id)
+    if ids.size == 0:
+        return pa.array([], pa.int64()) if ids.dtype.kind not in "UO" else pa.array([], pa.string()).dictionary_encode()
+    if ids.dtype.kind in "iu" and ids.ndim == 1:
+        return pa.array(ids.astype(np.int64, copy=False))
+    if ids.dtype.kind in "UO" and ids.ndim == 1 and all(isinstance(name, str) for name in ids):
+        return pa.array(ids.astype(object), pa.string()).dictionary_encode()
+    raise InputError(where, f"image ids must be a list of integers or of strings, got {ids.dtype} {ids.shape}")
+
+
+def _box_columns(xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...], where: object) -> list[np.ndarray]:
+    if isinstance(xywh, tuple):
+        return [_floats(column) for column in xywh]
+    boxes = np.asarray(xywh)
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(where, f"xywh must be of shape [n, 4], got {list(boxes.shape)}")
+    return [_floats(np.ascontiguousarray(boxes[:, column])) for column in range(4)]
+
+
+def _floats(values: npt.ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def _int32(values: npt.ArrayLike, name: str, where: object) -> np.ndarray:
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int32)
+    if array.dtype.kind not in "iu":
+        raise InputError(where, f"{name} must be integers, got {array.dtype}")
+    if array.min() < -(2**31) or array.max() >= 2**31:
+        raise InputError(where, f"{name} must fit in 32 bits, got values from {array.min()} to {array.max()}")
+    return array.astype(np.int32, copy=False)
+
+
+def _with_sorted_dictionary(arrow: pa.Table) -> pa.Table:
+    """Re-code string image ids so that the codes sort as the names do."""
+    array = _single(arrow["image_id"])
+    names = array.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    if order == list(range(len(names))):
+        return arrow
+    code = np.empty(len(names), dtype=np.int32)
+    code[order] = np.arange(len(names), dtype=np.int32)
+    ids = pa.DictionaryArray.from_arrays(pa.array(code[_numpy(array.indices)]), pa.array([names[i] for i in order]))
+    return arrow.set_column(arrow.column_names.index("image_id"), "image_id", ids)
+
+
+def _single(column: pa.ChunkedArray | pa.Array) -> Any:
+    if isinstance(column, pa.Array):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return column.combine_chunks() if column.num_chunks else pa.array([], column.type)
+
+
+def _numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    return np.asarray(_single(column).to_numpy(zero_copy_only=False))

@@ -1,0 +1,53 @@
+"""What the commands print besides their results: notes, progress, and word of compilation; all on stderr."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from numba.core import event
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr"]
+
+stderr = Console(stderr=True, soft_wrap=True)
+
+
+def notes(where: object, lines: Iterable[str]) -> None:
+    """Print notes about a file, one line each."""
+    for line in lines:
+        stderr.print(f"{where}: {line}", style="yellow", markup=False, highlight=False)
+
+
+def progress_bar() -> Progress:
+    """Return a progress display that is silent when stderr is not a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    )
+
+
+class _Compilation(event.Listener):
+    """Says once that kernels are being compiled, since the first call after installation takes a while."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self.said:
+            self.said = True
+            stderr.print("Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim")
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+@contextmanager
+def announcing_compilation() -> Iterator[None]:
+    """Print a line when a kernel has to be compiled inside the block."""
+    with event.install_listener("numba:compile", _Compilation()):
+        yield

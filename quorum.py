@@ -1,0 +1,61 @@
+"""The command line's front door: lazy sub-commands, and one place where errors become messages."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App
+
+__all__ = ["app", "main"]
+
+
+def _version() -> str:
+    try:
+        return version("quorum-detection")
+    except PackageNotFoundError:
+        return "0 (not installed)"
+
+
+app = App(name="quorum", help="Turn the outputs of many detectors into one better answer, and show by how much.", version=_version)
+
+_import = App(name="import", help="Make a detection table from a result file.")
+_import.command("evaluation.cli:import_coco", name="coco", help="A COCO results JSON file.")
+app.command(_import)
+app.command("evaluation.cli:evaluate", name="evaluate", help="Measure tables against ground truth.")
+app.command("evaluation.cli:leaderboard", name="leaderboard", help="Rank tables by AP.")
+app.command("fusion.cli:fuse", name="fuse", help="Fuse tables into one.")
+_export = App(name="export", help="Write a table as a result file.")
+_export.command("fusion.cli:export_coco", name="coco", help="A COCO results JSON file.")
+app.command(_export)
+_learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
+_learn.command("evaluation.cli:learn_weights", name="weights", help="Weights per member and category, from their AP.")
+_learn.command("evaluation.cli:learn_calibration", name="calibration", help="Maps that bring scores onto one scale.")
+app.command(_learn)
+app.command("evaluation.cli:split", name="split", help="Cut the images of a data set into lists.")
+app.command("zoo.cli:simulate", name="simulate", help="Make a small data set with simulated members.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors of input end with one message and exit code 2."""
+    try:
+        app(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("quorum: interrupted; nothing half-written was left\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of a pipe has gone; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        # imported here, since the package behind it takes a second that --help must not
+        from fusion.errors import InputError
+
+        if not isinstance(error, (InputError, OSError)):
+            raise
+        sys.stderr.write(f"quorum: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion.columns import sort_columns
+
+
+def columns_of(image, category, score):
+    n = len(image)
+    box = np.arange(n, dtype=np.float64)
+    return sort_columns(
+        np.asarray(image, np.int32), np.asarray(category, np.int32), np.asarray(score, np.float64),
+        box, box + 1, box + 2, box + 3, (np.arange(n) % 7).astype(np.int16),
+    )  # fmt: skip
+
+
+def check(image, category, score):
+    columns = columns_of(image, category, score)
+    order = np.lexsort((np.arange(len(image)), -np.asarray(score), category, image))
+    np.testing.assert_array_equal(columns.row, order)
+    np.testing.assert_array_equal(columns.score, np.asarray(score, np.float64)[order])
+    np.testing.assert_array_equal(columns.x1, order.astype(float))
+    np.testing.assert_array_equal(columns.y2, order + 3.0)
+    np.testing.assert_array_equal(columns.member, order % 7)
+    cell = np.repeat(np.arange(len(columns.image)), np.diff(columns.start))
+    np.testing.assert_array_equal(columns.image[cell], np.asarray(image)[order])
+    np.testing.assert_array_equal(columns.category[cell], np.asarray(category)[order])
+    assert np.all(np.diff(columns.start) > 0)
+    key = columns.image.astype(np.int64) * 10_000 + columns.category
+    assert np.all(np.diff(key) > 0)
+
+
+rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, -1.0, 1e300])), max_size=80)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows)
+def test_sorts_like_lexsort_with_ties(cells):
+    image, category, score = (list(column) for column in zip(*cells, strict=True)) if cells else ([], [], [])
+    check(np.array(image, int), np.array(category, int), np.array(score, float))
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 33, 64, 1000, 4097])
+def test_one_large_cell(size):
+    rng = np.random.default_rng(size)
+    check(np.zeros(size, int), np.zeros(size, int), rng.integers(0, size // 2 + 1, size) / 7)
+
+
+def test_answer_does_not_depend_on_threads(monkeypatch):
+    rng = np.random.default_rng(0)
+    n = 300_000
+    arrays = rng.integers(0, 900, n), rng.integers(0, 40, n), rng.integers(0, 50, n) / 50
+    monkeypatch.setenv("QUORUM_THREADS", "1")
+    one = columns_of(*arrays)
+    monkeypatch.setenv("QUORUM_THREADS", "5")
+    for a, b in zip(one, columns_of(*arrays), strict=True):
+        np.testing.assert_array_equal(a, b)
+    check(*arrays)

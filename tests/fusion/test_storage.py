@@ -1,0 +1,140 @@
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fusion.errors import InputError
+from fusion.storage import part_of, read_table, write_table
+from fusion.table import DetectionTable
+
+ROOT = Path(__file__).parents[2]
+
+
+def table(images=20, member="m", ids=int):
+    rng = np.random.default_rng(0)
+    n = images * 5
+    image = rng.integers(0, images, n)
+    return DetectionTable.from_arrays(
+        image_id=image if ids is int else np.array([f"image{i}" for i in image], object),
+        category_id=rng.integers(1, 4, n),
+        score=rng.random(n),
+        xywh=rng.random((n, 4)),
+    ).with_metadata(member=member)
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_file_and_folder_round_trip(tmp_path, ids):
+    one = table(ids=ids)
+    write_table(one, tmp_path / "deep" / "one.parquet")
+    again = read_table(tmp_path / "deep" / "one.parquet")
+    assert again.arrow.equals(one.arrow)
+    assert again.metadata == one.metadata
+    write_table(one, tmp_path / "parts", parts=4)
+    assert len(list((tmp_path / "parts").iterdir())) == 4
+    folder = read_table(tmp_path / "parts")
+    assert folder.image_id.tolist() == one.image_id.tolist()
+    assert folder.score.tolist() == one.score.tolist()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_part_depends_on_the_image_alone():
+    ids = np.arange(1000, dtype=np.int64) * 7
+    assert np.array_equal(part_of(ids, 8)[::3], part_of(ids[::3], 8))
+    assert np.bincount(part_of(ids, 8), minlength=8).min() > 60
+    names = np.array([str(i) for i in ids], object)
+    assert np.array_equal(part_of(names, 8)[::3], part_of(names[::3], 8))
+    assert part_of(np.array([-5], np.int64), 8)[0] in range(8)
+
+
+def test_what_is_not_a_table_is_refused(tmp_path):
+    def message(path):
+        with pytest.raises(InputError) as error:
+            read_table(path)
+        return str(error.value)
+
+    assert "no such file" in message(tmp_path / "nothing.parquet")
+    (tmp_path / "text.parquet").write_text("hello")
+    assert "expected a Parquet file" in message(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    assert "not a detection table" in message(tmp_path / "other.parquet")
+    (tmp_path / "folder").mkdir()
+    assert "folder without any" in message(tmp_path / "folder")
+    arrow = table().arrow.replace_schema_metadata({b"quorum": b'{"version": 99}'})
+    pq.write_table(arrow, tmp_path / "newer.parquet")
+    assert "version 99" in message(tmp_path / "newer.parquet")
+    assert "Update" in message(tmp_path / "newer.parquet")
+    pq.write_table(arrow.replace_schema_metadata({b"quorum": b"[]"}), tmp_path / "bad.parquet")
+    assert "metadata cannot be read" in message(tmp_path / "bad.parquet")
+    whole = tmp_path / "whole.parquet"
+    write_table(table(), whole)
+    data = whole.read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
+    assert "expected a Parquet file" in message(tmp_path / "cut.parquet")
+
+
+def test_parts_of_different_tables_are_refused(tmp_path):
+    write_table(table(), tmp_path / "t" / "part-00000.parquet")
+    write_table(table(member="other"), tmp_path / "t" / "part-00001.parquet")
+    with pytest.raises(InputError, match="parts disagree"):
+        read_table(tmp_path / "t")
+
+
+def test_writing_over_a_folder(tmp_path):
+    write_table(table(), tmp_path / "t", parts=2)
+    with pytest.raises(InputError, match="exists already"):
+        write_table(table(), tmp_path / "t", parts=2)
+    with pytest.raises(InputError, match="got a directory"):
+        write_table(table(), tmp_path / "t")
+
+
+def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    write_table(table(), path)
+    before = path.read_bytes()
+
+    def interrupted(*args, **kwargs):
+        Path(args[1]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq, "write_table", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_table(table(images=50), path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["t.parquet"]
+
+
+WRITE = """
+    import resource, signal, sys
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+    import numpy as np
+    from fusion.storage import write_table
+    from fusion.table import DetectionTable
+    rng = np.random.default_rng(0)
+    n = 20000
+    t = DetectionTable.from_arrays(image_id=np.arange(n), category_id=np.ones(n, int), score=rng.random(n), xywh=rng.random((n, 4)))
+    try:
+        write_table(t, sys.argv[1])
+    except ValueError as error:
+        sys.stderr.write(str(error))
+        sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ") or not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limits here")
+def test_full_disk_gives_one_message_and_leaves_nothing(tmp_path):
+    path = tmp_path / "t.parquet"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(WRITE), str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr
+    assert os.listdir(tmp_path) == []

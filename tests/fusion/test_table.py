@@ -1,0 +1,105 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion.errors import InputError
+from fusion.table import MASK_TYPE, DetectionTable, Metadata
+
+
+def small(**changes):
+    arrays = {"image_id": [3, 1, 3], "category_id": [1, 2, 1], "score": [0.5, 0.6, 0.9], "xywh": np.ones((3, 4))}
+    return DetectionTable.from_arrays(**{**arrays, **changes})
+
+
+def test_rows_are_sorted_by_image_and_keep_their_order_inside_it():
+    table = small()
+    assert table.image_id.tolist() == [1, 3, 3]
+    assert table.score.tolist() == [0.6, 0.5, 0.9]
+    assert table.image_ids.tolist() == [1, 3]
+    assert table.image_start.tolist() == [0, 1, 3]
+    assert table.image_id.dtype == np.int64
+
+
+def test_string_ids_sort_by_name():
+    table = small(image_id=["b10", "a", "b9"])
+    assert table.image_id.tolist() == ["a", "b10", "b9"]
+    assert table.image_ids.tolist() == ["a", "b10", "b9"]
+    assert table.score.tolist() == [0.6, 0.5, 0.9]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False, width=64)), max_size=20))
+def test_any_string_ids_round_trip(rows):
+    table = DetectionTable.from_arrays(
+        image_id=np.array([name for name, _ in rows], dtype=object),
+        category_id=np.zeros(len(rows), int),
+        score=np.array([score for _, score in rows]),
+        xywh=np.zeros((len(rows), 4)),
+    )
+    expected = sorted(rows, key=lambda row: row[0])
+    assert list(zip(table.image_id.tolist(), table.score.tolist(), strict=True)) == expected
+
+
+def test_empty():
+    table = DetectionTable.from_arrays(image_id=[], category_id=[], score=[], xywh=[])
+    assert len(table) == 0
+    assert table.image_ids.tolist() == []
+    assert table.image_start.tolist() == [0]
+
+
+def test_float32_stays_float32():
+    table = small(score=np.ones(3, np.float32), xywh=np.ones((3, 4), np.float32))
+    assert table.score.dtype == np.float32
+    assert table.column("w").dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"score": [0.5, np.nan, 0.9]}, ["score", "not finite", "row 1"]),
+        ({"score": [0.5, np.inf, 0.9]}, ["score", "not finite", "row 1 (inf)"]),
+        ({"xywh": [[0, 0, 1, 1], [0, 0, -1, 1], [0, 0, 1, 1]]}, ["column w", "negative", "row 1 (-1)", "xyxy"]),
+        ({"xywh": np.ones((3, 5))}, ["[n, 4]", "[3, 5]"]),
+        ({"score": [0.5]}, ["score", "1 rows", "3"]),
+        ({"category_id": ["a", "b", "c"]}, ["category_id", "integers"]),
+        ({"category_id": [1, 2, 2**40]}, ["32 bits"]),
+        ({"image_id": [1.5, 2.5, 3.5]}, ["image ids", "integers or of strings"]),
+        ({"mask": pa.array([None] * 3, pa.string())}, ["mask", "string", "struct"]),
+    ],
+)
+def test_errors_name_the_fault(changes, words):
+    with pytest.raises(InputError) as error:
+        small(where="results of x", **changes)
+    assert all(word in str(error.value) for word in ["results of x", *words]), str(error.value)
+
+
+def test_optional_columns_are_kept_and_sorted():
+    mask = pa.array([{"height": 1, "width": 2, "counts": b"0"}, None, {"height": 3, "width": 4, "counts": b"1"}], MASK_TYPE)
+    table = small(mask=mask, member=["a", "b", "a"], view=["1", "2", "3"], votes=[1, 2, 3])
+    assert table.mask is not None
+    assert [m and m["height"] for m in table.mask.to_pylist()] == [None, 1, 3]
+    assert table.member is not None
+    assert table.member.to_pylist() == ["b", "a", "a"]
+    assert table.arrow["votes"].to_pylist() == [2, 1, 3]
+
+
+def test_schema_errors():
+    table = small()
+    with pytest.raises(InputError, match="column score is missing"):
+        DetectionTable.from_arrow(table.arrow.drop_columns(["score"]), Metadata())
+    with pytest.raises(InputError, match="column extra is not one"):
+        DetectionTable.from_arrow(table.arrow.append_column("extra", pa.array([1, 2, 3])), Metadata())
+    with pytest.raises(InputError, match="different types"):
+        DetectionTable.from_arrow(table.arrow.set_column(3, "x", pa.array([1, 1, 1], pa.float32())), Metadata())
+    nulls = table.arrow.set_column(2, "score", pa.array([1.0, None, 1.0]))
+    with pytest.raises(InputError, match="null in row 1"):
+        DetectionTable.from_arrow(nulls, Metadata())
+
+
+def test_select_images():
+    table = small()
+    assert table.select_images([3, 77]).score.tolist() == [0.5, 0.9]
+    assert len(table.select_images([])) == 0
+    assert small(image_id=["b", "a", "b"]).select_images(["b"]).score.tolist() == [0.5, 0.9]
