@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint bench clean
 
 demo: .venv/base
-	$(BIN)/python -m zoo.demo demo
+	$(BIN)/quorum demo demo
 
 test: .venv/test
 	$(BIN)/python -m pytest -q

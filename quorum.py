@@ -33,7 +33,7 @@ _learn.command("evaluation.cli:learn_weights", name="weights", help="Weights per
 _learn.command("evaluation.cli:learn_calibration", name="calibration", help="Maps that bring scores onto one scale.")
 app.command(_learn)
 app.command("evaluation.cli:split", name="split", help="Cut the images of a data set into lists.")
-app.command("zoo.cli:simulate", name="simulate", help="Make a small data set with simulated members.")
+app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

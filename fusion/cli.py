@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from fusion.coco_json import write_coco_results
 from fusion.errors import InputError
 from fusion.parts import fuse_files
-from fusion.recipe import Recipe, read_recipe, step_from_options, table_of_file, write_recipe
+from fusion.pool import Step
+from fusion.recipe import Recipe, read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
@@ -129,15 +130,16 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     cap = values.pop("max_per_image", None) if method != "concat" else None
     if "member_weights" in values:
         values["weights"] = _member_weights(values.pop("member_weights"))
-    steps = []
-    if calibration is not None:
-        steps.append(step_from_options("calibrate", {"maps": table_of_file(calibration, "maps")}, calibration))
-    if weights is not None:
-        steps.append(step_from_options("reweight", {"weights": table_of_file(weights, "weights")}, weights))
+    steps: list[Step] = []
+    tuned_on = None
+    for name, key, path in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
+        if path is not None:
+            table, tuned_on = read_learned(path, key)
+            steps.append(step_from_options(name, {key: table}, path))
     steps.append(step_from_options(method, values, f"--method {method}"))
     if cap is not None:
         steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
-    return Recipe.chain(steps)
+    return Recipe.chain(steps, tuned_on)
 
 
 def _member_weights(pairs: tuple[str, ...]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from fusion.table import DetectionTable
 from fusion.vote import Vote
 from fusion.wbf import Wbf
 
-__all__ = ["STEPS", "Node", "Recipe", "TunedOn", "parse_recipe", "read_recipe", "step_from_options", "table_of_file", "write_recipe"]
+__all__ = ["STEPS", "Node", "Recipe", "TunedOn", "parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
 
 STEPS: Mapping[str, type[Any]] = {
     "adj_nms": AdjNms,
@@ -172,6 +172,33 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         temporary.write_text(recipe.to_toml(), encoding="utf-8")
 
 
+def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn | None]:
+    """Read what `quorum learn` wrote: a TOML file with a table [weights] or [maps].
+
+    Returns:
+        The table, and the data it was learned on where the file says so.
+
+    Raises:
+        InputError: If the file cannot be read or has no such table.
+    """
+    place = Path(path)
+    try:
+        document = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(place, f"expected a TOML file with a table [{key}] ({error})") from error
+    if key not in document:
+        raise InputError(place, f"expected a table [{key}], got {', '.join(document) or 'an empty file'}")
+    tuned_on = document.get("tuned_on")
+    return document[key], None if tuned_on is None else _build(TunedOn, tuned_on, f"{place}, tuned_on")
+
+
+def write_learned(path: str | os.PathLike[str], key: str, table: Mapping[str, Any], tuned_on: TunedOn) -> None:
+    """Write learned weights or maps as a TOML file, atomically."""
+    document = {"tuned_on": dataclasses.asdict(tuned_on), key: _toml(table)}
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(document), encoding="utf-8")
+
+
 def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     """Read a recipe from TOML text.
 
@@ -228,18 +255,8 @@ def _node(name: str, table: object, where: str, file: str | os.PathLike[str]) ->
         raise InputError(where, f"expected inputs = [\"member or node\", ...], got {inputs!r}")
     for key in ("weights", "maps"):
         if isinstance(options.get(key), str):
-            options[key] = table_of_file(Path(file).parent / options[key], key)
+            options[key], _ = read_learned(Path(file).parent / options[key], key)
     return Node(step_from_options(step, options, where), tuple(inputs))
-
-
-def table_of_file(path: Path, key: str) -> Any:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(path, f"expected a TOML file with a table [{key}] ({error})") from error
-    if key not in document:
-        raise InputError(path, f"expected a table [{key}], got {', '.join(document) or 'an empty file'}")
-    return document[key]
 
 
 def _in_order(nodes: Mapping[str, Node], where: object) -> dict[str, Node]:

@@ -3,7 +3,7 @@
 All four go through a cell's boxes from the best score down; a box joins a cluster that it overlaps by
 more than the threshold or starts one of its own. They differ in the box that stands for a cluster (its
 first, or in WBF the running weighted mean), in which of several overlapping clusters is joined (the
-best overlap, or the first as in hard NMS), and in what becomes of the members.
+best overlap, or the first as in hard NMS), and in what becomes of the boxes of a cluster.
 """
 
 import math
@@ -15,13 +15,11 @@ from fusion import geometry
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, jit, run
 from fusion.kernels.sort import _sort_descending
+from fusion.kernels.suppress import LANES, first_bit, frame, hits, place, share_factor
 
 __all__ = [
-    "ABSENT_MODEL_AWARE_AVG",
-    "AVG",
-    "BOX_AND_MODEL_AVG",
+    "CONFIDENCES",
     "CONSENSUS",
-    "MAX",
     "NMW",
     "PROBABILITY",
     "WBF",
@@ -34,17 +32,12 @@ __all__ = [
 ]
 
 WBF, NMW, PROBABILITY, CONSENSUS = range(4)
-AVG, MAX, BOX_AND_MODEL_AVG, ABSENT_MODEL_AWARE_AVG = range(4)
+CONFIDENCES = ("avg", "max", "box_and_model_avg", "absent_model_aware_avg")
+_AVG, _MAX, _BOX_AND_MODEL, _ABSENT_MODEL = range(4)
 
-# Boxes that the filter looks at together: two AVX registers. 32 and 64 lose on cells of 16 clusters (5.5 -> 2.4 and
-# 1.4 G pairs/s) and win nothing on large ones.
-_BLOCK = 16
-# Below this size a cell goes without the filter.
-_SMALL = 8
-# Outside this range of coordinates squares leave the range of float32; such cells go without the filter.
-_NEAR, _FAR = 1e-8, 1e15
-_OUTSIDE = np.float32(1e30)
-_ZERO = np.float32(0)
+# Beyond this many times a cell's extent float32 means may lie outside of it, and the filter is off.
+_FAR = 2.0**20
+_ALWAYS = np.float32(-np.inf)
 
 _iou = jit(geometry.iou)
 
@@ -54,14 +47,14 @@ class Options(NamedTuple):
 
     Attributes:
         kind: WBF, NMW, PROBABILITY or CONSENSUS.
-        confidence: How WBF scores a cluster: AVG, MAX, BOX_AND_MODEL_AVG or ABSENT_MODEL_AWARE_AVG.
-        overflow: Whether AVG may count more boxes than there are members.
+        confidence: How WBF scores a cluster: index into `CONFIDENCES`.
+        overflow: Whether "avg" may count more boxes than there are members.
         iou: A box joins a cluster above this overlap.
         skip: Boxes with a lower score are left out.
         weights: float64 [members]; scores are multiplied by them, 0 leaves a member out.
-        total: Sum of the weights.
+        total: Sum of the weights as NumPy adds them.
         unsorted: Whether score * weight may be in another order than the columns.
-        min_members: CONSENSUS keeps clusters of at least this many distinct members.
+        least: CONSENSUS keeps clusters of at least this many distinct members.
         sources: Whether to write the rows behind each fused box.
     """
 
@@ -73,7 +66,7 @@ class Options(NamedTuple):
     weights: np.ndarray
     total: float
     unsorted: bool
-    min_members: int
+    least: int
     sources: bool
 
 
@@ -81,13 +74,13 @@ class Answer(NamedTuple):
     """Where `fuse_cells` writes; room for as many entries as the cells have boxes.
 
     Attributes:
-        cell: int64 [n].
+        cell: int32 [n].
         row: int64 [n].
         score: float64 [n].
         corners: float64 [n, 4].
         votes: int16 [n].
-        source_start: int64 [n + 1], or empty when sources are not asked for.
-        source_row: int64 [n], or empty.
+        sizes: int64 [n], number of rows behind each fused box; empty when sources are not asked for.
+        source: int64 [n], those rows; empty likewise.
     """
 
     cell: np.ndarray
@@ -95,20 +88,54 @@ class Answer(NamedTuple):
     score: np.ndarray
     corners: np.ndarray
     votes: np.ndarray
-    source_start: np.ndarray
-    source_row: np.ndarray
+    sizes: np.ndarray
+    source: np.ndarray
+
+
+class _Scratch(NamedTuple):
+    """Room for one cell of up to `size` boxes; sorting takes `key`, `index` and `other_*` in turn.
+
+    Attributes:
+        key: float64 [size], score * weight of the boxes, best first.
+        index: int64 [size], where those boxes are in the columns.
+        joined: int64 [size], cluster of each box.
+        box: float64 [size, 5], x1, y1, x2, y2 and area of the box that stands for each cluster.
+        sums: float64 [size, 6] over each cluster: x1, y1, x2, y2 times score; score; weight or logit.
+        tally: int64 [size, 3] of each cluster: boxes, distinct members, votes of 1 less votes of 0.
+        lead: int64 [size], the box that began each cluster.
+        bits: uint64 [size, words], members of each cluster.
+        near: float32 [blocks, 5, LANES], `box` as the filter sees it.
+        picked: float64 [members].
+        score, rank, row: [size], clusters kept: score, cluster, and row of each cluster.
+    """
+
+    key: np.ndarray
+    index: np.ndarray
+    other_key: np.ndarray
+    other_index: np.ndarray
+    joined: np.ndarray
+    box: np.ndarray
+    sums: np.ndarray
+    tally: np.ndarray
+    lead: np.ndarray
+    bits: np.ndarray
+    near: np.ndarray
+    picked: np.ndarray
+    score: np.ndarray
+    rank: np.ndarray
+    row: np.ndarray
 
 
 def allocate(size: int, sources: bool) -> Answer:
     """Return room for the answer of cells with `size` boxes in all."""
     traced = size if sources else 0
     return Answer(
-        np.empty(size, np.int64),
+        np.empty(size, np.int32),
         np.empty(size, np.int64),
         np.empty(size),
         np.empty((size, 4)),
         np.empty(size, np.int16),
-        np.zeros(traced + 1, np.int64),
+        np.empty(traced, np.int64),
         np.empty(traced, np.int64),
     )
 
@@ -122,24 +149,18 @@ def fuse_columns(columns: Columns, options: Options) -> Fused:
 
     def task(low: int, high: int) -> tuple[np.ndarray, ...]:
         answer = allocate(int(columns.start[high] - columns.start[low]), options.sources)
-        fused, rows = fuse_cells(columns, low, high, options, answer)
-        kept = [part[:fused].copy() for part in answer[:5]]
-        if options.sources:
-            kept += [np.diff(answer.source_start[: fused + 1]), answer.source_row[:rows].copy()]
-        return tuple(kept)
+        fused, traced = fuse_cells(columns, low, high, options, answer)
+        return (*(part[:fused].copy() for part in answer[:-1]), answer.source[:traced].copy())
 
-    pieces = run(task, chunks(columns.start))
-    if not pieces:
-        empty = allocate(0, True)
-        pieces = [(*empty[:5], empty.source_row, empty.source_row)]
-    cell, row, score, corners, votes, *traced = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    sources = Sources(np.concatenate(([0], np.cumsum(traced[0]))), traced[1]) if options.sources else None
+    pieces = run(task, chunks(columns.start)) or [tuple(allocate(0, options.sources))]
+    cell, row, score, corners, votes, sizes, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    sources = Sources(np.concatenate(([0], np.cumsum(sizes))), source) if options.sources else None
     return Fused(cell, row, score, None if options.kind == CONSENSUS else corners, votes, sources)
 
 
 @jit
-def order_by_key(key, row, index, other_key, other_index, size):
-    """Sort key[:size] descending, `index` with it; equal keys by row[index] ascending."""
+def order_by_key(key, index, row, other_key, other_index, size):
+    """Sort key[:size] descending and index[:size] with it; equal keys by row[index], ascending."""
     _sort_descending(key, index, other_key, other_index, 0, size)
     low = 0
     while low < size:
@@ -151,33 +172,24 @@ def order_by_key(key, row, index, other_key, other_index, size):
             for i in range(low, high):
                 key[i] = -float(row[index[i]])
             _sort_descending(key, index, other_key, other_index, low, high)
-            for i in range(low, high):
-                key[i] = tied
+            key[low:high] = tied
         low = high
 
 
 @jit
 def _pairwise_sum(values, low, size):
-    """Add in the order in which NumPy's sum does, which the public package's last bits depend on."""
+    """Add in the order in which NumPy's sum does: last bits depend on it."""
     if size < 8:
         total = 0.0
         for i in range(low, low + size):
             total += values[i]
         return total
     if size <= 128:
-        a, b, c, d = values[low], values[low + 1], values[low + 2], values[low + 3]
-        e, f, g, h = values[low + 4], values[low + 5], values[low + 6], values[low + 7]
+        lanes = values[low : low + 8].copy()
         whole = size - size % 8
-        for i in range(low + 8, low + whole, 8):
-            a += values[i]
-            b += values[i + 1]
-            c += values[i + 2]
-            d += values[i + 3]
-            e += values[i + 4]
-            f += values[i + 5]
-            g += values[i + 6]
-            h += values[i + 7]
-        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+        for i in range(8, whole):
+            lanes[i % 8] += values[low + i]
+        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
         for i in range(low + whole, low + size):
             total += values[i]
         return total
@@ -187,123 +199,19 @@ def _pairwise_sum(values, low, size):
 
 
 @jit
-def _weight_of(bits, words, cluster, weights, present, picked):
-    """Sum the weights of the members that are in a cluster, or of those that are not."""
+def _weight_of(bits, weights, present, picked):
+    """Sum the weights of the members whose bit is set, or of those whose bit is not."""
     size = 0
     for m in range(len(weights)):
-        inside = (bits[cluster * words + m // 64] >> np.uint64(m % 64)) & np.uint64(1) == np.uint64(1)
-        if inside == present:
+        if ((bits[m // 64] >> np.uint64(m % 64)) & np.uint64(1) != np.uint64(0)) == present:
             picked[size] = weights[m]
             size += 1
     return _pairwise_sum(picked, 0, size)
 
 
 @jit
-def _set_filter(boxes, cluster, x1, y1, x2, y2, area):
-    """Write a cluster's box, rounded to float32, where the filter sees it."""
-    block = cluster // _BLOCK
-    lane = cluster % _BLOCK
-    boxes[block, 0, lane] = x1
-    boxes[block, 1, lane] = y1
-    boxes[block, 2, lane] = x2
-    boxes[block, 3, lane] = y2
-    boxes[block, 4, lane] = area
-
-
-@jit
-def _clear_block(boxes, block):
-    """Fill a block with boxes that overlap nothing."""
-    for lane in range(_BLOCK):
-        boxes[block, 0, lane] = _OUTSIDE
-        boxes[block, 1, lane] = _OUTSIDE
-        boxes[block, 2, lane] = -_OUTSIDE
-        boxes[block, 3, lane] = -_OUTSIDE
-        boxes[block, 4, lane] = _ZERO
-
-
-@jit
-def _any_overlap(boxes, block, x1, y1, x2, y2, area, share, slack):
-    """Whether some box of a block may overlap by more than the threshold; never wrongly False.
-
-    IoU > t is intersection > t / (1 + t) * (sum of areas), which needs no division. `share` is that
-    factor less 1e-5, `slack` 2^-20 of the largest coordinate: more than what rounding to float32 takes
-    from a side. What passes is tested exactly.
-    """
-    hits = np.int32(0)
-    for lane in range(_BLOCK):
-        left = max(boxes[block, 0, lane], x1)
-        top = max(boxes[block, 1, lane], y1)
-        right = min(boxes[block, 2, lane], x2)
-        bottom = min(boxes[block, 3, lane], y2)
-        width = max(right - left + slack, _ZERO)
-        # int32 throughout: an int64 counter halves the lanes
-        hits = np.int32(hits + np.int32(width * (bottom - top + slack) > share * (boxes[block, 4, lane] + area)))
-    return hits > 0
-
-
-@jit
-def _find(box, low, high, x1, y1, x2, y2, area, best, first):
-    """Return (cluster, IoU) of the best overlap above `best` among low..high-1, of the first with `first`."""
-    found = -1
-    for c in range(low, high):
-        overlap = _iou(box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4], x1, y1, x2, y2, area)
-        if overlap > best:
-            found = c
-            best = overlap
-            if first:
-                break
-    return found, best
-
-
-@jit
-def _joined_score(logits, certain):
-    """Return prod p / (prod p + prod (1 - p)) from the sum of log(p / (1 - p)) and certain votes.
-
-    `certain` counts votes of exactly 1 less those of exactly 0: as many of each cancel out.
-    """
-    if certain != 0:
-        return 1.0 if certain > 0 else 0.0
-    return 1.0 / (1.0 + math.exp(-logits))
-
-
-class Scratch(NamedTuple):
-    """Room for one cell of up to `size` boxes.
-
-    Attributes:
-        key: float64 [size], score * weight of the cell's boxes, in order.
-        index: int64 [size], where the boxes are in the columns.
-        other_key, other_index: The same again, for sorting.
-        joined: int64 [size], cluster of each box.
-        box: float64 [size, 5], x1, y1, x2, y2 and area of the box that stands for each cluster.
-        sums: float64 [size, 6], sums over each cluster: x1, y1, x2, y2 times score, score, weight (or logit).
-        count: int64 [size], boxes of each cluster.
-        votes: int64 [size], distinct members of each cluster.
-        certain: int64 [size], votes of exactly 1 less those of exactly 0.
-        lead: int64 [size], which of the cell's boxes is the first of each cluster.
-        bits: uint64 [size, words], members of each cluster.
-        near: float32 [blocks, 5, _BLOCK], `box` as the filter sees it.
-        picked: float64 [members].
-    """
-
-    key: np.ndarray
-    index: np.ndarray
-    other_key: np.ndarray
-    other_index: np.ndarray
-    joined: np.ndarray
-    box: np.ndarray
-    sums: np.ndarray
-    count: np.ndarray
-    votes: np.ndarray
-    certain: np.ndarray
-    lead: np.ndarray
-    bits: np.ndarray
-    near: np.ndarray
-    picked: np.ndarray
-
-
-@jit
 def _scratch(size, members):
-    return Scratch(
+    return _Scratch(
         np.empty(size),
         np.empty(size, np.int64),
         np.empty(size),
@@ -311,89 +219,127 @@ def _scratch(size, members):
         np.empty(size, np.int64),
         np.empty((size, 5)),
         np.empty((size, 6)),
-        np.empty(size, np.int64),
-        np.empty(size, np.int64),
-        np.empty(size, np.int64),
+        np.empty((size, 3), np.int64),
         np.empty(size, np.int64),
         np.empty((size, (members + 63) // 64), np.uint64),
-        np.empty((size // _BLOCK + 1, 5, _BLOCK), np.float32),
+        np.empty((size // LANES + 1, 5, LANES), np.float32),
         np.empty(members),
+        np.empty(size),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
     )
 
 
 @jit
-def _select(columns, low, high, options, scratch):
-    """Take the boxes of a cell that count, best first; return how many and their largest coordinate."""
-    key, index = scratch.key, scratch.index
-    weights = options.weights
+def _select(columns, first, last, options, work):
+    """Take the boxes of a cell that count, best first; return how many."""
     size = 0
-    reach = 0.0
-    for i in range(low, high):
-        weight = weights[columns.member[i]]
-        if columns.score[i] < options.skip or weight == 0.0:
-            continue
-        key[size] = columns.score[i] * weight
-        index[size] = i
-        size += 1
-        reach = max(reach, max(max(-columns.x1[i], columns.x2[i]), max(-columns.y1[i], columns.y2[i])))
+    for i in range(first, last):
+        weight = options.weights[columns.member[i]]
+        if columns.score[i] >= options.skip and weight > 0.0:
+            work.key[size] = columns.score[i] * weight
+            work.index[size] = i
+            size += 1
     if options.unsorted:
-        order_by_key(key, columns.row, index, scratch.other_key, scratch.other_index, size)
-    return size, reach
+        order_by_key(work.key, work.index, columns.row, work.other_key, work.other_index, size)
+    return size
 
 
 @jit
-def _cluster(columns, options, size, reach, scratch):
-    """Put the selected boxes of a cell into clusters; return the number of clusters."""
-    key, box, sums, near, weights = scratch.key, scratch.box, scratch.sums, scratch.near, options.weights
-    kind = options.kind
-    first = kind == PROBABILITY or kind == CONSENSUS
-    filtered = size > _SMALL and _NEAR < reach < _FAR and key[size - 1] >= 0.0
-    share = np.float32(options.iou / (1.0 + options.iou) * (1.0 - 1e-5))
-    slack = np.float32(reach * 2.0**-20)
+def _frame(columns, first, last):
+    """Return the corner of a cell and how much the filter widens its boxes; less than 0 where it is off."""
+    left, top, pad = frame(columns, first, last)
+    reach = 0.0
+    for i in range(first, last):
+        reach = max(reach, max(max(-columns.x1[i], columns.x2[i]), max(-columns.y1[i], columns.y2[i])))
+    return left, top, pad if reach * 2.0**-22 <= pad * _FAR else -1.0
+
+
+@jit
+def _narrow(x1, y1, x2, y2, area, origin, factor):
+    """Return a box for the filter: widened corners, and its share of the least intersection that counts."""
+    left, top, pad = origin
+    if pad < 0:
+        return np.float32(0), np.float32(0), np.float32(1), np.float32(1), _ALWAYS
+    return (
+        np.float32(x1 - left - pad),
+        np.float32(y1 - top - pad),
+        np.float32(x2 - left + pad),
+        np.float32(y2 - top + pad),
+        np.float32(area * factor),
+    )
+
+
+@jit
+def _find(near, box, clusters, x1, y1, x2, y2, area, narrow, threshold, greedy):
+    """Return (cluster, IoU) of the best overlap above the threshold, or of the first; cluster -1 for none."""
+    found = -1
+    best = threshold
+    for block in range((clusters + LANES - 1) // LANES):
+        bits = hits(near[block], narrow)
+        while bits:
+            c = block * LANES + first_bit(bits)
+            bits = np.uint32(bits & (bits - np.uint32(1)))
+            overlap = _iou(box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4], x1, y1, x2, y2, area)
+            if overlap > best:
+                found = c
+                best = overlap
+                if greedy:
+                    return found, best
+    return found, best
+
+
+@jit
+def _cluster(columns, first, last, options, size, work):
+    """Put the selected boxes of a cell into clusters; return the number of clusters.
+
+    The sums of a cluster are kept as they stand after each box: added in the same order, float32 where
+    the public WBF and NMW add in float32, they are what adding all its boxes anew would give.
+    """
+    kind, weights = options.kind, options.weights
+    box, sums, tally, near = work.box, work.sums, work.tally, work.near
+    greedy = kind == PROBABILITY or kind == CONSENSUS
+    origin = _frame(columns, first, last)
+    factor = share_factor(options.iou)
     clusters = 0
     for b in range(size):
-        i = scratch.index[b]
+        i = work.index[b]
         x1, y1, x2, y2 = columns.x1[i], columns.y1[i], columns.x2[i], columns.y2[i]
         area = (x2 - x1) * (y2 - y1)
-        found = -1
-        overlap = options.iou
-        if filtered:
-            f1, f2, f3, f4, f5 = np.float32(x1), np.float32(y1), np.float32(x2), np.float32(y2), np.float32(area)
-            for block in range((clusters + _BLOCK - 1) // _BLOCK):
-                if _any_overlap(near, block, f1, f2, f3, f4, f5, share, slack):
-                    begin = block * _BLOCK
-                    end = min(begin + _BLOCK, clusters)
-                    c, overlap = _find(box, begin, end, x1, y1, x2, y2, area, overlap, first)
-                    if c >= 0:
-                        found = c
-                        if first:
-                            break
-        else:
-            found, overlap = _find(box, 0, clusters, x1, y1, x2, y2, area, overlap, first)
+        narrow = _narrow(x1, y1, x2, y2, area, origin, factor)
+        found, overlap = _find(near, box, clusters, x1, y1, x2, y2, area, narrow, options.iou, greedy)
         c = found
         if found < 0:
             c = clusters
-            clusters += 1
-            _open(scratch, c, b)
             overlap = 1.0
-        scratch.joined[b] = c
-        scratch.count[c] += 1
+            clusters += 1
+            work.lead[c] = b
+            sums[c] = 0.0
+            tally[c] = 0
+            work.bits[c] = np.uint64(0)
+            place(near, c, narrow)
+            box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4] = x1, y1, x2, y2, area
+        work.joined[b] = c
+        tally[c, 0] += 1
         member = columns.member[i]
-        bit = np.uint64(1) << np.uint64(member % 64)
-        fresh = scratch.bits[c, member // 64] & bit == np.uint64(0)
+        word, bit = member // 64, np.uint64(1) << np.uint64(member % 64)
+        fresh = work.bits[c, word] & bit == np.uint64(0)
         if fresh:
-            scratch.bits[c, member // 64] |= bit
-            scratch.votes[c] += 1
-        score = key[b]
-        if kind == WBF or kind == NMW:
-            score = score * overlap if kind == NMW else score
+            work.bits[c, word] |= bit
+            tally[c, 1] += 1
+        score = work.key[b]
+        if not greedy:
+            if kind == NMW:
+                score *= overlap
             sums[c, 0] = np.float32(sums[c, 0] + score * x1)
             sums[c, 1] = np.float32(sums[c, 1] + score * y1)
             sums[c, 2] = np.float32(sums[c, 2] + score * x2)
             sums[c, 3] = np.float32(sums[c, 3] + score * y2)
             sums[c, 4] += score
             sums[c, 5] += weights[member]
-        elif kind == PROBABILITY and fresh:
+            if kind == WBF and found >= 0 and sums[c, 4] != 0.0:
+                _move(work, c, origin, factor)
+        elif fresh and kind == PROBABILITY:
             sums[c, 0] += score * x1
             sums[c, 1] += score * y1
             sums[c, 2] += score * x2
@@ -402,85 +348,123 @@ def _cluster(columns, options, size, reach, scratch):
             if 0.0 < score < 1.0:
                 sums[c, 5] += math.log(score) - math.log1p(-score)
             else:
-                scratch.certain[c] += 1 if score > 0.0 else -1
-        if found >= 0:
-            if kind != WBF or sums[c, 4] == 0.0:
-                continue
-            x1 = float(np.float32(sums[c, 0] / sums[c, 4]))
-            y1 = float(np.float32(sums[c, 1] / sums[c, 4]))
-            x2 = float(np.float32(sums[c, 2] / sums[c, 4]))
-            y2 = float(np.float32(sums[c, 3] / sums[c, 4]))
-            area = (x2 - x1) * (y2 - y1)
-        box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4] = x1, y1, x2, y2, area
-        if filtered:
-            _set_near(near, c, x1, y1, x2, y2, area)
+                tally[c, 2] += 1 if score > 0.0 else -1
     return clusters
 
 
 @jit
-def _open(scratch, c, b):
-    """Start cluster c with box b."""
-    for s in range(6):
-        scratch.sums[c, s] = 0.0
-    for w in range(scratch.bits.shape[1]):
-        scratch.bits[c, w] = np.uint64(0)
-    scratch.count[c] = 0
-    scratch.votes[c] = 0
-    scratch.certain[c] = 0
-    scratch.lead[c] = b
-    if c % _BLOCK == 0:
-        _clear_block(scratch.near, c // _BLOCK)
+def _move(work, c, origin, factor):
+    """Set the box of a WBF cluster to the weighted mean of its boxes."""
+    total = work.sums[c, 4]
+    x1 = float(np.float32(work.sums[c, 0] / total))
+    y1 = float(np.float32(work.sums[c, 1] / total))
+    x2 = float(np.float32(work.sums[c, 2] / total))
+    y2 = float(np.float32(work.sums[c, 3] / total))
+    area = (x2 - x1) * (y2 - y1)
+    box = work.box[c]
+    box[0], box[1], box[2], box[3], box[4] = x1, y1, x2, y2, area
+    narrow = _narrow(x1, y1, x2, y2, area, origin, factor)
+    block = work.near[c // LANES]
+    for r in range(5):
+        block[r, c % LANES] = narrow[r]
 
 
 @jit
-def _wbf_score(scratch, c, first, options):
-    """Return the score of a WBF cluster whose best box has the score `first`."""
-    count = scratch.count[c]
-    value = first
-    weight = scratch.sums[c, 5]
+def _wbf_score(work, c, options):
+    """Return the score of a WBF cluster."""
+    count = work.tally[c, 0]
+    value = work.key[work.lead[c]]
+    weight = work.sums[c, 5]
     if count > 1:
-        mean = first if options.confidence == MAX else scratch.sums[c, 4] / count
-        value = float(np.float32(mean))
+        # the public package keeps a cluster of several boxes in a float32 array, a single box in float64
+        value = float(np.float32(value if options.confidence == _MAX else work.sums[c, 4] / count))
         weight = float(np.float32(weight))
-    if options.confidence == MAX:
-        return value / options.largest
-    if options.confidence == BOX_AND_MODEL_AVG:
+    if options.confidence == _MAX:
+        return value / options.weights.max()
+    if options.confidence == _BOX_AND_MODEL:
         value = value * count / weight
-        return value * _weight_of(scratch.bits, c, options.weights, True, scratch.picked) / options.total
-    if options.confidence == ABSENT_MODEL_AWARE_AVG:
-        absent = _weight_of(scratch.bits, c, options.weights, False, scratch.picked)
-        return value * count / (weight + absent)
-    if options.overflow:
-        return value * count / options.total
-    return value * min(len(options.weights), count) / options.total
+        return value * _weight_of(work.bits[c], options.weights, True, work.picked) / options.total
+    if options.confidence == _ABSENT_MODEL:
+        return value * count / (weight + _weight_of(work.bits[c], options.weights, False, work.picked))
+    return value * (count if options.overflow else min(len(options.weights), count)) / options.total
 
 
 @jit
-def _finish(options, clusters, scratch):
-    """Turn sums into scores and boxes; return the number of clusters kept.
-
-    From here `key` and `other...` hold scores of the clusters kept, `index` of boxes stays.
-    """
-    box, sums = scratch.box, scratch.sums
+def _finish(columns, clusters, options, work):
+    """Turn the sums of a cell into boxes and scores, best first; return the number of clusters kept."""
     kept = 0
     for c in range(clusters):
-        if options.kind == CONSENSUS and scratch.votes[c] < options.min_members:
+        if options.kind == CONSENSUS and work.tally[c, 1] < options.least:
             continue
-        score = scratch.key[scratch.lead[c]]
+        score = work.key[work.lead[c]]
+        total = work.sums[c, 4]
         if options.kind == WBF:
-            score = _wbf_score(scratch, c, score, options)
+            score = _wbf_score(work, c, options)
         elif options.kind == NMW:
             score = float(np.float32(score))
             for s in range(4):
-                mean = sums[c, s] / sums[c, 4] if sums[c, 4] != 0.0 else box[c, s]
-                box[c, s] = float(np.float32(mean))
-        elif options.kind == PROBABILITY and scratch.votes[c] > 1:
-            score = _joined_score(sums[c, 5], scratch.certain[c])
-            if sums[c, 4] != 0.0:
+                work.box[c, s] = float(np.float32(work.sums[c, s] / total if total != 0.0 else work.box[c, s]))
+        elif options.kind == PROBABILITY and work.tally[c, 1] > 1:
+            certain = work.tally[c, 2]
+            score = 1.0 / (1.0 + math.exp(-work.sums[c, 5]))
+            if certain != 0:
+                score = 1.0 if certain > 0 else 0.0
+            if total != 0.0:
                 for s in range(4):
-                    box[c, s] = sums[c, s] / sums[c, 4]
-        # in place: cluster c began at box c or later, so no score still to be read is overwritten
-        scratch.key[kept] = score
-        scratch.other_index[kept] = c
+                    work.box[c, s] = work.sums[c, s] / total
+        work.row[c] = columns.row[work.index[work.lead[c]]]
+        work.score[kept] = score
+        work.rank[kept] = c
         kept += 1
+    order_by_key(work.score, work.rank, work.row, work.other_key, work.other_index, kept)
     return kept
+
+
+@jit
+def _trace(columns, size, clusters, kept, work, answer, at, traced):
+    """Write the rows behind the fused boxes of a cell; return how many are written by now."""
+    target = work.other_index
+    target[:clusters] = -1
+    for k in range(kept):
+        c = work.rank[k]
+        target[c] = traced
+        answer.sizes[at + k] = work.tally[c, 0]
+        traced += work.tally[c, 0]
+    for b in range(size):
+        c = work.joined[b]
+        if target[c] >= 0:
+            answer.source[target[c]] = columns.row[work.index[b]]
+            target[c] += 1
+    return traced
+
+
+@jit
+def fuse_cells(columns, low, high, options, answer):
+    """Fuse the boxes of cells low..high-1, in order of (cell, score descending, row).
+
+    Returns:
+        (number of fused boxes, number of rows behind them).
+    """
+    largest = 0
+    for cell in range(low, high):
+        largest = max(largest, columns.start[cell + 1] - columns.start[cell])
+    work = _scratch(largest, len(options.weights))
+    at = 0
+    traced = 0
+    for cell in range(low, high):
+        first, last = columns.start[cell], columns.start[cell + 1]
+        size = _select(columns, first, last, options, work)
+        clusters = _cluster(columns, first, last, options, size, work)
+        kept = _finish(columns, clusters, options, work)
+        if options.sources:
+            traced = _trace(columns, size, clusters, kept, work, answer, at, traced)
+        for k in range(kept):
+            c = work.rank[k]
+            answer.cell[at] = cell
+            answer.row[at] = work.row[c]
+            answer.score[at] = work.score[k]
+            answer.votes[at] = work.tally[c, 1]
+            for s in range(4):
+                answer.corners[at, s] = work.box[c, s]
+            at += 1
+    return at, traced

@@ -41,7 +41,7 @@ def test_sorts_like_lexsort_with_ties(cells):
     check(np.array(image, int), np.array(category, int), np.array(score, float))
 
 
-@pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 33, 64, 1000, 4097])
+@pytest.mark.parametrize("size", [1, 2, 17, 255, 256, 257, 511, 513, 1000, 4097])
 def test_one_large_cell(size):
     rng = np.random.default_rng(size)
     check(np.zeros(size, int), np.zeros(size, int), rng.integers(0, size // 2 + 1, size) / 7)
@@ -57,3 +57,12 @@ def test_answer_does_not_depend_on_threads(monkeypatch):
     for a, b in zip(one, columns_of(*arrays), strict=True):
         np.testing.assert_array_equal(a, b)
     check(*arrays)
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_scores_that_differ_beyond_float32(count):
+    rng = np.random.default_rng(1)
+    score = 0.5 + rng.permutation(count) * 1e-12
+    score[::7] *= -1
+    score[3], score[10] = 0.0, -0.0
+    check(rng.integers(0, 2, count), rng.integers(0, 2, count), score)

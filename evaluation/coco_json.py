@@ -1,0 +1,218 @@
+"""COCO ground truth files."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from evaluation.ground_truth import GroundTruth, Labels
+from fusion.errors import InputError
+
+__all__ = ["read_coco"]
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    width: int | None = None
+    height: int | None = None
+    file_name: str | None = None
+    neg_category_ids: list[int] | None = None
+    not_exhaustive_category_ids: list[int] | None = None
+
+
+class _Category(msgspec.Struct):
+    id: int | str
+    name: str = ""
+    frequency: str | None = None
+
+
+class _Annotation(msgspec.Struct):
+    id: int
+    image_id: int | str
+    category_id: int | str
+    bbox: tuple[float, float, float, float]
+    area: float | None = None
+    iscrowd: int | bool | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _File(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
+    """Read a COCO ground truth file (`instances_*.json`); LVIS's extra fields are read where present.
+
+    Unknown keys are ignored. What is unusual but usable is read and listed in `GroundTruth.notes`:
+    category ids given as text, missing `area` (w * h), missing `iscrowd` (0), missing
+    `segmentation`, an annotation id 0.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The ground truth.
+
+    Raises:
+        InputError: If the file is not there, is no such file, or an entry cannot be used; the entry,
+            its field, what was expected and what came are named.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise InputError(place, "expected a COCO ground truth file, got a directory", "Name the JSON file in it")
+    try:
+        data = place.read_bytes()
+    except FileNotFoundError:
+        raise InputError(place, "there is no such file") from None
+    except OSError as error:
+        raise InputError(place, f"cannot be read: {error.strerror}") from error
+    file = _decode(data, place)
+    notes: list[str] = []
+    images, annotations = file.images, file.annotations
+    categories = _category_ids([category.id for category in file.categories], place, "category", "id", notes)
+    used = _category_ids([a.category_id for a in annotations], place, "annotation", "category_id", notes)
+    boxes = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
+    areas = np.array([math.nan if a.area is None else a.area for a in annotations], dtype=np.float64)
+    no_area = np.array([a.area is None for a in annotations], dtype=bool)
+    areas[no_area] = boxes[no_area, 2] * boxes[no_area, 3]
+    notes += _notes(annotations, int(no_area.sum()))
+    truth = GroundTruth.from_arrays(
+        image_id=_array([image.id for image in images]),
+        width=[image.width or 0 for image in images],
+        height=[image.height or 0 for image in images],
+        file_name=[image.file_name or "" for image in images],
+        category_id=categories,
+        category_name=[category.name for category in file.categories],
+        frequency=_frequency(file.categories, place),
+        annotation_id=_array([a.id for a in annotations]),
+        annotation_image_id=_array([a.image_id for a in annotations]),
+        annotation_category_id=used,
+        xywh=boxes,
+        area=areas,
+        crowd=[bool(a.iscrowd) for a in annotations],
+        segmentation=[a.segmentation for a in annotations] if any(map(_has_mask, annotations)) else None,
+        notes=tuple(dict.fromkeys(notes)),
+        source=place,
+    )
+    return _with_labels(truth, images)
+
+
+def _decode(data: bytes, place: Path) -> _File:
+    try:
+        return msgspec.json.decode(data, type=_File)
+    except msgspec.ValidationError as error:
+        raise _named(error, json.loads(data), place) from error
+    except msgspec.DecodeError as error:
+        try:
+            # Python's own writer allows NaN and Infinity, which are no JSON; in fields we do not read they do no harm
+            document = json.loads(data, parse_constant=str)
+            return msgspec.json.decode(msgspec.json.encode(document), type=_File)
+        except msgspec.ValidationError as inner:
+            raise _named(inner, document, place) from inner
+        except ValueError:
+            problem = f"is not complete JSON ({error})"
+            raise InputError(place, problem, "Fetch or write the file again; it may have been cut off") from error
+
+
+def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputError:
+    """Turn msgspec's message with a path like `$.annotations[17].bbox[2]` into ours."""
+    problem, _, path = str(error).partition(" - at `")
+    entry = re.match(r"\$\.(\w+)\[(\d+)\](?:\.(\w+))?", path)
+    problem = problem.replace("`", "")
+    missing = re.search(r"missing required field (\w+)", problem)
+    if entry is None and missing:
+        raise InputError(place, f"'{missing[1]}' is missing", "A COCO ground truth file has images, annotations and categories")
+    if entry is None:
+        got = type(document).__name__
+        return InputError(place, f"expected a COCO ground truth object, got JSON {got}: {problem}", "Is it a result file?")
+    noun = {"images": "image", "annotations": "annotation", "categories": "category"}[entry[1]]
+    where = f"{place}, {noun} {entry[2]}"
+    if missing:
+        return InputError(f"{where}, field '{missing[1]}'", "is missing", "Add it")
+    value = document[entry[1]][int(entry[2])]
+    if entry[3] is None:
+        return InputError(where, f"{problem[0].lower()}{problem[1:]}, got {value!r:.60}", "Mend it")
+    if entry[3] == "bbox":
+        problem = "expected [x, y, width, height] of four finite numbers"
+    return InputError(
+        f"{where}, field '{entry[3]}'", f"{problem[0].lower()}{problem[1:]}, got {value[entry[3]]!r:.60}", "Mend or drop it"
+    )
+
+
+def _category_ids(ids: Sequence[int | str], place: Path, noun: str, field: str, notes: list[str]) -> np.ndarray:
+    numbers: list[int] = []
+    for index, value in enumerate(ids):
+        if isinstance(value, str):
+            if re.fullmatch(r"-?\d+", value.strip()) is None:
+                problem = f"expected a whole number, got {value!r}"
+                raise InputError(f"{place}, {noun} {index}, field '{field}'", problem, "Number the categories")
+            notes.append("category ids are text; they were read as whole numbers")
+        numbers.append(int(value))
+        if not -(2**31) <= numbers[-1] < 2**31:
+            problem = f"expected a whole number of 32 bits, got {value!r}"
+            raise InputError(f"{place}, {noun} {index}, field '{field}'", problem, "Number the categories from 1")
+    return np.array(numbers, dtype=np.int64)
+
+
+def _array(ids: Sequence[int | str]) -> np.ndarray:
+    """Ids as int64 or objects; a mixture stays as it is, to be refused with a message."""
+    return np.array(ids, dtype=object if any(isinstance(i, str) for i in ids) else None)
+
+
+def _has_mask(annotation: _Annotation) -> bool:
+    return bytes(annotation.segmentation) not in (b"", b"[]", b"null")
+
+
+def _notes(annotations: Sequence[_Annotation], no_area: int) -> list[str]:
+    no_crowd = sum(a.iscrowd is None for a in annotations)
+    no_mask = sum(not _has_mask(a) for a in annotations)
+    notes = [
+        (no_area, "area is missing in {} annotations; w * h was used"),
+        (no_crowd, "iscrowd is missing in {} annotations; 0 was used"),
+        (no_mask, "segmentation is missing in {} annotations; they have no mask"),
+        (any(a.id == 0 for a in annotations), "an annotation has id 0, which pycocotools never counts as matched"),
+    ]
+    return [text.format(count) for count, text in notes if count]
+
+
+def _frequency(categories: Sequence[_Category], place: Path) -> list[str] | None:
+    given = [category.frequency for category in categories]
+    if all(value is None for value in given):
+        return None
+    for index, value in enumerate(given):
+        if value not in ("r", "c", "f"):
+            where = f"{place}, category {index}, field 'frequency'"
+            raise InputError(where, f"expected 'r', 'c' or 'f', got {value!r}", "Give all categories one, or none")
+    return [str(value) for value in given]
+
+
+def _with_labels(truth: GroundTruth, images: Sequence[_Image]) -> GroundTruth:
+    by_id = {image.id: image for image in images}
+    ordered = [by_id[i] for i in truth.image_id.tolist()]
+    negative = _labels(truth, [image.neg_category_ids for image in ordered], "neg_category_ids")
+    partial = _labels(truth, [image.not_exhaustive_category_ids for image in ordered], "not_exhaustive_category_ids")
+    return replace(truth, negative=negative, not_exhaustive=partial)
+
+
+def _labels(truth: GroundTruth, lists: Sequence[list[int] | None], field: str) -> Labels | None:
+    if all(listed is None for listed in lists):
+        return None
+    known = dict(zip(truth.category_id.tolist(), range(len(truth.category_id)), strict=True))
+    rows = []
+    for image_id, listed in zip(truth.image_id.tolist(), lists, strict=True):
+        unknown = [category for category in listed or () if category not in known]
+        if unknown:
+            where = f"{truth.source}, image with id {image_id!r}, field '{field}'"
+            raise InputError(where, f"there is no category {unknown[0]!r}", "Add the category or drop the label")
+        rows.append(sorted({known[category] for category in listed or ()}))
+    start = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
+    return Labels(start, np.array([category for row in rows for category in row], dtype=np.int32))

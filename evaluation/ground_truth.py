@@ -1,0 +1,299 @@
+"""Ground truth of a data set, in columns."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evaluation.masks import encode_segmentations
+from fusion.errors import InputError
+
+__all__ = ["GroundTruth", "Labels"]
+
+
+class Labels(NamedTuple):
+    """Categories listed for each image (CSR).
+
+    Attributes:
+        start: int64 [images + 1].
+        category: int32 [m], index into the categories, ascending within an image.
+    """
+
+    start: np.ndarray
+    category: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Images, categories and annotations of a data set.
+
+    Images and categories are in ascending order of their ids; annotations are in the order of their
+    source, which decides between equally good matches. Build one with `read_coco` or `from_arrays`;
+    both validate, so that code behind them needs no checks of its own.
+
+    Attributes:
+        image_id: [i] int64, or an object array of str.
+        width: int32 [i], pixels; 0 where unknown.
+        height: int32 [i], pixels; 0 where unknown.
+        file_name: [i] object array of str; "" where unknown.
+        category_id: int32 [c].
+        category_name: Names of the c categories.
+        annotation_id: int64 [a].
+        image: int32 [a], index into the images.
+        category: int32 [a], index into the categories.
+        xywh: float64 [a, 4], COCO boxes in pixels.
+        area: float64 [a], square pixels; the mask's area in COCO, for boxes as well.
+        crowd: bool [a].
+        segmentation: [a] polygons or run lengths as the source gave them, or encoded masks; None when
+            there are none at all. Use `masks`.
+        frequency: LVIS groups "r", "c", "f" of the c categories; None where the data set has none.
+        negative: Categories known to be absent from an image; None where the data set has none.
+        not_exhaustive: Categories not fully annotated in an image; None where the data set has none.
+        notes: What was unusual in the source and how it was read.
+        source: Name of the source for messages.
+    """
+
+    image_id: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    file_name: np.ndarray
+    category_id: np.ndarray
+    category_name: tuple[str, ...]
+    annotation_id: np.ndarray
+    image: np.ndarray
+    category: np.ndarray
+    xywh: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+    segmentation: Sequence[Any] | pa.StructArray | None = None
+    frequency: tuple[str, ...] | None = None
+    negative: Labels | None = None
+    not_exhaustive: Labels | None = None
+    notes: tuple[str, ...] = ()
+    source: str = "ground truth"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        image_id: npt.ArrayLike,
+        category_id: npt.ArrayLike,
+        annotation_image_id: npt.ArrayLike,
+        annotation_category_id: npt.ArrayLike,
+        xywh: npt.ArrayLike,
+        area: npt.ArrayLike | None = None,
+        crowd: npt.ArrayLike | None = None,
+        annotation_id: npt.ArrayLike | None = None,
+        segmentation: Sequence[Any] | pa.StructArray | None = None,
+        width: npt.ArrayLike | None = None,
+        height: npt.ArrayLike | None = None,
+        file_name: Sequence[str] | None = None,
+        category_name: Sequence[str] | None = None,
+        frequency: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
+        source: object = "ground truth",
+    ) -> "GroundTruth":
+        """Make ground truth from arrays; images and categories may come in any order.
+
+        Args:
+            image_id: [i] integers or strings, no two equal.
+            category_id: [c] integers, no two equal.
+            annotation_image_id: [a] ids of images.
+            annotation_category_id: [a] ids of categories.
+            xywh: [a, 4] boxes in pixels.
+            area: [a] square pixels; w * h by default.
+            crowd: [a] whether an annotation is a crowd region; none by default.
+            annotation_id: [a] integers, no two equal; 1 to a by default.
+            segmentation: [a] COCO polygons or RLE (None where absent), or Arrow structs (height, width, counts).
+            width: [i] pixels.
+            height: [i] pixels.
+            file_name: [i] names.
+            category_name: [c] names; the ids as text by default.
+            frequency: [c] LVIS groups.
+            notes: What was unusual in the source.
+            source: Name of the source for error messages.
+
+        Raises:
+            InputError: If lengths differ, an id is unknown or occurs twice, or a box is not usable.
+        """
+        images = _ids(image_id, source, "image")
+        categories = np.asarray(category_id, dtype=np.int32)
+        boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
+        count = len(boxes)
+        areas = boxes[:, 2] * boxes[:, 3] if area is None else np.asarray(area, dtype=np.float64)
+        ids = np.arange(1, count + 1) if annotation_id is None else _ids(annotation_id, source, "annotation")
+        _check_boxes(boxes, areas, source)
+        image_order, image = _indices(images, np.asarray(annotation_image_id), source, "image")
+        category_order, category = _indices(categories, np.asarray(annotation_category_id), source, "category")
+        _check_unique(ids, source, "annotation")
+        names = category_name if category_name is not None else [str(i) for i in categories.tolist()]
+        truth = cls(
+            image_id=images[image_order],
+            width=_sizes(width, len(images))[image_order],
+            height=_sizes(height, len(images))[image_order],
+            file_name=np.array([""] * len(images) if file_name is None else list(file_name), dtype=object)[image_order],
+            category_id=categories[category_order],
+            category_name=tuple(names[k] for k in category_order),
+            annotation_id=ids,
+            image=image,
+            category=category,
+            xywh=boxes,
+            area=areas,
+            crowd=np.zeros(count, dtype=bool) if crowd is None else np.asarray(crowd, dtype=bool),
+            segmentation=segmentation,
+            frequency=None if frequency is None else tuple(frequency[k] for k in category_order),
+            notes=tuple(notes),
+            source=str(source),
+        )
+        for name, column in (("area", areas), ("crowd", truth.crowd), ("annotation_id", ids), ("image", image)):
+            if len(column) != count:
+                raise InputError(source, f"column {name} has {len(column)} rows where xywh has {count}")
+        if segmentation is not None and len(segmentation) != count:
+            raise InputError(source, f"column segmentation has {len(segmentation)} rows where xywh has {count}")
+        return truth
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # text of segmentations is a view of the file's bytes and cannot be pickled; encoded masks can
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return fields | {"segmentation": self.masks}
+
+    @cached_property
+    def masks(self) -> pa.StructArray | None:
+        """[a] COCO compressed RLE (height, width, counts), null where an annotation has none.
+
+        None when no annotation has one. Polygons and uncompressed run lengths are encoded at the
+        first use.
+
+        Raises:
+            InputError: If a segmentation cannot be read; its annotation is named.
+        """
+        if self.segmentation is None or isinstance(self.segmentation, pa.StructArray):
+            return self.segmentation
+        return encode_segmentations(self.segmentation, self.height[self.image], self.width[self.image], self.source)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, categories and boxes; the same on every platform."""
+        digest = hashlib.sha256()
+        ids = self.image_id.tolist()
+        digest.update(repr(ids).encode())
+        digest.update(repr(list(zip(self.category_id.tolist(), self.category_name, strict=True))).encode())
+        for column, kind in ((self.annotation_id, "<i8"), (self.image, "<i4"), (self.category, "<i4"), (self.xywh, "<f8")):
+            digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
+        return digest.hexdigest()
+
+    def subset(self, image_ids: npt.ArrayLike) -> "GroundTruth":
+        """Return the ground truth of some of the images; categories stay as they are.
+
+        Raises:
+            InputError: If an id is unknown.
+        """
+        wanted = np.unique(_ids(image_ids, self.source, "image"))
+        unknown = wanted[~np.isin(wanted, self.image_id)]
+        if len(unknown):
+            raise InputError(self.source, f"it has no image {_some(unknown)}", "Choose among its own images")
+        images = np.flatnonzero(np.isin(self.image_id, wanted))
+        place = np.full(len(self.image_id), -1, dtype=np.int32)
+        place[images] = np.arange(len(images), dtype=np.int32)
+        rows = np.flatnonzero(place[self.image] >= 0)
+        return replace(
+            self,
+            image_id=self.image_id[images],
+            width=self.width[images],
+            height=self.height[images],
+            file_name=self.file_name[images],
+            annotation_id=self.annotation_id[rows],
+            image=place[self.image[rows]],
+            category=self.category[rows],
+            xywh=self.xywh[rows],
+            area=self.area[rows],
+            crowd=self.crowd[rows],
+            segmentation=self._segmentation_of(rows),
+            negative=_labels_of(self.negative, images),
+            not_exhaustive=_labels_of(self.not_exhaustive, images),
+        )
+
+    def _segmentation_of(self, rows: np.ndarray) -> Sequence[Any] | pa.StructArray | None:
+        masks = self.__dict__.get("masks", self.segmentation)  # already encoded, or as given
+        if masks is None or isinstance(masks, pa.StructArray):
+            return None if masks is None else masks.take(pa.array(rows))
+        return [masks[row] for row in rows.tolist()]
+
+
+def _labels_of(labels: Labels | None, images: np.ndarray) -> Labels | None:
+    if labels is None:
+        return None
+    parts = [labels.category[labels.start[i] : labels.start[i + 1]] for i in images]
+    start = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
+    return Labels(start, np.concatenate([labels.category[:0], *parts]))
+
+
+def _ids(values: npt.ArrayLike, source: object, noun: str) -> np.ndarray:
+    ids = np.asarray(values)
+    if ids.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if ids.ndim == 1 and ids.dtype.kind in "iu":
+        return ids.astype(np.int64)
+    if ids.ndim == 1 and ids.dtype.kind in "UO" and noun == "image" and all(isinstance(i, str) for i in ids.tolist()):
+        return ids.astype(object)
+    expected = "integers of 64 bits, or all strings" if noun == "image" else "integers of 64 bits"
+    raise InputError(source, f"{noun} ids must be {expected}, got {ids.dtype} {list(ids.shape)}", "Make them of one kind")
+
+
+def _indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order that sorts `ids`, and the place of each of `used` in the sorted ids."""
+    _check_unique(ids, source, noun)
+    order = np.argsort(ids, kind="stable")
+    if used.size == 0:
+        return order, np.zeros(0, dtype=np.int32)
+    known = dict(zip(ids[order].tolist(), range(len(ids)), strict=True))
+    place = np.array([known.get(i, -1) for i in used.tolist()], dtype=np.int32)
+    wrong = np.flatnonzero(place < 0)
+    if len(wrong):
+        raise InputError(
+            f"{source}, annotation {wrong[0]}, field '{noun}_id'",
+            f"there is no {noun} {used.tolist()[wrong[0]]!r}; {len(wrong)} annotations name an unknown {noun}",
+            f"Add the {noun} or drop these annotations",
+        )
+    return order, place
+
+
+def _check_unique(ids: np.ndarray, source: object, noun: str) -> None:
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise InputError(source, f"{noun} id {_some(values[counts > 1])} occurs more than once", "Ids must be unique")
+
+
+def _check_boxes(boxes: np.ndarray, areas: np.ndarray, source: object) -> None:
+    for field, values in (("bbox", boxes), ("area", areas[:, None])):
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(wrong):
+            raise InputError(
+                f"{source}, annotation {wrong[0]}, field '{field}'",
+                f"expected finite numbers, got {np.squeeze(values[wrong[0]]).tolist()}",
+                "Mend or drop the annotation",
+            )
+    wrong = np.flatnonzero((boxes[:, 2:] < 0).any(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{source}, annotation {wrong[0]}, field 'bbox'",
+            f"expected [x, y, width, height] without a negative size, got {boxes[wrong[0]].tolist()}",
+            "Mend the box; corners have to be turned into sizes",
+        )
+
+
+def _sizes(values: npt.ArrayLike | None, count: int) -> np.ndarray:
+    return np.zeros(count, dtype=np.int32) if values is None else np.asarray(values, dtype=np.int32)
+
+
+def _some(values: np.ndarray) -> str:
+    shown = ", ".join(repr(value) for value in values[:3].tolist())
+    return shown + (f" and {len(values) - 3} more" if len(values) > 3 else "")

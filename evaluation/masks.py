@@ -1,0 +1,110 @@
+"""Segmentations of COCO files as compressed run lengths in Arrow columns."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from pycocotools import mask as rle
+
+from fusion.errors import InputError
+from fusion.table import MASK_TYPE
+
+__all__ = ["box_masks", "encode_segmentations", "mask_array"]
+
+
+def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[bytes | None]) -> pa.StructArray:
+    """Make a mask column from sizes and compressed RLE texts; a None among the texts becomes null.
+
+    Args:
+        height: [n] pixels.
+        width: [n] pixels.
+        counts: [n] texts.
+
+    Returns:
+        [n] structs (height, width, counts).
+    """
+    texts = pa.array(counts, pa.binary())
+    arrays = [pa.array(height, pa.int32()), pa.array(width, pa.int32()), texts]
+    return pa.StructArray.from_arrays(arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None)
+
+
+def encode_segmentations(
+    segmentations: Sequence[Any], height: np.ndarray, width: np.ndarray, source: object
+) -> pa.StructArray | None:
+    """Encode polygons and run lengths of annotations, as pycocotools' `annToRLE` does.
+
+    Args:
+        segmentations: [n] each a list of polygons [x1, y1, x2, y2, ...], a COCO RLE object, JSON text
+            of one of these, or None. An empty list counts as none.
+        height: int32 [n], pixels of the annotation's image, for polygons.
+        width: int32 [n], pixels.
+        source: Name of the source for error messages.
+
+    Returns:
+        [n] structs (height, width, counts), null where there is none; None where there are none at all.
+
+    Raises:
+        InputError: If one cannot be read; the annotation is named.
+    """
+    sizes: list[tuple[int, int]] = []
+    texts: list[bytes | None] = []
+    for index, (value, h, w) in enumerate(zip(segmentations, height.tolist(), width.tolist(), strict=True)):
+        try:
+            given = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) and bytes(value) else value
+            mask = _encode(given, h, w) if given and not isinstance(given, msgspec.Raw) else None
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise InputError(
+                f"{source}, annotation {index}, field 'segmentation'",
+                f"expected polygons or COCO RLE, got {_short(value)} ({error})",
+                "Mend it, or remove the field to leave this annotation without a mask",
+            ) from error
+        sizes.append(mask[0] if mask else (0, 0))
+        texts.append(mask[1] if mask else None)
+    if all(text is None for text in texts):
+        return None
+    return mask_array([size[0] for size in sizes], [size[1] for size in sizes], texts)
+
+
+def box_masks(xywh: np.ndarray, height: np.ndarray, width: np.ndarray) -> list[bytes]:
+    """Draw boxes as masks, with the rounding of pycocotools' polygons.
+
+    Args:
+        xywh: float64 [n, 4], pixels.
+        height: [n], pixels of the image.
+        width: [n], pixels.
+
+    Returns:
+        Compressed RLE texts of the n masks.
+    """
+    return [
+        rle.frPyObjects(box[None], h, w)[0]["counts"]
+        for box, h, w in zip(np.ascontiguousarray(xywh), height.tolist(), width.tolist(), strict=True)
+    ]
+
+
+def _encode(value: Any, height: int, width: int) -> tuple[tuple[int, int], bytes]:
+    if isinstance(value, list):
+        if height <= 0 or width <= 0:
+            raise ValueError("the image has no width and height")
+        if any(not isinstance(polygon, list) or len(polygon) < 4 or len(polygon) % 2 for polygon in value):
+            raise ValueError("a polygon needs an even number of at least 4 coordinates")
+        encoded = rle.merge(rle.frPyObjects(_as_floats(value), height, width))
+        return (height, width), encoded["counts"]
+    size = (int(value["size"][0]), int(value["size"][1]))
+    counts = value["counts"]
+    if isinstance(counts, list):
+        if sum(counts) > size[0] * size[1] or min(counts, default=0) < 0:
+            raise ValueError("the runs do not fit the size")
+        return size, rle.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"]
+    return size, counts.encode() if isinstance(counts, str) else bytes(counts)
+
+
+def _as_floats(polygons: list[list[Any]]) -> list[list[float]]:
+    return [[float(number) for number in polygon] for polygon in polygons]
+
+
+def _short(value: Any) -> str:
+    text = bytes(value).decode(errors="replace") if isinstance(value, msgspec.Raw) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,94 @@
+"""The main job on made data: simulate members, import, evaluate, learn, fuse, rank, export."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from evaluation.calibration import learn_calibration
+from evaluation.cli import category_ap, leaderboard_table, tuned_on, vocabulary_of
+from evaluation.coco import evaluate
+from evaluation.coco_json import read_coco
+from fusion.calibrate import Calibrate
+from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.nms import Nms
+from fusion.nmw import Nmw
+from fusion.pool import Step
+from fusion.recipe import Recipe, write_recipe
+from fusion.reweight import Reweight, build_weights
+from fusion.soft_nms import AdjNms
+from fusion.storage import write_table
+from fusion.terminal import announcing_compilation
+from fusion.wbf import Wbf
+from zoo.simulated import Scenario, demo_members, simulate
+
+__all__ = ["demo"]
+
+_IMAGES = 600
+
+
+def demo(folder: Path = Path("demo"), /, *, seed: int = 0) -> None:
+    """Show the main job on a small data set with simulated members.
+
+    Args:
+        folder: Where the data set, tables, recipes and results go; what is there is written anew.
+        seed: Of the simulation.
+    """
+    console = Console()
+    with announcing_compilation():
+        _run(folder, seed, console)
+
+
+def _run(folder: Path, seed: int, console: Console) -> None:
+    files = simulate(Scenario(images=_IMAGES), demo_members(), seed).write(folder / "data")
+    console.print(f"1. Made {_IMAGES} images with {len(files) - 1} simulated members in {folder / 'data'}.", highlight=False)
+
+    truth = read_coco(files[0])
+    vocabulary = vocabulary_of(truth)
+    members = []
+    for path in files[1:]:
+        table, _ = read_coco_results(path, vocabulary=vocabulary)
+        members.append(table.with_metadata(member=path.stem))
+        write_table(members[-1], folder / "tables" / f"{path.stem}.parquet")
+    console.print(f"2. Imported {sum(map(len, members)):,} detections into {folder / 'tables'}.", highlight=False)
+
+    learn, verify = truth.subset(truth.image_id[0::2]), truth.subset(truth.image_id[1::2])
+    on_learn = [member.select_images(learn.image_id) for member in members]
+    on_verify = [member.select_images(verify.image_id) for member in members]
+    names = [str(member.metadata.member) for member in members]
+    maps = {name: learn_calibration(table, learn) for name, table in zip(names, on_learn, strict=True)}
+    weights = build_weights({name: category_ap(table, learn) for name, table in zip(names, on_learn, strict=True)})
+    console.print("3. Learned score calibration and weights per category on every other image.", highlight=False)
+
+    origin = tuned_on(learn, "every other image")
+    calibrated: list[Step] = [Calibrate(maps=maps), Reweight(weights=weights, builder="ap_ratio")]
+    recipes: Mapping[str, Recipe] = {
+        "naive-nms": Recipe.chain([Nms(iou=0.5)]),
+        "nms": Recipe.chain([*calibrated, Nms(iou=0.5)], origin),
+        "adj-nms": Recipe.chain([*calibrated, AdjNms(iou=0.5)], origin),
+        "nmw": Recipe.chain([*calibrated, Nmw(iou=0.6)], origin),
+        "wbf": Recipe.chain([*calibrated, Wbf(iou=0.6)], origin),
+    }
+    rows = []
+    for member in on_verify:
+        path = folder / "tables" / f"{member.metadata.member}.parquet"
+        rows.append((str(member.metadata.member), evaluate(member, verify), len(member), path.stat().st_size))
+    for name, recipe in recipes.items():
+        write_recipe(recipe, folder / "recipes" / f"{name}.toml")
+        fused = recipe.fuse(on_verify)
+        path = folder / "fused" / f"{name}.parquet"
+        write_table(fused, path)
+        rows.append((f"fused: {name}", evaluate(fused, verify), len(fused), path.stat().st_size))
+    console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
+    console.print("   on the other half of the images:\n", highlight=False)
+    console.print(leaderboard_table(rows, f"bbox, {len(verify.image_id)} images that nothing was learned on"))
+
+    best = max(rows[len(members) :], key=lambda row: row[1].AP)
+    name = best[0].removeprefix("fused: ")
+    results = folder / "results.json"
+    fused_all = recipes[name].fuse(members)
+    write_coco_results(fused_all, results)
+    gain = best[1].AP - max(row[1].AP for row in rows[: len(members)])
+    console.print(f"\n5. The best recipe, {name}, is {100 * gain:+.1f} AP points above the best member.", highlight=False)
+    console.print(f"   Its detections on all {len(np.unique(fused_all.image_ids))} images are in {results}.", highlight=False)
