@@ -23,7 +23,7 @@ from fusion.parts import named
 from fusion.recipe import TunedOn, write_learned
 from fusion.reweight import build_weights
 from fusion.storage import part_paths, read_table, write_table
-from fusion.table import DetectionTable
+from fusion.table import DetectionTable, Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 from fusion.vocabulary import Vocabulary
 
@@ -79,7 +79,7 @@ def import_coco(
         notes(ground_truth, truth.notes)
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"reading {results.name}", total=None)
-        table, report = read_coco_results(
+        table = read_coco_results(
             results,
             vocabulary=None if truth is None else vocabulary_of(truth),
             box_format=box_format,
@@ -91,16 +91,16 @@ def import_coco(
             unknown_images=unknown_images,
             unknown_categories=unknown_categories,
             scores=scores,
+            metadata=Metadata(
+                member=member or output.stem,
+                dataset=None if ground_truth is None else ground_truth.stem,
+                split=split_name,
+                categories=None if truth is None else truth.categories_fingerprint,
+            ),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    table = table.with_metadata(
-        member=member or output.stem,
-        split=split_name,
-        categories=None if truth is None else categories_fingerprint(truth),
-        dataset=None if ground_truth is None else ground_truth.stem,
-    )
     write_table(table, output, parts=parts)
-    notes(results, report)
+    notes(results, table.metadata.made_by["notes"])
     stderr.print(
         f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
         highlight=False,
@@ -148,8 +148,9 @@ def evaluate(
     console = Console()
     for path, result in results:
         console.print(f"[bold]{path}[/bold]  ({iou_type}, {len(truth.image_id):,} images)", highlight=False)
-        for printed in result.to_rich(per_category=per_category):
-            console.print(printed)
+        console.print(result.to_rich())
+        if per_category:
+            console.print(result.to_rich(per_category=True))
 
 
 def leaderboard(
@@ -283,18 +284,18 @@ def vocabulary_of(truth: GroundTruth) -> Vocabulary:
     """What an importer has to know of a data set."""
     return Vocabulary(
         image_ids=truth.image_id,
-        file_names=truth.file_name,
-        widths=truth.width,
-        heights=truth.height,
         category_ids=truth.category_id,
         category_names=truth.category_name,
+        file_names=tuple(truth.file_name) if any(truth.file_name) else None,
+        sizes=np.stack([truth.height, truth.width], axis=1),
+        where=truth.source,
     )
 
 
 def category_ap(table: DetectionTable, truth: GroundTruth, iou_type: IouType = "bbox") -> dict[int, float]:
     """AP of each category; NaN where there is no ground truth."""
     result = evaluate_table(table, truth, iou_type=iou_type)
-    return dict(zip(truth.category_id.tolist(), result.category_ap.tolist(), strict=True))
+    return dict(zip(truth.category_id.tolist(), result.average_precision_per_category.tolist(), strict=True))
 
 
 def tuned_on(truth: GroundTruth, note: str) -> TunedOn:

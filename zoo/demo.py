@@ -19,6 +19,7 @@ from fusion.recipe import Recipe, write_recipe
 from fusion.reweight import Reweight, build_weights
 from fusion.soft_nms import AdjNms
 from fusion.storage import write_table
+from fusion.table import Metadata
 from fusion.terminal import announcing_compilation
 from fusion.wbf import Wbf
 from zoo.simulated import Scenario, demo_members, simulate
@@ -42,14 +43,15 @@ def demo(folder: Path = Path("demo"), /, *, seed: int = 0) -> None:
 
 def _run(folder: Path, seed: int, console: Console) -> None:
     files = simulate(Scenario(images=_IMAGES), demo_members(), seed).write(folder / "data")
-    console.print(f"1. Made {_IMAGES} images with {len(files) - 1} simulated members in {folder / 'data'}.", highlight=False)
+    console.print(
+        f"1. Made {_IMAGES} images with {len(files) - 1} simulated members in {folder / 'data'}.", highlight=False
+    )
 
     truth = read_coco(files[0])
     vocabulary = vocabulary_of(truth)
     members = []
     for path in files[1:]:
-        table, _ = read_coco_results(path, vocabulary=vocabulary)
-        members.append(table.with_metadata(member=path.stem))
+        members.append(read_coco_results(path, vocabulary=vocabulary, metadata=Metadata(member=path.stem)))
         write_table(members[-1], folder / "tables" / f"{path.stem}.parquet")
     console.print(f"2. Imported {sum(map(len, members)):,} detections into {folder / 'tables'}.", highlight=False)
 
@@ -90,5 +92,9 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     fused_all = recipes[name].fuse(members)
     write_coco_results(fused_all, results)
     gain = best[1].AP - max(row[1].AP for row in rows[: len(members)])
-    console.print(f"\n5. The best recipe, {name}, is {100 * gain:+.1f} AP points above the best member.", highlight=False)
-    console.print(f"   Its detections on all {len(np.unique(fused_all.image_ids))} images are in {results}.", highlight=False)
+    console.print(
+        f"\n5. The best recipe, {name}, is {100 * gain:+.1f} AP points above the best member.", highlight=False
+    )
+    console.print(
+        f"   Its detections on all {len(np.unique(fused_all.image_ids))} images are in {results}.", highlight=False
+    )

@@ -4,10 +4,12 @@ For demonstrations, tests and benchmarks, where the truth about a member has to 
 here rank methods; they do not predict gains on real detectors.
 
 **Scenes.** An image has Poisson(`objects`) objects. Category k (1 is the most common) has probability
-proportional to k ** -`zipf`. Sides are log-normal (median 75 pixels), places uniform. A share
-`crowd` of the objects are crowd annotations of 2.5 times the side. Every object has a difficulty
-g ~ N(0, 1), a displacement e0 ~ N(0, 1)^4 and an outline, which all members share. An image also
-has Poisson(`distractors`) distractors: places that look like an object of some category, with a strength
+proportional to k ** -`zipf`. Places are uniform; sides are 75 pixels * exp(N(0, 0.75) for the object + N(0, 0.3)
+for the side), within 8 pixels and 0.9 of the image. A share `crowd` of the objects are crowd annotations
+of 2.5 times the side, cut at the border. Every object has a difficulty g ~ N(0, 1), a displacement
+e0 ~ N(0, 1)^4 and an outline (a circle with waves of two and three periods, coefficients
+N(0, 0.08)^4, stretched to fill the box), which all members share. An image also has
+Poisson(`distractors`) distractors: places that look like an object of some category, with a strength
 g ~ N(0, 1), an e0 and an outline as well.
 
 **Errors of one member**, with r its `correlation`:
@@ -31,10 +33,10 @@ g ~ N(0, 1), an e0 and an outline as well.
 less. A duplicate's and a confused box's evidence is 1 less, a crowd's N(s, 1). A clutter box's is N(0, 1), for
 distractors sqrt(r) g + sqrt(1 - r) N(0, 1). The log odds are L = s (z - s / 2) + log(right / wrong),
 with the expected numbers of right and wrong boxes, as if evidence were normal with unit variance.
-The score is `low` + (`high` - `low`) * sigmoid(L / `temperature` + `shift`), rounded to 9 decimals.
+The score is `low` + (`high` - `low`) * sigmoid(L / `temperature` + `shift`), rounded to 12 decimals.
 With temperature 1, shift 0, low 0 and high 1 it is close to a probability and members can be pooled
 as they are. Any other setting is a monotone distortion: it leaves the member's own ranking, hence
-its AP, as it was, and spoils the comparison with other members.
+its AP, as it was (but for scores that rounding makes equal), and spoils the comparison with other members.
 
 **Seeds.** Images come in blocks of 256, and each (seed, block) and each (seed, block, member name) has its own
 PCG64 stream. So the first N images do not depend on how many are asked for, nor a member on
@@ -272,7 +274,7 @@ def _detections(scenario: Scenario, skill: Skill, scenes: Sequence[Scene], seed:
         (scenario.height, scenario.width),
         image[order] + 1,
         (category[order] + 1).astype(np.int32),
-        np.round(skill.low + (skill.high - skill.low) * sigmoid, 9),
+        np.round(skill.low + (skill.high - skill.low) * sigmoid, 12),
         xywh,
         draw_masks(xywh, outline[order], scenario) if scenario.masks else None,
         source[order],

@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from statistics import NormalDist
@@ -43,6 +44,12 @@ def firsts(member: Detections) -> np.ndarray:
 def same(a: Detections, b: Detections, rows: int | None = None) -> bool:
     equal = all(getattr(a, name)[:rows].tobytes() == getattr(b, name)[:rows].tobytes() for name in COLUMNS)
     return equal and (a.mask or [])[:rows] == (b.mask or [])[:rows]
+
+
+def decoded(counts: bytes, height: int, width: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools under NumPy 2
+        return rle.decode({"size": [height, width], "counts": counts})
 
 
 # -------------------------------------------------------------------------------------------------- seeds
@@ -268,7 +275,8 @@ def test_distortions_are_the_stated_function_and_keep_the_ranking():
     assert same(replace(before, score=before.log_odds), replace(after, score=after.log_odds))
     assert np.abs(before.score - 1 / (1 + np.exp(-before.log_odds))).max() < 1e-9
     assert np.abs(after.score - (-2 + 497.7 / (1 + np.exp(-before.log_odds / 0.7 - 1.5)))).max() < 1e-8
-    order = np.argsort(before.score, kind="stable")
+    order = np.argsort(before.log_odds)
+    assert (np.diff(before.score[order]) >= 0).all()
     assert (np.diff(after.score[order]) >= 0).all()
     assert before.score.min() > 0
     assert before.score.max() <= 1
@@ -283,9 +291,8 @@ def test_undistorted_scores_are_close_to_probabilities():
         rows = (member.score >= low) & (member.score < high)
         gaps.append(abs(right[rows].mean() - member.score[rows].mean()))
     assert max(gaps) < 0.15
-    wrong = replace(member.skill, temperature=0.4, shift=2)
-    _, other = one(wrong, replace(SCENARIO, images=4000))
-    assert abs(other.score.mean() - right.mean()) > 0.15
+    _, other = one(replace(member.skill, shift=2.0), replace(SCENARIO, images=4000))
+    assert other.score.mean() - right.mean() > 0.1
 
 
 def test_evidence_has_the_stated_means():
@@ -316,7 +323,7 @@ def test_masks_decode_fill_their_boxes_and_follow_the_object():
     simulation, member = one(skill, Scenario(images=30, masks=True, crowd=0, width=320, height=240))
     truth = simulation.annotations
     for counts, box, area in zip(truth.mask, truth.xywh, truth.area, strict=True):
-        mask = rle.decode({"size": [240, 320], "counts": counts})
+        mask = decoded(counts, 240, 320)
         assert mask.shape == (240, 320)
         assert mask.sum() == area
         assert area > 0

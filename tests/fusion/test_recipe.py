@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from fusion.calibrate import Calibrate, ScoreMap
+from fusion.errors import InputError
+from fusion.nms import Nms
+from fusion.pool import apply
+from fusion.recipe import STEPS, Recipe, TunedOn, parse_recipe, read_learned, read_recipe, write_learned, write_recipe
+from fusion.reweight import Reweight
+from fusion.soft_nms import AdjNms
+from fusion.table import DetectionTable
+from fusion.wbf import Wbf
+
+TREE = """
+recipe = 1
+
+[nodes.output]
+step = "adj_nms"
+inputs = ["pair", "c"]
+iou = 0.6
+
+[nodes.pair]
+step = "wbf"
+inputs = ["a", "b"]
+iou = 0.55
+
+[nodes.pair.weights]
+a = 2
+b = 1
+"""
+
+
+def member(name, seed):
+    rng = np.random.default_rng(seed)
+    n = 200
+    return DetectionTable.from_arrays(
+        image_id=rng.integers(1, 9, n),
+        category_id=rng.integers(1, 4, n),
+        score=rng.random(n),
+        xywh=np.concatenate([rng.random((n, 2)) * 50, 20 + rng.random((n, 2)) * 30], axis=1),
+    ).with_metadata(member=name)
+
+
+MEMBERS = [member("a", 1), member("b", 2), member("c", 3)]
+
+
+def test_tree_is_run_as_written():
+    fused = parse_recipe(TREE).fuse(MEMBERS)
+    pair = apply(Wbf(iou=0.55, weights={"a": 2, "b": 1}), MEMBERS[:2]).with_metadata(member="pair")
+    assert fused.arrow.equals(apply(AdjNms(iou=0.6), [pair, MEMBERS[2]]).arrow)
+
+
+def test_canonical_form_is_a_fixed_point_and_keeps_the_answer():
+    recipe = parse_recipe(TREE)
+    text = recipe.to_toml()
+    assert "sigma" in text  # defaults are spelled out
+    assert text.index("[nodes.pair]") < text.index("[nodes.output]")
+    assert parse_recipe(text).to_toml() == text
+    assert parse_recipe(text) == recipe
+    assert parse_recipe(text).fuse(MEMBERS).arrow.equals(recipe.fuse(MEMBERS).arrow)
+
+
+def test_learned_numbers_round_trip(tmp_path):
+    maps = {name: ScoreMap(kind="isotonic", score=[0.1, 0.7], value=[0.2, 0.9]) for name in "abc"}
+    weights = {"a": {1: 0.5, 2: 1.0, 3: 0.0}, "b": 1.0, "c": 0.25}
+    origin = TunedOn(fingerprint="f" * 64, images=30, note="half")
+    recipe = Recipe.chain([Calibrate(maps=maps), Reweight(weights=weights, builder="ap_ratio"), Nms()], origin)
+    write_recipe(recipe, tmp_path / "r.toml")
+    again = read_recipe(tmp_path / "r.toml")
+    assert again == recipe
+    assert again.fuse(MEMBERS).arrow.equals(recipe.fuse(MEMBERS).arrow)
+
+    write_learned(tmp_path / "w.toml", "weights", weights, origin)
+    table, tuned_on = read_learned(tmp_path / "w.toml", "weights")
+    assert table == {"a": {"1": 0.5, "2": 1.0, "3": 0.0}, "b": 1.0, "c": 0.25}
+    assert tuned_on == origin
+    text = 'recipe = 1\n[nodes.output]\nstep = "reweight"\ninputs = ["*"]\nweights = "w.toml"\n'
+    (tmp_path / "by_file.toml").write_text(text)
+    assert read_recipe(tmp_path / "by_file.toml").nodes["output"].step == Reweight(weights=weights)
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_every_step_with_its_defaults_round_trips(name):
+    given = {
+        "calibrate": {"maps": {"a": ScoreMap(kind="rank", score=[0.0], value=[0.5])}},
+        "reweight": {"weights": {"a": 1.0}},
+        "consensus": {"min_members": 2},
+    }.get(name, {})
+    recipe = Recipe.chain([STEPS[name](**given)])
+    assert parse_recipe(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nodes = 1 = 2", ["expected TOML"]),
+        ("recipe = 2", ["recipe = 1", "got 2"]),
+        ("recipe = 1\nnode = 1", ["'node' is unknown", "did you mean 'nodes'"]),
+        ("recipe = 1", ["[nodes.output]"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"', ["inputs"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nsm"\ninputs = ["*"]', ["node 'output'", "'nsm'", "did you mean 'nms'"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niuo = 0.5', ["'iuo'", "did you mean 'iou'"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niou = 7', ["iou", "[0, 1]", "7"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niou = "x"', ["iou", "'x'", "float"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niou = true', ["iou", "True", "float"]),
+        ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["output"]', ["circle", "output -> output"]),
+        ('recipe = 1\n[nodes.output]\nstep = "reweight"\ninputs = ["*"]', ["weights must be given"]),
+        ('recipe = 1\n[nodes.output]\nstep = "reweight"\ninputs = ["*"]\nweights = "none.toml"', ["none.toml"]),
+        (
+            'recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n[nodes.x]\nstep = "nms"\ninputs = ["*"]',
+            ["node 'x'", "taken by no other"],
+        ),
+    ],
+)
+def test_errors_name_the_fault(text, words):
+    with pytest.raises(InputError) as error:
+        parse_recipe(text)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_missing_and_shadowed_members():
+    with pytest.raises(InputError, match="takes 'c', but the tables given are 'a', 'b'"):
+        parse_recipe(TREE).fuse(MEMBERS[:2])
+    with pytest.raises(InputError, match="node 'pair' has the name of a table"):
+        parse_recipe(TREE).fuse([*MEMBERS, member("pair", 4)])
