@@ -130,10 +130,14 @@ def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputE
     problem = problem.replace("`", "")
     missing = re.search(r"missing required field (\w+)", problem)
     if entry is None and missing:
-        raise InputError(place, f"'{missing[1]}' is missing", "A COCO ground truth file has images, annotations and categories")
+        raise InputError(
+            place, f"'{missing[1]}' is missing", "A COCO ground truth file has images, annotations and categories"
+        )
     if entry is None:
         got = type(document).__name__
-        return InputError(place, f"expected a COCO ground truth object, got JSON {got}: {problem}", "Is it a result file?")
+        return InputError(
+            place, f"expected a COCO ground truth object, got JSON {got}: {problem}", "Is it a result file?"
+        )
     noun = {"images": "image", "annotations": "annotation", "categories": "category"}[entry[1]]
     where = f"{place}, {noun} {entry[2]}"
     if missing:
@@ -144,7 +148,9 @@ def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputE
     if entry[3] == "bbox":
         problem = "expected [x, y, width, height] of four finite numbers"
     return InputError(
-        f"{where}, field '{entry[3]}'", f"{problem[0].lower()}{problem[1:]}, got {value[entry[3]]!r:.60}", "Mend or drop it"
+        f"{where}, field '{entry[3]}'",
+        f"{problem[0].lower()}{problem[1:]}, got {value[entry[3]]!r:.60}",
+        "Mend or drop it",
     )
 
 
@@ -157,10 +163,7 @@ def _category_ids(ids: Sequence[int | str], place: Path, noun: str, field: str, 
                 raise InputError(f"{place}, {noun} {index}, field '{field}'", problem, "Number the categories")
             notes.append("category ids are text; they were read as whole numbers")
         numbers.append(int(value))
-        if not -(2**31) <= numbers[-1] < 2**31:
-            problem = f"expected a whole number of 32 bits, got {value!r}"
-            raise InputError(f"{place}, {noun} {index}, field '{field}'", problem, "Number the categories from 1")
-    return np.array(numbers, dtype=np.int64)
+    return np.array(numbers)
 
 
 def _array(ids: Sequence[int | str]) -> np.ndarray:

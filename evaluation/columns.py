@@ -17,7 +17,7 @@ class Truth(NamedTuple):
         y1: float64 [g], top.
         x2: float64 [g], x + w.
         y2: float64 [g], y + h.
-        box_area: float64 [g], w * h.
+        box_area: float64 [g], w * h; 0 for a crowd, which is compared with the detection's area alone.
         crowd: bool [g].
         unmatchable: bool [g], a match with it is lost (annotation id 0 in pycocotools).
         outside: uint8 [g], bit a is set where area range a ignores it.

@@ -122,7 +122,7 @@ class GroundTruth:
             InputError: If lengths differ, an id is unknown or occurs twice, or a box is not usable.
         """
         images = _ids(image_id, source, "image")
-        categories = np.asarray(category_id, dtype=np.int32)
+        categories = _ids(category_id, source, "category").astype(np.int32)
         boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
         count = len(boxes)
         areas = boxes[:, 2] * boxes[:, 3] if area is None else np.asarray(area, dtype=np.float64)
@@ -160,11 +160,6 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # text of segmentations is a view of the file's bytes and cannot be pickled; encoded masks can
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return fields | {"segmentation": self.masks}
-
     @cached_property
     def masks(self) -> pa.StructArray | None:
         """[a] COCO compressed RLE (height, width, counts), null where an annotation has none.
@@ -186,9 +181,20 @@ class GroundTruth:
         ids = self.image_id.tolist()
         digest.update(repr(ids).encode())
         digest.update(repr(list(zip(self.category_id.tolist(), self.category_name, strict=True))).encode())
-        for column, kind in ((self.annotation_id, "<i8"), (self.image, "<i4"), (self.category, "<i4"), (self.xywh, "<f8")):
+        for column, kind in (
+            (self.annotation_id, "<i8"),
+            (self.image, "<i4"),
+            (self.category, "<i4"),
+            (self.xywh, "<f8"),
+        ):
             digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def categories_fingerprint(self) -> str:
+        """SHA-256 over the categories' ids and names; tables of different category sets are not fused."""
+        names = list(zip(self.category_id.tolist(), self.category_name, strict=True))
+        return hashlib.sha256(repr(names).encode()).hexdigest()
 
     def subset(self, image_ids: npt.ArrayLike) -> "GroundTruth":
         """Return the ground truth of some of the images; categories stay as they are.
@@ -240,12 +246,14 @@ def _ids(values: npt.ArrayLike, source: object, noun: str) -> np.ndarray:
     ids = np.asarray(values)
     if ids.size == 0:
         return np.zeros(0, dtype=np.int64)
-    if ids.ndim == 1 and ids.dtype.kind in "iu":
+    bits = 32 if noun == "category" else 64
+    if ids.ndim == 1 and ids.dtype.kind in "iu" and -(2 ** (bits - 1)) <= ids.min() and ids.max() < 2 ** (bits - 1):
         return ids.astype(np.int64)
     if ids.ndim == 1 and ids.dtype.kind in "UO" and noun == "image" and all(isinstance(i, str) for i in ids.tolist()):
         return ids.astype(object)
-    expected = "integers of 64 bits, or all strings" if noun == "image" else "integers of 64 bits"
-    raise InputError(source, f"{noun} ids must be {expected}, got {ids.dtype} {list(ids.shape)}", "Make them of one kind")
+    expected = f"integers of {bits} bits" + (", or all strings" if noun == "image" else "")
+    got = f"{ids.dtype} {list(ids.shape)}: {_some(ids.ravel())}"
+    raise InputError(source, f"{noun} ids must be {expected}, got {got}", "Number them anew, or make them of one kind")
 
 
 def _indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as rle
 
+from evaluation.columns import MaskText
 from fusion.errors import InputError
 from fusion.table import MASK_TYPE
 
-__all__ = ["box_masks", "encode_segmentations", "mask_array"]
+__all__ = ["box_masks", "encode_segmentations", "mask_array", "mask_text", "taken"]
 
 
 def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[bytes | None]) -> pa.StructArray:
@@ -26,8 +27,10 @@ def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[byt
         [n] structs (height, width, counts).
     """
     texts = pa.array(counts, pa.binary())
-    arrays = [pa.array(height, pa.int32()), pa.array(width, pa.int32()), texts]
-    return pa.StructArray.from_arrays(arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None)
+    arrays: list[pa.Array[Any]] = [pa.array(height, pa.int32()), pa.array(width, pa.int32()), texts]
+    return pa.StructArray.from_arrays(
+        arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None
+    )
 
 
 def encode_segmentations(
@@ -67,6 +70,26 @@ def encode_segmentations(
     return mask_array([size[0] for size in sizes], [size[1] for size in sizes], texts)
 
 
+def mask_text(masks: pa.StructArray) -> MaskText:
+    """Return the buffers of a mask column without nulls; the text is not copied."""
+    height, width, counts = masks.flatten()  # unlike `field`, minds that the array may be a slice
+    _, ends, data = counts.buffers()
+    offset = np.zeros(1, np.int32)
+    if ends is not None and len(counts):
+        offset = np.frombuffer(memoryview(ends), np.int32)[counts.offset : counts.offset + len(counts) + 1]
+    return MaskText(
+        np.frombuffer(memoryview(data), np.uint8) if data is not None else np.zeros(0, np.uint8),
+        offset.astype(np.int64),
+        np.asarray(height.to_numpy(zero_copy_only=False), np.int32),
+        np.asarray(width.to_numpy(zero_copy_only=False), np.int32),
+    )
+
+
+def taken(masks: pa.StructArray, rows: np.ndarray) -> pa.StructArray:
+    """Return some rows of a mask column."""
+    return masks.take(pa.array(rows, pa.int64()))
+
+
 def box_masks(xywh: np.ndarray, height: np.ndarray, width: np.ndarray) -> list[bytes]:
     """Draw boxes as masks, with the rounding of pycocotools' polygons.
 
@@ -79,7 +102,7 @@ def box_masks(xywh: np.ndarray, height: np.ndarray, width: np.ndarray) -> list[b
         Compressed RLE texts of the n masks.
     """
     return [
-        rle.frPyObjects(box[None], h, w)[0]["counts"]
+        _text(rle.frPyObjects(box[None], h, w)[0])
         for box, h, w in zip(np.ascontiguousarray(xywh), height.tolist(), width.tolist(), strict=True)
     ]
 
@@ -90,18 +113,23 @@ def _encode(value: Any, height: int, width: int) -> tuple[tuple[int, int], bytes
             raise ValueError("the image has no width and height")
         if any(not isinstance(polygon, list) or len(polygon) < 4 or len(polygon) % 2 for polygon in value):
             raise ValueError("a polygon needs an even number of at least 4 coordinates")
-        encoded = rle.merge(rle.frPyObjects(_as_floats(value), height, width))
-        return (height, width), encoded["counts"]
+        return (height, width), _text(rle.merge(rle.frPyObjects(_as_floats(value), height, width)))
     size = (int(value["size"][0]), int(value["size"][1]))
     counts = value["counts"]
     if isinstance(counts, list):
         if sum(counts) > size[0] * size[1] or min(counts, default=0) < 0:
             raise ValueError("the runs do not fit the size")
-        return size, rle.frPyObjects({"size": list(size), "counts": counts}, *size)["counts"]
-    return size, counts.encode() if isinstance(counts, str) else bytes(counts)
+        given: Any = {"size": list(size), "counts": counts}
+        return size, _text(rle.frPyObjects(given, *size))
+    return size, _text(value)
 
 
-def _as_floats(polygons: list[list[Any]]) -> list[list[float]]:
+def _text(encoded: Any) -> bytes:
+    counts = encoded["counts"]
+    return counts.encode() if isinstance(counts, str) else bytes(counts)
+
+
+def _as_floats(polygons: list[list[Any]]) -> Any:
     return [[float(number) for number in polygon] for polygon in polygons]
 
 

@@ -52,7 +52,9 @@ class Matches:
             hits = np.zeros((categories, len(self.caps), areas * thresholds), np.int64)
             caps = np.array(self.caps)
 
-            def task(low: int, high: int, block: _Block = block, hits: np.ndarray = hits, caps: np.ndarray = caps) -> None:
+            def task(
+                low: int, high: int, block: _Block = block, hits: np.ndarray = hits, caps: np.ndarray = caps
+            ) -> None:
                 count_true(low, high, block.start, block.rank, block.true, caps, hits)
 
             run(task, chunks(block.start))
@@ -117,25 +119,23 @@ def find_matches(
         The answers; detections beyond the largest cap of their cell are left out.
     """
     categories, areas = positives.shape
-    start, rows = group_by_category(found.category, categories)
-    # categories without ground truth that counts have no precision: nothing to match
+    detections = group_by_category(found, pairs, categories)
+    images = len(found.start) - 1
     blocks, sizes = [], []
     for low in range(0, len(thresholds), _BITS // areas):
         part = thresholds[low : low + _BITS // areas]
-        blocks.append(_match_block(truth, found, pairs, start, rows, _rules(part, areas, caps[-1])))
+        blocks.append(_match_block(truth, images, detections, pairs, _rules(part, areas, caps[-1])))
         sizes.append(len(part))
     return Matches(tuple(blocks), tuple(sizes), positives, caps, recalls)
 
 
-def _match_block(
-    truth: Truth, found: Found, pairs: Pairs, start: np.ndarray, rows: np.ndarray, rules: Rules
-) -> _Block:
+def _match_block(truth: Truth, images: int, detections: tuple[np.ndarray, ...], pairs: Pairs, rules: Rules) -> _Block:
     matched = np.zeros(len(truth.category), np.uint64)
 
     def task(low: int, high: int) -> tuple[np.ndarray, ...]:
-        return match(low, high, start, rows, found, pairs, truth, rules, matched)  # type: ignore[no-any-return]
+        return match(low, high, images, detections, pairs, truth, rules, matched)  # type: ignore[no-any-return]
 
-    parts = run(task, chunks(start))
+    parts = run(task, chunks(detections[0]) or [(0, 0)])
     columns = [np.concatenate([part[i] for part in parts]) for i in range(5)]
     sizes = np.concatenate([np.diff(part[5]) for part in parts])
     return _Block(np.concatenate(([0], np.cumsum(sizes))), *columns)

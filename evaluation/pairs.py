@@ -62,16 +62,17 @@ def find_mask_pairs(
     parts = run(task, chunks(found.start, 16384))
     for *_, wrong in parts:
         if wrong >= 0:
-            raise _unreadable("detections, row", wrong, text)
+            raise _unreadable("detections, row", wrong, text, wrong)
     return _joined([part[:2] for part in parts], count), area, sum(part[2] for part in parts)
 
 
-def decode_masks(text: MaskText, where: str) -> MaskRuns:
+def decode_masks(text: MaskText, where: str, rows: np.ndarray) -> MaskRuns:
     """Decode all masks of the ground truth.
 
     Args:
         text: The masks.
         where: What to call them in an error message.
+        rows: Their numbers in the source, for an error message.
 
     Raises:
         InputError: If a text is no mask of its size.
@@ -87,7 +88,7 @@ def decode_masks(text: MaskText, where: str) -> MaskRuns:
 
     for wrong in run(task, chunks(text.offset, 1 << 22)):
         if wrong >= 0:
-            raise _unreadable(where, wrong, text)
+            raise _unreadable(where, wrong, text, int(rows[wrong]))
     return MaskRuns(runs, start, area, box, text.height, text.width)
 
 
@@ -98,10 +99,10 @@ def _joined(parts: list[tuple[np.ndarray, np.ndarray]], count: np.ndarray) -> Pa
     return Pairs(start, truth, np.concatenate([np.zeros(0), *(part[1] for part in parts)]))
 
 
-def _unreadable(where: str, row: int, text: MaskText) -> InputError:
+def _unreadable(where: str, row: int, text: MaskText, number: int) -> InputError:
     counts = bytes(text.data[text.offset[row] : text.offset[row + 1]][:40])
     return InputError(
-        f"{where} {row}, field 'mask'",
+        f"{where} {number}, field 'mask'",
         f"expected compressed COCO RLE of {text.height[row]} x {text.width[row]} pixels, got {counts!r}",
         "Write the mask again with its own size",
     )

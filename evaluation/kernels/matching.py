@@ -14,23 +14,32 @@ _SHORT = 48  # below this length insertion beats the six passes of the radix sor
 
 
 @jit
-def group_by_category(category, categories):
-    """Return (offsets, rows): the rows of each category in their order; rows of category -1 are left out."""
+def group_by_category(found, pairs, categories):
+    """Bring what matching needs of each detection into order of (category, row); category -1 is left out.
+
+    Returns (offsets of the categories, row, score, item); an item packs the image, whether there are
+    pairs, and the bits of the area ranges the detection is outside of.
+    """
     start = np.zeros(categories + 1, np.int64)
-    for d in range(len(category)):
-        k = category[d]
+    for k in found.category:
         if k >= 0:
             start[k + 1] += 1
     for k in range(categories):
         start[k + 1] += start[k]
     place = start[:-1].copy()
-    rows = np.empty(start[-1], np.int32)
-    for d in range(len(category)):
-        k = category[d]
+    row = np.empty(start[-1], np.int32)
+    score = np.empty(start[-1], np.float64)
+    item = np.empty(start[-1], np.int64)
+    for d in range(len(found.category)):
+        k = found.category[d]
         if k >= 0:
-            rows[place[k]] = d
-            place[k] += 1
-    return start, rows
+            i = place[k]
+            place[k] = i + 1
+            row[i] = d
+            score[i] = found.score[d]
+            paired = np.int64(pairs.start[d] < pairs.start[d + 1])
+            item[i] = (np.int64(found.image[d]) << 9) | (paired << 8) | np.int64(found.outside[d])
+    return start, row, score, item
 
 
 @jit
@@ -78,11 +87,10 @@ def _radix(key, index, other_key, other_index, n, tally):
 
 
 @jit
-def _by_score(rows, score, number, bits, index, other_bits, other_index, tally):
-    """Return the places in `rows` in order of score, highest first; equal scores in order of row."""
-    n = len(rows)
+def _by_score(score, n, number, bits, index, other_bits, other_index, tally):
+    """Return 0 ... n - 1 in order of score, highest first; equal scores in their order."""
     for i in range(n):
-        number[i] = score[rows[i]] + 0.0  # -0.0 becomes 0.0: they tie
+        number[i] = score[i] + 0.0  # -0.0 becomes 0.0: they tie
         index[i] = i
     for i in range(n):
         b = bits[i]
@@ -95,7 +103,58 @@ def _by_score(rows, score, number, bits, index, other_bits, other_index, tally):
 
 
 @jit
-def match(first, last, start, rows, found, pairs, truth, rules, matched):
+def _walk(low, n, base, order, detections, pairs, truth, rules, matched, seen, used, out):
+    """Match the detections of one category in order of score; return how many are in `out` now."""
+    _, row, given, item = detections
+    rank, score, outside, true, spared = out
+    # tuples are unpacked and the matching of a detection is written out here: the reference counts
+    # of a call with tuples of arrays took a quarter of the time
+    pair_start, pair_truth, pair_iou = pairs
+    limits, passed_bits, spread, cap = rules
+    truth_outside, crowd, unmatchable = truth.outside, truth.crowd, truth.unmatchable
+    nothing = np.uint64(0)
+    for i in range(n):
+        place = low + order[i]
+        image = item[place] >> 9
+        before = max(seen[image], base)
+        seen[image] = before + 1
+        if before - base >= cap:
+            continue
+        hits = nothing
+        ignored = nothing
+        if item[place] & 256:
+            d = row[place]
+            free = spread[-1]
+            for ignoring in range(2):
+                for c in range(pair_start[d], pair_start[d + 1]):
+                    g = pair_truth[c]
+                    passed = 0
+                    while passed < len(limits) and pair_iou[c] >= limits[passed]:
+                        passed += 1
+                    left_out = spread[truth_outside[g]]
+                    take = free & passed_bits[passed] & (left_out if ignoring else ~left_out)
+                    if not crowd[g]:
+                        take &= ~matched[g]
+                        matched[g] |= take
+                    free &= ~take
+                    if ignoring:
+                        ignored |= take
+                    elif not unmatchable[g]:
+                        hits |= take
+                if free == nothing:
+                    break
+        ranges = np.int64(item[place] & 255)
+        rank[used] = before - base
+        score[used] = given[place]
+        outside[used] = ranges
+        true[used] = hits
+        spared[used] = (hits | ignored) & ~spread[ranges]
+        used += 1
+    return used
+
+
+@jit
+def match(first, last, images, detections, pairs, truth, rules, matched):
     """Match the detections of categories first..last-1 in order of score.
 
     Per detection, threshold and area range: of the ground truth not yet taken, the one of highest
@@ -105,6 +164,7 @@ def match(first, last, start, rows, found, pairs, truth, rules, matched):
     bits, category offsets) of the detections of rank below the cap in order of score; a spared
     detection is in the area range and yet no false positive.
     """
+    start, _, given, _ = detections
     longest = 0
     for k in range(first, last):
         longest = max(longest, start[k + 1] - start[k])
@@ -120,50 +180,14 @@ def match(first, last, start, rows, found, pairs, truth, rules, matched):
     outside = np.empty(total, np.uint8)
     true = np.empty(total, np.uint64)
     spared = np.empty(total, np.uint64)
-    stop = np.empty(last - first + 1, np.int64)
-    stop[0] = 0
-    seen = np.zeros(len(found.start) - 1, np.int32)
-    nothing = np.uint64(0)
-    thresholds = len(rules.thresholds)
+    out = (rank, score, outside, true, spared)
+    stop = np.zeros(last - first + 1, np.int64)
+    seen = np.zeros(images, np.int64)  # detections of an image so far, on a base of its own per category
     used = 0
     for k in range(first, last):
-        mine = rows[start[k] : start[k + 1]]
-        order = _by_score(mine, found.score, number, bits, index, other_bits, other_index, tally)
-        for i in range(len(mine)):
-            d = mine[order[i]]
-            place = seen[found.image[d]]
-            seen[found.image[d]] = place + 1
-            if place >= rules.cap:
-                continue
-            hits = nothing
-            ignored = nothing
-            low = pairs.start[d]
-            high = pairs.start[d + 1]
-            if low < high:
-                open_bits = rules.spread[-1]
-                for ignoring in range(2):
-                    for c in range(low, high):
-                        g = pairs.truth[c]
-                        passed = 0
-                        while passed < thresholds and pairs.iou[c] >= rules.thresholds[passed]:
-                            passed += 1
-                        out = rules.spread[truth.outside[g]]
-                        take = open_bits & rules.passed[passed] & (out if ignoring else ~out)
-                        if not truth.crowd[g]:
-                            take &= ~matched[g]
-                            matched[g] |= take
-                        open_bits &= ~take
-                        if ignoring:
-                            ignored |= take
-                        elif not truth.unmatchable[g]:
-                            hits |= take
-            rank[used] = place
-            score[used] = found.score[d]
-            outside[used] = found.outside[d]
-            true[used] = hits
-            spared[used] = (hits | ignored) & ~rules.spread[found.outside[d]]
-            used += 1
-        for i in range(len(mine)):
-            seen[found.image[mine[i]]] = 0
+        low = start[k]
+        n = start[k + 1] - low
+        order = _by_score(given[low : low + n], n, number, bits, index, other_bits, other_index, tally)
+        used = _walk(low, n, (k - first) << 32, order, detections, pairs, truth, rules, matched, seen, used, out)
         stop[k - first + 1] = used
     return rank[:used], score[:used], outside[:used], true[:used], spared[:used], stop

@@ -55,36 +55,42 @@ def box_pairs(first, last, truth, found, categories, least, count):
 
     Fills `count` for the rows of these images; returns (truth, iou) of the pairs in order of row.
     """
+    gx1, gy1, gx2, gy2 = truth.x1, truth.y1, truth.x2, truth.y2
+    box_area, crowd = truth.box_area, truth.crowd
+    start, category = found.start, found.category
+    fx, fy, fw, fh = found.x, found.y, found.w, found.h
     low = np.zeros(categories, np.int32)
     high = np.zeros(categories, np.int32)
     pair_truth = np.empty(1024, np.int32)
     pair_iou = np.empty(1024, np.float64)
     used = 0
+    slack = least * (1 - 1e-9)
     for image in range(first, last):
         _cells(truth, image, low, high)
-        for d in range(found.start[image], found.start[image + 1]):
-            k = found.category[d]
+        for d in range(start[image], start[image + 1]):
+            k = category[d]
             begin = used
             if k >= 0 and low[k] < high[k]:
-                x1 = found.x[d]
-                y1 = found.y[d]
-                w = found.w[d]
-                h = found.h[d]
+                x1 = fx[d]
+                y1 = fy[d]
+                w = fw[d]
+                h = fh[d]
                 x2 = w + x1
                 y2 = h + y1
                 area = w * h
                 for g in range(low[k], high[k]):
-                    width = min(x2, truth.x2[g]) - max(x1, truth.x1[g])
-                    height = min(y2, truth.y2[g]) - max(y1, truth.y1[g])
-                    if width <= 0 or height <= 0:
-                        continue
-                    shared = width * height
-                    union = area if truth.crowd[g] else area + truth.box_area[g] - shared
-                    overlap = shared / union
-                    if overlap >= least:
-                        pair_truth, pair_iou = _room(pair_truth, pair_iou, used)
-                        _insert(pair_truth, pair_iou, begin, used, g, overlap)
-                        used += 1
+                    width = min(x2, gx2[g]) - max(x1, gx1[g])
+                    height = min(y2, gy2[g]) - max(y1, gy1[g])
+                    shared = max(width, 0.0) * max(height, 0.0)
+                    union = area + box_area[g] - shared
+                    # one branch without a division drops nearly all pairs; the slack is far above rounding.
+                    # A crowd's box area is 0 here, so that it is never dropped wrongly
+                    if shared > slack * union:
+                        overlap = shared / (area if crowd[g] else union)
+                        if overlap >= least:
+                            pair_truth, pair_iou = _room(pair_truth, pair_iou, used)
+                            _insert(pair_truth, pair_iou, begin, used, g, overlap)
+                            used += 1
             count[d] = used - begin
         _clear(truth, image, low, high)
     return pair_truth[:used].copy(), pair_iou[:used].copy()

@@ -41,8 +41,9 @@ def _needed(recall, positives):
 
 @jit
 def fill_precision(first, last, matches, positives, recalls, cap, precision, scores):
-    """Write interpolated precision of categories first..last-1 into `precision` [areas, thresholds, recalls, categories].
+    """Write interpolated precision of categories first..last-1.
 
+    `precision` is [area ranges, thresholds, recalls, categories] and holds -1 where nothing counts.
     Only true positives can raise precision, so the envelope is taken over them alone. With a
     non-empty `scores` of the same shape, the score at each point is written as well.
     """

@@ -10,6 +10,8 @@ from fusion.kernels.jit import jit
 
 __all__ = ["bounds", "decode", "decode_all", "shared_pixels"]
 
+_MOST = 2**31 - 1  # boundaries are int32
+
 
 @jit
 def decode(text, begin, end, pixels, runs):
@@ -57,7 +59,7 @@ def decode(text, begin, end, pixels, runs):
         area += length * (count & 1)
         runs[count] = position
         count += 1
-    if wrong != 0 or position > pixels:
+    if wrong != 0 or position > min(pixels, _MOST):
         return -1, 0
     return count - (count & 1), area
 
@@ -124,8 +126,8 @@ def shared_pixels(a, i, a_end, b, j, b_end):
 def decode_all(low, high, text, offset, height, width, runs, start, area, box):
     """Decode masks low..high-1: boundaries into `runs` from `start`, which has room for every byte.
 
-    Fills `start[i], stop` in place as rows of `start` [n, 2], `area` [n] and `box` [n, 4] as x1, y1, x2, y2.
-    Returns the first mask that cannot be read, or -1.
+    Fills the second column of `start` [n, 2] with their ends, `area` [n], and `box` [n, 4] with
+    x1, y1, x2, y2. Returns the first mask that cannot be read, or -1.
     """
     for m in range(low, high):
         begin = start[m, 0]

@@ -104,6 +104,7 @@ def ground_truth(dataset):
         height=[image["height"] for image in dataset["images"]],
         width=[image["width"] for image in dataset["images"]],
         category_id=[category["id"] for category in dataset["categories"]],
+        category_name=[category.get("name", "") for category in dataset["categories"]],
         annotation_id=[row["id"] for row in rows],
         annotation_image_id=[row["image_id"] for row in rows],
         annotation_category_id=[row["category_id"] for row in rows],

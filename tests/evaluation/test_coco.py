@@ -121,14 +121,16 @@ def test_no_detections():
     check(result, *oracle.evaluate(dataset, [], iou=oracle.box_iou, thresholds=THRESHOLDS, caps=(1, 10, 100)))
 
 
-def test_perfect_detections():
+def test_threshold_of_one():
+    """Threshold 1 means 1 - 1e-10: a box that is off by less still matches."""
     dataset, _ = random_case(8, truths=6)
-    for row in dataset["annotations"]:
-        row["iscrowd"], row["bbox"] = 0, [float(row["id"]), 2.0, 30.0, 40.0]
-    results = [{**row, "score": 1.0} for row in dataset["annotations"]]
-    result = prepare(ground_truth(dataset), Coco(iou_thresholds=(0.5, 1.0))).evaluate_arrays(**arrays(results))
-    assert result.AR100 <= 1
-    check_official(dataset, results, thresholds=(0.5, 1.0))
+    results = []
+    for row, off in zip(dataset["annotations"], (0, 1e-11, 9e-11, 1.1e-10, 1e-9, 1e-3), strict=True):
+        row["iscrowd"], row["area"], row["bbox"] = 0, 500.0, [0.0, 0.0, 1.0, 40.0]
+        row["image_id"], row["category_id"] = dataset["images"][0]["id"], dataset["categories"][0]["id"]
+        results.append({**row, "score": 1 - off, "bbox": [0.0, 0.0, 1.0 - off, 40.0]})
+    result = check_official(dataset, results, thresholds=(0.5, 1.0))
+    assert result.recall[1, :, 0, 2].max() == 3 / 6
 
 
 box = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 5), st.integers(1, 5)).map(

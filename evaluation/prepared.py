@@ -1,0 +1,326 @@
+"""Ground truth made ready for evaluation, and the evaluation of detections against it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evaluation.columns import Found, MaskRuns, MaskText, Pairs, Truth
+from evaluation.ground_truth import GroundTruth
+from evaluation.masks import box_masks, mask_array, mask_text, taken
+from evaluation.matches import find_matches
+from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
+from evaluation.protocol import AREA_RANGES, Coco
+from evaluation.result import CocoResult
+from fusion.errors import InputError
+from fusion.table import DetectionTable
+
+__all__ = ["Prepared", "prepare"]
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Ground truth made ready for one protocol; used for any number of tables.
+
+    Attributes:
+        ground_truth: Where it comes from.
+        protocol: Its options.
+        truth: Annotations sorted by (image, category).
+        masks: Their masks; None for boxes.
+        positives: int64 [k, a], annotations that count per category and area range.
+        category_ids: int32 [k], the categories; -1 alone when they are pooled.
+        category_names: Their names.
+        notes: What is unusual.
+    """
+
+    ground_truth: GroundTruth
+    protocol: Coco
+    truth: Truth
+    masks: MaskRuns | None
+    positives: np.ndarray
+    category_ids: np.ndarray
+    category_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def evaluate(self, table: DetectionTable) -> CocoResult:
+        """Evaluate one table.
+
+        Args:
+            table: Detections in pixels; order within an image is that of the source.
+
+        Raises:
+            InputError: If it names images the ground truth does not have, has normalized boxes, or a
+                mask cannot be read.
+        """
+        if table.metadata.unit != "pixel":
+            raise InputError(
+                table.metadata.member or "detections",
+                f"its boxes are {table.metadata.unit}, and COCO measures areas in pixels",
+                "Multiply them by the sizes of the images first",
+            )
+        places = self._locate(table.image_ids)
+        image = np.repeat(places, np.diff(table.image_start))
+        x, y, w, h = (table.column(name).astype(np.float64, copy=False) for name in "xywh")
+        from_masks = table.metadata.boxes == "from_masks"
+        return self._evaluate(image, table.category_id, table.score, (x, y, w, h), table.mask, mask_areas=from_masks)
+
+    def evaluate_arrays(
+        self,
+        *,
+        image_id: npt.ArrayLike,
+        category_id: npt.ArrayLike,
+        score: npt.ArrayLike,
+        xywh: npt.ArrayLike,
+        mask: pa.StructArray | None = None,
+        mask_areas: bool = False,
+    ) -> CocoResult:
+        """Evaluate detections given as arrays, in any image order; equal scores are ranked in row order.
+
+        Args:
+            image_id: [n] ids of images.
+            category_id: [n] ids of categories; those the ground truth does not have are dropped.
+            score: [n] finite.
+            xywh: [n, 4] finite, pixels.
+            mask: [n] structs (height, width, counts), for "segm".
+            mask_areas: Sort detections into area ranges by mask area, as pycocotools does for results
+                without boxes; otherwise by w * h.
+
+        Raises:
+            InputError: If an image id is unknown or a mask cannot be read.
+        """
+        ids = np.asarray(image_id)
+        sizes = {
+            "image_id": len(ids),
+            "category_id": np.size(category_id),
+            "score": np.size(score),
+            "xywh": np.size(xywh) // 4,
+        }
+        if len(set(sizes.values())) > 1 or (mask is not None and len(mask) != len(ids)):
+            raise InputError("detections", f"columns are of different lengths: {sizes}")
+        heads = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))) if len(ids) else np.zeros(0, np.int64)
+        image = np.repeat(self._locate(ids[heads]), np.diff(heads, append=len(ids)))
+        category = np.asarray(category_id)
+        scores = np.asarray(score)
+        boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
+        if np.any(image[1:] < image[:-1]):
+            order = np.argsort(image, kind="stable")
+            image, category, scores, boxes = image[order], category[order], scores[order], boxes[order]
+            mask = None if mask is None else taken(mask, order)
+        columns = tuple(np.ascontiguousarray(boxes[:, i]) for i in range(4))
+        return self._evaluate(image, category, scores, columns, mask, mask_areas=mask_areas)
+
+    def _evaluate(
+        self,
+        image: np.ndarray,
+        category_id: np.ndarray,
+        score: np.ndarray,
+        boxes: Sequence[np.ndarray],
+        mask: pa.StructArray | None,
+        *,
+        mask_areas: bool,
+    ) -> CocoResult:
+        notes = list(self.notes)
+        category = self._categories(category_id, notes)
+        if not self.protocol.use_cats and len(category):
+            # pycocotools pools category by category, and ties are ranked in that order
+            order = np.lexsort((category_id, image))
+            image, category, score, boxes = image[order], category[order], score[order], [b[order] for b in boxes]
+            mask = None if mask is None else taken(mask, order)
+        start = np.searchsorted(image, np.arange(len(self.ground_truth.image_id) + 1)).astype(np.int64)
+        score = score.astype(np.float64, copy=False)
+        x, y, w, h = boxes
+        found = Found(start, image, category, score, x, y, w, h, _outside(w * h))
+        pairs, found = self._pairs(found, mask, mask_areas, notes)
+        matches = find_matches(
+            self.truth,
+            found,
+            pairs,
+            thresholds=self.protocol.thresholds,
+            caps=self.protocol.max_dets,
+            positives=self.positives,
+            recalls=_RECALLS,
+        )
+        return CocoResult.from_matches(
+            matches,
+            self.protocol.thresholds,
+            tuple(AREA_RANGES),
+            category_ids=self.category_ids,
+            category_names=self.category_names,
+            truths=np.bincount(self.truth.category, minlength=len(self.category_ids)),
+            detections=np.bincount(category[category >= 0], minlength=len(self.category_ids)),
+            notes=tuple(notes),
+        )
+
+    def _pairs(
+        self, found: Found, mask: pa.StructArray | None, mask_areas: bool, notes: list[str]
+    ) -> tuple[Pairs, Found]:
+        least = min(float(self.protocol.thresholds[0]), 1 - 1e-10)
+        count = len(self.category_ids)
+        if self.masks is None:
+            return find_box_pairs(self.truth, found, count, least), found
+        text = mask_text(self._filled(found, mask, notes))
+        pairs, area, strange = find_mask_pairs(self.truth, self.masks, found, text, count, least, areas=mask_areas)
+        if strange:
+            notes.append(
+                f"{strange} detections have a mask of another size than the ground truth's; they match nothing"
+            )
+        return pairs, found._replace(outside=_outside(area.astype(np.float64))) if mask_areas else found
+
+    def _filled(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
+        """Give detections without a mask their box as mask, as pycocotools does."""
+        n = len(found.score)
+        rows = np.arange(n) if mask is None else np.flatnonzero(mask.is_null().to_numpy(zero_copy_only=False))
+        if mask is not None and not len(rows):
+            return mask
+        image = found.image[rows]
+        height, width = self.ground_truth.height[image], self.ground_truth.width[image]
+        if np.any((height <= 0) | (width <= 0)):
+            unknown = self.ground_truth.image_id[image[(height <= 0) | (width <= 0)][0]]
+            raise InputError(
+                self.ground_truth.source,
+                f"{len(rows)} detections have no mask, and the size of image {unknown!r} is not known",
+                "Evaluate boxes with iou_type='bbox', or give the images their width and height",
+            )
+        notes.append(f"{len(rows)} detections have no mask; their boxes were taken as masks")
+        xywh = np.stack([column[rows] for column in (found.x, found.y, found.w, found.h)], axis=1)
+        drawn = mask_array(height, width, box_masks(xywh, height, width))
+        if mask is None:
+            return drawn
+        source = np.arange(n)
+        source[rows] = n + np.arange(len(rows))
+        return taken(pa.concat_arrays([mask, drawn]), source)
+
+    def _locate(self, ids: np.ndarray) -> np.ndarray:
+        """Return the dense index of each image id, int32."""
+        known = self.ground_truth.image_id
+        if known.dtype == object or np.asarray(ids).dtype.kind not in "iu":
+            index = dict(zip(known.tolist(), range(len(known)), strict=True))
+            place = np.array([index.get(i, -1) for i in ids.tolist()], dtype=np.int32)
+        else:
+            place = np.searchsorted(known, ids).astype(np.int32)
+            place[np.append(known, 0)[place] != ids] = -1
+            place[place == len(known)] = -1
+        missing = np.unique(ids[place < 0])
+        if len(missing):
+            raise self._unknown_images(missing, alien=not np.any(place >= 0))
+        return place
+
+    def _unknown_images(self, missing: np.ndarray, *, alien: bool) -> InputError:
+        problem = f"{len(missing)} of its images are not in the ground truth ({self.ground_truth.source}), "
+        problem += "such as " + ", ".join(repr(i) for i in missing[:3].tolist())
+        if not alien:
+            return InputError("detections", problem, "Drop their detections, or add the images to the ground truth")
+        mine = ", ".join(repr(i) for i in self.ground_truth.image_id[:3].tolist())
+        problem += f" where it has {mine}: no image in common, it looks like another data set"
+        return InputError("detections", problem, "Choose the ground truth of this data set and split")
+
+    def _categories(self, category_id: np.ndarray, notes: list[str]) -> np.ndarray:
+        """Return the dense category of each detection, int32; -1 where the ground truth does not have it."""
+        place = _dense_index(self.ground_truth.category_id, category_id)
+        dropped = int(np.count_nonzero(place < 0))
+        if dropped:
+            notes.append(
+                f"{dropped} detections are of categories that the ground truth does not have; they were dropped"
+            )
+        return place if self.protocol.use_cats else np.minimum(place, 0)
+
+
+def prepare(ground_truth: GroundTruth, protocol: Coco | None = None) -> Prepared:
+    """Make ground truth ready for a protocol: sorted, and its masks decoded.
+
+    Args:
+        ground_truth: Of the images to evaluate.
+        protocol: Options; the official ones for boxes by default.
+
+    Raises:
+        InputError: For masks, if an annotation has none or one that cannot be read.
+    """
+    protocol = protocol or Coco()
+    source = ground_truth.category if protocol.use_cats else np.zeros_like(ground_truth.category)
+    order = np.lexsort((ground_truth.category, ground_truth.image))
+    image, category = ground_truth.image[order], source[order]
+    x, y, w, h = ground_truth.xywh[order].T
+    crowd = ground_truth.crowd[order]
+    zero = ground_truth.annotation_id[order] == 0
+    outside = np.where(crowd, np.uint8(2 ** len(AREA_RANGES) - 1), _outside(ground_truth.area[order]))
+    truth = Truth(
+        start=np.searchsorted(image, np.arange(len(ground_truth.image_id) + 1)).astype(np.int64),
+        category=category,
+        x1=x.copy(),
+        y1=y.copy(),
+        x2=w + x,
+        y2=h + y,
+        box_area=np.where(crowd, 0.0, w * h),
+        crowd=crowd,
+        unmatchable=zero & (not protocol.match_id_zero),
+        outside=outside,
+    )
+    ids, names = ground_truth.category_id, ground_truth.category_name
+    if not protocol.use_cats:
+        ids, names = np.array([-1], dtype=np.int32), ("all",)
+    counted = [np.bincount(category[(outside >> a) & 1 == 0], minlength=len(ids)) for a in range(len(AREA_RANGES))]
+    masks = None
+    if protocol.iou_type == "segm":
+        masks = decode_masks(_truth_text(ground_truth, order), f"{ground_truth.source}, annotation", order)
+    return Prepared(
+        ground_truth=ground_truth,
+        protocol=protocol,
+        truth=truth,
+        masks=masks,
+        positives=np.stack(counted, axis=1).astype(np.int64),
+        category_ids=ids,
+        category_names=names,
+        notes=_notes(protocol, bool(zero.any())),
+    )
+
+
+def _outside(area: np.ndarray) -> np.ndarray:
+    """Return the set of area ranges that an area is outside of, as bits, uint8."""
+    bits = np.zeros(len(area), np.uint8)
+    for a, (low, high) in enumerate(AREA_RANGES.values()):
+        bits |= ((area < low) | (area > high)).astype(np.uint8) << np.uint8(a)
+    return bits
+
+
+def _dense_index(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the place of each id in the ascending int32 `known`, int32 [n]; -1 where it is not there."""
+    if not len(known):
+        return np.full(len(ids), -1, np.int32)
+    low, high = int(known[0]), int(known[-1])
+    if high - low > 1 << 20:
+        place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        return np.where(known[place] == ids, place, -1).astype(np.int32)
+    # a table with one more entry on either side, for all that is out of range: ten times faster than searching
+    table = np.full(high - low + 3, -1, np.int32)
+    table[known - low + 1] = np.arange(len(known), dtype=np.int32)
+    return table[np.clip(ids.astype(np.int64), low - 1, high + 1) - (low - 1)]
+
+
+def _truth_text(ground_truth: GroundTruth, order: np.ndarray) -> MaskText:
+    masks = ground_truth.masks
+    missing = len(ground_truth) if masks is None else masks.null_count
+    if missing:
+        raise InputError(
+            ground_truth.source,
+            f"{missing} of {len(ground_truth)} annotations have no segmentation, which iou_type='segm' needs",
+            "Evaluate boxes with iou_type='bbox'",
+        )
+    if masks is None:
+        return mask_text(mask_array([], [], []))
+    return mask_text(taken(masks, order))
+
+
+def _notes(protocol: Coco, has_zero: bool) -> tuple[str, ...]:
+    notes = []
+    if has_zero and not protocol.match_id_zero:
+        notes.append(
+            "an annotation has id 0, which pycocotools never counts as matched; its figure is reproduced "
+            "(match_id_zero=True counts it)"
+        )
+    if protocol.max_dets[-1] != 100:
+        notes.append(f"figures are for at most {protocol.max_dets[-1]} detections per image and category, not 100")
+    return tuple(notes)

@@ -1,0 +1,251 @@
+"""The result of a COCO evaluation."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from evaluation.matches import Matches
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+__all__ = ["CategoryResult", "CocoResult"]
+
+
+class CategoryResult(NamedTuple):
+    """Figures of one category; NaN where it has no ground truth that counts.
+
+    Attributes:
+        category_id: As in the data set.
+        name: As in the data set.
+        AP: Mean over IoU thresholds.
+        AP50: At IoU .5.
+        AP75: At IoU .75.
+        APs: Of small objects.
+        APm: Of medium objects.
+        APl: Of large objects.
+        AR: Mean over IoU thresholds of the highest recall, at the largest cap.
+        truths: Number of annotations, crowd regions included.
+        detections: Number of detections.
+    """
+
+    category_id: int
+    name: str
+    AP: float
+    AP50: float
+    AP75: float
+    APs: float
+    APm: float
+    APl: float
+    AR: float
+    truths: int
+    detections: int
+
+
+@dataclass(frozen=True, eq=False)
+class CocoResult:
+    """Figures of one evaluation. Numbers are those of pycocotools: -1 stands for "no ground truth".
+
+    Attributes:
+        AP: Mean over categories and IoU thresholds, at the largest cap.
+        AP50: At IoU .5; -1 where that is no threshold.
+        AP75: At IoU .75; -1 where that is no threshold.
+        APs: Of small objects (area up to 32 ** 2).
+        APm: Of medium objects.
+        APl: Of large objects (area from 96 ** 2).
+        AR: Highest recall, mean over categories and thresholds, for each cap.
+        ARs: Of small objects, at the largest cap.
+        ARm: Of medium objects.
+        ARl: Of large objects.
+        recall: float64 [t, k, a, m], highest recall per threshold, category, area range and cap.
+        iou_thresholds: float64 [t].
+        area_ranges: Names of the a area ranges.
+        max_dets: The m caps, ascending.
+        category_ids: int32 [k]; -1 alone where categories were pooled.
+        category_names: Names of the k categories.
+        truths: int64 [k], annotations, crowd regions included.
+        detections: int64 [k], detections.
+        notes: What the reader of the figures has to know.
+        matches: What the arrays are computed from.
+        best_precision: float64 [a, t, r, k], precision at the largest cap.
+    """
+
+    AP: float
+    AP50: float
+    AP75: float
+    APs: float
+    APm: float
+    APl: float
+    AR: dict[int, float]
+    ARs: float
+    ARm: float
+    ARl: float
+    recall: np.ndarray
+    iou_thresholds: np.ndarray
+    area_ranges: tuple[str, ...]
+    max_dets: tuple[int, ...]
+    category_ids: np.ndarray
+    category_names: tuple[str, ...]
+    truths: np.ndarray
+    detections: np.ndarray
+    notes: tuple[str, ...]
+    matches: Matches
+    best_precision: np.ndarray
+
+    @classmethod
+    def from_matches(
+        cls,
+        matches: Matches,
+        iou_thresholds: np.ndarray,
+        area_ranges: tuple[str, ...],
+        *,
+        category_ids: np.ndarray,
+        category_names: tuple[str, ...],
+        truths: np.ndarray,
+        detections: np.ndarray,
+        notes: tuple[str, ...],
+    ) -> "CocoResult":
+        """Summarize matches.
+
+        Args:
+            matches: Of all detections.
+            iou_thresholds: float64 [t].
+            area_ranges: Names of the area ranges: "all", "small", "medium", "large".
+            category_ids: int32 [k].
+            category_names: Their names.
+            truths: int64 [k], annotations.
+            detections: int64 [k], detections.
+            notes: What the reader of the figures has to know.
+        """
+        precision, _ = matches.precision(matches.caps[-1])
+        recall = matches.recall()
+        every, small, medium, large = precision
+        return cls(
+            AP=_mean(every),
+            AP50=_mean(every[iou_thresholds == 0.5]),
+            AP75=_mean(every[iou_thresholds == 0.75]),
+            APs=_mean(small),
+            APm=_mean(medium),
+            APl=_mean(large),
+            AR={cap: _mean(recall[:, :, 0, m]) for m, cap in enumerate(matches.caps)},
+            ARs=_mean(recall[:, :, 1, -1]),
+            ARm=_mean(recall[:, :, 2, -1]),
+            ARl=_mean(recall[:, :, 3, -1]),
+            recall=recall,
+            iou_thresholds=iou_thresholds,
+            area_ranges=area_ranges,
+            max_dets=matches.caps,
+            category_ids=category_ids,
+            category_names=category_names,
+            truths=truths,
+            detections=detections,
+            notes=notes,
+            matches=matches,
+            best_precision=precision,
+        )
+
+    @property
+    def AR1(self) -> float:  # noqa: N802
+        """Highest recall with one detection per image and category; -1 where 1 is no cap."""
+        return self.AR.get(1, -1.0)
+
+    @property
+    def AR10(self) -> float:  # noqa: N802
+        """Highest recall with 10 detections per image and category; -1 where 10 is no cap."""
+        return self.AR.get(10, -1.0)
+
+    @property
+    def AR100(self) -> float:  # noqa: N802
+        """Highest recall with 100 detections per image and category; -1 where 100 is no cap."""
+        return self.AR.get(100, -1.0)
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """The figures by name in the official order; twelve of them with three caps."""
+        names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        recalls = {f"AR{cap}": value for cap, value in self.AR.items()}
+        return {n: getattr(self, n) for n in names} | recalls | {n: getattr(self, n) for n in ("ARs", "ARm", "ARl")}
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """float64 [t, r, k, a, m]: interpolated precision at 101 recalls, as pycocotools' `eval['precision']`."""
+        parts = [
+            self.best_precision if cap == self.max_dets[-1] else self.matches.precision(cap)[0] for cap in self.max_dets
+        ]
+        return np.stack([part.transpose(1, 2, 3, 0) for part in parts], axis=-1)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """float64 [t, r, k, a, m]: score at each precision, as pycocotools' `eval['scores']`."""
+        parts = [self.matches.precision(cap, scores=True)[1] for cap in self.max_dets]
+        return np.stack([part.transpose(1, 2, 3, 0) for part in parts], axis=-1)
+
+    @property
+    def average_precision_per_category(self) -> np.ndarray:
+        """float64 [k]: AP of each category at the largest cap; NaN where it has no ground truth that counts."""
+        return _per_category(self.best_precision[0])
+
+    @cached_property
+    def per_category(self) -> tuple[CategoryResult, ...]:
+        """Figures of each category, in order of id."""
+        every, small, medium, large = self.best_precision
+        columns = [
+            _per_category(every),
+            _per_category(every[self.iou_thresholds == 0.5]),
+            _per_category(every[self.iou_thresholds == 0.75]),
+            _per_category(small),
+            _per_category(medium),
+            _per_category(large),
+            _per_category(self.recall[:, None, :, 0, -1]),
+        ]
+        ids, figures = self.category_ids.tolist(), np.stack(columns, axis=1).tolist()
+        counts = zip(self.truths.tolist(), self.detections.tolist(), strict=True)
+        return tuple(
+            CategoryResult._make((i, name, *row, *count))
+            for i, name, row, count in zip(ids, self.category_names, figures, counts, strict=True)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all figures, ready for JSON at full precision; None where a category has no ground truth."""
+        rows = [
+            {name: None if value != value else value for name, value in row._asdict().items()}
+            for row in self.per_category
+        ]
+        options = {"iou_thresholds": self.iou_thresholds.tolist(), "max_dets": list(self.max_dets)}
+        return {**self.stats, **options, "notes": list(self.notes), "per_category": rows}
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the figures per category as a data frame, one row each, indexed by category id."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.per_category), columns=list(CategoryResult._fields)).set_index("category_id")
+
+    def to_rich(self, *, per_category: bool = False) -> "Table":
+        """Return a table for the terminal: the figures by name, or a line per category."""
+        from rich.table import Table
+
+        if not per_category:
+            table = Table("figure", "value")
+            for name, value in self.stats.items():
+                table.add_row(name, f"{value:.4f}")
+            return table
+        table = Table(*CategoryResult._fields)
+        for row in self.per_category:
+            table.add_row(*(("-" if v != v else f"{v:.4f}") if isinstance(v, float) else str(v) for v in row))
+        return table
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean over what has ground truth, summed in pycocotools' order; -1 where nothing has."""
+    counted = values[values > -1]
+    return float(np.mean(counted)) if counted.size else -1.0
+
+
+def _per_category(values: np.ndarray) -> np.ndarray:
+    """Mean [k] over thresholds and recalls of [t, r, k]; NaN for categories without ground truth."""
+    if not len(values):
+        return np.full(values.shape[-1], np.nan)
+    return np.where((values > -1).all(axis=(0, 1)), values.mean(axis=(0, 1)), np.nan)
