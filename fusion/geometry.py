@@ -32,16 +32,19 @@ def iou(
     by2: float,
     area_b: float,
 ) -> float:
-    """Return intersection over union; 0 where nothing is shared, so two empty boxes do not overlap."""
+    """Return intersection over union; 0 where nothing is shared, so two empty boxes do not overlap.
+
+    Boxes so large that the area they share is not finite count as not overlapping.
+    """
     shared = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
-    if shared <= 0.0:
+    if not 0.0 < shared < math.inf:
         return 0.0
     return shared / (area_a + area_b - shared)
 
 
-def gaussian(overlap: float, sigma: float) -> float:
-    """Return the factor exp(-IoU^2 / sigma) by which gaussian soft-NMS lowers a score (Bodla 2017)."""
-    return math.exp(-(overlap * overlap) / sigma)
+def gaussian(squares: float, sigma: float) -> float:
+    """Return the factor by which gaussian soft-NMS lowers a score: exp(-sum of IoU^2 / sigma) (Bodla 2017)."""
+    return math.exp(-squares / sigma)
 
 
 def linear(overlap: float, threshold: float) -> float:

@@ -12,7 +12,7 @@ from fusion.kernels.suppress import Picked, Scratch, nms_cells, scratch
 from fusion.pool import Pool, Tables, apply
 from fusion.table import DetectionTable
 
-__all__ = ["Nms", "nms", "suppress"]
+__all__ = ["Nms", "allocate", "nms", "suppress"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Nms:
         """Return the kept boxes of the pool, in order of (cell, score descending, row)."""
         columns, threshold = pool.columns, float(self.iou)
         return suppress(
-            columns, lambda low, high, work, out: nms_cells(columns, low, high, threshold, work, out), sources
+            columns, lambda low, high, work, out: nms_cells(columns, low, high, threshold, work.near, out), sources
         )
 
 
@@ -66,20 +66,27 @@ def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int
     """
 
     def task(low: int, high: int) -> Picked:
-        n = int(columns.start[high] - columns.start[low])
-        out = Picked(
-            np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n, np.int64)
-        )
+        out = allocate(int(columns.start[high] - columns.start[low]))
         left = kernel(low, high, scratch(columns, low, high), out)
-        # Copies, so that memory follows the boxes left; owners and positions only where they will be read.
-        kept = [array[:left].copy() for array in (out.cell, out.position if sources else out.position[:0], out.row, out.score)]
-        return Picked(*kept, out.owner if sources else out.owner[:0])
+        # Copies, so that memory follows the boxes left; positions and owners only where they will be read.
+        cell, row, score = (array[:left].copy() for array in (out.cell, out.row, out.score))
+        traced = (out.position[:left].copy(), out.owner) if sources else (out.position[:0], out.owner[:0])
+        return Picked(cell, traced[0], row, score, traced[1])
 
-    pieces = run(task, chunks(columns.start))
-    if not pieces:
-        pieces = [Picked(*(np.empty(0, dtype) for dtype in (np.int32, np.int64, np.int64, np.float64, np.int64)))]
+    pieces = run(task, chunks(columns.start)) or [allocate(0)]
     cell, position, row, score, owner = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     return Fused(cell, row, score, None, None, _groups(columns, position, owner) if sources else None)
+
+
+def allocate(size: int) -> Picked:
+    """Return room for what is left of `size` boxes."""
+    return Picked(
+        np.empty(size, np.int32),
+        np.empty(size, np.int64),
+        np.empty(size, np.int64),
+        np.empty(size),
+        np.empty(size, np.int64),
+    )
 
 
 def _groups(columns: Columns, position: np.ndarray, owner: np.ndarray) -> Sources:

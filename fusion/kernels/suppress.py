@@ -1,11 +1,4 @@
-"""Kernels of hard and soft suppression: one pass over each (image, category) cell.
-
-Greedy suppression asks of most pairs whether they overlap at all, so pairs are first tested in
-float32, 16 at a time, without a division (5 G pairs/s against 0.4); what passes is decided by the
-exact float64 IoU. The test never misses a pair: boxes are moved to the cell's corner and widened by
-2^-22 of the cell's extent, more than the rounding of the float32 arithmetic on them, and areas are
-taken 2^-20 too small. Results are therefore those of the exact loop, to the last bit.
-"""
+"""Kernels of hard and soft suppression: one pass over each (image, category) cell."""
 
 from typing import NamedTuple
 
@@ -13,34 +6,14 @@ import numpy as np
 
 from fusion import geometry
 from fusion.columns import Columns
+from fusion.kernels.filter import LANES, first_bit, frame_of, hits, narrow, place, share_factor
 from fusion.kernels.jit import jit
 
-__all__ = [
-    "LANES",
-    "Picked",
-    "Scratch",
-    "first_bit",
-    "frame",
-    "greedy",
-    "hits",
-    "nms_cells",
-    "overlap",
-    "place",
-    "scratch",
-    "soft_nms_cells",
-]
+__all__ = ["Picked", "Scratch", "all_cells", "nms_cells", "overlap", "scratch", "soft_cells"]
 
-LANES = 16
-_ZERO = np.float32(0)
-_ONE = np.float32(1)
-_NEVER = np.float32(np.inf)
-_ALWAYS = np.float32(-2)
-_PAD = 2.0**-22
-_LESS = 1 - 2.0**-20
-# Extents whose squares, and those of 2^-22 of them, are normal numbers in float32.
-_SMALLEST, _LARGEST = 1e-9, 1e15
-# Place of the lowest set bit of b: _DE_BRUIJN[(b & -b) * 0x077CB531 >> 27], in uint32.
-_DE_BRUIJN = np.array([((0x077CB531 << i) & 0xFFFFFFFF) >> 27 for i in range(32)]).argsort()
+ROW = 6 * LANES
+NOTED = 5 * LANES
+_GONE = -1.0  # score of a candidate that was picked or dropped
 
 iou = jit(geometry.iou)
 gaussian = jit(geometry.gaussian)
@@ -48,23 +21,29 @@ linear = jit(geometry.linear)
 
 
 class Scratch(NamedTuple):
-    """Working memory of one task, shared by its cells.
+    """Working memory of one task, shared by its cells; candidates are in blocks of 16.
 
     Attributes:
-        block: float32 [blocks of 16, 5, 16], x1, y1, x2, y2 and share of the boxes to test against.
-        box: int64 [largest cell], positions of those boxes.
-        candidate: int64 [largest cell], positions of the boxes that soft suppression starts from.
-        score: float64 [largest cell], current scores.
-        seen: int64 [largest cell], number of picks already applied to each score.
-        heap: int64 [largest cell], candidates, highest current score first.
+        near: float32 [blocks, 5, 16], the boxes to test against, as the filter sees them.
+        box: float64 [blocks * 6 * 16], x1, y1, x2, y2 and area of the candidates of soft suppression, and what picks
+            have noted: the sum of squared IoUs (gaussian) or the lowered score (linear). Flat, as only then does the
+            compiler see that its rows do not overlap.
+        score: float64 [blocks * 16], scores with what was noted when they last led; below 0 where picked or dropped.
+        key: int64 [blocks * 16], the bits of `score`, which are in the same order and have a fast maximum.
+        top: int64 [blocks], highest key of each block.
+        where: int64 [blocks], place of that key.
+        applied: float64 [blocks * 16], what was noted when the score was brought up to date.
+        candidate: int64 [blocks * 16], positions.
     """
 
-    block: np.ndarray
+    near: np.ndarray
     box: np.ndarray
-    candidate: np.ndarray
     score: np.ndarray
-    seen: np.ndarray
-    heap: np.ndarray
+    key: np.ndarray
+    top: np.ndarray
+    where: np.ndarray
+    applied: np.ndarray
+    candidate: np.ndarray
 
 
 class Picked(NamedTuple):
@@ -88,267 +67,193 @@ class Picked(NamedTuple):
 def scratch(columns: Columns, low: int, high: int) -> Scratch:
     """Allocate working memory for cells low..high-1."""
     largest = int(np.diff(columns.start[low : high + 1]).max())
+    blocks = -(-largest // LANES)
+    score = np.empty(blocks * LANES)
     return Scratch(
-        np.empty((-(-largest // LANES), 5, LANES), np.float32),
-        np.empty(largest, np.int64),
-        np.empty(largest, np.int64),
-        np.empty(largest),
-        np.empty(largest, np.int64),
-        np.empty(largest, np.int64),
+        near=np.empty((blocks, 5, LANES), np.float32),
+        box=np.empty(blocks * ROW),
+        score=score,
+        key=score.view(np.int64),
+        top=np.empty(blocks, np.int64),
+        where=np.empty(blocks, np.int64),
+        applied=np.empty(blocks * LANES),
+        candidate=np.empty(blocks * LANES, np.int64),
     )
 
 
 @jit
-def overlap(columns, i, j):
-    """Return the exact IoU of two boxes."""
-    x1, y1, x2, y2 = columns.x1[i], columns.y1[i], columns.x2[i], columns.y2[i]
-    u1, v1, u2, v2 = columns.x1[j], columns.y1[j], columns.x2[j], columns.y2[j]
-    return iou(x1, y1, x2, y2, (x2 - x1) * (y2 - y1), u1, v1, u2, v2, (u2 - u1) * (v2 - v1))
+def overlap(x1, y1, x2, y2, i, j):
+    """Return the exact IoU of boxes i and j."""
+    left, top, right, bottom = x1[i], y1[i], x2[i], y2[i]
+    u1, v1, u2, v2 = x1[j], y1[j], x2[j], y2[j]
+    return iou(left, top, right, bottom, (right - left) * (bottom - top), u1, v1, u2, v2, (u2 - u1) * (v2 - v1))
 
 
 @jit
-def frame(columns, first, last):
-    """Return the corner of the cell and how much its boxes are widened; less than 0 where float32 will not do."""
-    left, top = columns.x1[first], columns.y1[first]
-    right, bottom = columns.x2[first], columns.y2[first]
-    for i in range(first + 1, last):
-        left = columns.x1[i] if columns.x1[i] < left else left
-        top = columns.y1[i] if columns.y1[i] < top else top
-        right = columns.x2[i] if columns.x2[i] > right else right
-        bottom = columns.y2[i] if columns.y2[i] > bottom else bottom
-    extent = max(right - left, bottom - top)
-    return left, top, extent * _PAD if _SMALLEST <= extent <= _LARGEST else -1.0
+def nms_cells(columns, low, high, threshold, near, out):
+    """Hard-suppress cells low..high-1 and return how many boxes are left.
 
-
-@jit
-def narrow(columns, i, origin, factor):
-    """Return box i for the float32 test: widened corners and its share of the least intersection that counts."""
-    left, top, pad = origin
-    x1, y1, x2, y2 = columns.x1[i], columns.y1[i], columns.x2[i], columns.y2[i]
-    if pad < 0:
-        return _ZERO, _ZERO, _ONE, _ONE, _ALWAYS
-    return (
-        np.float32(x1 - left - pad),
-        np.float32(y1 - top - pad),
-        np.float32(x2 - left + pad),
-        np.float32(y2 - top + pad),
-        np.float32((x2 - x1) * (y2 - y1) * factor),
-    )
-
-
-@jit
-def share_factor(threshold):
-    """Return the part of both areas' sum that the intersection exceeds where IoU > threshold."""
-    return threshold / (1 + threshold) * _LESS
-
-
-@jit
-def place(block, k, box):
-    """Put a box at place k; the rest of a new block is filled with boxes that nothing overlaps."""
-    row = block[k // LANES]
-    lane = k % LANES
-    if lane == 0:
-        for r in range(4):
-            for i in range(LANES):
-                row[r, i] = _ZERO
-        for i in range(LANES):
-            row[4, i] = _NEVER
-    for r in range(5):
-        row[r, lane] = box[r]
-
-
-@jit
-def hits(row, box):
-    """Return a bit for each of the 16 boxes of a block whose IoU with the box may exceed the threshold."""
-    x1, y1, x2, y2, share = box
-    bits = np.uint32(0)
-    for i in range(LANES):
-        left, top, right, bottom = row[0, i], row[1, i], row[2, i], row[3, i]
-        width = (right if right < x2 else x2) - (left if left > x1 else x1)
-        height = (bottom if bottom < y2 else y2) - (top if top > y1 else y1)
-        width = width if width > _ZERO else _ZERO
-        bits = np.uint32(bits | (np.uint32(width * height > share + row[4, i]) << np.uint32(i)))
-    return bits
-
-
-@jit
-def first_bit(bits):
-    """Return the place of the lowest set bit of a uint32 that is not 0."""
-    lowest = np.uint32(bits & np.uint32(~bits + np.uint32(1)))
-    return _DE_BRUIJN[np.uint32(lowest * np.uint32(0x077CB531)) >> np.uint32(27)]
-
-
-@jit
-def suppressor(columns, i, box, threshold, count, work):
-    """Return the position of the first kept box with IoU > threshold, or -1."""
-    for b in range((count + LANES - 1) // LANES):
-        bits = hits(work.block[b], box)
-        while bits:
-            j = work.box[b * LANES + first_bit(bits)]
-            if overlap(columns, j, i) > threshold:
-                return j
-            bits = np.uint32(bits & (bits - np.uint32(1)))
-    return -1
-
-
-@jit
-def greedy(columns, first, last, threshold, work, owner, base):
-    """Hard-suppress one cell: the kept positions go to `work.box`; return their number."""
-    origin = frame(columns, first, last)
-    factor = share_factor(threshold)
-    count = 0
-    for i in range(first, last):
-        box = narrow(columns, i, origin, factor)
-        j = suppressor(columns, i, box, threshold, count, work)
-        if j < 0:
-            place(work.block, count, box)
-            work.box[count] = i
-            count += 1
-            j = i
-        owner[i - base] = j
-    return count
-
-
-@jit
-def nms_cells(columns, low, high, threshold, work, out):
-    """Hard-suppress cells low..high-1 and return how many boxes are left."""
-    base = columns.start[low]
-    total = 0
-    for c in range(low, high):
-        first, last = columns.start[c], columns.start[c + 1]
-        count = greedy(columns, first, last, threshold, work, out.owner, base)
-        for k in range(count):
-            i = work.box[k]
-            out.cell[total] = c
-            out.position[total] = i
-            out.row[total] = columns.row[i]
-            out.score[total] = columns.score[i]
-            total += 1
-    return total
-
-
-@jit
-def sink(work, size, k):
-    """Move the candidate at place k of the heap down to where it belongs."""
-    a = work.heap[k]
-    score = work.score[a]
-    while True:
-        child = 2 * k + 1
-        if child >= size:
-            break
-        b = work.heap[child]
-        if child + 1 < size:
-            other = work.heap[child + 1]
-            if work.score[other] > work.score[b] or (work.score[other] == work.score[b] and other < b):
-                child += 1
-                b = other
-        if score > work.score[b] or (score == work.score[b] and a < b):
-            break
-        work.heap[k] = b
-        k = child
-    work.heap[k] = a
-
-
-@jit
-def decay(columns, i, box, score, seen, count, floor, soft, work):
-    """Apply picks seen..count-1 to a score, in order; stop as soon as it is under the floor."""
-    is_gaussian, sigma, threshold = soft
-    for b in range(seen // LANES, (count + LANES - 1) // LANES):
-        bits = hits(work.block[b], box)
-        if b == seen // LANES:
-            bits = np.uint32(bits & np.uint32(np.uint32(0xFFFFFFFF) << np.uint32(seen % LANES)))
-        while bits:
-            u = overlap(columns, work.box[b * LANES + first_bit(bits)], i)
-            bits = np.uint32(bits & (bits - np.uint32(1)))
-            if u > 0:
-                score *= gaussian(u, sigma) if is_gaussian else linear(u, threshold)
-        if score < floor:
-            break
-    return score
-
-
-@jit
-def remove_top(work, size):
-    """Take the highest candidate off the heap and return what is left of its size."""
-    size -= 1
-    if size > 0:
-        work.heap[0] = work.heap[size]
-        sink(work, size, 0)
-    return size
-
-
-@jit
-def soft(columns, first, last, candidates, floor, method, work, out, total):
-    """Soft-suppress the candidates of one cell, write them from `total` on and return the new total.
-
-    Scores only fall, so an old score is a bound: only the candidate that leads by its old score is
-    brought up to date, with all picks it has missed, and picked if it still leads.
+    One function for all cells: a call per cell costs as much as suppressing three boxes, as Numba counts references
+    to every array of its arguments.
     """
-    origin = frame(columns, first, last)
-    factor = share_factor(0.0 if method[0] else method[2])
-    size = 0
-    for k in range(candidates):
-        work.score[k] = columns.score[work.candidate[k]]
-        work.seen[k] = 0
-        work.heap[k] = k
-        size += work.score[k] >= floor
-    begin = total
-    while size > 0:
-        a = work.heap[0]
-        i = work.candidate[a]
-        box = narrow(columns, i, origin, factor)
-        count = total - begin
-        if work.seen[a] < count:
-            score = decay(columns, i, box, work.score[a], work.seen[a], count, floor, method, work)
-            work.seen[a] = count
-            if score < floor:
-                size = remove_top(work, size)
-                continue
-            if score < work.score[a]:
-                work.score[a] = score
-                sink(work, size, 0)
-                if work.heap[0] != a:
-                    continue
-        place(work.block, count, box)
-        work.box[count] = i
-        out.position[total] = i
-        out.score[total] = work.score[a]
-        total += 1
-        size = remove_top(work, size)
-    return total
-
-
-@jit
-def order_ties(columns, begin, end, out):
-    """Order boxes of equal score by row: they were picked in the order of their old scores."""
-    for k in range(begin + 1, end):
-        i, score = out.position[k], out.score[k]
-        while k > begin and out.score[k - 1] == score and columns.row[out.position[k - 1]] > columns.row[i]:
-            out.position[k] = out.position[k - 1]
-            k -= 1
-        out.position[k] = i
-
-
-@jit
-def soft_nms_cells(columns, low, high, hard, floor, method, work, out):
-    """Soft-suppress cells low..high-1, after hard suppression unless `hard` is below 0; return how many are left."""
-    base = columns.start[low]
-    total = 0
+    x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
+    cell, position, owner = out.cell, out.position, out.owner
+    factor = share_factor(threshold)
+    base, total = start[low], 0
     for c in range(low, high):
-        first, last = columns.start[c], columns.start[c + 1]
-        if hard >= 0:
-            count = greedy(columns, first, last, hard, work, out.owner, base)
-            for k in range(count):
-                work.candidate[k] = work.box[k]
-        else:
-            count = last - first
-            for k in range(count):
-                work.candidate[k] = first + k
-                out.owner[first + k - base] = first + k
-        begin = total
-        total = soft(columns, first, last, count, floor, method, work, out, total)
-        order_ties(columns, begin, total, out)
-        for k in range(begin, total):
-            out.cell[k] = c
-            out.row[k] = columns.row[out.position[k]]
+        origin = frame_of(x1, y1, x2, y2, start[c], start[c + 1])
+        count = 0
+        for i in range(start[c], start[c + 1]):
+            box = narrow(x1[i], y1[i], x2[i], y2[i], origin, factor)
+            above = i
+            for b in range((count + LANES - 1) // LANES):
+                bits = hits(near[b], box)
+                while bits:
+                    j = position[total + b * LANES + first_bit(bits)]
+                    if overlap(x1, y1, x2, y2, j, i) > threshold:
+                        above = j
+                        break
+                    bits = np.uint32(bits & (bits - np.uint32(1)))
+                if above != i:
+                    break
+            owner[i - base] = above
+            if above == i:
+                place(near, count, box)
+                cell[total + count] = c
+                position[total + count] = i
+                count += 1
+        total += count
+    finish(columns, total, out)
     return total
+
+
+@jit
+def all_cells(columns, low, high, out):
+    """Pass on all boxes of cells low..high-1."""
+    first = columns.start[low]
+    for c in range(low, high):
+        for i in range(columns.start[c], columns.start[c + 1]):
+            out.cell[i - first] = c
+            out.position[i - first] = i
+            out.owner[i - first] = i
+    return columns.start[high] - first
+
+
+@jit
+def finish(columns, total, out):
+    """Copy the rows and scores of the boxes that are left."""
+    for k in range(total):
+        out.row[k] = columns.row[out.position[k]]
+        out.score[k] = columns.score[out.position[k]]
+
+
+@jit
+def best_of_four(key, k):
+    """Return the highest of key[k:k + 4] and its place, the first of equals."""
+    best, place = key[k], k
+    for i in range(k + 1, k + 4):
+        other = key[i]
+        place = i if other > best else place
+        best = max(best, other)
+    return best, place
+
+
+@jit
+def rank(key, b, top, where):
+    """Note the highest key of block b and its place, the first of equals.
+
+    In quarters: one chain of 16 comparisons takes twice as long.
+    """
+    k = b * LANES
+    best, place = best_of_four(key, k)
+    for i in range(k + 4, k + LANES, 4):
+        other, there = best_of_four(key, i)
+        place = there if other > best else place
+        best = max(best, other)
+    top[b], where[b] = best, place
+
+
+@jit
+def soft_cells(columns, total, floor, method, work, out):
+    """Soft-suppress the first `total` boxes of `out`, cell by cell, in place; return how many are left.
+
+    Every pick goes through all candidates, 16 at a time and without a branch (0.6 ns per IoU, 8 one by one), but only
+    notes what it takes from them. Scores only fall, so a candidate's last score is a bound: it is brought up to date
+    when it leads by it, and picked if it was up to date already.
+    """
+    x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
+    box, current, key, applied, candidate = work.box, work.score, work.key, work.applied, work.candidate
+    top, where = work.top, work.where
+    cell, position, score = out.cell, out.position, out.score
+    is_gaussian, sigma, threshold = method
+    low, left = 0, 0
+    while low < total:
+        c = cell[low]
+        count = 0
+        while low < total and cell[low] == c:
+            i = position[low]
+            low += 1
+            s = columns.score[i] + 0.0  # -0.0 becomes 0.0: its bits are negative
+            if s >= floor:
+                p = count // LANES * ROW + count % LANES
+                box[p], box[p + LANES], box[p + 2 * LANES], box[p + 3 * LANES] = x1[i], y1[i], x2[i], y2[i]
+                box[p + 4 * LANES] = (x2[i] - x1[i]) * (y2[i] - y1[i])
+                box[p + NOTED] = applied[count] = 0.0 if is_gaussian else s
+                candidate[count] = i
+                current[count] = s
+                count += 1
+        blocks = (count + LANES - 1) // LANES
+        current[count : blocks * LANES] = _GONE
+        for b in range(blocks):
+            top[b], where[b] = key[b * LANES], b * LANES
+        begin = left
+        while count > 0:
+            best, block = top[0], 0
+            for b in range(1, blocks):
+                block = b if top[b] > best else block
+                best = max(best, top[b])
+            if best < 0:
+                break
+            k = where[block]
+            i = candidate[k]
+            noted = box[block * ROW + NOTED + k % LANES]
+            if noted != applied[k]:
+                applied[k] = noted
+                s = (columns.score[i] + 0.0) * gaussian(noted, sigma) if is_gaussian else noted
+                current[k] = s if s >= floor else _GONE
+                rank(key, block, top, where)
+                continue
+            position[left], score[left], cell[left] = i, current[k], c
+            left += 1
+            current[k] = _GONE
+            rank(key, block, top, where)
+            ax1, ay1, ax2, ay2 = x1[i], y1[i], x2[i], y2[i]
+            area = (ax2 - ax1) * (ay2 - ay1)
+            for b in range(blocks):
+                if top[b] >= 0:
+                    p = b * ROW
+                    for q in range(p, p + LANES):
+                        u = iou(
+                            ax1, ay1, ax2, ay2, area,
+                            box[q], box[q + LANES], box[q + 2 * LANES], box[q + 3 * LANES], box[q + 4 * LANES],
+                        )
+                        if is_gaussian:
+                            box[q + NOTED] += u * u
+                        else:
+                            box[q + NOTED] *= linear(u, threshold)
+        order_ties(columns.row, begin, left, out)
+    for k in range(left):
+        out.row[k] = columns.row[out.position[k]]
+    return left
+
+
+@jit
+def order_ties(row, begin, end, out):
+    """Order boxes of equal score by row: they were picked in the order of their old scores."""
+    position, score = out.position, out.score
+    for k in range(begin + 1, end):
+        i, s = position[k], score[k]
+        while k > begin and score[k - 1] == s and row[position[k - 1]] > row[i]:
+            position[k] = position[k - 1]
+            k -= 1
+        position[k] = i

@@ -1,5 +1,5 @@
+import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path):
     read_coco_results(path, block=1024, progress=lambda done, total: calls.append((done, total)))
     size = path.stat().st_size
     assert calls[-1] == (size, size)
-    assert all(a <= b for a, b in zip(calls, calls[1:], strict=False))
+    assert all(a <= b for a, b in itertools.pairwise(calls))
 
 
 def test_no_results_are_a_table_of_no_rows(read):
@@ -428,7 +428,7 @@ def test_metadata_is_kept(read):
 # files that are something else
 
 WHOLE = json.dumps(
-    [detection(segmentation=rle(20, 30, 2, 9), note="a\\\"b é", extra=[1, {"x": None}]), detection(), detection()]
+    [detection(segmentation=rle(20, 30, 2, 9), note='a\\"b é', extra=[1, {"x": None}]), detection(), detection()]
 )
 
 
@@ -478,7 +478,7 @@ def test_truncated_at_every_byte(read):
         (b'{"images":[5],"annotations":[]}', "'id'"),
         (b'{"images" [],"annotations":[]}', "colon"),
         (b'{"annotations":[] "images":[]}', "comma"),
-        (b'{5:1}', "byte 1"),
+        (b"{5:1}", "byte 1"),
         (b'{"image_id":1,"score":2}\n{"image_id":1}', "one list"),
         (b'{"info":{},"images":[{"image_id":1,"id":1,"dets":[]}]}', "annotations"),
         (b"[]garbage", "byte 2"),
@@ -583,7 +583,7 @@ def test_an_interrupted_write_leaves_the_old_file(read, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_coco_results(table, path, progress=stop)
     assert path.read_text() == "old"
-    assert os.listdir(folder) == ["a.json"]
+    assert [file.name for file in folder.iterdir()] == ["a.json"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to stand for a full disk")
@@ -659,7 +659,7 @@ def test_voc100_joins_by_file_name_and_category_name():
     )
     columns = zip(table.image_id.tolist(), table.category_id.tolist(), table.score.tolist(), strict=True)
     assert sorted(columns) == expected
-    with pytest.raises(InputError, match="images='file_name'|categories='name'"):
+    with pytest.raises(InputError, match=r"images='file_name'|categories='name'"):
         read_coco_results(path, vocabulary=known)
 
 

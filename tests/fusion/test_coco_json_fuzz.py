@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as mask_codec
 
 from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 
 FUZZ = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+EMPTY = mask_codec.encode(np.zeros((480, 640), np.uint8, order="F"))["counts"].decode()
 RLES = [
-    {"size": [4, 6], "counts": "083"},
+    {"size": [4, 6], "counts": "08`0"},
     {"size": [2, 2], "counts": "4"},
-    {"size": [480, 640], "counts": "PZe9"},
+    {"size": [480, 640], "counts": EMPTY},
     {"size": [4, 6], "counts": [0, 8, 16]},
     {"size": [4, 6], "counts": "\\\\"},
 ]
@@ -105,7 +107,7 @@ def test_odd_records(check, records):
 @FUZZ
 @given(st.text("0123456789.eE+-", min_size=1, max_size=40) | NUMBERS.map(repr))
 def test_numbers(check, token):
-    text = '[{"image_id":1,"category_id":2,"score":%s,"bbox":[0,%s,1,2]}]' % (token, token)
+    text = f'[{{"image_id":1,"category_id":2,"score":{token},"bbox":[0,{token},1,2]}}]'
     try:
         value = float(json.loads(token))
     except (ValueError, OverflowError):
@@ -164,3 +166,35 @@ def test_every_truncation(check):
     assert len(check(GOOD)) == 3
     for end in range(len(GOOD)):
         assert check(GOOD[:end]) is None
+
+
+@FUZZ
+@given(st.lists(st.integers(0, 40) | st.integers(0, 2**22), min_size=1, max_size=12), st.binary(max_size=2))
+def test_runs(check, lengths, junk):
+    """Runs as pycocotools writes them are accepted, and anything else that does not fill the image is not."""
+    height, width = sum(lengths), 1
+    text = b""
+    if height:
+        text = mask_codec.frPyObjects({"size": [height, width], "counts": lengths}, height, width)["counts"]
+    text += bytes(48 + byte % 64 for byte in junk)
+    record = {"image_id": 1, "category_id": 1, "score": 1, "segmentation": {"size": [height, width]}}
+    record["segmentation"]["counts"] = text.decode()
+    table = check(json.dumps([record]).encode())
+    assert (table is not None) == (height > 0 and filled(text) == height)
+    if table is not None:
+        assert table.mask[0].as_py()["counts"] == text
+
+
+def filled(text):
+    """Return the sum of compressed runs by COCO's rule, None where they are not in order."""
+    runs, run, shift = [], 0, 0
+    for byte in text:
+        run |= (byte - 48 & 31) << shift
+        shift += 5
+        if byte - 48 & 32:
+            continue
+        if byte - 48 & 16:
+            run -= 1 << shift
+        runs.append(run + (runs[-2] if len(runs) > 2 else 0))
+        run, shift = 0, 0
+    return sum(runs) if runs and min(runs) >= 0 and not shift else None
