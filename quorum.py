@@ -17,7 +17,12 @@ def _version() -> str:
         return "0 (not installed)"
 
 
-app = App(name="quorum", help="Turn the outputs of many detectors into one better answer, and show by how much.", version=_version)
+app = App(
+    name="quorum",
+    help="Turn the outputs of many detectors into one better answer, and show by how much.",
+    version=_version,
+    suppress_keyboard_interrupt=False,  # main() says what became of the work
+)
 
 _import = App(name="import", help="Make a detection table from a result file.")
 _import.command("evaluation.cli:import_coco", name="coco", help="A COCO results JSON file.")

@@ -125,7 +125,6 @@ def main() -> None:
         path, out = Path(folder) / "results.json", Path(folder) / "out.json"
         make_file(path, 100, KINDS[2])
         write_coco_results(read_coco_results(path), out)  # compiles
-        tiny, _ = peak(path)
         n = options.detections
         print(f"{'':16}{'MB':>6}{'json':>13}{'read':>13}{'ratio':>7}{'json':>13}{'write':>13}{'ratio':>7}")
         for kind in KINDS:
@@ -134,6 +133,8 @@ def main() -> None:
             print(f"{kind:16}{path.stat().st_size / 2**20:6.0f}{rates(path, out, count)}")
         print(f"\n{'':16}{'MB':>6}{'peak MB':>9}{'table MB':>10}{'peak - table':>14}{'peak / table':>14}")
         for kind in KINDS:
+            make_file(path, 100, kind)
+            tiny, _ = peak(path)
             for times in (1, 4):
                 make_file(path, times * (n if kind != "masks" else n // 4), kind)
                 high, table_size = peak(path)

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from evaluation.calibration import learn_calibration as learn_map
@@ -17,15 +16,14 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.result import CocoResult
 from fusion.atomic import replacing
 from fusion.calibrate import ScoreMap
-from fusion.coco_json import read_coco_results
+from fusion.coco_json import Vocabulary, read_coco_results
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.recipe import TunedOn, write_learned
 from fusion.reweight import build_weights
 from fusion.storage import part_paths, read_table, write_table
 from fusion.table import DetectionTable, Metadata
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
-from fusion.vocabulary import Vocabulary
+from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 
 __all__ = ["evaluate", "import_coco", "leaderboard", "learn_calibration", "learn_weights", "split"]
 
@@ -145,7 +143,7 @@ def evaluate(
         rows = [{"table": str(path), **result.to_dict()} for path, result in results]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return
-    console = Console()
+    console = stdout()
     for path, result in results:
         console.print(f"[bold]{path}[/bold]  ({iou_type}, {len(truth.image_id):,} images)", highlight=False)
         console.print(result.to_rich())
@@ -166,13 +164,15 @@ def leaderboard(
     """
     truth = _truth(ground_truth, images)
     rows: list[tuple[str, CocoResult, int, int]] = []
+    stems = [path.stem for path in tables]
     for path in _given(tables, "leaderboard"):
         table = _on(truth, read_table(path), images)
         with announcing_compilation():
             result = evaluate_table(table, truth, iou_type=iou_type)
         notes(path, result.notes)
-        rows.append((str(path), result, len(table), sum(part.stat().st_size for part in part_paths(path))))
-    Console().print(leaderboard_table(rows, f"{iou_type}, {len(truth.image_id):,} images"))
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        rows.append((name, result, len(table), sum(part.stat().st_size for part in part_paths(path))))
+    stdout().print(leaderboard_table(rows, f"{iou_type}, {len(truth.image_id):,} images"))
 
 
 def leaderboard_table(rows: list[tuple[str, CocoResult, int, int]], title: str) -> Table:

@@ -77,7 +77,7 @@ def _fuse_parts(
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     work = output.with_name(output.name + ".unfinished")
     key = _run_key(recipe, parts)
-    if (work / "run").exists() and (work / "run").read_text() != key:
+    if work.exists() and not ((work / "run").exists() and (work / "run").read_text() == key):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     (work / "run").write_text(key)

@@ -78,7 +78,7 @@ class DetectionTable:
         category_id: npt.ArrayLike,
         score: npt.ArrayLike,
         xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...],
-        mask: pa.Array | None = None,
+        mask: pa.Array | pa.ChunkedArray | None = None,
         member: Sequence[str] | pa.Array | None = None,
         view: Sequence[str] | pa.Array | None = None,
         votes: npt.ArrayLike | None = None,
@@ -122,7 +122,7 @@ class DetectionTable:
         if votes is not None:
             columns["votes"] = np.asarray(votes, dtype=np.int16)
         arrays = {
-            name: column if isinstance(column, pa.Array) else pa.array(column) for name, column in columns.items()
+            name: column if isinstance(column, (pa.Array, pa.ChunkedArray)) else pa.array(column) for name, column in columns.items()
         }
         for name, array in arrays.items():
             if len(array) != len(ids):

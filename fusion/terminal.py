@@ -7,9 +7,18 @@ from numba.core import event
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr"]
+__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr", "stdout"]
 
 stderr = Console(stderr=True, soft_wrap=True)
+
+# Tables that go to a file or a pipe are not cut to the 80 columns of a terminal that is not there.
+_WIDE = 200
+
+
+def stdout() -> Console:
+    """Return the console that results are printed on."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDE)
 
 
 def notes(where: object, lines: Iterable[str]) -> None:

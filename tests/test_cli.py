@@ -98,7 +98,7 @@ def test_the_whole_way(data, tables, tmp_path, run):
 
     code, out, _ = run("leaderboard", *tables, fused, "-g", truth, "--images", verify)
     assert code == 0
-    assert out.index("fused.parquet") < min(out.index(f"{name}.parquet") for name in "abc")
+    assert out.index("│ fused") < min(out.index(f"│ {name} ") for name in "abc")
 
     exported, back = tmp_path / "results.json", tmp_path / "back.parquet"
     assert run("export", "coco", fused, "-o", exported)[0] == 0
@@ -117,7 +117,7 @@ def test_every_method_runs(tables, tmp_path, run, method):
 def test_prob_fusion_asks_for_calibration(tables, tmp_path, run):
     code, _, err = run("fuse", *tables, "--method", "prob_fusion", "-o", tmp_path / "fused.parquet")
     assert code == 2
-    assert "calibrat" in err
+    assert "Calibrate first" in err
     assert run("fuse", tables[0], tables[2], "--method", "prob_fusion", "-o", tmp_path / "fused.parquet")[0] == 0
 
 
@@ -151,7 +151,7 @@ def test_text_evaluation(data, tables, run):
         (["fuse", "a", "-o", "x"], ["--method or --recipe"]),
         (["fuse", "nothing.parquet", "--method", "nms", "-o", "x.parquet"], ["nothing.parquet", "no such file"]),
         (["fuse", "--method", "nms", "-o", "x.parquet"], ["no table"]),
-        (["fuse", "a", "--method", "nsm", "-o", "x.parquet"], ["nsm", "did you mean 'nms'"]),
+        (["fuse", "a", "--method", "wfb", "-o", "x.parquet"], ["wfb", "did you mean 'wbf'"]),
         (["fuse", "a", "--method", "nms", "--sigma", "0.5", "-o", "x.parquet"], ["sigma", "unknown"]),
         (["fuse", "a", "--method", "nms", "--iou", "1.5", "-o", "x.parquet"], ["iou", "[0, 1]", "1.5"]),
         (["fuse", "a", "--recipe", "none.toml", "-o", "x.parquet"], ["none.toml", "cannot be read"]),

@@ -20,7 +20,7 @@ from fusion.reweight import Reweight, build_weights
 from fusion.soft_nms import AdjNms
 from fusion.storage import write_table
 from fusion.table import Metadata
-from fusion.terminal import announcing_compilation
+from fusion.terminal import announcing_compilation, stdout
 from fusion.wbf import Wbf
 from zoo.simulated import Scenario, demo_members, simulate
 
@@ -36,7 +36,7 @@ def demo(folder: Path = Path("demo"), /, *, seed: int = 0) -> None:
         folder: Where the data set, tables, recipes and results go; what is there is written anew.
         seed: Of the simulation.
     """
-    console = Console()
+    console = stdout()
     with announcing_compilation():
         _run(folder, seed, console)
 

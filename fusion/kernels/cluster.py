@@ -7,7 +7,7 @@ best overlap, or the first as in hard NMS), and in what is added up over a clust
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -38,18 +38,19 @@ _FAR = 2.0**20
 
 # The loop over cells, without reference counts, and what it calls, inlined: handing tuples of arrays from function
 # to function and counting references took 85 of 160 ns per box.
-loop = numba.njit(nogil=True, error_model="numpy", _nrt=False)
-part = numba.njit(nogil=True, error_model="numpy", _nrt=False, inline="always")
+_uncounted: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+loop: Any = numba.njit(**_uncounted)
+part: Any = numba.njit(**_uncounted, inline="always")
 
 _iou = jit(geometry.iou)
 
 
 class Scratch(NamedTuple):
-    """Room for one cell of up to `size` boxes; sorting takes `key`, `index` and `other_*` in turn.
+    """Room for one cell of up to `size` boxes; sorting takes `key`, `order` and `other_*` in turn.
 
     Attributes:
         key: float64 [size], score * weight of the boxes, best first.
-        index: int64 [size], where those boxes are in the columns.
+        order: int64 [size], where those boxes are in the columns.
         joined: int64 [size], cluster of each box.
         box: float64 [size, 5], x1, y1, x2, y2 and area of the box that stands for each cluster.
         sums: float64 [size, 6] over each cluster: x1, y1, x2, y2 times score; score; weight or logit.
@@ -62,9 +63,9 @@ class Scratch(NamedTuple):
     """
 
     key: np.ndarray
-    index: np.ndarray
+    order: np.ndarray
     other_key: np.ndarray
-    other_index: np.ndarray
+    other_order: np.ndarray
     joined: np.ndarray
     box: np.ndarray
     sums: np.ndarray
@@ -126,10 +127,10 @@ def select(columns, first, last, options, work):
         weight = options.weights[columns.member[i]]
         if columns.score[i] >= options.skip and weight > 0.0:
             work.key[size] = columns.score[i] * weight
-            work.index[size] = i
+            work.order[size] = i
             size += 1
     if options.unsorted:
-        order_by_key(work.key, work.index, columns.row, work.other_key, work.other_index, size)
+        order_by_key(work.key, work.order, columns.row, work.other_key, work.other_order, size)
     return size
 
 
@@ -181,7 +182,7 @@ def cluster(columns, first, last, options, size, work):
     factor = share_factor(options.iou)
     clusters = 0
     for b in range(size):
-        i = work.index[b]
+        i = work.order[b]
         x1, y1, x2, y2 = columns.x1[i], columns.y1[i], columns.x2[i], columns.y2[i]
         area = (x2 - x1) * (y2 - y1)
         narrowed = narrow(x1, y1, x2, y2, origin, factor)

@@ -190,18 +190,18 @@ def _finish(columns, clusters, options, work):
             if total != 0.0:
                 for s in range(4):
                     work.box[c, s] = work.sums[c, s] / total
-        work.row[c] = columns.row[work.index[work.lead[c]]]
+        work.row[c] = columns.row[work.order[work.lead[c]]]
         work.score[kept] = score
         work.rank[kept] = c
         kept += 1
-    order_by_key(work.score, work.rank, work.row, work.other_key, work.other_index, kept)
+    order_by_key(work.score, work.rank, work.row, work.other_key, work.other_order, kept)
     return kept
 
 
 @part
 def _trace(columns, size, clusters, kept, work, answer, at, traced):
     """Write the rows behind the fused boxes of a cell; return how many are written by now."""
-    target = work.other_index
+    target = work.other_order
     target[:clusters] = -1
     for k in range(kept):
         c = work.rank[k]
@@ -211,7 +211,7 @@ def _trace(columns, size, clusters, kept, work, answer, at, traced):
     for b in range(size):
         c = work.joined[b]
         if target[c] >= 0:
-            answer.source[target[c]] = columns.row[work.index[b]]
+            answer.source[target[c]] = columns.row[work.order[b]]
             target[c] += 1
     return traced
 

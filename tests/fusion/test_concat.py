@@ -8,49 +8,48 @@ from fusion.errors import InputError
 from fusion.pool import trace
 from fusion.table import DetectionTable
 
-ROW = st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2), st.sampled_from([0.1, 0.5, 0.9]))
+ROWS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2), st.sampled_from([0.1, 0.2, 0.2, 0.3, -1.0])), max_size=25)
 
 
-def tables(rows):
-    return [
-        DetectionTable.from_arrays(
-            image_id=[row[1] for row in rows if row[0] == member],
-            category_id=[row[2] for row in rows if row[0] == member],
-            score=[row[3] for row in rows if row[0] == member],
-            xywh=np.array([[i, 0, 1, 1] for i, row in enumerate(rows) if row[0] == member], float).reshape(-1, 4),
-        ).with_metadata(member=f"m{member}")
-        for member in range(3)
-    ]
+def table(member, rows, seed=0):
+    rows = sorted(rows, key=lambda row: row[0])
+    image, category, score = ([row[k] for row in rows] for k in range(3))
+    xywh = np.random.default_rng(seed).random((len(rows), 4))
+    return DetectionTable.from_arrays(image_id=image, category_id=category, score=score, xywh=xywh).with_metadata(member=member)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(ROW, max_size=40), st.none() | st.integers(1, 6))
-def test_keeps_the_best_of_each_image_in_order(rows, cap):
-    inputs = tables(rows)
-    fused, sources = trace(Concat(max_per_image=cap), inputs)
-    flat = [
-        (image, number, score, x)
-        for table in inputs
-        for number, (image, score, x) in enumerate(
-            zip(table.image_id.tolist(), table.score.tolist(), table.xywh[:, 0].tolist(), strict=True)
-        )
-    ]
+def listed(fused):
+    columns = (fused.image_id, fused.category_id, fused.score, *(fused.column(name) for name in "xywh"))
+    return list(zip(fused.arrow["member"].to_pylist(), *(column.tolist() for column in columns), strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, ROWS, st.sampled_from([None, 1, 2, 5, 100]))
+def test_equals_the_plain_definition(first, second, most):
+    tables = [table("a", first, 1), table("b", second, 2)]
+    rows = [row for one in tables for row in listed(concat(one))]
     expected = []
-    for image in sorted({row[0] for row in flat}):
-        own = [i for i, row in enumerate(flat) if row[0] == image]
-        best = sorted(own, key=lambda i: -flat[i][2])[:cap]
-        expected += sorted(best)
-    assert sources.row.tolist() == expected
-    assert fused.xywh[:, 0].tolist() == [flat[i][3] for i in expected]
-    assert fused.score.tolist() == [flat[i][2] for i in expected]
+    for image in (1, 2, 3):
+        own = [(number, row) for number, row in enumerate(rows) if row[1] == image]
+        best = sorted(own, key=lambda entry: (-entry[1][3], entry[0]))[:most]
+        expected += [row for _, row in sorted(best, key=lambda entry: entry[0])]
+    assert listed(concat(tables, max_per_image=most)) == expected
 
 
-def test_members_stay_known():
-    fused = concat(tables([(0, 1, 1, 0.5), (1, 1, 1, 0.9), (2, 1, 1, 0.1)]), max_per_image=2)
-    assert fused.member.to_pylist() == ["m0", "m1"]
+def test_every_row_is_its_own_source():
+    tables = [table("a", [(1, 1, 0.5), (2, 1, 0.5)]), table("b", [(1, 1, 0.4), (1, 1, 0.6)])]
+    fused, sources = trace(Concat(max_per_image=2), tables)
+    assert fused.score.tolist() == [0.5, 0.6, 0.5]
+    assert sources.row.tolist() == [0, 3, 1]
+    assert sources.start.tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("cap", [0, -1, 1.5, "x"])
-def test_bad_cap(cap):
-    with pytest.raises(InputError, match="max_per_image: expected a whole number of at least 1"):
-        Concat(max_per_image=cap)
+def test_empty():
+    assert len(concat([table("a", []), table("b", [])])) == 0
+    assert len(concat(table("a", []), max_per_image=3)) == 0
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "x", True])
+def test_option_out_of_range(value):
+    with pytest.raises(InputError, match="option max_per_image"):
+        Concat(max_per_image=value)

@@ -98,7 +98,7 @@ def test_every_step_with_its_defaults_round_trips(name):
         ("recipe = 1\nnode = 1", ["'node' is unknown", "did you mean 'nodes'"]),
         ("recipe = 1", ["[nodes.output]"]),
         ('recipe = 1\n[nodes.output]\nstep = "nms"', ["inputs"]),
-        ('recipe = 1\n[nodes.output]\nstep = "nsm"\ninputs = ["*"]', ["node 'output'", "'nsm'", "did you mean 'nms'"]),
+        ('recipe = 1\n[nodes.output]\nstep = "wfb"\ninputs = ["*"]', ["node 'output'", "'wfb'", "did you mean 'wbf'"]),
         ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niuo = 0.5', ["'iuo'", "did you mean 'iou'"]),
         ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niou = 7', ["iou", "[0, 1]", "7"]),
         ('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\niou = "x"', ["iou", "'x'", "float"]),

@@ -1,100 +1,106 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.load import make_load
+from fusion.columns import sort_columns
 from fusion.errors import InputError
+from fusion.kernels import jit
 from fusion.pool import trace
 from fusion.table import DetectionTable
 from fusion.vote import Vote, vote
-from tests.oracles import vote as oracle
+from tests.oracles import suppression as oracle
 
-BOX = st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 8), st.integers(0, 8))
-ROW = st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 1), st.sampled_from([0.125, 0.25, 0.5, 0.75]), BOX)
+SCENES = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**32),
+        "size": st.integers(1, 120),
+        "members": st.sampled_from([1, 3, 40]),
+        "cells": st.sampled_from([1, 1, 3, 40]),
+        "scale": st.sampled_from([1.0, 640.0, 1e-30, 1e30]),
+        "offset": st.sampled_from([0.0, 0.0, -0.5, 1e7]),
+        "ties": st.booleans(),
+        "flat": st.booleans(),
+    }
+)
 
 
-def tables(rows):
-    made = []
-    for member in range(3):
-        own = [row for row in rows if row[0] == member]
-        made.append(
-            DetectionTable.from_arrays(
-                image_id=[row[1] for row in own],
-                category_id=[row[2] for row in own],
-                score=[row[3] for row in own],
-                xywh=np.array([row[4] for row in own], float).reshape(-1, 4),
-            ).with_metadata(member=f"m{member}")
-        )
-    return made
+def table(member, xywh, score):
+    n = len(score)
+    return DetectionTable.from_arrays(
+        image_id=[1] * n, category_id=[1] * n, score=score, xywh=np.array(xywh, float).reshape(n, 4)
+    ).with_metadata(member=member)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(ROW, max_size=24), st.integers(1, 5), st.sampled_from([0.0, 0.05, 1.0]), st.sampled_from([0.0, 0.3, 1.0]),
-    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
-)  # fmt: skip
-def test_equals_the_oracle(rows, k, score, box, iou):
-    inputs = tables(rows)
-    fused, sources = trace(Vote(k=k, score=score, box=box, iou=iou), inputs)
-    flat = [
-        (number, image, category, s, (x, y, x + w, y + h))
-        for number, table in enumerate(inputs)
-        for image, category, s, (x, y, w, h) in zip(
-            table.image_id.tolist(), table.category_id.tolist(), table.score.tolist(), table.xywh.tolist(), strict=True
-        )
-    ]
-    expected = []
-    for image, category in sorted({(row[1], row[2]) for row in flat}):
-        index = [i for i, row in enumerate(flat) if row[1:3] == (image, category)]
-        cell = oracle.vote([flat[i][4] for i in index], [flat[i][3] for i in index], [flat[i][0] for i in index], k, score, box, iou)
-        expected += [(image, category, s, b, v, [index[i] for i in members]) for s, b, v, members in cell]
-    assert fused.image_id.tolist() == [row[0] for row in expected]
-    assert fused.category_id.tolist() == [row[1] for row in expected]
-    np.testing.assert_allclose(fused.score, [row[2] for row in expected], rtol=1e-14)
-    corners = np.array([row[3] for row in expected]).reshape(-1, 4)
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    np.testing.assert_allclose(fused.xywh, xywh, rtol=1e-13, atol=1e-13)
-    assert fused.arrow["votes"].to_pylist() == [row[4] for row in expected]
-    assert [sources.row[a:b].tolist() for a, b in zip(sources.start[:-1], sources.start[1:], strict=True)] == [
-        row[5] for row in expected
-    ]
+    SCENES,
+    st.sampled_from([1, 2, 4, 1000]),
+    st.sampled_from([0.0, 0.05, 1.0]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([0.0, 1 / 3, 0.5, 1.0]),
+)
+def test_equals_the_plain_definition(scene, k, score, box, iou):
+    pool, cells = oracle.scene(**scene)
+    fused = Vote(k=k, score=score, box=box, iou=iou).fuse(pool, sources=True)
+    expected = oracle.expected(cells, oracle.vote, k=k, score=score, box=box, threshold=iou)
+    assert oracle.listed(fused) == expected
 
 
-def test_the_reports_numbers():
-    # mmfruit-openimages2019, Eq. 8 and 9: k = 4, 0.05, 0.7 and 0.3 / k
-    boxes = [[0, 0, 10, 10], [0, 0, 10, 11], [0, 0, 10, 12], [0, 0, 10, 13], [0, 0, 10, 14], [0, 0, 10, 19]]
-    made = [
-        DetectionTable.from_arrays(image_id=[1], category_id=[1], score=[0.9 - 0.1 * i], xywh=[box]).with_metadata(member=f"m{i}")
-        for i, box in enumerate(boxes)
-    ]
-    fused = vote(made)
-    assert len(fused) == 1
-    assert fused.score[0] == pytest.approx(0.9 + 0.05 * (0.8 + 0.7 + 0.6 + 0.5))
-    assert fused.xywh[0].tolist() == pytest.approx([0, 0, 10, 0.7 * 10 + 0.3 / 4 * (11 + 12 + 13 + 14)])
-    assert fused.arrow["votes"].to_pylist() == [5]
-
-
-def test_other_members_vote_first():
-    near = DetectionTable.from_arrays(image_id=[1, 1], category_id=[1, 1], score=[0.9, 0.5], xywh=[[0, 0, 10, 10], [0, 0, 10, 10]])
-    far = DetectionTable.from_arrays(image_id=[1], category_id=[1], score=[0.4], xywh=[[0, 0, 10, 16]])
-    fused = vote([near.with_metadata(member="a"), far.with_metadata(member="b")], k=1, box=1.0)
-    assert fused.xywh[0].tolist() == [0, 0, 10, 16]
-
-
-def test_threads_do_not_matter(monkeypatch):
-    rng = np.random.default_rng(0)
-    n = 120_000
-    xywh = np.concatenate([rng.random((n, 2)) * 100, 20 + rng.random((n, 2)) * 30], axis=1)
-    table = DetectionTable.from_arrays(
-        image_id=rng.integers(0, 3000, n), category_id=rng.integers(0, 3, n), score=rng.random(n), xywh=xywh
+def test_by_hand():
+    fused, sources = trace(
+        Vote(),
+        [table("a", [[0, 0, 10, 10], [50, 0, 10, 10]], [0.9, 0.8]), table("b", [[0, 0, 10, 8]], [0.5])],
     )
-    monkeypatch.setenv("QUORUM_THREADS", "1")
-    one = vote(table)
-    monkeypatch.setenv("QUORUM_THREADS", "3")
-    assert vote(table).arrow.equals(one.arrow)
+    assert fused.score.tolist() == [0.9 + 0.05 * 0.5, 0.8]
+    assert fused.column("h").tolist() == [pytest.approx(0.7 * 10 + 0.3 * 8), 10]
+    assert fused.column("votes").tolist() == [2, 1]
+    assert sources.row.tolist() == [0, 2, 1]
+    assert sources.start.tolist() == [0, 2, 3]
 
 
-@pytest.mark.parametrize("options", [{"k": 0}, {"k": 1.5}, {"score": -1}, {"box": 1.2}, {"iou": "x"}])
-def test_bad_options(options):
-    with pytest.raises(InputError, match=f"option {next(iter(options))}: expected"):
-        Vote(**options)
+def test_boxes_of_other_members_vote_first():
+    own = [[0, 0, 10, 10], [0, 0, 10, 9.9]]
+    fused, sources = trace(Vote(k=2), [table("a", own, [0.9, 0.8]), table("b", [[0, 0, 10, 6], [0, 0, 10, 7]], [0.1, 0.2])])
+    assert sources.row.tolist() == [0, 3, 2]
+    assert fused.column("votes").tolist() == [2]
+
+
+def test_votes_can_change_the_order():
+    one = [[0, 0, 10, 10], [50, 0, 10, 10]]
+    fused = vote([table("a", one, [0.5, 0.49]), table("b", one[1:], [0.48])], score=0.5)
+    assert fused.column("x").tolist() == [50, 0]
+
+
+def test_empty_and_single():
+    assert len(vote(table("a", [], []))) == 0
+    single = vote(table("a", [[1, 2, 3, 4]], [0.5]))
+    assert single.score.tolist() == [0.5]
+    assert single.column("votes").tolist() == [1]
+
+
+@pytest.mark.parametrize(("option", "value"), [("k", 0), ("k", 1.5), ("score", -1), ("box", 1.1), ("iou", -0.1)])
+def test_options_out_of_range(option, value):
+    with pytest.raises(InputError, match=f"option {option}"):
+        Vote(**{option: value})
+
+
+def test_one_huge_cell():
+    pool, cells = oracle.scene(3, 1500, cells=1)
+    assert oracle.listed(Vote().fuse(pool, sources=True)) == oracle.expected(cells, oracle.vote)
+
+
+def test_threads_and_pieces_change_nothing(monkeypatch):
+    load = make_load(40)
+    columns = sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
+    pool = oracle.SimpleNamespace(columns=columns)
+    answers = []
+    for threads, size in (("1", 65536), ("2", 65536), ("2", 97)):
+        monkeypatch.setenv("QUORUM_THREADS", threads)
+        monkeypatch.setattr(import_module("fusion.vote"), "chunks", lambda start, size=size: jit.chunks(start, size))
+        answers.append(oracle.listed(Vote().fuse(pool, sources=True)))
+    assert answers.count(answers[0]) == 3
+    assert Vote().fuse(pool).sources is None

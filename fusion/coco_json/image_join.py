@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from fusion.errors import InputError
-from fusion.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
 
 __all__ = ["ImageJoin"]
 

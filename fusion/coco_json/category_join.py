@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fusion.errors import InputError
-from fusion.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
 
 __all__ = ["CategoryJoin"]
 
