@@ -6,7 +6,6 @@ ready-made. Only the ratio of two threads to one is of wall time.
 
 import argparse
 import os
-import statistics
 import sys
 import time
 import warnings
@@ -61,18 +60,18 @@ def lists_of(load: Load, images: int) -> list[Image]:
     return [tuple(part[i : i + 5] for part in parts) for i in range(0, images * 5, 5)]  # type: ignore[misc]
 
 
-def cpu(call: Callable[[], Any], runs: int = 3) -> float:
-    """Median CPU seconds of some runs."""
+def cpu(call: Callable[[], Any], runs: int = 5) -> float:
+    """Least CPU seconds of some runs: others on the machine take caches and memory bandwidth away."""
     times = []
     for _ in range(runs):
         begin = time.process_time()
         call()
         times.append(time.process_time() - begin)
-    return statistics.median(times)
+    return min(times)
 
 
 def wall(call: Callable[[], Any], runs: int = 7) -> float:
-    """Least wall seconds of some runs: others use the processors as well."""
+    """Least wall seconds of some runs."""
     times = []
     for _ in range(runs):
         begin = time.perf_counter()
@@ -153,7 +152,7 @@ def compare_speed(package: Any, load: Load, lists: list[Image]) -> None:
         seconds = cpu(lambda step=step: step.fuse(Cells(columns_of(load))))
         line = f"{name:14} {n / seconds / 1e6:6.2f} M detections/s"
         if package is not None and function:
-            peer = cpu(lambda function=function: [getattr(package, function)(*image) for image in lists], runs=1)
+            peer = cpu(lambda function=function: [getattr(package, function)(*image) for image in lists], runs=2)
             line += f"; ensemble_boxes {peer_n / peer:,.0f} per s: {n / seconds / (peer_n / peer):.0f} x"
         print(line)
 

@@ -66,28 +66,28 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     origin = tuned_on(learn, "every other image")
     calibrated: list[Step] = [Calibrate(maps=maps), Reweight(weights=weights, builder="ap_ratio")]
     recipes: Mapping[str, Recipe] = {
-        "naive-nms": Recipe.chain([Nms(iou=0.5)]),
         "nms": Recipe.chain([*calibrated, Nms(iou=0.5)], origin),
         "adj-nms": Recipe.chain([*calibrated, AdjNms(iou=0.5)], origin),
         "nmw": Recipe.chain([*calibrated, Nmw(iou=0.6)], origin),
         "wbf": Recipe.chain([*calibrated, Wbf(iou=0.6)], origin),
     }
-    rows = []
-    for member in on_verify:
-        path = folder / "tables" / f"{member.metadata.member}.parquet"
-        rows.append((str(member.metadata.member), evaluate(member, verify), len(member), path.stat().st_size))
+    entries = {str(member.metadata.member): member for member in on_verify}
     for name, recipe in recipes.items():
         write_recipe(recipe, folder / "recipes" / f"{name}.toml")
-        fused = recipe.fuse(on_verify)
-        path = folder / "fused" / f"{name}.parquet"
-        write_table(fused, path)
-        rows.append((f"fused: {name}", evaluate(fused, verify), len(fused), path.stat().st_size))
+        entries[f"fused-{name}"] = recipe.fuse(on_verify)
+    rows = []
+    for name, table in entries.items():
+        path = folder / "verify" / f"{name}.parquet"
+        write_table(table, path)
+        rows.append((name, evaluate(table, verify), len(table), path.stat().st_size))
+    raw = evaluate(Recipe.chain([Nms(iou=0.5)]).fuse(on_verify), verify)
     console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
     console.print("   on the other half of the images:\n", highlight=False)
     console.print(leaderboard_table(rows, f"bbox, {len(verify.image_id)} images that nothing was learned on"))
+    console.print(f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False)
 
     best = max(rows[len(members) :], key=lambda row: row[1].AP)
-    name = best[0].removeprefix("fused: ")
+    name = best[0].removeprefix("fused-")
     results = folder / "results.json"
     fused_all = recipes[name].fuse(members)
     write_coco_results(fused_all, results)

@@ -1,0 +1,23 @@
+import json
+
+import pytest
+
+import quorum
+from fusion.recipe import read_recipe
+from fusion.storage import read_table
+
+
+def test_fused_entries_stand_above_the_best_member(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        quorum.main(["demo", str(tmp_path / "demo")])
+    assert not end.value.code
+    board = [line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert len(board) == 10
+    assert all(name.startswith("fused-") for name in board[:4])
+    assert not any(name.startswith("fused-") for name in board[4:])
+    results = json.loads((tmp_path / "demo" / "results.json").read_text())
+    assert len(results) > 1000
+    for path in (tmp_path / "demo" / "recipes").iterdir():
+        assert read_recipe(path).tuned_on.images == 300
+    assert len(list((tmp_path / "demo" / "tables").iterdir())) == 6
+    assert read_table(tmp_path / "demo" / "verify" / f"{board[0]}.parquet").image_ids.tolist()[0] == 2
