@@ -58,7 +58,9 @@ def learn_calibration(table: DetectionTable, ground_truth: GroundTruth | None, k
     known = ~np.isnan(overlap)
     if not known.any():
         raise InputError(
-            name, "has no detection on the images of the ground truth", "Learn on images where the member finds something"
+            name,
+            "has no detection on the images of the ground truth",
+            "Learn on images where the member finds something",
         )
     from sklearn.isotonic import IsotonicRegression
 

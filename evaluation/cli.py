@@ -7,20 +7,20 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 from cyclopts import Parameter
-from rich.table import Table
 
 from evaluation.calibration import learn_calibration as learn_map
 from evaluation.coco import evaluate as evaluate_table
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
-from evaluation.result import CocoResult
+from evaluation.leaderboard import Entry, leaderboard_table
+from evaluation.learning import learn_weights as learn_member_weights
+from evaluation.learning import tuned_on
 from fusion.atomic import replacing
 from fusion.calibrate import ScoreMap
-from fusion.coco_json import Vocabulary, read_coco_results
+from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.recipe import TunedOn, write_learned
-from fusion.reweight import build_weights
 from fusion.storage import part_paths, read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
@@ -30,8 +30,6 @@ __all__ = ["evaluate", "import_coco", "leaderboard", "learn_calibration", "learn
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"))]
 IouType = Literal["bbox", "segm"]
-
-_LEADERBOARD = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 def import_coco(
@@ -79,7 +77,7 @@ def import_coco(
         task = bar.add_task(f"reading {results.name}", total=None)
         table = read_coco_results(
             results,
-            vocabulary=None if truth is None else vocabulary_of(truth),
+            vocabulary=None if truth is None else truth.vocabulary,
             box_format=box_format,
             categories=categories,
             images=images,
@@ -109,7 +107,7 @@ def evaluate(
     *tables: Path,
     ground_truth: GroundTruthFile,
     iou_type: IouType = "bbox",
-    format: Literal["text", "json"] = "text",
+    as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
     images: Path | None = None,
     max_dets: tuple[int, ...] = (1, 10, 100),
     use_cats: bool = True,
@@ -122,7 +120,7 @@ def evaluate(
         tables: Parquet files or folders of parts.
         ground_truth: COCO annotations.
         iou_type: Boxes or masks.
-        format: text for people, or one JSON list with an object per table.
+        as_format: text for people, or one JSON list with an object per table.
         images: Measure only these images: a text file with an id per line, as `quorum split` writes.
         max_dets: Detections per image and category that count, three numbers.
         use_cats: Off: all categories are one.
@@ -139,7 +137,7 @@ def evaluate(
             )
         notes(path, result.notes)
         results.append((path, result))
-    if format == "json":
+    if as_format == "json":
         rows = [{"table": str(path), **result.to_dict()} for path, result in results]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
         return
@@ -163,7 +161,7 @@ def leaderboard(
         images: Measure only these images: a text file with an id per line.
     """
     truth = _truth(ground_truth, images)
-    rows: list[tuple[str, CocoResult, int, int]] = []
+    entries = []
     stems = [path.stem for path in tables]
     for path in _given(tables, "leaderboard"):
         table = _on(truth, read_table(path), images)
@@ -171,27 +169,9 @@ def leaderboard(
             result = evaluate_table(table, truth, iou_type=iou_type)
         notes(path, result.notes)
         name = path.stem if stems.count(path.stem) == 1 else str(path)
-        rows.append((name, result, len(table), sum(part.stat().st_size for part in part_paths(path))))
-    stdout().print(leaderboard_table(rows, f"{iou_type}, {len(truth.image_id):,} images"))
-
-
-def leaderboard_table(rows: list[tuple[str, CocoResult, int, int]], title: str) -> Table:
-    """Make the printed leaderboard.
-
-    Args:
-        rows: Name, result, number of detections and bytes of each entry; sorted here by AP.
-        title: Above the table.
-    """
-    printed = Table(title=title, title_justify="left")
-    printed.add_column("#", justify="right")
-    printed.add_column("table")
-    for name in (*_LEADERBOARD, "detections", "MB"):
-        printed.add_column(name, justify="right")
-    ranked = sorted(rows, key=lambda row: -row[1].AP)
-    for rank, (name, result, count, size) in enumerate(ranked, 1):
-        values = [f"{getattr(result, column):.4f}" for column in _LEADERBOARD]
-        printed.add_row(str(rank), name, *values, f"{count:,}", f"{size / 1e6:.2f}", style="bold" if rank == 1 else None)
-    return printed
+        size = sum(part.stat().st_size for part in part_paths(path))
+        entries.append(Entry(name, result, len(table), size))
+    stdout().print(leaderboard_table(entries, f"{iou_type}, {len(truth.image_id):,} images"))
 
 
 def learn_weights(
@@ -223,10 +203,8 @@ def learn_weights(
     truth = _truth(ground_truth, images)
     with announcing_compilation():
         members = [named(read_table(path), path) for path in _given(tables, "learn weights")]
-        ap = {str(member.metadata.member): category_ap(_on(truth, member, images), truth, iou_type) for member in members}
-    if len(ap) < len(members):
-        raise InputError("learn weights", "two tables have the same member name", "Rename one with --member at import")
-    weights = build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
+        chosen = [_on(truth, member, images) for member in members]
+        weights = learn_member_weights(chosen, truth, builder, iou_type=iou_type, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
     stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
 
@@ -248,7 +226,9 @@ def learn_calibration(
         images: Learn only on these images: a text file with an id per line.
     """
     if ground_truth is None and (kind != "rank" or images is not None):
-        raise InputError("learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images")
+        raise InputError(
+            "learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images"
+        )
     truth = None if ground_truth is None else _truth(ground_truth, images)
     maps: dict[str, ScoreMap] = {}
     with announcing_compilation():
@@ -256,8 +236,14 @@ def learn_calibration(
             member = named(read_table(path), path)
             maps[str(member.metadata.member)] = learn_map(member, truth, kind)
     if len(maps) < len(tables):
-        raise InputError("learn calibration", "two tables have the same member name", "Rename one with --member at import")
-    origin = TunedOn(fingerprint="", images=0, note="ranks only") if truth is None else tuned_on(truth, f"{kind} calibration")
+        raise InputError(
+            "learn calibration", "two tables have the same member name", "Rename one with --member at import"
+        )
+    origin = (
+        TunedOn(fingerprint="", images=0, note="ranks only")
+        if truth is None
+        else tuned_on(truth, f"{kind} calibration")
+    )
     write_learned(output, "maps", maps, origin)
     stderr.print(f"{output}: {kind} maps of {len(maps)} members", highlight=False)
 
@@ -278,29 +264,6 @@ def split(ground_truth: Path, /, *, output: Output, parts: int = 2) -> None:
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{image}\n" for image in ids[part::parts]), encoding="utf-8")
         stderr.print(f"{path}: {len(ids[part::parts]):,} images", highlight=False)
-
-
-def vocabulary_of(truth: GroundTruth) -> Vocabulary:
-    """What an importer has to know of a data set."""
-    return Vocabulary(
-        image_ids=truth.image_id,
-        category_ids=truth.category_id,
-        category_names=truth.category_name,
-        file_names=tuple(truth.file_name) if any(truth.file_name) else None,
-        sizes=np.stack([truth.height, truth.width], axis=1),
-        where=truth.source,
-    )
-
-
-def category_ap(table: DetectionTable, truth: GroundTruth, iou_type: IouType = "bbox") -> dict[int, float]:
-    """AP of each category; NaN where there is no ground truth."""
-    result = evaluate_table(table, truth, iou_type=iou_type)
-    return dict(zip(truth.category_id.tolist(), result.average_precision_per_category.tolist(), strict=True))
-
-
-def tuned_on(truth: GroundTruth, note: str) -> TunedOn:
-    """Say what data something was learned on."""
-    return TunedOn(fingerprint=truth.fingerprint, images=len(truth.image_id), note=note)
 
 
 def _truth(path: Path, images: Path | None) -> GroundTruth:
@@ -333,11 +296,14 @@ def _given(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
     return tables
 
 
-def _read_label_map(path: Path) -> dict[str, int | str]:
+def _read_label_map(path: Path) -> dict[int | str, int | str]:
     try:
         decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
-        return decode(path.read_bytes(), type=dict[str, int | str])
+        labels: dict[int | str, int | str] = decode(path.read_bytes(), type=dict[str, int | str])
+        return labels
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise InputError(
-            path, f"expected a JSON or TOML file that maps labels to ids or names ({error})", 'For example {"person": 1}'
+            path,
+            f"expected a JSON or TOML file that maps labels to ids or names ({error})",
+            'For example {"person": 1}',
         ) from error

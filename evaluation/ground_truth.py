@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.masks import encode_segmentations
+from fusion.coco_json import Vocabulary
 from fusion.errors import InputError
 
 __all__ = ["GroundTruth", "Labels"]
@@ -195,6 +196,18 @@ class GroundTruth:
         """SHA-256 over the categories' ids and names; tables of different category sets are not fused."""
         names = list(zip(self.category_id.tolist(), self.category_name, strict=True))
         return hashlib.sha256(repr(names).encode()).hexdigest()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What an importer of results has to know of the data set."""
+        return Vocabulary(
+            image_ids=self.image_id,
+            category_ids=self.category_id,
+            category_names=self.category_name,
+            file_names=tuple(self.file_name) if any(self.file_name) else None,
+            sizes=np.stack([self.height, self.width], axis=1),
+            where=self.source,
+        )
 
     def subset(self, image_ids: npt.ArrayLike) -> "GroundTruth":
         """Return the ground truth of some of the images; categories stay as they are.

@@ -68,7 +68,8 @@ class Calibrate:
         for number, member in enumerate(pool.members):
             if member not in self.maps:
                 raise InputError(
-                    "calibration", f"there is none for member {member!r}; it is for {', '.join(map(repr, self.maps))}",
+                    "calibration",
+                    f"there is none for member {member!r}; it is for {', '.join(map(repr, self.maps))}",
                     "Learn it with this member, or rename it with --member at import",
                 )
             rows = np.flatnonzero(pool.member == number)

@@ -77,6 +77,7 @@ def fuse(
         recipe: A TOML file with a tree of steps, instead of a method.
         weights: Before the method, multiply scores by these weights (`quorum learn weights`).
         calibration: Before the weights, calibrate scores by these maps (`quorum learn calibration`).
+        options: Parameters of the method.
         save_recipe: Also write what is done here as a recipe.
         threads: Number of threads; all processors when not given. The result is the same.
     """
@@ -87,7 +88,9 @@ def fuse(
         raise InputError("fuse", "expected either --method or --recipe", "For a first try: --method wbf --iou 0.55")
     if recipe is not None:
         unused = [f"--{name.replace('_', '-')}" for name in given]
-        unused += [name for name, value in (("--weights", weights), ("--calibration", calibration)) if value is not None]
+        unused += [
+            name for name, value in (("--weights", weights), ("--calibration", calibration)) if value is not None
+        ]
         if unused:
             raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
         plan = read_recipe(recipe)
@@ -98,7 +101,10 @@ def fuse(
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("fusing", total=None)
         report = fuse_files(
-            plan, tables, output, lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+            plan,
+            tables,
+            output,
+            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
     notes(output, report.notes)
     stderr.print(

@@ -97,15 +97,11 @@ def sort_columns(
     categories = int(category.max()) + 1 if n else 0
     order = np.empty(n, np.int32 if n < 2**31 else np.int64)
     image_start = group_by_image(image, images, order)
-    columns = (*(np.empty(n) for _ in range(5)), np.empty(n, np.int16), np.empty(n, np.int64))
+    columns: tuple[np.ndarray, ...] = tuple(np.empty(n, kind) for kind in (*[np.float64] * 5, np.int16, np.int64))
     source = (category, score, x1, y1, x2, y2, member)
     cells = run(
         lambda low, high: fill_images(low, high, image_start, order, categories, source, columns), chunks(image_start)
     )
     none = np.zeros(0, np.int32)
-    return Columns(
-        *columns,
-        start=np.concatenate([*(cell[0] for cell in cells), np.array([n], np.int64)]),
-        image=np.concatenate([none, *(cell[1] for cell in cells)]),
-        category=np.concatenate([none, *(cell[2] for cell in cells)]),
-    )
+    start = np.concatenate([*(cell[0] for cell in cells), np.array([n], np.int64)])
+    return Columns(*columns, start, *(np.concatenate([none, *(cell[i] for cell in cells)]) for i in (1, 2)))

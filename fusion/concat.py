@@ -35,8 +35,8 @@ class Concat:
         if self.max_per_image is None:
             return Rescored(np.arange(len(score)), score)
         # cells of one category are whole images, sorted by score and row
-        none = np.zeros(len(score), np.int32)
-        ranked = sort_columns(pool.image(), none, score, *[np.zeros(len(score))] * 4, pool.member)
+        none, zero = np.zeros(len(score), np.int32), np.zeros(len(score))
+        ranked = sort_columns(pool.image(), none, score, zero, zero, zero, zero, pool.member)
         rank = np.arange(len(score)) - np.repeat(ranked.start[:-1], np.diff(ranked.start))
         row = np.sort(ranked.row[rank < self.max_per_image])
         return Rescored(row, score[row])

@@ -35,7 +35,7 @@ def fuse_files(
     recipe: Recipe,
     tables: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -54,6 +54,7 @@ def fuse_files(
     """
     if not tables:
         raise InputError("fuse", "no table was given")
+    progress = progress or _silent
     parts = [part_paths(table) for table in tables]
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and counts != {1}:
@@ -63,6 +64,10 @@ def fuse_files(
     fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)))
     write_table(_signed(fused, recipe), output)
     return FuseReport(sum(map(len, inputs)), len(fused), _unused(recipe, inputs))
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Report nothing."""
 
 
 def named(table: DetectionTable, path: str | os.PathLike[str]) -> DetectionTable:

@@ -254,7 +254,8 @@ def _dense(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
         return np.searchsorted(ids, values).astype(np.int32)
     lookup = np.zeros(width, np.int32)
     lookup[ids - low] = np.arange(len(ids), dtype=np.int32)
-    return lookup[values - low]
+    index: np.ndarray = lookup[values - low]
+    return index
 
 
 def _span(values: np.ndarray) -> tuple[int, int]:

@@ -28,7 +28,18 @@ from fusion.table import DetectionTable
 from fusion.vote import Vote
 from fusion.wbf import Wbf
 
-__all__ = ["STEPS", "Node", "Recipe", "TunedOn", "parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
+__all__ = [
+    "STEPS",
+    "Node",
+    "Recipe",
+    "TunedOn",
+    "parse_recipe",
+    "read_learned",
+    "read_recipe",
+    "step_from_options",
+    "write_learned",
+    "write_recipe",
+]
 
 STEPS: Mapping[str, type[Any]] = {
     "adj_nms": AdjNms,
@@ -93,9 +104,7 @@ class Recipe:
         nodes = {name: Node(step, (source,)) for name, step, source in zip(names, steps, inputs, strict=True)}
         return cls(nodes, tuned_on)
 
-    def fuse(
-        self, tables: Sequence[DetectionTable], progress: Callable[[str], None] | None = None
-    ) -> DetectionTable:
+    def fuse(self, tables: Sequence[DetectionTable], progress: Callable[[str], None] | None = None) -> DetectionTable:
         """Run the recipe.
 
         Args:
@@ -216,7 +225,7 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     nodes = document.get("nodes")
     if not isinstance(nodes, dict) or _OUTPUT not in nodes:
         raise InputError(where, f"expected a node [nodes.{_OUTPUT}], whose answer is the result")
-    parsed = {name: _node(name, table, f"{os.fspath(where)}, node {name!r}", where) for name, table in nodes.items()}
+    parsed = {name: _node(table, f"{os.fspath(where)}, node {name!r}", where) for name, table in nodes.items()}
     tuned_on = document.get("tuned_on")
     if tuned_on is not None:
         tuned_on = _build(TunedOn, tuned_on, f"{os.fspath(where)}, tuned_on")
@@ -245,14 +254,14 @@ def step_from_options(name: str, options: Mapping[str, Any], where: object = "re
     return step
 
 
-def _node(name: str, table: object, where: str, file: str | os.PathLike[str]) -> Node:
+def _node(table: object, where: str, file: str | os.PathLike[str]) -> Node:
     if not isinstance(table, dict) or not isinstance(table.get("step"), str):
-        raise InputError(where, "expected a table with `step = \"...\"` and `inputs = [...]`")
+        raise InputError(where, 'expected a table with `step = "..."` and `inputs = [...]`')
     options = dict(table)
     step = options.pop("step")
     inputs = options.pop("inputs", None)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(source, str) for source in inputs):
-        raise InputError(where, f"expected inputs = [\"member or node\", ...], got {inputs!r}")
+        raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
     for key in ("weights", "maps"):
         if isinstance(options.get(key), str):
             options[key], _ = read_learned(Path(file).parent / options[key], key)

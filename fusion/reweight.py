@@ -63,7 +63,8 @@ class Reweight:
     def _row(self, member: str, category_ids: np.ndarray) -> np.ndarray:
         if member not in self.weights:
             raise InputError(
-                "weights", f"there are none for member {member!r}; they are for {', '.join(map(repr, self.weights))}",
+                "weights",
+                f"there are none for member {member!r}; they are for {', '.join(map(repr, self.weights))}",
                 "Learn them with this member, or rename it with --member at import",
             )
         weight = self.weights[member]
@@ -86,7 +87,13 @@ def reweight(tables: Tables, *, weights: Weights) -> DetectionTable:
 
 
 def build_weights(
-    ap: AveragePrecisions, builder: str = "ap_ratio", *, power: float = 1.0, floor: float = 0.0, t0: float = 0.5, r: int = 1
+    ap: AveragePrecisions,
+    builder: str = "ap_ratio",
+    *,
+    power: float = 1.0,
+    floor: float = 0.0,
+    t0: float = 0.5,
+    r: int = 1,
 ) -> dict[str, dict[int, float]]:
     """Build weights from average precisions per member and category.
 
@@ -128,7 +135,9 @@ def build_weights(
     for member in members:
         missing = [category for category in categories if category not in ap[member]]
         if missing:
-            raise InputError(f"average precisions of {member}", f"category {missing[0]} is missing", "Use NaN where it is undefined")
+            raise InputError(
+                f"average precisions of {member}", f"category {missing[0]} is missing", "Use NaN where it is undefined"
+            )
     values = np.array([[ap[member][category] for category in categories] for member in members])
     values = values.reshape(len(members), len(categories))
     known = np.nan_to_num(values, nan=0.0).max(axis=0, initial=0.0) > 0

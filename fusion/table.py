@@ -122,7 +122,8 @@ class DetectionTable:
         if votes is not None:
             columns["votes"] = np.asarray(votes, dtype=np.int16)
         arrays = {
-            name: column if isinstance(column, (pa.Array, pa.ChunkedArray)) else pa.array(column) for name, column in columns.items()
+            name: column if isinstance(column, (pa.Array, pa.ChunkedArray)) else pa.array(column)
+            for name, column in columns.items()
         }
         for name, array in arrays.items():
             if len(array) != len(ids):
@@ -241,7 +242,7 @@ def _type_fits(name: str, kind: pa.DataType) -> bool:
     if name == "image_id":
         return kind in (pa.int64(), _STRING_IDS)
     if name == "category_id":
-        return kind == pa.int32()
+        return bool(kind == pa.int32())
     if name in _NUMBERS:
         return kind in (pa.float64(), pa.float32())
     return bool(kind == OPTIONAL[name])

@@ -40,7 +40,7 @@ def progress_bar() -> Progress:
     )
 
 
-class _Compilation(event.Listener):
+class _Compilation(event.Listener):  # type: ignore[misc]
     """Says once that kernels are being compiled, since the first call after installation takes a while."""
 
     def __init__(self) -> None:
@@ -49,7 +49,9 @@ class _Compilation(event.Listener):
     def on_start(self, event: event.Event) -> None:
         if not self.said:
             self.said = True
-            stderr.print("Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim")
+            stderr.print(
+                "Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim"
+            )
 
     def on_end(self, event: event.Event) -> None:
         pass

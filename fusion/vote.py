@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion.checks import at_least, within
-from fusion.columns import Fused, Sources
+from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, run
-from fusion.kernels.vote import vote_cells
-from fusion.nms import Nms
+from fusion.kernels.suppress import Picked, nms_cells, scratch
+from fusion.kernels.vote import Voted, ballot, vote_cells
+from fusion.nms import allocate
 from fusion.pool import Pool, Tables, apply
 from fusion.table import DetectionTable
 
@@ -19,18 +20,23 @@ __all__ = ["Vote", "vote"]
 class Vote:
     """Move each kept box towards the boxes that overlap it best, and add a share of their scores.
 
-    Sources: mmfruit-openimages2019, Eq. 8 and 9, with its k = 4, 0.05 and 0.7 / 0.3. Which boxes are voted on
-    is not printed there; here the kept boxes P are those of hard NMS at `iou`. The voters of P are boxes
-    of its (image, category) cell whose IoU with P is above `iou`, P excluded, the best k of them: boxes of other
-    members than P's first, each group by IoU, ties by score, then row. A box may vote on several P.
-    With n <= k voters P_i: score = S_P + `score` * sum S_i; corners = (1 - `box`) * B_P + `box` / n * sum B_i.
-    Without voters P stays as it is. Scores may exceed 1.
+    Source: mmfruit-openimages2019, Eq. 8 and 9, with its k = 4, 0.05 and 0.7 / 0.3. Which boxes are voted
+    on is not printed there; here the kept boxes P are those of hard suppression at `iou`. The voters of P
+    are boxes of its (image, category) cell whose IoU with P is above `iou`, P excluded, the best k of
+    them: boxes of other members than P's first, each group by IoU, ties by score, then row. A box may
+    vote for several P, kept or suppressed. With n <= k voters P_i,
+
+    - the score becomes S_P + score * sum of S_i, which may exceed 1,
+    - the corners become (1 - box) * B_P + box / n * sum of B_i (the report divides by k, which with fewer
+      voters would pull boxes towards the origin).
+
+    Without voters P stays as it is. With sources, a box comes with its voters, best first.
 
     Attributes:
-        k: Number of voters, at least 1.
-        score: Share of the voters' scores, at least 0.
-        box: Share of the voters' boxes, in [0, 1].
-        iou: Threshold in [0, 1].
+        k: Most voters per box, at least 1.
+        score: Share of the voters' scores that is added, at least 0.
+        box: Share of the voters in the box, in [0, 1].
+        iou: Threshold in [0, 1] of both suppression and voting.
     """
 
     k: int = 4
@@ -45,46 +51,77 @@ class Vote:
         within("iou", self.iou, 0.0, 1.0)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
-        """Return the boxes voted on, in order of (cell, score descending, row)."""
+        """Return the boxes voted on, in order of (cell, score descending, row).
+
+        `votes` counts the distinct members among each box and its voters.
+        """
         columns = pool.columns
-        kept = Nms(iou=self.iou).fuse(pool)
-        place = np.empty(len(columns.row), np.int64)
-        place[columns.row] = np.arange(len(columns.row))
-        position = place[kept.row]
-        n = len(position)
-        voters = np.empty((n, self.k), np.int64)
-        score, corners, votes = np.empty(n), np.empty((n, 4)), np.empty(n, np.int16)
+        pieces = run(lambda low, high: self._cells(columns, low, high, sources), chunks(columns.start))
+        if not pieces:
+            pieces = [_in_order(allocate(0), _room(0, 0), 0)]
+        cell, row, score, corners, votes, size, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        start = np.concatenate(([0], np.cumsum(size)))
+        return Fused(cell, row, score, corners, votes, Sources(start, source) if sources else None)
 
-        def task(low: int, high: int) -> None:
-            part = slice(*np.searchsorted(kept.cell, (low, high)))
-            out = (score[part], corners[part], votes[part])
-            shares = (float(self.score), float(self.box))
-            scratch = np.empty(self.k)
-            vote_cells(columns, kept.cell[part], position[part], float(self.iou), shares, voters[part], scratch, out)
-
-        run(task, chunks(columns.start))
-        order = np.lexsort((kept.row, -score, kept.cell))
-        found = None
-        if sources:
-            group = np.concatenate([position[order, None], voters[order]], axis=1)
-            start = np.concatenate(([0], np.cumsum((group >= 0).sum(axis=1))))
-            found = Sources(start, columns.row[group[group >= 0]])
-        return Fused(kept.cell[order], kept.row[order], score[order], corners[order], votes[order], found)
+    def _cells(self, columns: Columns, low: int, high: int, sources: bool) -> tuple[np.ndarray, ...]:
+        sizes = np.diff(columns.start[low : high + 1])
+        largest = int(sizes.max())
+        k = min(int(self.k), largest)
+        work, kept = scratch(columns, low, high), allocate(int(sizes.sum()))
+        left = nms_cells(columns, low, high, float(self.iou), work.near, kept)
+        members = int(columns.member[columns.start[low] : columns.start[high]].max()) + 1
+        out = _room(left, k if sources else None)
+        options = (float(self.iou), float(self.score), float(self.box), sources)
+        written = vote_cells(columns, kept, left, options, work.near, ballot(k, members, largest), out)
+        return _in_order(kept, out, written)
 
 
-def vote(
-    tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, iou: float = 0.5
-) -> DetectionTable:
-    """Keep the boxes of hard NMS, voted on by the k boxes that overlap each best; see `Vote`.
+def vote(tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, iou: float = 0.5) -> DetectionTable:
+    """Keep the boxes of hard suppression, voted on by the k boxes that overlap each best; see `Vote`.
 
     Args:
         tables: One table or several; several are pooled.
-        k: Number of voters.
+        k: Most voters per box.
         score: Share of the voters' scores that is added.
-        box: Share of the voters' mean box.
-        iou: Threshold of NMS, and what a voter's IoU must exceed.
+        box: Share of the voters in the box.
+        iou: Threshold of suppression, and what a voter's IoU must exceed.
+
+    Returns:
+        The kept rows with new scores and boxes; `votes` is the number of distinct members behind each.
+        Empty input gives an empty table.
 
     Raises:
-        InputError: If a parameter is out of range or the tables do not go together.
+        InputError: If an option is out of range or the tables do not go together.
     """
     return apply(Vote(k=k, score=score, box=box, iou=iou), tables)
+
+
+def _room(left: int, k: int | None) -> Voted:
+    """Room for the outcome of `left` boxes; with k, also for up to k voters of each."""
+    return Voted(
+        np.empty(left, np.int64),
+        np.empty(left),
+        np.empty((left, 4)),
+        np.empty(left, np.int16),
+        np.empty(0 if k is None else left, np.int64),
+        np.empty(0 if k is None else left * (k + 1), np.int64),
+    )
+
+
+def _in_order(kept: Picked, out: Voted, written: int) -> tuple[np.ndarray, ...]:
+    """Return cell, row, score, corners, votes, and sizes and rows of the sources, in order of the outcome."""
+    order, size, source = out.order, out.size, out.source[:written]
+    if len(size):
+        begin = (np.cumsum(size) - size)[order]
+        size = size[order]
+        source = source[np.arange(written) + np.repeat(begin - (np.cumsum(size) - size), size)]
+    # `order` stays within cells
+    return (
+        kept.cell[: len(order)].copy(),
+        kept.row[order],
+        out.score[order],
+        out.corners[order],
+        out.votes[order],
+        size,
+        source,
+    )

@@ -7,16 +7,17 @@ import numpy as np
 from rich.console import Console
 
 from evaluation.calibration import learn_calibration
-from evaluation.cli import category_ap, leaderboard_table, tuned_on, vocabulary_of
 from evaluation.coco import evaluate
 from evaluation.coco_json import read_coco
+from evaluation.leaderboard import Entry, leaderboard_table
+from evaluation.learning import learn_weights, tuned_on
 from fusion.calibrate import Calibrate
 from fusion.coco_json import read_coco_results, write_coco_results
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import Step
 from fusion.recipe import Recipe, write_recipe
-from fusion.reweight import Reweight, build_weights
+from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
 from fusion.storage import write_table
 from fusion.table import Metadata
@@ -48,10 +49,9 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     )
 
     truth = read_coco(files[0])
-    vocabulary = vocabulary_of(truth)
     members = []
     for path in files[1:]:
-        members.append(read_coco_results(path, vocabulary=vocabulary, metadata=Metadata(member=path.stem)))
+        members.append(read_coco_results(path, vocabulary=truth.vocabulary, metadata=Metadata(member=path.stem)))
         write_table(members[-1], folder / "tables" / f"{path.stem}.parquet")
     console.print(f"2. Imported {sum(map(len, members)):,} detections into {folder / 'tables'}.", highlight=False)
 
@@ -60,7 +60,7 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     on_verify = [member.select_images(verify.image_id) for member in members]
     names = [str(member.metadata.member) for member in members]
     maps = {name: learn_calibration(table, learn) for name, table in zip(names, on_learn, strict=True)}
-    weights = build_weights({name: category_ap(table, learn) for name, table in zip(names, on_learn, strict=True)})
+    weights = learn_weights(on_learn, learn)
     console.print("3. Learned score calibration and weights per category on every other image.", highlight=False)
 
     origin = tuned_on(learn, "every other image")
@@ -79,19 +79,21 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     for name, table in entries.items():
         path = folder / "verify" / f"{name}.parquet"
         write_table(table, path)
-        rows.append((name, evaluate(table, verify), len(table), path.stat().st_size))
+        rows.append(Entry(name, evaluate(table, verify), len(table), path.stat().st_size))
     raw = evaluate(Recipe.chain([Nms(iou=0.5)]).fuse(on_verify), verify)
     console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
     console.print("   on the other half of the images:\n", highlight=False)
     console.print(leaderboard_table(rows, f"bbox, {len(verify.image_id)} images that nothing was learned on"))
-    console.print(f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False)
+    console.print(
+        f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False
+    )
 
-    best = max(rows[len(members) :], key=lambda row: row[1].AP)
-    name = best[0].removeprefix("fused-")
+    best = max(rows[len(members) :], key=lambda row: row.result.AP)
+    name = best.name.removeprefix("fused-")
     results = folder / "results.json"
     fused_all = recipes[name].fuse(members)
     write_coco_results(fused_all, results)
-    gain = best[1].AP - max(row[1].AP for row in rows[: len(members)])
+    gain = best.result.AP - max(row.result.AP for row in rows[: len(members)])
     console.print(
         f"\n5. The best recipe, {name}, is {100 * gain:+.1f} AP points above the best member.", highlight=False
     )

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusion.errors import InputError
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.errors import InputError
 
 __all__ = ["CategoryJoin"]
 

@@ -121,7 +121,8 @@ class ColumnGatherer:
             kind = object if self._texts else np.int64
             return np.concatenate([np.zeros(0, kind), *self._image])
         places = np.concatenate([np.zeros(0, np.int64), *self._image])
-        return self._vocabulary.image_ids[places]
+        ids: np.ndarray = self._vocabulary.image_ids[places]
+        return ids
 
     def _check_scores(self, score: np.ndarray, number: np.ndarray) -> None:
         self._low, self._high = min(self._low, score.min()), max(self._high, score.max())
@@ -161,10 +162,8 @@ class ColumnGatherer:
     ) -> np.ndarray:
         given = [result.bbox for result in results]
         wanted = [row for row, box in enumerate(given) if box is None] if None in given else []
-        numbers = (
-            chain.from_iterable(box or (0.0, 0.0, 0.0, 0.0) for box in given) if wanted else chain.from_iterable(given)
-        )  # type: ignore[arg-type]
-        boxes = np.fromiter(numbers, np.float64, 4 * len(given)).reshape(-1, 4)
+        filled: list[Any] = [box or (0.0, 0.0, 0.0, 0.0) for box in given] if wanted else given
+        boxes = np.fromiter(chain.from_iterable(filled), np.float64, 4 * len(given)).reshape(-1, 4)
         if self._corners:
             with np.errstate(over="ignore"):
                 boxes[:, 2:] -= boxes[:, :2]

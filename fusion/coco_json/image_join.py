@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from fusion.errors import InputError
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.errors import InputError
 
 __all__ = ["ImageJoin"]
 

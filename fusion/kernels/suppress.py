@@ -11,8 +11,8 @@ from fusion.kernels.jit import jit
 
 __all__ = ["Picked", "Scratch", "all_cells", "nms_cells", "overlap", "scratch", "soft_cells"]
 
-ROW = 6 * LANES
-NOTED = 5 * LANES
+_ROW = 6 * LANES
+_NOTED = 5 * LANES
 _GONE = -1.0  # score of a candidate that was picked or dropped
 
 iou = jit(geometry.iou)
@@ -71,7 +71,7 @@ def scratch(columns: Columns, low: int, high: int) -> Scratch:
     score = np.empty(blocks * LANES)
     return Scratch(
         near=np.empty((blocks, 5, LANES), np.float32),
-        box=np.empty(blocks * ROW),
+        box=np.empty(blocks * _ROW),
         score=score,
         key=score.view(np.int64),
         top=np.empty(blocks, np.int64),
@@ -181,7 +181,7 @@ def soft_cells(columns, total, floor, method, work, out):
     notes what it takes from them. Scores only fall, so a candidate's last score is a bound: it is brought up to date
     when it leads by it, and picked if it was up to date already.
     """
-    x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
+    x1, y1, x2, y2 = columns.x1, columns.y1, columns.x2, columns.y2
     box, current, key, applied, candidate = work.box, work.score, work.key, work.applied, work.candidate
     top, where = work.top, work.where
     cell, position, score = out.cell, out.position, out.score
@@ -195,10 +195,10 @@ def soft_cells(columns, total, floor, method, work, out):
             low += 1
             s = columns.score[i] + 0.0  # -0.0 becomes 0.0: its bits are negative
             if s >= floor:
-                p = count // LANES * ROW + count % LANES
+                p = count // LANES * _ROW + count % LANES
                 box[p], box[p + LANES], box[p + 2 * LANES], box[p + 3 * LANES] = x1[i], y1[i], x2[i], y2[i]
                 box[p + 4 * LANES] = (x2[i] - x1[i]) * (y2[i] - y1[i])
-                box[p + NOTED] = applied[count] = 0.0 if is_gaussian else s
+                box[p + _NOTED] = applied[count] = 0.0 if is_gaussian else s
                 candidate[count] = i
                 current[count] = s
                 count += 1
@@ -216,7 +216,7 @@ def soft_cells(columns, total, floor, method, work, out):
                 break
             k = where[block]
             i = candidate[k]
-            noted = box[block * ROW + NOTED + k % LANES]
+            noted = box[block * _ROW + _NOTED + k % LANES]
             if noted != applied[k]:
                 applied[k] = noted
                 s = (columns.score[i] + 0.0) * gaussian(noted, sigma) if is_gaussian else noted
@@ -231,16 +231,24 @@ def soft_cells(columns, total, floor, method, work, out):
             area = (ax2 - ax1) * (ay2 - ay1)
             for b in range(blocks):
                 if top[b] >= 0:
-                    p = b * ROW
+                    p = b * _ROW
                     for q in range(p, p + LANES):
                         u = iou(
-                            ax1, ay1, ax2, ay2, area,
-                            box[q], box[q + LANES], box[q + 2 * LANES], box[q + 3 * LANES], box[q + 4 * LANES],
+                            ax1,
+                            ay1,
+                            ax2,
+                            ay2,
+                            area,
+                            box[q],
+                            box[q + LANES],
+                            box[q + 2 * LANES],
+                            box[q + 3 * LANES],
+                            box[q + 4 * LANES],
                         )
                         if is_gaussian:
-                            box[q + NOTED] += u * u
+                            box[q + _NOTED] += u * u
                         else:
-                            box[q + NOTED] *= linear(u, threshold)
+                            box[q + _NOTED] *= linear(u, threshold)
         order_ties(columns.row, begin, left, out)
     for k in range(left):
         out.row[k] = columns.row[out.position[k]]

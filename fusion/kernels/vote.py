@@ -1,78 +1,152 @@
-"""Kernel of top-k box voting."""
+"""Kernel of top-k box voting, on what hard suppression has kept."""
 
-from fusion import geometry
+from typing import NamedTuple
+
+import numpy as np
+
+from fusion.kernels.cluster import order_by_key
+from fusion.kernels.filter import LANES, first_bit, frame_of, hits, narrow, place, share_factor
 from fusion.kernels.jit import jit
+from fusion.kernels.suppress import overlap
 
-__all__ = ["vote_cells"]
+__all__ = ["Ballot", "Voted", "ballot", "vote_cells"]
 
-iou = jit(geometry.iou)
+
+class Ballot(NamedTuple):
+    """Working memory of one task.
+
+    Attributes:
+        other: int8 [k], 1 where a voter is of another member than the box it votes for; best voter first, as in
+            `iou` and `position`.
+        iou: float64 [k].
+        position: int64 [k].
+        seen: int64 [members], the last box for which a member was counted.
+        key: float64 [largest cell], and like it `other_key`, `slot` and `other_slot` (int64): for sorting.
+    """
+
+    other: np.ndarray
+    iou: np.ndarray
+    position: np.ndarray
+    seen: np.ndarray
+    key: np.ndarray
+    other_key: np.ndarray
+    slot: np.ndarray
+    other_slot: np.ndarray
+
+
+class Voted(NamedTuple):
+    """Outcome for each kept box of a run of cells, in the order of the kept boxes.
+
+    Attributes:
+        order: int64 [n], the kept boxes by (cell, score descending, row).
+        score: float64 [n].
+        corners: float64 [n, 4].
+        votes: int16 [n], number of distinct members among the box and its voters.
+        size: int64 [n], 1 + number of voters; only with sources, as is `source`.
+        source: int64 [n * (k + 1)], rows of each box and its voters.
+    """
+
+    order: np.ndarray
+    score: np.ndarray
+    corners: np.ndarray
+    votes: np.ndarray
+    size: np.ndarray
+    source: np.ndarray
+
+
+def ballot(k: int, members: int, largest: int) -> Ballot:
+    """Allocate working memory for k voters and cells of up to `largest` boxes."""
+    return Ballot(
+        np.empty(k, np.int8),
+        np.empty(k),
+        np.empty(k, np.int64),
+        np.full(members, -1, np.int64),
+        np.empty(largest),
+        np.empty(largest),
+        np.empty(largest, np.int64),
+        np.empty(largest, np.int64),
+    )
 
 
 @jit
-def vote_cells(columns, cell, position, threshold, shares, voters, overlap, out):
-    """Let the boxes of each cell vote on its kept boxes.
+def enter(other, u, j, found, best_other, best_iou, best_position):
+    """Put a voter where it belongs among the best, after its equals; return how many there are."""
+    k = len(best_iou)
+    p = found
+    while p > 0 and (other > best_other[p - 1] or (other == best_other[p - 1] and u > best_iou[p - 1])):
+        p -= 1
+    if p == k:
+        return found
+    found = min(found + 1, k)
+    for q in range(found - 1, p, -1):
+        best_other[q] = best_other[q - 1]
+        best_iou[q] = best_iou[q - 1]
+        best_position[q] = best_position[q - 1]
+    best_other[p] = other
+    best_iou[p] = u
+    best_position[p] = j
+    return found
 
-    Args:
-        columns: `Columns`.
-        cell: int32 [m], cells of the kept boxes.
-        position: int64 [m], their positions.
-        threshold: IoU that a voter must exceed.
-        shares: (score, box): how much the voters' scores and boxes count.
-        voters: int64 [m, k], filled with the voters' positions, best first, then -1.
-        overlap: float64 [k], scratch.
-        out: (score [m], corners [m, 4], votes int16 [m]), filled.
-    """
-    x1, y1, x2, y2, score, member = columns.x1, columns.y1, columns.x2, columns.y2, columns.score, columns.member
-    score_share, box_share = shares
-    new_score, corners, votes = out
-    most = voters.shape[1]
-    for p in range(len(position)):
-        i = position[p]
-        ax1, ay1, ax2, ay2 = x1[i], y1[i], x2[i], y2[i]
-        area = (ax2 - ax1) * (ay2 - ay1)
-        count = 0
-        for j in range(columns.start[cell[p]], columns.start[cell[p] + 1]):
-            if j == i:
-                continue
-            u = iou(ax1, ay1, ax2, ay2, area, x1[j], y1[j], x2[j], y2[j], (x2[j] - x1[j]) * (y2[j] - y1[j]))
-            if not u > threshold:
-                continue
-            # boxes of other members come first, so they rank above any IoU
-            rank = u if member[j] == member[i] else u + 2.0
-            if count == most:
-                if rank <= overlap[most - 1]:
-                    continue
-                count -= 1
-            place = count
-            while place > 0 and overlap[place - 1] < rank:
-                overlap[place] = overlap[place - 1]
-                voters[p, place] = voters[p, place - 1]
-                place -= 1
-            overlap[place] = rank
-            voters[p, place] = j
-            count += 1
-        for v in range(count, most):
-            voters[p, v] = -1
-        total = sx1 = sy1 = sx2 = sy2 = 0.0
-        supporters = 1
-        for v in range(count):
-            j = voters[p, v]
-            total += score[j]
-            sx1 += x1[j]
-            sy1 += y1[j]
-            sx2 += x2[j]
-            sy2 += y2[j]
-            new = member[j] != member[i]
-            for w in range(v):
-                new = new and member[voters[p, w]] != member[j]
-            supporters += new
-        votes[p] = supporters
-        new_score[p] = score[i] + score_share * total
-        if count == 0:
-            corners[p, 0], corners[p, 1], corners[p, 2], corners[p, 3] = ax1, ay1, ax2, ay2
-        else:
-            keep, share = 1.0 - box_share, box_share / count
-            corners[p, 0] = keep * ax1 + share * sx1
-            corners[p, 1] = keep * ay1 + share * sy1
-            corners[p, 2] = keep * ax2 + share * sx2
-            corners[p, 3] = keep * ay2 + share * sy2
+
+@jit
+def vote_cells(columns, kept, total, options, near, work, out):
+    """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources."""
+    threshold, score_share, box_share, sources = options
+    x1, y1, x2, y2, member, row = columns.x1, columns.y1, columns.x2, columns.y2, columns.member, columns.row
+    other, iou, position, seen = work.other, work.iou, work.position, work.seen
+    cell, picked = kept.cell, kept.position
+    factor = share_factor(threshold)
+    low, written = 0, 0
+    while low < total:
+        first, last = columns.start[cell[low]], columns.start[cell[low] + 1]
+        high = low
+        while high < total and cell[high] == cell[low]:
+            high += 1
+        origin = frame_of(x1, y1, x2, y2, first, last)
+        for i in range(first, last):
+            place(near, i - first, narrow(x1[i], y1[i], x2[i], y2[i], origin, factor))
+        for p in range(low, high):
+            i = picked[p]
+            box = narrow(x1[i], y1[i], x2[i], y2[i], origin, factor)
+            found = 0
+            for b in range((last - first + LANES - 1) // LANES):
+                bits = hits(near[b], box)
+                while bits:
+                    j = first + b * LANES + first_bit(bits)
+                    bits = np.uint32(bits & (bits - np.uint32(1)))
+                    u = overlap(x1, y1, x2, y2, i, j)
+                    if u > threshold and j != i:
+                        found = enter(1 if member[j] != member[i] else 0, u, j, found, other, iou, position)
+            seen[member[i]] = i
+            votes = 1
+            total_score = total_x1 = total_y1 = total_x2 = total_y2 = 0.0
+            for v in range(found):
+                j = position[v]
+                total_score += columns.score[j]
+                total_x1 += x1[j]
+                total_y1 += y1[j]
+                total_x2 += x2[j]
+                total_y2 += y2[j]
+                votes += seen[member[j]] != i
+                seen[member[j]] = i
+            out.score[p] = columns.score[i] + score_share * total_score
+            out.votes[p] = votes
+            if found > 0:
+                keep, part = 1.0 - box_share, box_share / found
+                out.corners[p, 0] = keep * x1[i] + part * total_x1
+                out.corners[p, 1] = keep * y1[i] + part * total_y1
+                out.corners[p, 2] = keep * x2[i] + part * total_x2
+                out.corners[p, 3] = keep * y2[i] + part * total_y2
+            else:
+                out.corners[p, 0], out.corners[p, 1], out.corners[p, 2], out.corners[p, 3] = x1[i], y1[i], x2[i], y2[i]
+            if sources:
+                out.size[p] = 1 + found
+                out.source[written] = row[i]
+                for v in range(found):
+                    out.source[written + 1 + v] = row[position[v]]
+                written += 1 + found
+            work.key[p - low], work.slot[p - low] = out.score[p], p
+        order_by_key(work.key, work.slot, kept.row, work.other_key, work.other_slot, high - low)
+        out.order[low:high] = work.slot[: high - low]
+        low = high
+    return written

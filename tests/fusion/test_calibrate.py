@@ -12,9 +12,9 @@ MAP = ScoreMap(kind="isotonic", score=[5.0, 10.0, 20.0], value=[0.1, 0.4, 0.9])
 
 def table(member, score):
     n = len(score)
-    return DetectionTable.from_arrays(image_id=[1] * n, category_id=[1] * n, score=score, xywh=np.ones((n, 4))).with_metadata(
-        member=member
-    )
+    return DetectionTable.from_arrays(
+        image_id=[1] * n, category_id=[1] * n, score=score, xywh=np.ones((n, 4))
+    ).with_metadata(member=member)
 
 
 def test_straight_lines_between_knots():
@@ -46,7 +46,13 @@ def test_each_member_has_its_own_map():
 def test_errors():
     with pytest.raises(InputError, match="none for member 'b'"):
         calibrate([table("a", [1.0]), table("b", [1.0])], maps={"a": MAP})
-    for score, value in (([], []), ([1.0], [0.1, 0.2]), ([2.0, 1.0], [0.1, 0.2]), ([1.0, 2.0], [0.2, 0.2]), ([1.0], [1.0])):
+    for score, value in (
+        ([], []),
+        ([1.0], [0.1, 0.2]),
+        ([2.0, 1.0], [0.1, 0.2]),
+        ([1.0, 2.0], [0.2, 0.2]),
+        ([1.0], [1.0]),
+    ):
         with pytest.raises(InputError, match="score map"):
             ScoreMap(kind="rank", score=score, value=value)
     with pytest.raises(InputError, match="kind: expected one of"):

@@ -31,7 +31,9 @@ def check(image, category, score):
     assert np.all(np.diff(key) > 0)
 
 
-rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, -1.0, 1e300])), max_size=80)
+rows = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, -1.0, 1e300])), max_size=80
+)
 
 
 @settings(max_examples=150, deadline=None)

@@ -8,14 +8,18 @@ from fusion.errors import InputError
 from fusion.pool import trace
 from fusion.table import DetectionTable
 
-ROWS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2), st.sampled_from([0.1, 0.2, 0.2, 0.3, -1.0])), max_size=25)
+ROWS = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(1, 2), st.sampled_from([0.1, 0.2, 0.2, 0.3, -1.0])), max_size=25
+)
 
 
 def table(member, rows, seed=0):
     rows = sorted(rows, key=lambda row: row[0])
     image, category, score = ([row[k] for row in rows] for k in range(3))
     xywh = np.random.default_rng(seed).random((len(rows), 4))
-    return DetectionTable.from_arrays(image_id=image, category_id=category, score=score, xywh=xywh).with_metadata(member=member)
+    return DetectionTable.from_arrays(image_id=image, category_id=category, score=score, xywh=xywh).with_metadata(
+        member=member
+    )
 
 
 def listed(fused):

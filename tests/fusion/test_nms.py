@@ -18,7 +18,7 @@ from tests.oracles import suppression as oracle
 SCENES = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 2**32),
-        "size": st.integers(1, 120),
+        "size": st.integers(1, 90),
         "cells": st.sampled_from([1, 1, 3, 40]),
         "scale": st.sampled_from([1.0, 640.0, 1e-6, 1e-30, 1e-200, 1e30, 1e200]),
         "offset": st.sampled_from([0.0, 0.0, -0.5, -3e4, 1e7, 1e30]),
@@ -38,7 +38,7 @@ def table(member, xywh, score, image_id=None, category_id=None):
     ).with_metadata(member=member)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SCENES, st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0]))
 def test_equals_the_plain_definition(scene, iou):
     pool, cells = oracle.scene(**scene)
@@ -141,9 +141,7 @@ def test_one_huge_cell():
 
 def test_threads_and_pieces_change_nothing(monkeypatch):
     load = make_load(60)
-    columns = sort_columns(
-        load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member
-    )
+    columns = sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
     pool = oracle.SimpleNamespace(columns=columns)
     answers = []
     for threads, size in (("1", 65536), ("2", 65536), ("2", 97), ("1", 1)):
@@ -156,9 +154,7 @@ def test_threads_and_pieces_change_nothing(monkeypatch):
 def test_kept_boxes_of_ensemble_boxes():
     peer = pytest.importorskip("ensemble_boxes")
     load = make_load(15, seed=3)
-    columns = sort_columns(
-        load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member
-    )
+    columns = sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
     fused = Nms(iou=0.5).fuse(oracle.SimpleNamespace(columns=columns))
     image, label = columns.image[fused.cell], columns.category[fused.cell]
     corners = np.stack([load.x1, load.y1, load.x2, load.y2], axis=1)

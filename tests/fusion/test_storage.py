@@ -1,4 +1,3 @@
-import os
 import resource
 import signal
 import subprocess
@@ -108,7 +107,7 @@ def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_table(table(images=50), path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["t.parquet"]
+    assert [path.name for path in (tmp_path).iterdir()] == ["t.parquet"]
 
 
 WRITE = """
@@ -120,7 +119,8 @@ WRITE = """
     from fusion.table import DetectionTable
     rng = np.random.default_rng(0)
     n = 20000
-    t = DetectionTable.from_arrays(image_id=np.arange(n), category_id=np.ones(n, int), score=rng.random(n), xywh=rng.random((n, 4)))
+    ids, ones = np.arange(n), np.ones(n, int)
+    t = DetectionTable.from_arrays(image_id=ids, category_id=ones, score=rng.random(n), xywh=rng.random((n, 4)))
     try:
         write_table(t, sys.argv[1])
     except ValueError as error:
@@ -129,7 +129,9 @@ WRITE = """
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ") or not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limits here")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGXFSZ") or not hasattr(resource, "RLIMIT_FSIZE"), reason="no file size limits here"
+)
 def test_full_disk_gives_one_message_and_leaves_nothing(tmp_path):
     path = tmp_path / "t.parquet"
     done = subprocess.run(
@@ -137,4 +139,4 @@ def test_full_disk_gives_one_message_and_leaves_nothing(tmp_path):
     )
     assert done.returncode == 2, done.stderr
     assert "could not be written" in done.stderr
-    assert os.listdir(tmp_path) == []
+    assert [path.name for path in (tmp_path).iterdir()] == []

@@ -30,7 +30,9 @@ def test_string_ids_sort_by_name():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False, width=64)), max_size=20))
+@given(
+    st.lists(st.tuples(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False, width=64)), max_size=20)
+)
 def test_any_string_ids_round_trip(rows):
     table = DetectionTable.from_arrays(
         image_id=np.array([name for name, _ in rows], dtype=object),
@@ -76,7 +78,9 @@ def test_errors_name_the_fault(changes, words):
 
 
 def test_optional_columns_are_kept_and_sorted():
-    mask = pa.array([{"height": 1, "width": 2, "counts": b"0"}, None, {"height": 3, "width": 4, "counts": b"1"}], MASK_TYPE)
+    mask = pa.array(
+        [{"height": 1, "width": 2, "counts": b"0"}, None, {"height": 3, "width": 4, "counts": b"1"}], MASK_TYPE
+    )
     table = small(mask=mask, member=["a", "b", "a"], view=["1", "2", "3"], votes=[1, 2, 3])
     assert table.mask is not None
     assert [m and m["height"] for m in table.mask.to_pylist()] == [None, 1, 3]

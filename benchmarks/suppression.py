@@ -1,0 +1,303 @@
+"""Suppression and voting beside their peers, in one run: `python benchmarks/suppression.py [--images N]`.
+
+Times are process CPU time on one thread, arrays in, arrays out, sorting included; peers get their arrays
+or lists ready-made. Only the ratio of two threads to one is of wall time.
+"""
+
+import argparse
+import importlib
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.load import Load, make_load
+from fusion.columns import Columns, Fused, sort_columns
+from fusion.kernels.filter import LANES
+from fusion.nms import Nms
+from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.vote import Vote
+
+IOU, SIGMA, FLOOR = 0.5, 0.5, 0.001
+STEPS = {
+    "nms": Nms(iou=IOU),
+    "soft_nms gaussian": SoftNms(sigma=SIGMA, floor=FLOOR),
+    "soft_nms linear": SoftNms(method="linear", iou=IOU, floor=FLOOR),
+    "adj_nms": AdjNms(iou=IOU, sigma=SIGMA, floor=FLOOR),
+    "nms_then_soft": NmsThenSoft(sigma=SIGMA, floor=FLOOR),
+    "vote": Vote(iou=IOU),
+}
+
+
+class Cells(NamedTuple):
+    """What a step needs of a pool."""
+
+    columns: Columns
+
+
+class Image(NamedTuple):
+    """One image's boxes, as the peers want them: lists of one array per member."""
+
+    boxes: list[np.ndarray]
+    scores: list[np.ndarray]
+    labels: list[np.ndarray]
+
+
+def columns_of(load: Load) -> Columns:
+    return sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
+
+
+def first_images(load: Load, images: int) -> Load:
+    keep = load.image < images
+    return Load(**{name: getattr(load, name)[keep] for name in load.__dataclass_fields__})
+
+
+def images_of(load: Load, images: int, members: int = 5) -> list[Image]:
+    """Boxes, scores and labels per member of each of the first images."""
+    order = np.lexsort((load.member, load.image))
+    corners = np.stack([load.x1, load.y1, load.x2, load.y2], axis=1)[order]
+    key = load.image[order].astype(np.int64) * members + load.member[order]
+    cuts = np.searchsorted(key, np.arange(images * members + 1)).tolist()
+    parts = [
+        [column[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        for column in (corners, load.score[order], load.category[order])
+    ]
+    return [Image(*(part[i : i + members] for part in parts)) for i in range(0, images * members, members)]
+
+
+def cpu(call: Callable[[], Any], runs: int = 5) -> float:
+    """Median CPU seconds of some runs."""
+    times = []
+    for _ in range(runs):
+        begin = time.process_time()
+        call()
+        times.append(time.process_time() - begin)
+    return statistics.median(times)
+
+
+def wall(call: Callable[[], Any], runs: int = 9) -> float:
+    """Least wall seconds of some runs: others use the processors as well."""
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def installed(name: str) -> Any:
+    """The peer's module, or None with a note."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not installed: no comparison")
+        return None
+
+
+def plain_soft_nms(boxes: np.ndarray, scores: np.ndarray, *, linear: bool) -> tuple[list[int], np.ndarray]:
+    """Sequential soft suppression of one cell in NumPy; returns the picks and all scores."""
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    scores = scores.copy()
+    left = np.flatnonzero(scores >= FLOOR)
+    picks = []
+    while len(left):
+        lead = left[scores[left].argmax()]
+        picks.append(int(lead))
+        left = left[left != lead]
+        low = np.maximum(boxes[lead, :2], boxes[left, :2])
+        high = np.minimum(boxes[lead, 2:], boxes[left, 2:])
+        shared = np.maximum(high - low, 0).prod(axis=1)
+        iou = shared / (area[lead] + area[left] - shared)
+        scores[left] *= np.where(iou > IOU, 1 - iou, 1) if linear else np.exp(-(iou**2) / SIGMA)
+        left = left[scores[left] >= FLOOR]
+    return picks, scores
+
+
+def cells_of(columns: Columns) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Boxes and scores of each cell, for the plain NumPy version."""
+    boxes = np.stack([columns.x1, columns.y1, columns.x2, columns.y2], axis=1)
+    return [
+        (boxes[a:b], columns.score[a:b])
+        for a, b in zip(columns.start[:-1].tolist(), columns.start[1:].tolist(), strict=True)
+    ]
+
+
+def rows_per_image(fused: Fused, load: Load, images: int) -> list[np.ndarray]:
+    """Kept boxes (label, corners) of each image, sorted."""
+    rows = np.stack(
+        [column[fused.row] for column in (load.category, load.x1, load.y1, load.x2, load.y2)], axis=1
+    ).astype(np.float64)
+    image = load.image[fused.row]
+    return [sorted_rows(rows[image == i]) for i in range(images)]
+
+
+def sorted_rows(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T)]
+
+
+def check_equality(load: Load, images: list[Image], peers: dict[str, Callable[[Image], Any]]) -> None:
+    """Print whether the kept sets are the peers', and how far the decayed scores are from plain NumPy's."""
+    some = first_images(load, len(images))
+    columns = columns_of(some)
+    for name, step in (("nms", "nms"), ("soft_nms gaussian",) * 2, ("soft_nms linear",) * 2):
+        if name not in peers:
+            continue
+        ours = rows_per_image(STEPS[step].fuse(Cells(columns)), some, len(images))
+        same = 0
+        for image, rows in zip(images, ours, strict=True):
+            boxes, _, labels = peers[name](image)
+            same += np.array_equal(rows, sorted_rows(np.column_stack((labels, boxes)).astype(np.float64)))
+        print(f"{name}: kept set of ensemble_boxes on {same} of {len(images)} images")
+    for linear, name in ((False, "soft_nms gaussian"), (True, "soft_nms linear")):
+        fused = STEPS[name].fuse(Cells(columns))
+        theirs = []
+        for boxes, scores in cells_of(columns):
+            picks, decayed = plain_soft_nms(boxes, scores, linear=linear)
+            theirs.append(np.sort(decayed[picks])[::-1])
+        expected = np.concatenate(theirs)
+        gap = np.abs(fused.score - expected).max() if len(expected) == len(fused.score) else np.inf
+        print(f"{name}: decayed scores within {gap:.1e} of plain NumPy's")
+
+
+def compare_speed(load: Load, images: list[Image], peers: dict[str, Callable[[Image], Any]], vision: Any) -> None:
+    """Print the rates of whole loads beside the peers."""
+    n, few = len(load.score), first_images(load, len(images))
+    m = len(few.score)
+    sorting = cpu(lambda: columns_of(load))
+    print(f"\n{n:,} detections, peers on {m:,}; sort_columns alone {sorting / n * 1e9:.0f} ns per detection")
+    peer_rates: dict[str, dict[str, float]] = {name: {} for name in STEPS}
+    for name, peer in peers.items():
+        peer(images[0])
+        peer_rates[name]["ensemble_boxes"] = m / cpu(lambda peer=peer: [peer(image) for image in images], runs=3)
+    cells = cells_of(columns_of(few))
+    for linear, name in ((False, "soft_nms gaussian"), (True, "soft_nms linear")):
+        seconds = cpu(lambda linear=linear: [plain_soft_nms(*cell, linear=linear) for cell in cells], runs=1)
+        peer_rates[name]["plain NumPy"] = m / seconds
+    peer_rates["adj_nms"] = peer_rates["soft_nms gaussian"]
+    if vision is not None:
+        peer_rates["nms"]["torchvision.ops.batched_nms"] = m / vision_seconds(vision, images)
+    for name, step in STEPS.items():
+        alone_columns = columns_of(load)
+        seconds = cpu(lambda step=step: step.fuse(Cells(columns_of(load))))
+        alone = cpu(lambda step=step, columns=alone_columns: step.fuse(Cells(columns)))
+        line = f"{name:18} {n / seconds / 1e6:5.2f} M detections/s, {alone / n * 1e9:3.0f} ns each without sorting"
+        for peer_name, rate in peer_rates[name].items():
+            line += f"; {peer_name} {rate:,.0f}: {n / seconds / rate:.1f} x"
+        print(line)
+    print("(adj_nms is compared with the soft suppression of its peers, which have no adj_nms)")
+
+
+def vision_seconds(vision: Any, images: list[Image]) -> float:
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    tensors = [
+        (
+            torch.from_numpy(np.concatenate(image.boxes)).float(),
+            torch.from_numpy(np.concatenate(image.scores)).float(),
+            torch.from_numpy(np.concatenate(image.labels)).long(),
+        )
+        for image in images
+    ]
+    vision.ops.batched_nms(*tensors[0], IOU)
+    return cpu(lambda: [vision.ops.batched_nms(*three, IOU) for three in tensors], runs=3)
+
+
+def extra_memory(columns: Columns, step: Any) -> str:
+    """Peak of memory during a step, beyond what was there, over the size of the columns."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return "peak memory: not measured on this system"
+
+    def kilobytes(name: str) -> int:
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = kilobytes("VmRSS")
+    step.fuse(Cells(columns))
+    peak = (kilobytes("VmHWM") - before) * 1024
+    size = sum(column.nbytes for column in columns)
+    return f"extra peak memory {peak / 1e6:.0f} MB, {peak / size:.2f} x the columns' {size / 1e6:.0f} MB"
+
+
+def compare_sizes(load: Load, images: int) -> None:
+    """Print the gain of a second thread, peak memory, growth, and the time of one huge cell."""
+    columns = columns_of(load)
+    print()
+    for name, step in STEPS.items():
+        times = []
+        for threads in "1", "2":
+            os.environ["QUORUM_THREADS"] = threads
+            times.append(wall(lambda step=step: step.fuse(Cells(columns_of(load)))))
+        os.environ["QUORUM_THREADS"] = "1"
+        print(f"{name:18} two threads {times[0] / times[1]:.2f} x one (wall); {extra_memory(columns, step)}")
+    parts = [first_images(load, images * part // 8) for part in (1, 2, 4, 8)]
+    for name, step in STEPS.items():
+        rates = [
+            cpu(lambda part=part, step=step: step.fuse(Cells(columns_of(part)))) / len(part.score) for part in parts
+        ]
+        text = ", ".join(f"{rate * 1e9:.0f}" for rate in rates)
+        print(f"{name:18} ns per detection on 1/8, 1/4, 1/2 and all of the images: {text}")
+    rng = np.random.default_rng(0)
+    n = 10_000
+    low, zero = rng.random((2, n)), np.zeros(n, np.int32)
+    huge = sort_columns(zero, zero, rng.random(n), *low, *(low + 0.02), rng.integers(5, size=n).astype(np.int16))
+    for name, step in STEPS.items():
+        seconds = cpu(lambda step=step: step.fuse(Cells(huge)))
+        print(f"{name:18} one cell of {n:,} boxes: {seconds * 1e3:.0f} ms")
+
+
+def floors(load: Load) -> None:
+    """Print what no program can do without: bytes to read and pairs to look at, at rates measured here."""
+    columns = columns_of(load)
+    read = sum(columns[k].nbytes for k in range(5))
+    block = np.random.default_rng(0).random(8_000_000)
+    bandwidth = block.nbytes / cpu(lambda: block.max())
+    sizes = np.diff(columns.start)
+    pairs = int((sizes * (sizes - 1) // 2).sum())
+    kept = STEPS["nms"].fuse(Cells(columns))
+    survivors = np.bincount(kept.cell, minlength=len(sizes))
+    looked_at = int((survivors * (survivors - 1) // 2 + (sizes - survivors)).sum())
+    print(
+        f"\nfloor: {read / 1e6:.0f} MB of corners and scores at {bandwidth / 1e9:.0f} GB/s: {read / bandwidth * 1e3:.0f} ms"
+    )
+    print(
+        f"floor: {pairs / 1e6:.0f} M pairs of a cell; nms cannot do without {looked_at / 1e6:.0f} M of them (kept with"
+    )
+    print(
+        f"kept, suppressed with one): {looked_at / 5e9 * 1e3:.0f} ms at 5 G pairs/s, the rate of the {LANES}-box filter"
+    )
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--peer-images", type=int, default=300)
+    arguments = parser.parse_args()
+    os.environ["QUORUM_THREADS"] = "1"
+    package, vision = installed("ensemble_boxes"), installed("torchvision")
+    load = make_load(arguments.images)
+    images = images_of(load, min(arguments.peer_images, arguments.images))
+    for step in STEPS.values():
+        step.fuse(Cells(columns_of(first_images(load, 20))))
+    peers: dict[str, Callable[[Image], Any]] = {}
+    if package is not None:
+        options = {"iou_thr": IOU, "sigma": SIGMA, "thresh": FLOOR}
+        peers["nms"] = lambda image: package.nms(*image, iou_thr=IOU)
+        peers["soft_nms gaussian"] = lambda image: package.soft_nms(*image, method=2, **options)
+        peers["soft_nms linear"] = lambda image: package.soft_nms(*image, method=1, **options)
+    check_equality(load, images[:100], peers)
+    compare_speed(load, images, peers, vision)
+    compare_sizes(load, arguments.images)
+    floors(load)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Learning the members' weights on images with ground truth."""
+
+from collections.abc import Sequence
+
+from evaluation.coco import evaluate
+from evaluation.ground_truth import GroundTruth
+from evaluation.prepared import prepare
+from evaluation.protocol import Coco
+from fusion.errors import InputError
+from fusion.recipe import TunedOn
+from fusion.reweight import build_weights
+from fusion.table import DetectionTable
+
+__all__ = ["learn_weights", "tuned_on"]
+
+
+def learn_weights(
+    tables: Sequence[DetectionTable],
+    ground_truth: GroundTruth,
+    builder: str = "ap_ratio",
+    *,
+    iou_type: str = "bbox",
+    power: float = 1.0,
+    floor: float = 0.0,
+    t0: float = 0.5,
+    r: int = 1,
+) -> dict[str, dict[int, float]]:
+    """Learn a weight per member and category from the members' AP (mmfruit-openimages2019, sec. 4.1).
+
+    Args:
+        tables: One table per member, with names; images that the ground truth does not have are an error.
+        ground_truth: The split to learn on.
+        builder: See `fusion.reweight.build_weights`, as for the other options.
+        iou_type: "bbox" or "segm".
+        power: Sharpens or flattens.
+        floor: Smallest ratio or share.
+        t0: Weight of the last rank.
+        r: Number of members kept per category.
+
+    Returns:
+        Member name -> category id -> weight.
+
+    Raises:
+        InputError: If two tables share a name or one has none, or an option is out of range.
+    """
+    prepared = prepare(ground_truth, Coco(iou_type=iou_type))
+    ap: dict[str, dict[int, float]] = {}
+    for number, table in enumerate(tables):
+        name = table.metadata.member
+        if name is None or name in ap:
+            problem = "has no member name" if name is None else f"has the name {name!r} of another table"
+            raise InputError(
+                f"table {number} (counted from 0)", problem, "Give each its own name with --member at import"
+            )
+        figures = evaluate(table, prepared).average_precision_per_category
+        ap[name] = dict(zip(ground_truth.category_id.tolist(), figures.tolist(), strict=True))
+    return build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
+
+
+def tuned_on(ground_truth: GroundTruth, note: str) -> TunedOn:
+    """Say in a recipe's terms what data something was learned on."""
+    return TunedOn(fingerprint=ground_truth.fingerprint, images=len(ground_truth.image_id), note=note)
