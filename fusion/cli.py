@@ -28,7 +28,8 @@ class MethodOptions:
 
     Attributes:
         iou: IoU above which boxes belong together.
-        decay: soft-NMS: gaussian or linear.
+        decay: soft_nms, nms_then_soft: gaussian or linear.
+        soft_iou: nms_then_soft: threshold of the linear decay.
         sigma: soft-NMS, adj-NMS: width of the Gaussian.
         floor: soft-NMS, adj-NMS: a score below this drops the box.
         conf_type: WBF: avg, max, box_and_model_avg or absent_model_aware_avg.
@@ -44,6 +45,7 @@ class MethodOptions:
 
     iou: float | None = None
     decay: str | None = None
+    soft_iou: float | None = None
     sigma: float | None = None
     floor: float | None = None
     conf_type: str | None = None
@@ -134,6 +136,8 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     """Make the recipe of a method with its options."""
     values = dict(given)
     cap = values.pop("max_per_image", None) if method != "concat" else None
+    if "decay" in values:
+        values["method"] = values.pop("decay")  # the steps' own name for it is taken by --method
     if "member_weights" in values:
         values["weights"] = _member_weights(values.pop("member_weights"))
     steps: list[Step] = []

@@ -104,4 +104,5 @@ def sort_columns(
     )
     none = np.zeros(0, np.int32)
     start = np.concatenate([*(cell[0] for cell in cells), np.array([n], np.int64)])
-    return Columns(*columns, start, *(np.concatenate([none, *(cell[i] for cell in cells)]) for i in (1, 2)))
+    images_of, categories_of = (np.concatenate([none, *(cell[i] for cell in cells)]) for i in (1, 2))
+    return Columns._make([*columns, start, images_of, categories_of])

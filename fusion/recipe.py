@@ -162,7 +162,8 @@ class Recipe:
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file.
 
-    `weights` and `maps` may name another TOML file, beside the recipe, that holds them.
+    `weights` and `maps` may name another TOML file, beside the recipe, that holds them; unless the recipe
+    says otherwise, it is then tuned on what the first of them was learned on.
 
     Raises:
         InputError: If it cannot be read; unknown keys are named with a suggestion.
@@ -225,10 +226,13 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     nodes = document.get("nodes")
     if not isinstance(nodes, dict) or _OUTPUT not in nodes:
         raise InputError(where, f"expected a node [nodes.{_OUTPUT}], whose answer is the result")
-    parsed = {name: _node(table, f"{os.fspath(where)}, node {name!r}", where) for name, table in nodes.items()}
+    learned: list[TunedOn] = []
+    parsed = {name: _node(table, f"{os.fspath(where)}, node {name!r}", where, learned) for name, table in nodes.items()}
     tuned_on = document.get("tuned_on")
     if tuned_on is not None:
         tuned_on = _build(TunedOn, tuned_on, f"{os.fspath(where)}, tuned_on")
+    elif learned:
+        tuned_on = learned[0]
     return Recipe(_in_order(parsed, where), tuned_on)
 
 
@@ -254,7 +258,8 @@ def step_from_options(name: str, options: Mapping[str, Any], where: object = "re
     return step
 
 
-def _node(table: object, where: str, file: str | os.PathLike[str]) -> Node:
+def _node(table: object, where: str, file: str | os.PathLike[str], learned: list[TunedOn]) -> Node:
+    """Read a node; what the files that it names were learned on is added to `learned`."""
     if not isinstance(table, dict) or not isinstance(table.get("step"), str):
         raise InputError(where, 'expected a table with `step = "..."` and `inputs = [...]`')
     options = dict(table)
@@ -264,7 +269,8 @@ def _node(table: object, where: str, file: str | os.PathLike[str]) -> Node:
         raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
     for key in ("weights", "maps"):
         if isinstance(options.get(key), str):
-            options[key], _ = read_learned(Path(file).parent / options[key], key)
+            options[key], tuned_on = read_learned(Path(file).parent / options[key], key)
+            learned += [tuned_on] if tuned_on is not None else []
     return Node(step_from_options(step, options, where), tuple(inputs))
 
 

@@ -131,6 +131,24 @@ def test_every_method_runs(tables, tmp_path, run, method):
     assert code == 0, err
 
 
+def test_options_of_a_method(tables, tmp_path, run):
+    options = ["--iou", 0.6, "--decay", "linear", "--soft-iou", 0.3, "--floor", 0.01]
+    recipe = tmp_path / "recipe.toml"
+    code, _, err = run(
+        "fuse", *tables, "--method", "nms_then_soft", *options, "--save-recipe", recipe, "-o", tmp_path / "f.parquet"
+    )
+    assert code == 0, err
+    for line in ('method = "linear"', "iou = 0.6", "soft_iou = 0.3", "floor = 0.01"):
+        assert line in recipe.read_text()
+    options = ["--conf-type", "max", "--member-weights", "a=2", "--member-weights", "b=1", "--member-weights", "c=0"]
+    code, _, err = run("fuse", *tables, "--method", "wbf", *options, "--save-recipe", recipe, "-o", tmp_path / "f.parquet")
+    assert code == 0, err
+    assert "a = 2.0" in recipe.read_text()
+    code, _, err = run("fuse", *tables, "--method", "wbf", "--member-weights", "a", "-o", tmp_path / "f.parquet")
+    assert code == 2
+    assert "name=number" in err
+
+
 def test_prob_fusion_asks_for_calibration(tables, tmp_path, run):
     code, _, err = run("fuse", *tables, "--method", "prob_fusion", "-o", tmp_path / "fused.parquet")
     assert code == 2

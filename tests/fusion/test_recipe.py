@@ -76,7 +76,9 @@ def test_learned_numbers_round_trip(tmp_path):
     assert tuned_on == origin
     text = 'recipe = 1\n[nodes.output]\nstep = "reweight"\ninputs = ["*"]\nweights = "w.toml"\n'
     (tmp_path / "by_file.toml").write_text(text)
-    assert read_recipe(tmp_path / "by_file.toml").nodes["output"].step == Reweight(weights=weights)
+    by_file = read_recipe(tmp_path / "by_file.toml")
+    assert by_file.nodes["output"].step == Reweight(weights=weights)
+    assert by_file.tuned_on == origin
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
