@@ -6,6 +6,7 @@ or lists ready-made. Only the ratio of two threads to one is of wall time.
 
 import argparse
 import importlib
+import itertools
 import os
 import statistics
 import sys
@@ -51,10 +52,12 @@ class Image(NamedTuple):
 
 
 def columns_of(load: Load) -> Columns:
+    """Sort a load."""
     return sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
 
 
 def first_images(load: Load, images: int) -> Load:
+    """Leave out all but the first images."""
     keep = load.image < images
     return Load(**{name: getattr(load, name)[keep] for name in load.__dataclass_fields__})
 
@@ -66,7 +69,7 @@ def images_of(load: Load, images: int, members: int = 5) -> list[Image]:
     key = load.image[order].astype(np.int64) * members + load.member[order]
     cuts = np.searchsorted(key, np.arange(images * members + 1)).tolist()
     parts = [
-        [column[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        [column[a:b] for a, b in itertools.pairwise(cuts)]
         for column in (corners, load.score[order], load.category[order])
     ]
     return [Image(*(part[i : i + members] for part in parts)) for i in range(0, images * members, members)]
@@ -123,10 +126,7 @@ def plain_soft_nms(boxes: np.ndarray, scores: np.ndarray, *, linear: bool) -> tu
 def cells_of(columns: Columns) -> list[tuple[np.ndarray, np.ndarray]]:
     """Boxes and scores of each cell, for the plain NumPy version."""
     boxes = np.stack([columns.x1, columns.y1, columns.x2, columns.y2], axis=1)
-    return [
-        (boxes[a:b], columns.score[a:b])
-        for a, b in zip(columns.start[:-1].tolist(), columns.start[1:].tolist(), strict=True)
-    ]
+    return [(boxes[a:b], columns.score[a:b]) for a, b in itertools.pairwise(columns.start.tolist())]
 
 
 def rows_per_image(fused: Fused, load: Load, images: int) -> list[np.ndarray]:
@@ -139,6 +139,7 @@ def rows_per_image(fused: Fused, load: Load, images: int) -> list[np.ndarray]:
 
 
 def sorted_rows(rows: np.ndarray) -> np.ndarray:
+    """Sort rows by their columns."""
     return rows[np.lexsort(rows.T)]
 
 
@@ -195,6 +196,7 @@ def compare_speed(load: Load, images: list[Image], peers: dict[str, Callable[[Im
 
 
 def vision_seconds(vision: Any, images: list[Image]) -> float:
+    """CPU seconds of torchvision's suppression, image by image."""
     torch = importlib.import_module("torch")
     torch.set_num_threads(1)
     tensors = [
@@ -264,15 +266,12 @@ def floors(load: Load) -> None:
     kept = STEPS["nms"].fuse(Cells(columns))
     survivors = np.bincount(kept.cell, minlength=len(sizes))
     looked_at = int((survivors * (survivors - 1) // 2 + (sizes - survivors)).sum())
+    seconds = read / bandwidth
+    print(f"\nfloor: {read / 1e6:.0f} MB of corners and scores at {bandwidth / 1e9:.0f} GB/s: {seconds * 1e3:.0f} ms")
     print(
-        f"\nfloor: {read / 1e6:.0f} MB of corners and scores at {bandwidth / 1e9:.0f} GB/s: {read / bandwidth * 1e3:.0f} ms"
+        f"floor: of {pairs / 1e6:.0f} M pairs of a cell nms cannot do without {looked_at / 1e6:.0f} M (kept with kept,"
     )
-    print(
-        f"floor: {pairs / 1e6:.0f} M pairs of a cell; nms cannot do without {looked_at / 1e6:.0f} M of them (kept with"
-    )
-    print(
-        f"kept, suppressed with one): {looked_at / 5e9 * 1e3:.0f} ms at 5 G pairs/s, the rate of the {LANES}-box filter"
-    )
+    print(f"suppressed with one): {looked_at / 5e9 * 1e3:.0f} ms at 5 G pairs/s, the rate of the {LANES}-box filter")
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from fusion.calibrate import ScoreMap
 from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.parts import named
-from fusion.recipe import TunedOn, write_learned
+from fusion.recipe import TunedOn
+from fusion.recipe_toml import write_learned
 from fusion.storage import part_paths, read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout

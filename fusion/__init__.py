@@ -9,7 +9,8 @@ from fusion.nms import Nms, nms
 from fusion.nmw import Nmw, nmw
 from fusion.pool import apply, trace
 from fusion.prob_fusion import ProbFusion, prob_fusion
-from fusion.recipe import Recipe, parse_recipe, read_recipe, write_recipe
+from fusion.recipe import Recipe
+from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
 from fusion.reweight import Reweight, build_weights, reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
 from fusion.storage import read_table, write_table

@@ -12,7 +12,8 @@ from fusion.coco_json import write_coco_results
 from fusion.errors import InputError
 from fusion.parts import fuse_files
 from fusion.pool import Step
-from fusion.recipe import Recipe, read_learned, read_recipe, step_from_options, write_recipe
+from fusion.recipe import Recipe
+from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 

@@ -66,26 +66,25 @@ def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int
     """
 
     def task(low: int, high: int) -> Picked:
-        out = allocate(int(columns.start[high] - columns.start[low]))
+        out = allocate(int(columns.start[high] - columns.start[low]), sources)
         left = kernel(low, high, scratch(columns, low, high), out)
-        # Copies, so that memory follows the boxes left; positions and owners only where they will be read.
-        cell, row, score = (array[:left].copy() for array in (out.cell, out.row, out.score))
-        traced = (out.position[:left].copy(), out.owner) if sources else (out.position[:0], out.owner[:0])
-        return Picked(cell, traced[0], row, score, traced[1])
+        # copies, so that memory follows the boxes left
+        position = out.position[: left if sources else 0].copy()
+        return Picked(out.cell[:left].copy(), position, out.row[:left].copy(), out.score[:left].copy(), out.owner)
 
-    pieces = run(task, chunks(columns.start)) or [allocate(0)]
+    pieces = run(task, chunks(columns.start)) or [allocate(0, sources)]
     cell, position, row, score, owner = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     return Fused(cell, row, score, None, None, _groups(columns, position, owner) if sources else None)
 
 
-def allocate(size: int) -> Picked:
-    """Return room for what is left of `size` boxes."""
+def allocate(size: int, sources: bool) -> Picked:
+    """Return room for what is left of `size` boxes; with `sources`, also for their owners."""
     return Picked(
         np.empty(size, np.int32),
         np.empty(size, np.int64),
         np.empty(size, np.int64),
         np.empty(size),
-        np.empty(size, np.int64),
+        np.empty(size if sources else 0, np.int64),
     )
 
 

@@ -58,7 +58,7 @@ class Vote:
         columns = pool.columns
         pieces = run(lambda low, high: self._cells(columns, low, high, sources), chunks(columns.start))
         if not pieces:
-            pieces = [_in_order(allocate(0), _room(0, 0), 0)]
+            pieces = [_in_order(allocate(0, False), _room(0, 0), 0)]
         cell, row, score, corners, votes, size, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
         start = np.concatenate(([0], np.cumsum(size)))
         return Fused(cell, row, score, corners, votes, Sources(start, source) if sources else None)
@@ -67,7 +67,7 @@ class Vote:
         sizes = np.diff(columns.start[low : high + 1])
         largest = int(sizes.max())
         k = min(int(self.k), largest)
-        work, kept = scratch(columns, low, high), allocate(int(sizes.sum()))
+        work, kept = scratch(columns, low, high), allocate(int(sizes.sum()), False)
         left = nms_cells(columns, low, high, float(self.iou), work.near, kept)
         members = int(columns.member[columns.start[low] : columns.start[high]].max()) + 1
         out = _room(left, k if sources else None)

@@ -141,7 +141,8 @@ def test_options_of_a_method(tables, tmp_path, run):
     for line in ('method = "linear"', "iou = 0.6", "soft_iou = 0.3", "floor = 0.01"):
         assert line in recipe.read_text()
     options = ["--conf-type", "max", "--member-weights", "a=2", "--member-weights", "b=1", "--member-weights", "c=0"]
-    code, _, err = run("fuse", *tables, "--method", "wbf", *options, "--save-recipe", recipe, "-o", tmp_path / "f.parquet")
+    options += ["--save-recipe", recipe]
+    code, _, err = run("fuse", *tables, "--method", "wbf", *options, "-o", tmp_path / "f.parquet")
     assert code == 0, err
     assert "a = 2.0" in recipe.read_text()
     code, _, err = run("fuse", *tables, "--method", "wbf", "--member-weights", "a", "-o", tmp_path / "f.parquet")

@@ -16,7 +16,8 @@ from fusion.coco_json import read_coco_results, write_coco_results
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import Step
-from fusion.recipe import Recipe, write_recipe
+from fusion.recipe import Recipe
+from fusion.recipe_toml import write_recipe
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
 from fusion.storage import write_table

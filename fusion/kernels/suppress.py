@@ -54,7 +54,8 @@ class Picked(NamedTuple):
         position: int64, index into the columns.
         row: int64, the columns' row there.
         score: float64.
-        owner: int64, for every detection of the run the position of the box that suppressed it, or its own.
+        owner: int64, for every detection of the run the position of the box that suppressed it, or its own; empty
+            where nobody asks.
     """
 
     cell: np.ndarray
@@ -99,7 +100,7 @@ def nms_cells(columns, low, high, threshold, near, out):
     x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
     cell, position, owner = out.cell, out.position, out.owner
     factor = share_factor(threshold)
-    base, total = start[low], 0
+    base, total, traced = start[low], 0, len(owner) > 0
     for c in range(low, high):
         origin = frame_of(x1, y1, x2, y2, start[c], start[c + 1])
         count = 0
@@ -116,7 +117,8 @@ def nms_cells(columns, low, high, threshold, near, out):
                     bits = np.uint32(bits & (bits - np.uint32(1)))
                 if above != i:
                     break
-            owner[i - base] = above
+            if traced:
+                owner[i - base] = above
             if above == i:
                 place(near, count, box)
                 cell[total + count] = c
@@ -130,12 +132,13 @@ def nms_cells(columns, low, high, threshold, near, out):
 @jit
 def all_cells(columns, low, high, out):
     """Pass on all boxes of cells low..high-1."""
-    first = columns.start[low]
+    first, traced = columns.start[low], len(out.owner) > 0
     for c in range(low, high):
         for i in range(columns.start[c], columns.start[c + 1]):
             out.cell[i - first] = c
             out.position[i - first] = i
-            out.owner[i - first] = i
+            if traced:
+                out.owner[i - first] = i
     return columns.start[high] - first
 
 

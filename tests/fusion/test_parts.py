@@ -87,7 +87,7 @@ def test_existing_folder_is_not_overwritten(tmp_path):
 def test_unused_tables_are_named(tmp_path):
     for seed, name in enumerate("ab"):
         write_table(member(name, seed), tmp_path / f"{name}.parquet")
-    from fusion.recipe import parse_recipe
+    from fusion.recipe_toml import parse_recipe
 
     recipe = parse_recipe('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["a"]\n')
     report = fuse_files(recipe, [tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "out.parquet")

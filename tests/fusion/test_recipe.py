@@ -5,7 +5,8 @@ from fusion.calibrate import Calibrate, ScoreMap
 from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.pool import apply
-from fusion.recipe import STEPS, Recipe, TunedOn, parse_recipe, read_learned, read_recipe, write_learned, write_recipe
+from fusion.recipe import STEPS, Recipe, TunedOn
+from fusion.recipe_toml import parse_recipe, read_learned, read_recipe, write_learned, write_recipe
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
 from fusion.table import DetectionTable

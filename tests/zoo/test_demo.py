@@ -3,7 +3,7 @@ import json
 import pytest
 
 import quorum
-from fusion.recipe import read_recipe
+from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table
 
 

@@ -1,0 +1,219 @@
+"""Recipes in TOML, and the files that `quorum learn` writes: reading with errors that name the fault, writing."""
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fusion.atomic import replacing
+from fusion.calibrate import ScoreMap
+from fusion.errors import InputError
+from fusion.pool import Step
+from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, toml_value
+
+__all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    `weights` and `maps` may name another TOML file, beside the recipe, that holds them; unless the recipe
+    says otherwise, it is then tuned on what the first of them was learned on.
+
+    Raises:
+        InputError: If it cannot be read; unknown keys are named with a suggestion.
+    """
+    place = Path(path)
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(place, f"expected a recipe in TOML, but it cannot be read ({error})") from error
+    return parse_recipe(text, place)
+
+
+def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
+    """Write a recipe in its canonical form, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn | None]:
+    """Read what `quorum learn` wrote: a TOML file with a table [weights] or [maps].
+
+    Returns:
+        The table, and the data it was learned on where the file says so.
+
+    Raises:
+        InputError: If the file cannot be read or has no such table.
+    """
+    place = Path(path)
+    try:
+        document = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(place, f"expected a TOML file with a table [{key}] ({error})") from error
+    if key not in document:
+        raise InputError(place, f"expected a table [{key}], got {', '.join(document) or 'an empty file'}")
+    tuned_on = document.get("tuned_on")
+    return document[key], None if tuned_on is None else _build(TunedOn, tuned_on, f"{place}, tuned_on")
+
+
+def write_learned(path: str | os.PathLike[str], key: str, table: Mapping[str, Any], tuned_on: TunedOn) -> None:
+    """Write learned weights or maps as a TOML file, atomically."""
+    document = {"tuned_on": dataclasses.asdict(tuned_on), key: toml_value(table)}
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(document), encoding="utf-8")
+
+
+def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
+    """Read a recipe from TOML text.
+
+    Raises:
+        InputError: If the text is not TOML, a key or step is unknown, a parameter is out of range, a
+            node takes one that is not there or itself, or there is no node "output".
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(where, f"expected TOML ({error})") from error
+    _known(document, ("recipe", "tuned_on", "nodes"), where)
+    if document.get("recipe") != FORMAT:
+        raise InputError(where, f"expected `recipe = {FORMAT}` at the top, got {document.get('recipe')!r}")
+    nodes = document.get("nodes")
+    if not isinstance(nodes, dict) or OUTPUT not in nodes:
+        raise InputError(where, f"expected a node [nodes.{OUTPUT}], whose answer is the result")
+    learned: list[TunedOn] = []
+    parsed = {name: _node(table, f"{os.fspath(where)}, node {name!r}", where, learned) for name, table in nodes.items()}
+    tuned_on = document.get("tuned_on")
+    if tuned_on is not None:
+        tuned_on = _build(TunedOn, tuned_on, f"{os.fspath(where)}, tuned_on")
+    elif learned:
+        tuned_on = learned[0]
+    return Recipe(_in_order(parsed, where), tuned_on)
+
+
+def step_from_options(name: str, options: Mapping[str, Any], where: object = "recipe") -> Step:
+    """Make a step from its name and parameters.
+
+    Raises:
+        InputError: If the step or a parameter is unknown, with a suggestion; or a value is not allowed.
+    """
+    if name not in STEPS:
+        raise InputError(where, f"step {name!r} is unknown{_suggest(name, STEPS)}", f"The steps are {', '.join(STEPS)}")
+    values = dict(options)
+    if name == "calibrate" and isinstance(values.get("maps"), Mapping):
+        values["maps"] = {
+            member: entry if isinstance(entry, ScoreMap) else _build(ScoreMap, entry, f"{where}, maps.{member}")
+            for member, entry in values["maps"].items()
+        }
+    if name == "reweight" and isinstance(values.get("weights"), Mapping):
+        values["weights"] = {
+            member: _by_category(entry, f"{where}, weights.{member}") for member, entry in values["weights"].items()
+        }
+    step: Step = _build(STEPS[name], values, where)
+    return step
+
+
+def _node(table: object, where: str, file: str | os.PathLike[str], learned: list[TunedOn]) -> Node:
+    """Read a node; what the files that it names were learned on is added to `learned`."""
+    if not isinstance(table, dict) or not isinstance(table.get("step"), str):
+        raise InputError(where, 'expected a table with `step = "..."` and `inputs = [...]`')
+    options = dict(table)
+    step = options.pop("step")
+    inputs = options.pop("inputs", None)
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(source, str) for source in inputs):
+        raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
+    for key in ("weights", "maps"):
+        if isinstance(options.get(key), str):
+            options[key], tuned_on = read_learned(Path(file).parent / options[key], key)
+            learned += [tuned_on] if tuned_on is not None else []
+    return Node(step_from_options(step, options, where), tuple(inputs))
+
+
+def _in_order(nodes: Mapping[str, Node], where: object) -> dict[str, Node]:
+    """Sort nodes so that each stands behind those it takes, and keep only what the output needs."""
+    ordered: dict[str, Node] = {}
+    under_way: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in ordered or name not in nodes:
+            return
+        if name in under_way:
+            raise InputError(where, f"the nodes go in a circle: {' -> '.join([*under_way, name])}")
+        under_way.append(name)
+        for source in nodes[name].inputs:
+            visit(source)
+        under_way.pop()
+        ordered[name] = nodes[name]
+
+    visit(OUTPUT)
+    unused = sorted(set(nodes) - set(ordered))
+    if unused:
+        raise InputError(where, f"node {unused[0]!r} is taken by no other node and is not the output", "Remove it")
+    return ordered
+
+
+def _by_category(entry: object, where: str) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    try:
+        return {int(category): weight for category, weight in entry.items()}
+    except ValueError as error:
+        raise InputError(where, f"expected category ids as keys ({error})") from error
+
+
+def _build(kind: type[Any], values: object, where: object) -> Any:
+    """Make a dataclass from a mapping; wrong keys and types are named."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if not isinstance(values, Mapping):
+        raise InputError(where, f"expected a table with {', '.join(fields)}, got {values!r}")
+    _known(values, tuple(fields), where)
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise InputError(where, f"{name} = {value!r} is of the wrong type, expected {_words(hints[name])}")
+    missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]
+    if missing:
+        raise InputError(where, f"{', '.join(missing)} must be given")
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(f"{where}, {error.where}", error.problem, error.remedy) from error
+
+
+def _fits(value: object, hint: Any) -> bool:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return True
+        if origin is int and isinstance(value, int) and not isinstance(value, bool):
+            return True
+        if origin not in (int, float) and isinstance(origin, type) and isinstance(value, origin):
+            return True
+        if origin is typing.Literal and value in typing.get_args(option):
+            return True
+    return False
+
+
+def _words(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)).replace("collections.abc.", "")
+
+
+def _known(table: Mapping[str, Any], keys: Sequence[str], where: object) -> None:
+    for key in table:
+        if key not in keys:
+            raise InputError(
+                where, f"key {key!r} is unknown{_suggest(key, keys)}", f"The keys are {', '.join(keys) or '(none)'}"
+            )
+
+
+def _suggest(word: str, words: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, list(words), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
