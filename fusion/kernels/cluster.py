@@ -15,7 +15,7 @@ import numpy as np
 from fusion import geometry
 from fusion.kernels.filter import LANES, first_bit, frame, hits, narrow, place, share_factor
 from fusion.kernels.jit import jit
-from fusion.kernels.sort import _sort_descending
+from fusion.kernels.sort import sort_descending
 
 __all__ = [
     "CONSENSUS",
@@ -82,7 +82,7 @@ class Scratch(NamedTuple):
 @part
 def order_by_key(key, index, row, other_key, other_index, size):
     """Sort key[:size] descending and index[:size] with it; equal keys by row[index], ascending."""
-    _sort_descending(key, index, other_key, other_index, 0, size)
+    sort_descending(key, index, other_key, other_index, 0, size)
     low = 0
     while low < size:
         high = low + 1
@@ -92,7 +92,7 @@ def order_by_key(key, index, row, other_key, other_index, size):
             tied = key[low]
             for i in range(low, high):
                 key[i] = -float(row[index[i]])
-            _sort_descending(key, index, other_key, other_index, low, high)
+            sort_descending(key, index, other_key, other_index, low, high)
             key[low:high] = tied
         low = high
 

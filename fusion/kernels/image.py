@@ -6,7 +6,7 @@ from fusion.columns import Columns
 from fusion.kernels.cluster import order_by_key
 from fusion.kernels.fuse import allocate, fuse_cells
 from fusion.kernels.jit import jit
-from fusion.kernels.sort import _sort_descending
+from fusion.kernels.sort import sort_descending
 
 __all__ = ["arrange", "fuse_image"]
 
@@ -52,7 +52,7 @@ def _by_label(labels, rows, size):
         key = np.empty(size)
         for k in range(size):
             key[k] = -labels[rows[k]]
-        _sort_descending(key, rows, np.empty(size), np.empty(size, np.int64), 0, size)
+        sort_descending(key, rows, np.empty(size), np.empty(size, np.int64), 0, size)
 
 
 @jit
@@ -104,7 +104,7 @@ def arrange(boxes, scores, labels, sizes):
     other_score = np.empty(size)
     other_row = np.empty(size, np.int64)
     for c in range(cells):
-        _sort_descending(score, row, other_score, other_row, start[c], start[c + 1])
+        sort_descending(score, row, other_score, other_row, start[c], start[c + 1])
 
     x1, y1, x2, y2 = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     member = np.empty(size, np.int16)

@@ -68,3 +68,11 @@ def test_scores_that_differ_beyond_float32(count):
     score[::7] *= -1
     score[3], score[10] = 0.0, -0.0
     check(rng.integers(0, 2, count), rng.integers(0, 2, count), score)
+
+
+@pytest.mark.parametrize("scores", [[1.7e308, -1.7e308, 0.0], [5e-324, 0.0, 1e-323], [1e300, 1.0, 1e-300], [0.5]])
+@pytest.mark.parametrize("count", [3, 40, 700])
+def test_extreme_and_equal_scores(scores, count):
+    rng = np.random.default_rng(2)
+    score = rng.choice(scores, count)
+    check(rng.integers(0, 2, count), rng.integers(0, 2, count), score)
