@@ -7,18 +7,27 @@ ready-made. Only the ratio of two threads to one is of wall time.
 import argparse
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import Load, make_load
+from benchmarks.measure import (
+    MEMBERS,
+    Cells,
+    Image,
+    columns_of,
+    cpu,
+    extra_memory,
+    first_images,
+    images_of,
+    sorted_rows,
+    wall,
+)
 from fusion import per_image
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.consensus import Consensus
@@ -27,57 +36,7 @@ from fusion.nmw import Nmw
 from fusion.prob_fusion import ProbFusion
 from fusion.wbf import Wbf
 
-MEMBERS = ("a", "b", "c", "d", "e")
 WEIGHTS = (2.0, 1.0, 0.7, 1.3, 0.5)
-Image = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
-
-
-class Cells(NamedTuple):
-    """What a step needs of a pool."""
-
-    columns: Columns
-    members: tuple[str, ...] = MEMBERS
-
-
-def columns_of(load: Load) -> Columns:
-    """Sort a load."""
-    return sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
-
-
-def first_images(load: Load, images: int) -> Load:
-    """Return the part of a load in its first images."""
-    keep = load.image < images
-    return Load(**{name: getattr(load, name)[keep] for name in load.__dataclass_fields__})
-
-
-def lists_of(load: Load, images: int) -> list[Image]:
-    """Boxes, scores and labels per member of each of the first images."""
-    order = np.lexsort((load.member, load.image))
-    corners = np.stack([load.x1, load.y1, load.x2, load.y2], axis=1)[order]
-    key = load.image[order].astype(np.int64) * len(MEMBERS) + load.member[order]
-    cuts = np.searchsorted(key, np.arange(images * len(MEMBERS) + 1)).tolist()
-    parts = [[column[a:b] for a, b in pairwise(cuts)] for column in (corners, load.score[order], load.category[order])]
-    return [tuple(part[i : i + 5] for part in parts) for i in range(0, images * 5, 5)]  # type: ignore[misc]
-
-
-def cpu(call: Callable[[], Any], runs: int = 5) -> float:
-    """Least CPU seconds of some runs: others on the machine take caches and memory bandwidth away."""
-    times = []
-    for _ in range(runs):
-        begin = time.process_time()
-        call()
-        times.append(time.process_time() - begin)
-    return min(times)
-
-
-def wall(call: Callable[[], Any], runs: int = 7) -> float:
-    """Least wall seconds of some runs."""
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def per_image_of(fused: Fused, columns: Columns, images: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -85,11 +44,6 @@ def per_image_of(fused: Fused, columns: Columns, images: int) -> list[tuple[np.n
     rows = np.column_stack((columns.category[fused.cell], fused.score, fused.corners))
     image = columns.image[fused.cell]
     return [sorted_rows(rows[image == i]) for i in range(images)]
-
-
-def sorted_rows(rows: np.ndarray) -> np.ndarray:
-    """Sort rows by their columns, the first one first."""
-    return rows[np.lexsort(rows.T[::-1])]
 
 
 def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> str:
@@ -116,23 +70,6 @@ def check_equality(package: Any, load: Load, lists: list[Image]) -> None:
                 boxes, score, label = getattr(package, function)(*image, weights=weights, **options)
                 theirs.append(sorted_rows(np.column_stack((label, score, boxes)).astype(np.float64)))
             print(f"{function} {options or ''} weights {weights or 1}: {difference(ours, theirs)}")
-
-
-def extra_memory(columns: Columns, step: Any) -> str:
-    """Peak of memory during a step, beyond what was there, over the size of the columns."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return "peak memory: not measured on this system"
-
-    def kilobytes(name: str) -> int:
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
-
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = kilobytes("VmRSS")
-    step.fuse(Cells(columns))
-    peak = (kilobytes("VmHWM") - before) * 1024
-    size = sum(column.nbytes for column in columns)
-    return f"extra peak memory {peak / 1e6:.0f} MB, {peak / size:.2f} x the columns' {size / 1e6:.0f} MB"
 
 
 def compare_speed(package: Any, load: Load, lists: list[Image]) -> None:
@@ -212,7 +149,7 @@ def main() -> None:
         package = None
         print("ensemble_boxes is not installed: no comparison")
     load = make_load(arguments.images)
-    lists = lists_of(load, min(arguments.peer_images, arguments.images))
+    lists = images_of(load, min(arguments.peer_images, arguments.images))
     warm = first_images(load, 20)
     for step in Wbf(), Nmw(), ProbFusion(), Consensus():
         step.fuse(Cells(columns_of(warm)))

@@ -8,18 +8,17 @@ import argparse
 import importlib
 import itertools
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import Load, make_load
+from benchmarks.measure import Cells, Image, columns_of, cpu, extra_memory, first_images, images_of, sorted_rows, wall
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.kernels.filter import LANES
 from fusion.nms import Nms
@@ -35,64 +34,6 @@ STEPS = {
     "nms_then_soft": NmsThenSoft(sigma=SIGMA, floor=FLOOR),
     "vote": Vote(iou=IOU),
 }
-
-
-class Cells(NamedTuple):
-    """What a step needs of a pool."""
-
-    columns: Columns
-
-
-class Image(NamedTuple):
-    """One image's boxes, as the peers want them: lists of one array per member."""
-
-    boxes: list[np.ndarray]
-    scores: list[np.ndarray]
-    labels: list[np.ndarray]
-
-
-def columns_of(load: Load) -> Columns:
-    """Sort a load."""
-    return sort_columns(load.image, load.category, load.score, load.x1, load.y1, load.x2, load.y2, load.member)
-
-
-def first_images(load: Load, images: int) -> Load:
-    """Leave out all but the first images."""
-    keep = load.image < images
-    return Load(**{name: getattr(load, name)[keep] for name in load.__dataclass_fields__})
-
-
-def images_of(load: Load, images: int, members: int = 5) -> list[Image]:
-    """Boxes, scores and labels per member of each of the first images."""
-    order = np.lexsort((load.member, load.image))
-    corners = np.stack([load.x1, load.y1, load.x2, load.y2], axis=1)[order]
-    key = load.image[order].astype(np.int64) * members + load.member[order]
-    cuts = np.searchsorted(key, np.arange(images * members + 1)).tolist()
-    parts = [
-        [column[a:b] for a, b in itertools.pairwise(cuts)]
-        for column in (corners, load.score[order], load.category[order])
-    ]
-    return [Image(*(part[i : i + members] for part in parts)) for i in range(0, images * members, members)]
-
-
-def cpu(call: Callable[[], Any], runs: int = 5) -> float:
-    """Median CPU seconds of some runs."""
-    times = []
-    for _ in range(runs):
-        begin = time.process_time()
-        call()
-        times.append(time.process_time() - begin)
-    return statistics.median(times)
-
-
-def wall(call: Callable[[], Any], runs: int = 9) -> float:
-    """Least wall seconds of some runs: others use the processors as well."""
-    times = []
-    for _ in range(runs):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def installed(name: str) -> Any:
@@ -136,11 +77,6 @@ def rows_per_image(fused: Fused, load: Load, images: int) -> list[np.ndarray]:
     ).astype(np.float64)
     image = load.image[fused.row]
     return [sorted_rows(rows[image == i]) for i in range(images)]
-
-
-def sorted_rows(rows: np.ndarray) -> np.ndarray:
-    """Sort rows by their columns."""
-    return rows[np.lexsort(rows.T)]
 
 
 def check_equality(load: Load, images: list[Image], peers: dict[str, Callable[[Image], Any]]) -> None:
@@ -209,23 +145,6 @@ def vision_seconds(vision: Any, images: list[Image]) -> float:
     ]
     vision.ops.batched_nms(*tensors[0], IOU)
     return cpu(lambda: [vision.ops.batched_nms(*three, IOU) for three in tensors], runs=3)
-
-
-def extra_memory(columns: Columns, step: Any) -> str:
-    """Peak of memory during a step, beyond what was there, over the size of the columns."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return "peak memory: not measured on this system"
-
-    def kilobytes(name: str) -> int:
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
-
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = kilobytes("VmRSS")
-    step.fuse(Cells(columns))
-    peak = (kilobytes("VmHWM") - before) * 1024
-    size = sum(column.nbytes for column in columns)
-    return f"extra peak memory {peak / 1e6:.0f} MB, {peak / size:.2f} x the columns' {size / 1e6:.0f} MB"
 
 
 def compare_sizes(load: Load, images: int) -> None:

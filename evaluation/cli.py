@@ -110,9 +110,9 @@ def evaluate(
     iou_type: IouType = "bbox",
     as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
     images: Path | None = None,
-    max_dets: tuple[int, ...] = (1, 10, 100),
+    max_dets: str = "1,10,100",
     use_cats: bool = True,
-    match_id_zero: bool = False,
+    match_id_zero: Annotated[bool, Parameter(negative="")] = False,
     per_category: bool = True,
 ) -> None:
     """Measure tables by the COCO protocol: the twelve numbers, and a table per category.
@@ -123,18 +123,19 @@ def evaluate(
         iou_type: Boxes or masks.
         as_format: text for people, or one JSON list with an object per table.
         images: Measure only these images: a text file with an id per line, as `quorum split` writes.
-        max_dets: Detections per image and category that count, three numbers.
+        max_dets: Detections per image and category that count: numbers with commas between.
         use_cats: Off: all categories are one.
         match_id_zero: Let annotation id 0 be matched. pycocotools never does, and so neither do we unless asked.
         per_category: Print the table per category.
     """
     truth = _truth(ground_truth, images)
+    caps = _caps(max_dets)
     results = []
     for path in _given(tables, "evaluate"):
         table = _on(truth, read_table(path), images)
         with announcing_compilation():
             result = evaluate_table(
-                table, truth, iou_type=iou_type, max_dets=max_dets, use_cats=use_cats, match_id_zero=match_id_zero
+                table, truth, iou_type=iou_type, max_dets=caps, use_cats=use_cats, match_id_zero=match_id_zero
             )
         notes(path, result.notes)
         results.append((path, result))
@@ -265,6 +266,13 @@ def split(ground_truth: Path, /, *, output: Output, parts: int = 2) -> None:
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{image}\n" for image in ids[part::parts]), encoding="utf-8")
         stderr.print(f"{path}: {len(ids[part::parts]):,} images", highlight=False)
+
+
+def _caps(text: str) -> tuple[int, ...]:
+    caps = text.split(",")
+    if not all(cap.strip().isdigit() for cap in caps):
+        raise InputError("option --max-dets", f"expected whole numbers with commas between, got {text!r}")
+    return tuple(int(cap) for cap in caps)
 
 
 def _truth(path: Path, images: Path | None) -> GroundTruth:

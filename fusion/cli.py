@@ -50,9 +50,9 @@ class MethodOptions:
     sigma: float | None = None
     floor: float | None = None
     conf_type: str | None = None
-    allows_overflow: bool | None = None
+    allows_overflow: Annotated[bool | None, Parameter(negative="")] = None
     skip_box_threshold: float | None = None
-    member_weights: tuple[str, ...] | None = None
+    member_weights: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
     k: int | None = None
     score: float | None = None
     box: float | None = None

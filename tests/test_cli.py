@@ -181,6 +181,15 @@ def test_text_evaluation(data, tables, run):
     assert "category-001" in out
 
 
+def test_other_caps(data, tables, run):
+    truth = data / "ground_truth.json"
+    code, out, err = run("evaluate", tables[0], "-g", truth, "--max-dets", "1,5,20", "--format", "json")
+    assert code == 0
+    assert {"AR1", "AR5", "AR20"} <= set(json.loads(out)[0])
+    assert "at most 20" in err
+    assert run("evaluate", tables[0], "-g", truth, "--max-dets", "1,x")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
