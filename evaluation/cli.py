@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.leaderboard import Entry, leaderboard_table
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
+from evaluation.result import CocoResult
 from fusion.atomic import replacing
 from fusion.calibrate import ScoreMap
 from fusion.coco_json import read_coco_results
@@ -133,12 +134,8 @@ def evaluate(
     results = []
     for path in _given(tables, "evaluate"):
         table = _on(truth, read_table(path), images)
-        with announcing_compilation():
-            result = evaluate_table(
-                table, truth, iou_type=iou_type, max_dets=caps, use_cats=use_cats, match_id_zero=match_id_zero
-            )
-        notes(path, result.notes)
-        results.append((path, result))
+        options = {"iou_type": iou_type, "max_dets": caps, "use_cats": use_cats, "match_id_zero": match_id_zero}
+        results.append((path, _measured(path, table, truth, **options)))
     if as_format == "json":
         rows = [{"table": str(path), **result.to_dict()} for path, result in results]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
@@ -167,9 +164,7 @@ def leaderboard(
     stems = [path.stem for path in tables]
     for path in _given(tables, "leaderboard"):
         table = _on(truth, read_table(path), images)
-        with announcing_compilation():
-            result = evaluate_table(table, truth, iou_type=iou_type)
-        notes(path, result.notes)
+        result = _measured(path, table, truth, iou_type=iou_type)
         name = path.stem if stems.count(path.stem) == 1 else str(path)
         size = sum(part.stat().st_size for part in part_paths(path))
         entries.append(Entry(name, result, len(table), size))
@@ -266,6 +261,17 @@ def split(ground_truth: Path, /, *, output: Output, parts: int = 2) -> None:
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{image}\n" for image in ids[part::parts]), encoding="utf-8")
         stderr.print(f"{path}: {len(ids[part::parts]):,} images", highlight=False)
+
+
+def _measured(path: Path, table: DetectionTable, truth: GroundTruth, **options: Any) -> CocoResult:
+    """Evaluate a table; notes and errors name its file."""
+    try:
+        with announcing_compilation():
+            result = evaluate_table(table, truth, **options)
+    except InputError as error:
+        raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
+    notes(path, result.notes)
+    return result
 
 
 def _caps(text: str) -> tuple[int, ...]:

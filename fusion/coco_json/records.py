@@ -191,7 +191,7 @@ class RecordReader:
             raise InputError(where, "these are keypoint results, without boxes or masks", "Import detection results")
         if "segments_info" in record:
             raise InputError(where, "these are panoptic results, without scores", "Import detection results")
-        if "score" not in record and "image_id" in record and ("iscrowd" in record or "area" in record):
+        if "score" not in record and {"image_id", "category_id", "id"} <= record.keys():
             raise InputError(
                 where,
                 "its annotations have no score, so it is a ground truth, not results",
