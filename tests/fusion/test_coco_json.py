@@ -454,7 +454,7 @@ def test_truncated_at_every_byte(read):
         (b"{}", "empty dictionary"),
         (b"[[", "truncated"),
         (b"[1 2]", "byte 3"),
-        (b"[1,]", "byte 3"),
+        (b"[1,]", "is not JSON"),
         (b"[,1]", "byte 1"),
         (b"[}", "byte 1"),
         (b"[]]", "byte 2"),
