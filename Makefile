@@ -18,6 +18,7 @@ lint: .venv/dev
 bench: .venv/peers
 	$(BIN)/python benchmarks/suppression.py
 	$(BIN)/python benchmarks/clustering.py
+	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/coco_evaluation.py
 	$(BIN)/python benchmarks/reading.py
 

@@ -78,18 +78,24 @@ def sorted_rows(rows: np.ndarray) -> np.ndarray:
     return rows[np.lexsort(rows.T[::-1])]
 
 
+def memory_kilobytes(name: str) -> int:
+    """Return a line of the process's memory: "VmRSS" now, "VmHWM" at the peak; Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def reset_peak() -> None:
+    """Let the peak of memory start anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def extra_memory(columns: Columns, step: Any) -> str:
     """Peak of memory during a step, beyond what was there, over the size of the columns."""
-    status = Path("/proc/self/status")
-    if not status.exists():
+    if not Path("/proc/self/status").exists():
         return "peak memory: not measured on this system"
-
-    def kilobytes(name: str) -> int:
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
-
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = kilobytes("VmRSS")
+    reset_peak()
+    before = memory_kilobytes("VmRSS")
     step.fuse(Cells(columns))
-    peak = (kilobytes("VmHWM") - before) * 1024
+    peak = (memory_kilobytes("VmHWM") - before) * 1024
     size = sum(column.nbytes for column in columns)
     return f"extra peak memory {peak / 1e6:.0f} MB, {peak / size:.2f} x the columns' {size / 1e6:.0f} MB"

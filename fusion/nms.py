@@ -7,7 +7,7 @@ import numpy as np
 
 from fusion.checks import within
 from fusion.columns import Columns, Fused, Sources
-from fusion.kernels.jit import chunks, run
+from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, Scratch, nms_cells, scratch
 from fusion.pool import Pool, Tables, apply
 from fusion.table import DetectionTable
@@ -73,7 +73,7 @@ def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int
         return Picked(out.cell[:left].copy(), position, out.row[:left].copy(), out.score[:left].copy(), out.owner)
 
     pieces = run(task, chunks(columns.start)) or [allocate(0, sources)]
-    cell, position, row, score, owner = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    cell, position, row, score, owner = joined(pieces)
     return Fused(cell, row, score, None, None, _groups(columns, position, owner) if sources else None)
 
 

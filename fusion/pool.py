@@ -38,9 +38,19 @@ class Pool:
     @cached_property
     def columns(self) -> Columns:
         """What kernels see; sorted when first asked for."""
-        x, y, w, h, score = (self.column(name) for name in ("x", "y", "w", "h", "score"))
-        x2, y2 = np.add(x, w, dtype=np.float64), np.add(y, h, dtype=np.float64)
+        x, y, score = (self.column(name) for name in ("x", "y", "score"))
+        x2, y2 = self._far_side(x, "w"), self._far_side(y, "h")
         return sort_columns(self.image(), self.category(), score, x, y, x2, y2, self.member)
+
+    def forget_columns(self) -> None:
+        """Let the sorted copy of the rows go, before the answer is built beside it."""
+        self.__dict__.pop("columns", None)
+
+    def _far_side(self, near: np.ndarray, size: str) -> np.ndarray:
+        sizes = self.column(size)
+        own = len(self.tables) > 1 and sizes.dtype == np.float64  # a copy that nobody else sees
+        far: np.ndarray = np.add(near, sizes, out=sizes if own else None, dtype=np.float64)
+        return far
 
     def image(self) -> np.ndarray:
         """Return the dense image index of each input row: int32 [rows]."""
@@ -144,6 +154,7 @@ def _to_table(pool: Pool, fused: Fused | Rescored) -> DetectionTable:
     else:
         image, category = pool.columns.image[fused.cell], pool.columns.category[fused.cell]
         corners, votes = fused.corners, fused.votes
+        pool.forget_columns()
     data = {
         "image_id": _id_column(pool.image_ids, image),
         "category_id": pa.array(pool.category_ids[category]),

@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.checks import at_least, within
 from fusion.columns import Columns, Fused, Sources
-from fusion.kernels.jit import chunks, run
+from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, scratch
 from fusion.kernels.vote import Voted, ballot, vote_cells
 from fusion.nms import allocate
@@ -59,7 +59,7 @@ class Vote:
         pieces = run(lambda low, high: self._cells(columns, low, high, sources), chunks(columns.start))
         if not pieces:
             pieces = [_in_order(allocate(0, False), _room(0, 0), 0)]
-        cell, row, score, corners, votes, size, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        cell, row, score, corners, votes, size, source = joined(pieces)
         start = np.concatenate(([0], np.cumsum(size)))
         return Fused(cell, row, score, corners, votes, Sources(start, source) if sources else None)
 

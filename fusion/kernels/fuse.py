@@ -18,7 +18,7 @@ from fusion.kernels.cluster import (
     scratch,
     select,
 )
-from fusion.kernels.jit import chunks, jit, run
+from fusion.kernels.jit import chunks, jit, joined, run
 
 __all__ = ["CONFIDENCES", "Answer", "Options", "allocate", "fuse_cells", "fuse_columns"]
 
@@ -106,7 +106,7 @@ def fuse_columns(columns: Columns, options: Options) -> Fused:
         return (*(part[:fused].copy() for part in answer[:-1]), answer.source[:traced].copy())
 
     pieces = run(task, chunks(columns.start)) or [tuple(allocate(0, options.sources))]
-    cell, row, score, corners, votes, sizes, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    cell, row, score, corners, votes, sizes, source = joined(pieces)
     sources = Sources(np.concatenate(([0], np.cumsum(sizes))), source) if options.sources else None
     return Fused(cell, row, score, None if options.kind == CONSENSUS else corners, votes, sources)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["chunks", "jit", "run", "threads"]
+__all__ = ["chunks", "jit", "joined", "run", "threads"]
 
 
 @functools.cache
@@ -79,6 +79,17 @@ def chunks(start: np.ndarray, size: int = 65536) -> list[tuple[int, int]]:
     targets = np.arange(start[0] + size, start[-1], size)
     cuts = np.unique(np.concatenate(([0], np.searchsorted(start, targets), [cells])))
     return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
+
+
+def joined(pieces: list[Any]) -> list[np.ndarray]:
+    """Join the arrays of pieces, first with first and so on, letting each go once it is joined.
+
+    Args:
+        pieces: At least one tuple of arrays; emptied, so that nothing is in memory twice for long.
+    """
+    columns = [list(parts) for parts in zip(*pieces, strict=True)]
+    pieces.clear()
+    return [np.concatenate(columns.pop(0)) for _ in range(len(columns))]
 
 
 def run(task: Callable[[int, int], Any], pieces: Sequence[tuple[int, int]]) -> list[Any]:
