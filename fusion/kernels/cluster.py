@@ -6,15 +6,15 @@ first, or in WBF the running weighted mean), in which of several overlapping clu
 best overlap, or the first as in hard NMS), and in what is added up over a cluster.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from fusion import geometry
 from fusion.kernels.filter import LANES, first_bit, frame, hits, narrow, place, share_factor
-from fusion.kernels.jit import jit
+from fusion.kernels.jit import jit, uncounted
 from fusion.kernels.sort import sort_descending
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "WBF",
     "Scratch",
     "cluster",
-    "loop",
     "order_by_key",
     "part",
     "scratch",
@@ -36,11 +35,8 @@ WBF, NMW, PROBABILITY, CONSENSUS = range(4)
 # The farthest from the origin that a cell may be for the filter, in units of its extent.
 _FAR = 2.0**20
 
-# The loop over cells, without reference counts, and what it calls, inlined: handing tuples of arrays from function
-# to function and counting references took 85 of 160 ns per box.
-_uncounted: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
-loop: Any = numba.njit(**_uncounted)
-part: Any = numba.njit(**_uncounted, inline="always")
+# What the loop over cells calls is inlined as well.
+part: Any = functools.partial(uncounted, inline="always")
 
 _iou = jit(geometry.iou)
 

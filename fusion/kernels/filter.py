@@ -9,7 +9,7 @@ Results are therefore those of the exact loop, to the last bit.
 
 import numpy as np
 
-from fusion.kernels.jit import jit
+from fusion.kernels.jit import uncounted
 
 __all__ = ["ALWAYS", "LANES", "first_bit", "frame", "frame_of", "hits", "narrow", "place", "share_factor"]
 
@@ -25,7 +25,7 @@ _SMALLEST, _LARGEST = 1e-9, 1e15
 _DE_BRUIJN = np.array([((0x077CB531 << i) & 0xFFFFFFFF) >> 27 for i in range(32)]).argsort()
 
 
-@jit
+@uncounted
 def frame_of(x1, y1, x2, y2, first, last):
     """Return the corner of boxes first..last-1 and how much they are widened; less than 0 where float32 will not do."""
     left, top, right, bottom = x1[first], y1[first], x2[first], y2[first]
@@ -36,19 +36,19 @@ def frame_of(x1, y1, x2, y2, first, last):
     return left, top, extent * _PAD if _SMALLEST <= extent <= _LARGEST else -1.0
 
 
-@jit
+@uncounted
 def frame(columns, first, last):
     """Return `frame_of` the columns' boxes; passing all columns costs 3 ns per box where cells are small."""
     return frame_of(columns.x1, columns.y1, columns.x2, columns.y2, first, last)
 
 
-@jit
+@uncounted
 def share_factor(threshold):
     """Return the part of both areas' sum that the intersection exceeds where IoU > threshold."""
     return threshold / (1 + threshold) * _LESS
 
 
-@jit
+@uncounted
 def narrow(x1, y1, x2, y2, origin, factor):
     """Return a box for the test: widened corners and its share of the least intersection that counts."""
     left, top, pad = origin
@@ -63,7 +63,7 @@ def narrow(x1, y1, x2, y2, origin, factor):
     )
 
 
-@jit
+@uncounted
 def place(block, k, box):
     """Put a box at place k of blocks of 16; the other places of a new block are marked empty."""
     b, lane = k // LANES, k % LANES
@@ -74,7 +74,7 @@ def place(block, k, box):
         block[b, r, lane] = box[r]
 
 
-@jit
+@uncounted
 def hits(row, box):
     """Return a bit for each of the 16 boxes of a block whose IoU with the box may exceed the threshold."""
     x1, y1, x2, y2, share = box
@@ -88,7 +88,7 @@ def hits(row, box):
     return bits
 
 
-@jit
+@uncounted
 def first_bit(bits):
     """Return the place of the lowest set bit of a uint32 that is not 0."""
     lowest = np.uint32(bits & np.uint32(~bits + np.uint32(1)))

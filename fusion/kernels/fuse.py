@@ -12,13 +12,12 @@ from fusion.kernels.cluster import (
     PROBABILITY,
     WBF,
     cluster,
-    loop,
     order_by_key,
     part,
     scratch,
     select,
 )
-from fusion.kernels.jit import chunks, jit, joined, run
+from fusion.kernels.jit import chunks, jit, joined, run, uncounted
 
 __all__ = ["CONFIDENCES", "Answer", "Options", "allocate", "fuse_cells", "fuse_columns"]
 
@@ -229,7 +228,7 @@ def fuse_cells(columns, low, high, options, answer):
     return _fuse(columns, low, high, options, answer, scratch(largest, len(options.weights)))
 
 
-@loop
+@uncounted
 def _fuse(columns, low, high, options, answer, work):
     at = 0
     traced = 0

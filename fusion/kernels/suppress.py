@@ -7,7 +7,7 @@ import numpy as np
 from fusion import geometry
 from fusion.columns import Columns
 from fusion.kernels.filter import LANES, first_bit, frame_of, hits, narrow, place, share_factor
-from fusion.kernels.jit import jit
+from fusion.kernels.jit import jit, uncounted
 
 __all__ = ["Picked", "all_cells", "nms_cells", "overlap", "scratch"]
 
@@ -39,7 +39,7 @@ def scratch(columns: Columns, low: int, high: int) -> np.ndarray:
     return np.empty((-(-largest // LANES), 5, LANES), np.float32)
 
 
-@jit
+@uncounted
 def overlap(x1, y1, x2, y2, i, j):
     """Return the exact IoU of boxes i and j."""
     left, top, right, bottom = x1[i], y1[i], x2[i], y2[i]
@@ -47,7 +47,7 @@ def overlap(x1, y1, x2, y2, i, j):
     return iou(left, top, right, bottom, (right - left) * (bottom - top), u1, v1, u2, v2, (u2 - u1) * (v2 - v1))
 
 
-@jit
+@uncounted
 def nms_cells(columns, low, high, threshold, near, out):
     """Hard-suppress cells low..high-1 and return how many boxes are left.
 
@@ -86,7 +86,7 @@ def nms_cells(columns, low, high, threshold, near, out):
     return total
 
 
-@jit
+@uncounted
 def all_cells(columns, low, high, out):
     """Pass on all boxes of cells low..high-1."""
     first, traced = columns.start[low], len(out.owner) > 0
@@ -99,7 +99,7 @@ def all_cells(columns, low, high, out):
     return columns.start[high] - first
 
 
-@jit
+@uncounted
 def finish(columns, total, out):
     """Copy the rows and scores of the boxes that are left."""
     for k in range(total):
