@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +33,16 @@ def _cache_folder(package: str) -> str:
         if path.exists():
             digest.update(path.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    return str((Path(base) if base else Path.home() / ".cache") / "quorum" / f"{package}-{digest.hexdigest()[:16]}")
+    name = f"{package}-{digest.hexdigest()[:16]}"
+    for place in (Path(base) if base else Path.home() / ".cache", Path(tempfile.gettempdir())):
+        folder = place / "quorum" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue  # a home that cannot be written to must not stop the import
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    return tempfile.mkdtemp(prefix="quorum-kernels-")
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:

@@ -76,3 +76,16 @@ def test_extreme_and_equal_scores(scores, count):
     rng = np.random.default_rng(2)
     score = rng.choice(scores, count)
     check(rng.integers(0, 2, count), rng.integers(0, 2, count), score)
+
+
+def test_a_home_that_cannot_be_written_to_does_not_stop_the_import(monkeypatch, tmp_path):
+    from fusion.kernels import jit
+
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    folder = jit._cache_folder.__wrapped__("fusion")
+    assert not folder.startswith(str(blocked))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert jit._cache_folder.__wrapped__("fusion").startswith(str(tmp_path / "quorum"))
