@@ -34,14 +34,14 @@ def _cache_folder(package: str) -> str:
             digest.update(path.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     name = f"{package}-{digest.hexdigest()[:16]}"
-    for place in (Path(base) if base else Path.home() / ".cache", Path(tempfile.gettempdir())):
-        folder = place / "quorum" / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue  # a home that cannot be written to must not stop the import
-        if os.access(folder, os.W_OK):
-            return str(folder)
+    folder = (Path(base) if base else Path.home() / ".cache") / "quorum" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        pass  # a home that cannot be written to must not stop the import
+    if os.access(folder, os.W_OK):
+        return str(folder)
+    # of this process only: compiled code is not taken from a place that others can write to
     return tempfile.mkdtemp(prefix="quorum-kernels-")
 
 
