@@ -1,5 +1,6 @@
 """How every kernel is compiled, cached and spread over threads."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -35,10 +36,8 @@ def _cache_folder(package: str) -> str:
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     name = f"{package}-{digest.hexdigest()[:16]}"
     folder = (Path(base) if base else Path.home() / ".cache") / "quorum" / name
-    try:
+    with contextlib.suppress(OSError):  # a home that cannot be written to must not stop the import
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        pass  # a home that cannot be written to must not stop the import
     if os.access(folder, os.W_OK):
         return str(folder)
     # of this process only: compiled code is not taken from a place that others can write to
