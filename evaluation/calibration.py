@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth
+from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.kernels.best_match import match_cells
 from fusion.calibrate import KINDS, ScoreMap
 from fusion.checks import one_of
@@ -88,8 +88,8 @@ def matched_iou(table: DetectionTable, ground_truth: GroundTruth) -> tuple[np.nd
     order = np.argsort(key, kind="stable")
     x, y, w, h = ground_truth.xywh[order].T
     truth = (x.copy(), y.copy(), x + w, y + h, ground_truth.crowd[order], np.ones(len(order), dtype=np.bool_))
-    image = _places(ground_truth.image_id, pool.image_ids)[columns.image]
-    category = _places(ground_truth.category_id, pool.category_ids)[columns.category]
+    image = places_of(ground_truth.image_id, pool.image_ids)[columns.image]
+    category = places_of(ground_truth.category_id, pool.category_ids)[columns.category]
     cell = np.where((image >= 0) & (category >= 0), image * count + category, -1)
     first, last = (np.searchsorted(key[order], cell, side) for side in ("left", "right"))
     overlap = np.empty(len(columns.score))
@@ -98,11 +98,3 @@ def matched_iou(table: DetectionTable, ground_truth: GroundTruth) -> tuple[np.nd
         chunks(columns.start),
     )
     return columns.score, overlap
-
-
-def _places(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the place of each wanted id among the known ones, which ascend; -1 where it is not there."""
-    if len(known) == 0 or len(wanted) == 0:
-        return np.full(len(wanted), -1, dtype=np.int64)
-    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[place] == wanted, place, -1)

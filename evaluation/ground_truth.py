@@ -14,7 +14,7 @@ from evaluation.masks import encode_segmentations
 from fusion.coco_json import Vocabulary
 from fusion.errors import InputError
 
-__all__ = ["GroundTruth", "Labels"]
+__all__ = ["GroundTruth", "Labels", "places_of"]
 
 
 class Labels(NamedTuple):
@@ -245,6 +245,25 @@ class GroundTruth:
         if masks is None or isinstance(masks, pa.StructArray):
             return None if masks is None else masks.take(pa.array(rows))
         return [masks[row] for row in rows.tolist()]
+
+
+def places_of(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the place of each wanted id among the known ones.
+
+    Args:
+        known: [k] ids, ascending: integers, or an object array of str.
+        wanted: [n] ids of either kind.
+
+    Returns:
+        int64 [n]; -1 where an id is not there.
+    """
+    if known.dtype == object or wanted.dtype.kind not in "iu":
+        index = dict(zip(known.tolist(), range(len(known)), strict=True))
+        return np.array([index.get(i, -1) for i in wanted.tolist()], dtype=np.int64)
+    if len(known) == 0:
+        return np.full(len(wanted), -1, dtype=np.int64)
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where(known[place] == wanted, place, -1)
 
 
 def _labels_of(labels: Labels | None, images: np.ndarray) -> Labels | None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.columns import Found, MaskRuns, MaskText, Pairs, Truth
-from evaluation.ground_truth import GroundTruth
+from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.masks import box_masks, mask_array, mask_text, taken
 from evaluation.matches import find_matches
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
@@ -196,14 +196,7 @@ class Prepared:
 
     def _locate(self, ids: np.ndarray) -> np.ndarray:
         """Return the dense index of each image id, int32."""
-        known = self.ground_truth.image_id
-        if known.dtype == object or np.asarray(ids).dtype.kind not in "iu":
-            index = dict(zip(known.tolist(), range(len(known)), strict=True))
-            place = np.array([index.get(i, -1) for i in ids.tolist()], dtype=np.int32)
-        else:
-            place = np.searchsorted(known, ids).astype(np.int32)
-            place[np.append(known, 0)[place] != ids] = -1
-            place[place == len(known)] = -1
+        place = places_of(self.ground_truth.image_id, ids).astype(np.int32)
         missing = np.unique(ids[place < 0])
         if len(missing):
             raise self._unknown_images(missing, alien=not np.any(place >= 0))
@@ -292,8 +285,7 @@ def _dense_index(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
         return np.full(len(ids), -1, np.int32)
     low, high = int(known[0]), int(known[-1])
     if high - low > 1 << 20:
-        place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-        return np.where(known[place] == ids, place, -1).astype(np.int32)
+        return places_of(known, ids).astype(np.int32)
     # a table with one more entry on either side, for all that is out of range: ten times faster than searching
     table = np.full(high - low + 3, -1, np.int32)
     table[known - low + 1] = np.arange(len(known), dtype=np.int32)

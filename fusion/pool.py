@@ -67,8 +67,7 @@ class Pool:
 
     def column(self, name: str) -> np.ndarray:
         """Return a numeric column of the tables, one behind the other: [rows]."""
-        parts = [table.column(name) for table in self.tables]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return _joined([table.column(name) for table in self.tables])
 
 
 class Rescored(NamedTuple):

