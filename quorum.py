@@ -25,19 +25,21 @@ app = App(
 )
 
 _import = App(name="import", help="Make a detection table from a result file.")
-_import.command("evaluation.cli:import_coco", name="coco", help="A COCO results JSON file.")
+_import.command("evaluation.cli.importing:import_coco", name="coco", help="A COCO results JSON file.")
 app.command(_import)
-app.command("evaluation.cli:evaluate", name="evaluate", help="Measure tables against ground truth.")
-app.command("evaluation.cli:leaderboard", name="leaderboard", help="Rank tables by AP.")
+app.command("evaluation.cli.measure:evaluate", name="evaluate", help="Measure tables against ground truth.")
+app.command("evaluation.cli.measure:leaderboard", name="leaderboard", help="Rank tables by AP.")
 app.command("fusion.cli:fuse", name="fuse", help="Fuse tables into one.")
 _export = App(name="export", help="Write a table as a result file.")
 _export.command("fusion.cli:export_coco", name="coco", help="A COCO results JSON file.")
 app.command(_export)
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
-_learn.command("evaluation.cli:learn_weights", name="weights", help="Weights per member and category, from their AP.")
-_learn.command("evaluation.cli:learn_calibration", name="calibration", help="Maps that bring scores onto one scale.")
+_learn.command("evaluation.cli.learn:learn_weights", name="weights", help="Weights per member and category.")
+_learn.command(
+    "evaluation.cli.learn:learn_calibration", name="calibration", help="Maps that bring scores to one scale."
+)
 app.command(_learn)
-app.command("evaluation.cli:split", name="split", help="Cut the images of a data set into lists.")
+app.command("evaluation.cli.split:split", name="split", help="Cut the images of a data set into lists.")
 app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
 
 

@@ -237,12 +237,12 @@ def test_tables_of_another_data_set(data, tables, tmp_path, run):
 
 
 def test_interrupt(monkeypatch, run, data, tables):
-    import evaluation.cli
+    import evaluation.cli.common
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation.cli, "evaluate_table", interrupted)
+    monkeypatch.setattr(evaluation.cli.common, "evaluate", interrupted)
     code, _, err = run("evaluate", tables[0], "-g", data / "ground_truth.json")
     assert code == 130
     assert "interrupted" in err

@@ -1,0 +1,1 @@
+"""The commands of package `evaluation`, a file per kind of work."""

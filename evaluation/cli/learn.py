@@ -1,0 +1,94 @@
+"""Commands `quorum learn`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from evaluation.calibration import learn_calibration as learn_map
+from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
+from evaluation.learning import learn_weights as learn_member_weights
+from evaluation.learning import tuned_on
+from fusion.calibrate import ScoreMap
+from fusion.errors import InputError
+from fusion.parts import named
+from fusion.recipe import TunedOn
+from fusion.recipe_toml import write_learned
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, stderr
+
+__all__ = ["learn_calibration", "learn_weights"]
+
+
+def learn_weights(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    output: Output,
+    builder: str = "ap_ratio",
+    images: Path | None = None,
+    power: float = 1.0,
+    floor: float = 0.0,
+    t0: float = 0.5,
+    r: int = 1,
+    iou_type: IouType = "bbox",
+) -> None:
+    """Learn a weight per member and category from the members' AP.
+
+    Args:
+        tables: One table per member.
+        ground_truth: COCO annotations.
+        output: A TOML file for `quorum fuse --weights`, or for a recipe's reweight step.
+        builder: ap_ratio, ap_share, rank_linear, top_r or uniform.
+        images: Learn only on these images: a text file with an id per line.
+        power: ap_ratio, ap_share: sharpens above 1, flattens below.
+        floor: ap_ratio, ap_share: smallest weight.
+        t0: rank_linear: weight of the last rank.
+        r: top_r: members kept per category.
+        iou_type: Boxes or masks.
+    """
+    truth = read_truth(ground_truth, images)
+    with announcing_compilation():
+        members = [named(read_table(path), path) for path in some_tables(tables, "learn weights")]
+        chosen = [on_images(truth, member, images) for member in members]
+        weights = learn_member_weights(chosen, truth, builder, iou_type=iou_type, power=power, floor=floor, t0=t0, r=r)
+    write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
+    stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
+
+
+def learn_calibration(
+    *tables: Path,
+    output: Output,
+    ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
+    kind: Literal["isotonic", "rank"] = "isotonic",
+    images: Path | None = None,
+) -> None:
+    """Learn maps that bring the members' scores onto one scale.
+
+    Args:
+        tables: One table per member.
+        ground_truth: COCO annotations; rank does without.
+        output: A TOML file for `quorum fuse --calibration`, or for a recipe's calibrate step.
+        kind: isotonic: score to expected IoU; rank: score to its share of the member's scores.
+        images: Learn only on these images: a text file with an id per line.
+    """
+    if ground_truth is None and (kind != "rank" or images is not None):
+        raise InputError(
+            "learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images"
+        )
+    truth = None if ground_truth is None else read_truth(ground_truth, images)
+    maps: dict[str, ScoreMap] = {}
+    with announcing_compilation():
+        for path in some_tables(tables, "learn calibration"):
+            member = named(read_table(path), path)
+            maps[str(member.metadata.member)] = learn_map(member, truth, kind)
+    if len(maps) < len(tables):
+        raise InputError(
+            "learn calibration", "two tables have the same member name", "Rename one with --member at import"
+        )
+    origin = (
+        TunedOn(fingerprint="", images=0, note="ranks only")
+        if truth is None
+        else tuned_on(truth, f"{kind} calibration")
+    )
+    write_learned(output, "maps", maps, origin)
+    stderr.print(f"{output}: {kind} maps of {len(maps)} members", highlight=False)
