@@ -23,6 +23,7 @@ class _Image(msgspec.Struct):
     width: int | None = None
     height: int | None = None
     file_name: str | None = None
+    coco_url: str | None = None
     neg_category_ids: list[int] | None = None
     not_exhaustive_category_ids: list[int] | None = None
 
@@ -40,6 +41,7 @@ class _Annotation(msgspec.Struct):
     bbox: tuple[float, float, float, float]
     area: float | None = None
     iscrowd: int | bool | None = None
+    ignore: int | bool | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -89,7 +91,8 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
         image_id=_array([image.id for image in images]),
         width=[image.width or 0 for image in images],
         height=[image.height or 0 for image in images],
-        file_name=[image.file_name or "" for image in images],
+        # LVIS v1 names no files, but their addresses end with the name
+        file_name=[image.file_name or (image.coco_url or "").rpartition("/")[2] for image in images],
         category_id=categories,
         category_name=[category.name for category in file.categories],
         frequency=_frequency(file.categories, place),
@@ -99,6 +102,7 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
         xywh=boxes,
         area=areas,
         crowd=[bool(a.iscrowd) for a in annotations],
+        ignore=[bool(a.ignore) for a in annotations] if any(a.ignore for a in annotations) else None,
         segmentation=[a.segmentation for a in annotations] if any(map(_has_mask, annotations)) else None,
         notes=tuple(dict.fromkeys(notes)),
         source=place,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.masks import encode_segmentations
+from fusion.checks import one_of
 from fusion.coco_json import Vocabulary
 from fusion.errors import InputError
 
@@ -47,14 +48,19 @@ class GroundTruth:
         annotation_id: int64 [a].
         image: int32 [a], index into the images.
         category: int32 [a], index into the categories.
-        xywh: float64 [a, 4], COCO boxes in pixels.
-        area: float64 [a], square pixels; the mask's area in COCO, for boxes as well.
-        crowd: bool [a].
+        xywh: float64 [a, 4], COCO boxes in pixels, or as shares of the image's sides (see `unit`).
+        area: float64 [a], square pixels; the mask's area in COCO, for boxes as well. Of normalized boxes w * h.
+        crowd: bool [a], a region of several objects; in Open Images a group-of box.
         segmentation: [a] polygons or run lengths as the source gave them, or encoded masks; None when
             there are none at all. Use `masks`.
         frequency: LVIS groups "r", "c", "f" of the c categories; None where the data set has none.
         negative: Categories known to be absent from an image; None where the data set has none.
         not_exhaustive: Categories not fully annotated in an image; None where the data set has none.
+        positive: Categories verified as present in an image; None where the data set has none.
+        ignore: bool [a], an annotation that LVIS leaves out of the count; None where the source has none.
+        unit: "pixel", or "normalized" boxes.
+        category_label: Names of the c categories for machines, such as "/m/011k07"; None where the data
+            set has none.
         notes: What was unusual in the source and how it was read.
         source: Name of the source for messages.
     """
@@ -75,6 +81,10 @@ class GroundTruth:
     frequency: tuple[str, ...] | None = None
     negative: Labels | None = None
     not_exhaustive: Labels | None = None
+    positive: Labels | None = None
+    ignore: np.ndarray | None = None
+    unit: str = "pixel"
+    category_label: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     source: str = "ground truth"
 
@@ -96,6 +106,9 @@ class GroundTruth:
         file_name: Sequence[str] | None = None,
         category_name: Sequence[str] | None = None,
         frequency: Sequence[str] | None = None,
+        ignore: npt.ArrayLike | None = None,
+        unit: str = "pixel",
+        category_label: Sequence[str] | None = None,
         notes: Sequence[str] = (),
         source: object = "ground truth",
     ) -> "GroundTruth":
@@ -106,7 +119,7 @@ class GroundTruth:
             category_id: [c] integers, no two equal.
             annotation_image_id: [a] ids of images.
             annotation_category_id: [a] ids of categories.
-            xywh: [a, 4] boxes in pixels.
+            xywh: [a, 4] boxes in `unit`.
             area: [a] square pixels; w * h by default.
             crowd: [a] whether an annotation is a crowd region; none by default.
             annotation_id: [a] integers, no two equal; 1 to a by default.
@@ -116,6 +129,9 @@ class GroundTruth:
             file_name: [i] names.
             category_name: [c] names; the ids as text by default.
             frequency: [c] LVIS groups.
+            ignore: [a] whether LVIS leaves an annotation out of the count; None where the source does not say.
+            unit: "pixel" or "normalized".
+            category_label: [c] names for machines, no two equal.
             notes: What was unusual in the source.
             source: Name of the source for error messages.
 
@@ -132,6 +148,7 @@ class GroundTruth:
         image_order, image = _indices(images, np.asarray(annotation_image_id), source, "image")
         category_order, category = _indices(categories, np.asarray(annotation_category_id), source, "category")
         _check_unique(ids, source, "annotation")
+        one_of("unit", unit, ("pixel", "normalized"))
         names = category_name if category_name is not None else [str(i) for i in categories.tolist()]
         truth = cls(
             image_id=images[image_order],
@@ -148,14 +165,17 @@ class GroundTruth:
             crowd=np.zeros(count, dtype=bool) if crowd is None else np.asarray(crowd, dtype=bool),
             segmentation=segmentation,
             frequency=None if frequency is None else tuple(frequency[k] for k in category_order),
+            ignore=None if ignore is None else np.asarray(ignore, dtype=bool),
+            unit=unit,
+            category_label=None if category_label is None else tuple(category_label[k] for k in category_order),
             notes=tuple(notes),
             source=str(source),
         )
-        for name, column in (("area", areas), ("crowd", truth.crowd), ("annotation_id", ids), ("image", image)):
-            if len(column) != count:
+        optional = {"segmentation": segmentation, "ignore": truth.ignore}
+        columns = {"area": areas, "crowd": truth.crowd, "annotation_id": ids, "image": image, **optional}
+        for name, column in columns.items():
+            if column is not None and len(column) != count:
                 raise InputError(source, f"column {name} has {len(column)} rows where xywh has {count}")
-        if segmentation is not None and len(segmentation) != count:
-            raise InputError(source, f"column segmentation has {len(segmentation)} rows where xywh has {count}")
         return truth
 
     def __len__(self) -> int:
@@ -235,9 +255,11 @@ class GroundTruth:
             xywh=self.xywh[rows],
             area=self.area[rows],
             crowd=self.crowd[rows],
+            ignore=None if self.ignore is None else self.ignore[rows],
             segmentation=self._segmentation_of(rows),
             negative=_labels_of(self.negative, images),
             not_exhaustive=_labels_of(self.not_exhaustive, images),
+            positive=_labels_of(self.positive, images),
         )
 
     def _segmentation_of(self, rows: np.ndarray) -> Sequence[Any] | pa.StructArray | None:

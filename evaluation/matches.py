@@ -10,15 +10,26 @@ from evaluation.kernels.matching import group_by_category, match
 from evaluation.kernels.precision import count_true, fill_precision
 from fusion.kernels.jit import chunks, run
 
-__all__ = ["Matches", "find_matches"]
+__all__ = ["Block", "Matches", "find_matches"]
 
 _BITS = 64
 
 
-class _Block(NamedTuple):
-    """Answers for some consecutive thresholds: what `fill_precision` sees, in order of (category, score)."""
+class Block(NamedTuple):
+    """Answers for some consecutive thresholds, in order of (category, score); n detections.
+
+    Attributes:
+        start: int64 [k + 1], offsets of the categories.
+        row: int32 [n], row of `Found`.
+        rank: int32 [n], place in its cell by score.
+        score: float64 [n].
+        outside: uint8 [n], bit a is set where the area is outside area range a.
+        true: uint64 [n], bit `area range * thresholds + threshold` is set for a true positive.
+        spared: uint64 [n], the same for one inside the area range that is no false positive.
+    """
 
     start: np.ndarray
+    row: np.ndarray
     rank: np.ndarray
     score: np.ndarray
     outside: np.ndarray
@@ -38,7 +49,7 @@ class Matches:
         recalls: float64 [r], recall points.
     """
 
-    blocks: tuple[_Block, ...]
+    blocks: tuple[Block, ...]
     thresholds: tuple[int, ...]
     positives: np.ndarray
     caps: tuple[int, ...]
@@ -53,7 +64,7 @@ class Matches:
             caps = np.array(self.caps)
 
             def task(
-                low: int, high: int, block: _Block = block, hits: np.ndarray = hits, caps: np.ndarray = caps
+                low: int, high: int, block: Block = block, hits: np.ndarray = hits, caps: np.ndarray = caps
             ) -> None:
                 count_true(low, high, block.start, block.rank, block.true, caps, hits)
 
@@ -82,7 +93,7 @@ class Matches:
             score = np.full(shape if scores else (0, 0, 0, 0), -1.0)
 
             def task(
-                low: int, high: int, block: _Block = block, precision: np.ndarray = precision, score: np.ndarray = score
+                low: int, high: int, block: Block = block, precision: np.ndarray = precision, score: np.ndarray = score
             ) -> None:
                 fill_precision(low, high, block, self.positives, self.recalls, cap, precision, score)
 
@@ -129,16 +140,16 @@ def find_matches(
     return Matches(tuple(blocks), tuple(sizes), positives, caps, recalls)
 
 
-def _match_block(truth: Truth, images: int, detections: tuple[np.ndarray, ...], pairs: Pairs, rules: Rules) -> _Block:
+def _match_block(truth: Truth, images: int, detections: tuple[np.ndarray, ...], pairs: Pairs, rules: Rules) -> Block:
     matched = np.zeros(len(truth.category), np.uint64)
 
     def task(low: int, high: int) -> tuple[np.ndarray, ...]:
         return match(low, high, images, detections, pairs, truth, rules, matched)  # type: ignore[no-any-return]
 
     parts = run(task, chunks(detections[0]) or [(0, 0)])
-    columns = [np.concatenate([part[i] for part in parts]) for i in range(5)]
-    sizes = np.concatenate([np.diff(part[5]) for part in parts])
-    return _Block(np.concatenate(([0], np.cumsum(sizes))), *columns)
+    columns = [np.concatenate([part[i] for part in parts]) for i in range(6)]
+    sizes = np.concatenate([np.diff(part[6]) for part in parts])
+    return Block(np.concatenate(([0], np.cumsum(sizes))), *columns)
 
 
 def _rules(thresholds: np.ndarray, areas: int, cap: int) -> Rules:

@@ -2,24 +2,45 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.columns import Found, MaskRuns, MaskText, Pairs, Truth
+from evaluation.federated import Federated
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.masks import box_masks, mask_array, mask_text, taken
 from evaluation.matches import find_matches
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
-from evaluation.protocol import AREA_RANGES, Coco
+from evaluation.protocol import AREA_RANGES, Coco, Lvis
 from evaluation.result import CocoResult
 from fusion.errors import InputError
 from fusion.table import DetectionTable
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["RECALLS", "Paired", "Prepared", "prepare"]
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""float64 [101], the recalls at which precision is read."""
+
+_EVERY_RANGE = np.uint8(2 ** len(AREA_RANGES) - 1)
+
+
+class Paired(NamedTuple):
+    """Detections of a table and their pairs.
+
+    Attributes:
+        found: Detections, before the cuts that depend on scores.
+        named: int32 [n], their categories; those that do not count in their image (LVIS) included.
+        pairs: What can match.
+        notes: What the reader of the figures has to know.
+    """
+
+    found: Found
+    named: np.ndarray
+    pairs: Pairs
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +52,7 @@ class Prepared:
         protocol: Its options.
         truth: Annotations sorted by (image, category).
         masks: Their masks; None for boxes.
+        federated: LVIS's labels; None where every category is annotated in every image.
         positives: int64 [k, a], annotations that count per category and area range.
         category_ids: int32 [k], the categories; -1 alone when they are pooled.
         category_names: Their names.
@@ -38,9 +60,10 @@ class Prepared:
     """
 
     ground_truth: GroundTruth
-    protocol: Coco
+    protocol: Coco | Lvis
     truth: Truth
     masks: MaskRuns | None
+    federated: Federated | None
     positives: np.ndarray
     category_ids: np.ndarray
     category_names: tuple[str, ...]
@@ -48,6 +71,18 @@ class Prepared:
 
     def evaluate(self, table: DetectionTable) -> CocoResult:
         """Evaluate one table.
+
+        Args:
+            table: Detections in pixels; order within an image is that of the source.
+
+        Raises:
+            InputError: If it names images the ground truth does not have, has normalized boxes, or a
+                mask cannot be read.
+        """
+        return self._evaluate(self.paired(table))
+
+    def paired(self, table: DetectionTable) -> Paired:
+        """Find what of a table can match what, whatever the scores.
 
         Args:
             table: Detections in pixels; order within an image is that of the source.
@@ -66,7 +101,8 @@ class Prepared:
         image = np.repeat(places, np.diff(table.image_start))
         x, y, w, h = (table.column(name).astype(np.float64, copy=False) for name in "xywh")
         from_masks = table.metadata.boxes == "from_masks"
-        return self._evaluate(image, table.category_id, table.score, (x, y, w, h), table.mask, mask_areas=from_masks)
+        columns = (x, y, w, h)
+        return self._paired_arrays(image, table.category_id, table.score, columns, table.mask, mask_areas=from_masks)
 
     def evaluate_arrays(
         self,
@@ -111,9 +147,9 @@ class Prepared:
             image, category, scores, boxes = image[order], category[order], scores[order], boxes[order]
             mask = None if mask is None else taken(mask, order)
         columns = tuple(np.ascontiguousarray(boxes[:, i]) for i in range(4))
-        return self._evaluate(image, category, scores, columns, mask, mask_areas=mask_areas)
+        return self._evaluate(self._paired_arrays(image, category, scores, columns, mask, mask_areas=mask_areas))
 
-    def _evaluate(
+    def _paired_arrays(
         self,
         image: np.ndarray,
         category_id: np.ndarray,
@@ -122,27 +158,42 @@ class Prepared:
         mask: pa.StructArray | None,
         *,
         mask_areas: bool,
-    ) -> CocoResult:
+    ) -> Paired:
         notes = list(self.notes)
-        category = self._categories(category_id, notes)
-        if not self.protocol.use_cats and len(category):
+        named = self._categories(category_id, notes)
+        if not self.protocol.use_cats and len(named):
             # pycocotools pools category by category, and ties are ranked in that order
             order = np.lexsort((category_id, image))
-            image, category, score, boxes = image[order], category[order], score[order], [b[order] for b in boxes]
+            image, named, score, boxes = image[order], named[order], score[order], [b[order] for b in boxes]
             mask = None if mask is None else taken(mask, order)
         start = np.searchsorted(image, np.arange(len(self.ground_truth.image_id) + 1)).astype(np.int64)
         score = score.astype(np.float64, copy=False)
         x, y, w, h = boxes
-        found = Found(start, image, category, score, x, y, w, h, _outside(w * h))
-        pairs, found = self._pairs(found, mask, mask_areas, notes)
+        category, incomplete = named, None
+        if self.federated is not None:
+            category, incomplete = self.federated.judged(start, named)
+        area = w * h
+        found = Found(start, image, category, score, x, y, w, h, np.zeros(0, np.uint8))
+        pairs, mask_area = self._pairs(found, mask, mask_areas, notes)
+        if mask_areas and mask_area is not None:
+            area = mask_area.astype(np.float64)
+        outside = _outside(area)
+        if incomplete is not None:
+            # LVIS drops what has no area, and an unmatched detection is never wrong where annotation is not exhaustive
+            category = np.where((area > 0) & (area < np.inf), category, np.int32(-1))
+            outside[incomplete] = _EVERY_RANGE
+        return Paired(found._replace(category=category, outside=outside), named, pairs, tuple(notes))
+
+    def _evaluate(self, paired: Paired) -> CocoResult:
+        found = paired.found if self.federated is None else self.federated.cut(paired.found, paired.named)
         matches = find_matches(
             self.truth,
             found,
-            pairs,
+            paired.pairs,
             thresholds=self.protocol.thresholds,
-            caps=self.protocol.max_dets,
+            caps=self.protocol.caps,
             positives=self.positives,
-            recalls=_RECALLS,
+            recalls=RECALLS,
         )
         return CocoResult.from_matches(
             matches,
@@ -150,25 +201,27 @@ class Prepared:
             tuple(AREA_RANGES),
             category_ids=self.category_ids,
             category_names=self.category_names,
+            frequency=None if self.federated is None else self.ground_truth.frequency,
             truths=np.bincount(self.truth.category, minlength=len(self.category_ids)),
-            detections=np.bincount(category[category >= 0], minlength=len(self.category_ids)),
-            notes=tuple(notes),
+            detections=np.bincount(found.category[found.category >= 0], minlength=len(self.category_ids)),
+            notes=paired.notes,
         )
 
     def _pairs(
         self, found: Found, mask: pa.StructArray | None, mask_areas: bool, notes: list[str]
-    ) -> tuple[Pairs, Found]:
+    ) -> tuple[Pairs, np.ndarray | None]:
+        """Return the pairs, and for masks the areas, if wanted."""
         least = min(float(self.protocol.thresholds[0]), 1 - 1e-10)
         count = len(self.category_ids)
         if self.masks is None:
-            return find_box_pairs(self.truth, found, count, least), found
+            return find_box_pairs(self.truth, found, count, least), None
         text = mask_text(self._filled(found, mask, notes))
         pairs, area, strange = find_mask_pairs(self.truth, self.masks, found, text, count, least, areas=mask_areas)
         if strange:
             notes.append(
                 f"{strange} detections have a mask of another size than the ground truth's; they match nothing"
             )
-        return pairs, found._replace(outside=_outside(area.astype(np.float64))) if mask_areas else found
+        return pairs, area
 
     def _filled(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
         """Give detections without a mask their box as mask, as pycocotools does."""
@@ -222,24 +275,33 @@ class Prepared:
         return place if self.protocol.use_cats else np.minimum(place, 0)
 
 
-def prepare(ground_truth: GroundTruth, protocol: Coco | None = None) -> Prepared:
+def prepare(ground_truth: GroundTruth, protocol: Coco | Lvis | None = None) -> Prepared:
     """Make ground truth ready for a protocol: sorted, and its masks decoded.
 
     Args:
         ground_truth: Of the images to evaluate.
-        protocol: Options; the official ones for boxes by default.
+        protocol: Options; the official ones of COCO for boxes by default.
 
     Raises:
-        InputError: For masks, if an annotation has none or one that cannot be read.
+        InputError: For masks, if an annotation has none or one that cannot be read; for LVIS, if the
+            ground truth lacks what LVIS needs.
     """
     protocol = protocol or Coco()
-    source = ground_truth.category if protocol.use_cats else np.zeros_like(ground_truth.category)
     order = np.lexsort((ground_truth.category, ground_truth.image))
-    image, category = ground_truth.image[order], source[order]
+    crowd = ground_truth.crowd
+    ignored = crowd
+    if isinstance(protocol, Lvis):
+        order = order[(ground_truth.area[order] > 0) & (ground_truth.area[order] < np.inf)]
+        crowd = np.zeros_like(crowd)
+        ignored = crowd if ground_truth.ignore is None else ground_truth.ignore
+    crowd = crowd[order]
+    image, category = ground_truth.image[order], ground_truth.category[order]
+    ids, names = ground_truth.category_id, ground_truth.category_name
+    if not protocol.use_cats:
+        category, ids, names = np.zeros_like(category), np.array([-1], dtype=np.int32), ("all",)
     x, y, w, h = ground_truth.xywh[order].T
-    crowd = ground_truth.crowd[order]
     zero = ground_truth.annotation_id[order] == 0
-    outside = np.where(crowd, np.uint8(2 ** len(AREA_RANGES) - 1), _outside(ground_truth.area[order]))
+    outside = np.where(ignored[order], _EVERY_RANGE, _outside(ground_truth.area[order]))
     truth = Truth(
         start=np.searchsorted(image, np.arange(len(ground_truth.image_id) + 1)).astype(np.int64),
         category=category,
@@ -252,9 +314,6 @@ def prepare(ground_truth: GroundTruth, protocol: Coco | None = None) -> Prepared
         unmatchable=zero & (not protocol.match_id_zero),
         outside=outside,
     )
-    ids, names = ground_truth.category_id, ground_truth.category_name
-    if not protocol.use_cats:
-        ids, names = np.array([-1], dtype=np.int32), ("all",)
     counted = [np.bincount(category[(outside >> a) & 1 == 0], minlength=len(ids)) for a in range(len(AREA_RANGES))]
     masks = None
     if protocol.iou_type == "segm":
@@ -264,6 +323,7 @@ def prepare(ground_truth: GroundTruth, protocol: Coco | None = None) -> Prepared
         protocol=protocol,
         truth=truth,
         masks=masks,
+        federated=Federated.of(ground_truth, truth, protocol) if isinstance(protocol, Lvis) else None,
         positives=np.stack(counted, axis=1).astype(np.int64),
         category_ids=ids,
         category_names=names,
@@ -306,13 +366,15 @@ def _truth_text(ground_truth: GroundTruth, order: np.ndarray) -> MaskText:
     return mask_text(taken(masks, order))
 
 
-def _notes(protocol: Coco, has_zero: bool) -> tuple[str, ...]:
+def _notes(protocol: Coco | Lvis, has_zero: bool) -> tuple[str, ...]:
     notes = []
     if has_zero and not protocol.match_id_zero:
         notes.append(
-            "an annotation has id 0, which pycocotools never counts as matched; its figure is reproduced "
+            "an annotation has id 0, which the official code never counts as matched; its figure is reproduced "
             "(match_id_zero=True counts it)"
         )
-    if protocol.max_dets[-1] != 100:
+    if isinstance(protocol, Lvis) and not protocol.fixed_ap and protocol.max_dets != 300:
+        notes.append(f"figures are for at most {protocol.max_dets} detections per image, not 300")
+    if isinstance(protocol, Coco) and protocol.max_dets[-1] != 100:
         notes.append(f"figures are for at most {protocol.max_dets[-1]} detections per image and category, not 100")
     return tuple(notes)

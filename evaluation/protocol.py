@@ -1,4 +1,4 @@
-"""The options of the COCO protocol."""
+"""The evaluation protocols and their options."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,13 @@ import numpy as np
 from fusion.checks import one_of
 from fusion.errors import InputError
 
-__all__ = ["AREA_RANGES", "Coco"]
+__all__ = ["AREA_RANGES", "FIXED_AP_DETECTIONS", "Coco", "Lvis"]
 
 AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Area ranges in square pixels, bounds included on both sides: an area of 1024 is small and medium."""
+
+FIXED_AP_DETECTIONS = 10_000
+"""Detections of a category that count in LVIS's fixed AP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +52,46 @@ class Coco:
         """float64 [t]; the official ones to the last bit (0.5 + 0.05 * i differs at two of them)."""
         given = np.linspace(0.5, 0.95, 10) if self.iou_thresholds is None else self.iou_thresholds
         return np.asarray(given, dtype=np.float64)
+
+    @property
+    def caps(self) -> tuple[int, ...]:
+        """Detections of a cell that count."""
+        return self.max_dets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lvis:
+    """The LVIS protocol (lvis-api 0.5.3): COCO's figures with federated labels, and AP by frequency group.
+
+    Attributes:
+        iou_type: "bbox" or "segm".
+        max_dets: Detections of an image that count, the best by score, whatever their categories.
+        fixed_ap: No cap per image, instead the best 10,000 detections of each category count. It is
+            what open-vocabulary detectors report, as the cap per image rewards calibration across categories.
+        match_id_zero: As in `Coco`; lvis-api does not count a match with annotation id 0 either.
+    """
+
+    iou_type: str = "bbox"
+    max_dets: int = 300
+    fixed_ap: bool = False
+    match_id_zero: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("iou_type", self.iou_type, ("bbox", "segm"))
+        if not isinstance(self.max_dets, int) or self.max_dets < 1:
+            raise InputError("option max_dets", f"expected a whole number of at least 1, got {self.max_dets!r}")
+
+    @property
+    def use_cats(self) -> bool:
+        """Categories are never pooled."""
+        return True
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """float64 [10], the IoU thresholds."""
+        return np.linspace(0.5, 0.95, 10)
+
+    @property
+    def caps(self) -> tuple[int, ...]:
+        """Detections of a cell that count: all that the cut of the image or category leaves."""
+        return (FIXED_AP_DETECTIONS if self.fixed_ap else self.max_dets,)

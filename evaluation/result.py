@@ -1,4 +1,4 @@
-"""The result of a COCO evaluation."""
+"""The result of a COCO or LVIS evaluation."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,8 @@ class CategoryResult(NamedTuple):
         APl: Of large objects.
         AR: Mean over IoU thresholds of the highest recall, at the largest cap.
         truths: Number of annotations, crowd regions included.
-        detections: Number of detections.
+        detections: Number of detections that were looked at.
+        frequency: "r", "c" or "f" by LVIS; "" in other data sets.
     """
 
     category_id: int
@@ -43,11 +44,12 @@ class CategoryResult(NamedTuple):
     AR: float
     truths: int
     detections: int
+    frequency: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoResult:
-    """Figures of one evaluation. Numbers are those of pycocotools: -1 stands for "no ground truth".
+    """Figures of one evaluation by COCO or LVIS. Numbers are official: -1 stands for "no ground truth".
 
     Attributes:
         AP: Mean over categories and IoU thresholds, at the largest cap.
@@ -66,6 +68,7 @@ class CocoResult:
         max_dets: The m caps, ascending.
         category_ids: int32 [k]; -1 alone where categories were pooled.
         category_names: Names of the k categories.
+        frequency: "r", "c" or "f" for each of the k categories by LVIS; None by COCO.
         truths: int64 [k], annotations, crowd regions included.
         detections: int64 [k], detections.
         notes: What the reader of the figures has to know.
@@ -89,6 +92,7 @@ class CocoResult:
     max_dets: tuple[int, ...]
     category_ids: np.ndarray
     category_names: tuple[str, ...]
+    frequency: tuple[str, ...] | None
     truths: np.ndarray
     detections: np.ndarray
     notes: tuple[str, ...]
@@ -104,6 +108,7 @@ class CocoResult:
         *,
         category_ids: np.ndarray,
         category_names: tuple[str, ...],
+        frequency: tuple[str, ...] | None = None,
         truths: np.ndarray,
         detections: np.ndarray,
         notes: tuple[str, ...],
@@ -116,6 +121,7 @@ class CocoResult:
             area_ranges: Names of the area ranges: "all", "small", "medium", "large".
             category_ids: int32 [k].
             category_names: Their names.
+            frequency: Their LVIS groups.
             truths: int64 [k], annotations.
             detections: int64 [k], detections.
             notes: What the reader of the figures has to know.
@@ -140,6 +146,7 @@ class CocoResult:
             max_dets=matches.caps,
             category_ids=category_ids,
             category_names=category_names,
+            frequency=frequency,
             truths=truths,
             detections=detections,
             notes=notes,
@@ -163,9 +170,28 @@ class CocoResult:
         return self.AR.get(100, -1.0)
 
     @property
+    def APr(self) -> float:  # noqa: N802
+        """AP of LVIS's rare categories; -1 by COCO."""
+        return self._of_group("r")
+
+    @property
+    def APc(self) -> float:  # noqa: N802
+        """AP of LVIS's common categories; -1 by COCO."""
+        return self._of_group("c")
+
+    @property
+    def APf(self) -> float:  # noqa: N802
+        """AP of LVIS's frequent categories; -1 by COCO."""
+        return self._of_group("f")
+
+    def _of_group(self, group: str) -> float:
+        chosen = np.array([name == group for name in self.frequency or ()], dtype=bool)
+        return _mean(self.best_precision[0][:, :, chosen]) if chosen.any() else -1.0
+
+    @property
     def stats(self) -> dict[str, float]:
-        """The figures by name in the official order; twelve of them with three caps."""
-        names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        """The figures by name in the official order: twelve by COCO with three caps, thirteen by LVIS."""
+        names = ["AP", "AP50", "AP75", "APs", "APm", "APl", *(("APr", "APc", "APf") if self.frequency else ())]
         recalls = {f"AR{cap}": value for cap, value in self.AR.items()}
         return {n: getattr(self, n) for n in names} | recalls | {n: getattr(self, n) for n in ("ARs", "ARm", "ARl")}
 
@@ -202,7 +228,8 @@ class CocoResult:
             _per_category(self.recall[:, None, :, 0, -1]),
         ]
         ids, figures = self.category_ids.tolist(), np.stack(columns, axis=1).tolist()
-        counts = zip(self.truths.tolist(), self.detections.tolist(), strict=True)
+        groups = self.frequency or ("",) * len(ids)
+        counts = zip(self.truths.tolist(), self.detections.tolist(), groups, strict=True)
         return tuple(
             CategoryResult._make((i, name, *row, *count))
             for i, name, row, count in zip(ids, self.category_names, figures, counts, strict=True)
@@ -232,9 +259,10 @@ class CocoResult:
             for name, value in self.stats.items():
                 table.add_row(name, f"{value:.4f}")
             return table
-        table = Table(*CategoryResult._fields)
+        table = Table(*(CategoryResult._fields if self.frequency else CategoryResult._fields[:-1]))
         for row in self.per_category:
-            table.add_row(*(("-" if v != v else f"{v:.4f}") if isinstance(v, float) else str(v) for v in row))
+            cells = [("-" if v != v else f"{v:.4f}") if isinstance(v, float) else str(v) for v in row]
+            table.add_row(*cells[: len(table.columns)])
         return table
 
 

@@ -106,7 +106,7 @@ def _by_score(score, n, number, bits, index, other_bits, other_index, tally):
 def _walk(low, n, base, order, detections, pairs, truth, rules, matched, seen, used, out):
     """Match the detections of one category in order of score; return how many are in `out` now."""
     _, row, given, item = detections
-    rank, score, outside, true, spared = out
+    out_row, rank, score, outside, true, spared = out
     # tuples are unpacked and the matching of a detection is written out here: the reference counts
     # of a call with tuples of arrays took a quarter of the time
     pair_start, pair_truth, pair_iou = pairs
@@ -144,6 +144,7 @@ def _walk(low, n, base, order, detections, pairs, truth, rules, matched, seen, u
                 if free == nothing:
                     break
         ranges = np.int64(item[place] & 255)
+        out_row[used] = row[place]
         rank[used] = before - base
         score[used] = given[place]
         outside[used] = ranges
@@ -160,7 +161,7 @@ def match(first, last, images, detections, pairs, truth, rules, matched):
     Per detection, threshold and area range: of the ground truth not yet taken, the one of highest
     IoU among those that count, else among those that are ignored; a crowd is never taken.
 
-    Returns (rank in its cell, score, area range bits it is outside of, true positive bits, spared
+    Returns (row, rank in its cell, score, area range bits it is outside of, true positive bits, spared
     bits, category offsets) of the detections of rank below the cap in order of score; a spared
     detection is in the area range and yet no false positive.
     """
@@ -175,12 +176,13 @@ def match(first, last, images, detections, pairs, truth, rules, matched):
     other_index = np.empty(longest, np.int32)
     tally = np.empty((6, 1 << _DIGIT), np.int32)
     total = start[last] - start[first]
+    row = np.empty(total, np.int32)
     rank = np.empty(total, np.int32)
     score = np.empty(total, np.float64)
     outside = np.empty(total, np.uint8)
     true = np.empty(total, np.uint64)
     spared = np.empty(total, np.uint64)
-    out = (rank, score, outside, true, spared)
+    out = (row, rank, score, outside, true, spared)
     stop = np.zeros(last - first + 1, np.int64)
     seen = np.zeros(images, np.int64)  # detections of an image so far, on a base of its own per category
     used = 0
@@ -190,4 +192,4 @@ def match(first, last, images, detections, pairs, truth, rules, matched):
         order = _by_score(given[low : low + n], n, number, bits, index, other_bits, other_index, tally)
         used = _walk(low, n, (k - first) << 32, order, detections, pairs, truth, rules, matched, seen, used, out)
         stop[k - first + 1] = used
-    return rank[:used], score[:used], outside[:used], true[:used], spared[:used], stop
+    return row[:used], rank[:used], score[:used], outside[:used], true[:used], spared[:used], stop
