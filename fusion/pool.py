@@ -12,7 +12,7 @@ from fusion.columns import Columns, Fused, Sources, sort_columns
 from fusion.errors import InputError
 from fusion.table import OPTIONAL, DetectionTable, Metadata
 
-__all__ = ["Pool", "Rescored", "Step", "Tables", "apply", "pool_tables", "trace"]
+__all__ = ["Pool", "Rebuilt", "Rescored", "Step", "Tables", "apply", "pool_tables", "trace"]
 
 Tables = DetectionTable | Sequence[DetectionTable]
 
@@ -82,10 +82,24 @@ class Rescored(NamedTuple):
     score: np.ndarray
 
 
+class Rebuilt(NamedTuple):
+    """The answer of a step that makes masks or categories that no input row has.
+
+    Attributes:
+        table: The detections, sorted by image.
+        row: int64 [k], the input row each was made from.
+        sources: Input rows behind each, only when asked for.
+    """
+
+    table: DetectionTable
+    row: np.ndarray
+    sources: Sources | None
+
+
 class Step(Protocol):
     """A fusion method with its parameters."""
 
-    def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored:
+    def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored | Rebuilt:
         """Return the fused detections; with `sources`, also the rows each came from."""
         ...
 
@@ -141,12 +155,14 @@ def _in_image_order(pool: Pool, rescored: Rescored) -> Rescored:
     return Rescored(rescored.row[order], rescored.score[order])
 
 
-def _to_table(pool: Pool, fused: Fused | Rescored) -> DetectionTable:
+def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
     """Build the table of an operator's answer.
 
     Rows that keep their box keep its every bit, and the name of their member. New boxes come from
     several members: such a table is a member of its own and has no `member` column.
     """
+    if isinstance(fused, Rebuilt):
+        return fused.table
     corners = votes = None
     if isinstance(fused, Rescored):
         image, category = pool.image()[fused.row], pool.category()[fused.row]
