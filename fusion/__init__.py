@@ -13,6 +13,7 @@ from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
 from fusion.reweight import Reweight, build_weights, reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
+from fusion.support import Support, support
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from fusion.vote import Vote, vote
@@ -34,6 +35,7 @@ __all__ = [
     "Reweight",
     "ScoreMap",
     "SoftNms",
+    "Support",
     "Vote",
     "Wbf",
     "adj_nms",
@@ -52,6 +54,7 @@ __all__ = [
     "read_table",
     "reweight",
     "soft_nms",
+    "support",
     "trace",
     "vote",
     "wbf",

@@ -17,6 +17,7 @@ from fusion.pool import Step, apply
 from fusion.prob_fusion import ProbFusion
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.support import Support
 from fusion.table import DetectionTable
 from fusion.vote import Vote
 from fusion.wbf import Wbf
@@ -34,6 +35,7 @@ STEPS: Mapping[str, type[Any]] = {
     "prob_fusion": ProbFusion,
     "reweight": Reweight,
     "soft_nms": SoftNms,
+    "support": Support,
     "vote": Vote,
     "wbf": Wbf,
 }
