@@ -83,7 +83,7 @@ def from_attach(code: Sequence[int]) -> Tree:
     """Decode `attach`: leaf j = 2, 3 ... is hung onto the place code[j - 2] of the tree of the leaves before it.
 
     Args:
-        code: One whole number in [0, 2j - 2] for each leaf j from 2 (two leaves have an empty code); places are leaf 0, leaf 1, the node
+        code: One whole number in [0, 2j - 2] for each leaf j from 2; places are leaf 0, leaf 1, the node
             made with leaf 1, leaf 2, and so on.
     """
     parent: dict[int, int] = {}  # by place; place 2j - 1 is leaf j, 2j the node made with it

@@ -1,0 +1,178 @@
+"""What a search varies: a tree, a weight per member, an operator per inner node; and the recipe it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from fusion.concat import Concat
+from fusion.dropout import Dropout
+from fusion.nms import Nms
+from fusion.nmw import Nmw
+from fusion.pool import Step
+from fusion.recipe import OUTPUT, Node, Recipe, TunedOn
+from fusion.reweight import Reweight
+from fusion.soft_nms import AdjNms, SoftNms
+from fusion.support import Support
+from fusion.vote import Vote
+from fusion.wbf import Wbf
+from search.tree import Tree, clades, key, leaves, without
+
+__all__ = ["FACTORS", "IOUS", "KINDS", "PARTS", "WEIGHTS", "Genome", "Operator", "recipe_of"]
+
+KINDS = ("concat", "nms", "soft_nms", "adj_nms", "vote", "wbf", "nmw")
+PARTS = ("both", "first_scores", "first_boxes", "second_scores", "second_boxes")
+# quantised: what two images decide is not worth a digit, and equal trials need not be run again
+IOUS = tuple(round(0.3 + 0.05 * step, 2) for step in range(13))
+FACTORS = tuple(step / 12 for step in range(2, 13))
+WEIGHTS = tuple(step / 12 for step in range(13))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """What an inner node does with its two children (mmfruit-openimages2019, sec. 4.2).
+
+    Attributes:
+        kind: How their boxes become one list: "concat" keeps all, so that a node above decides.
+        iou: Threshold of that, and of the two below; soft_nms does without.
+        factor: Factor on the scores of boxes that only one child has (`fusion.support`).
+        part: Element dropout (`fusion.dropout`): "first_scores" uses of the first child only the scores.
+    """
+
+    kind: str = "vote"
+    iou: float = 0.5
+    factor: float = 1.0
+    part: str = "both"
+
+    @property
+    def step(self) -> Step:
+        """The step of `kind`."""
+        if self.kind == "soft_nms":
+            return SoftNms()
+        if self.kind == "concat":
+            return Concat()
+        kinds: Mapping[str, Any] = {"nms": Nms, "adj_nms": AdjNms, "vote": Vote, "wbf": Wbf, "nmw": Nmw}
+        step: Step = kinds[self.kind](iou=self.iou)
+        return step
+
+
+@dataclass(frozen=True, slots=True)
+class Genome:
+    """One candidate.
+
+    Attributes:
+        tree: Over the members, canonical; leaves count from 0 in the order of the members.
+        weights: Factor on the scores of each member, in [0, 1]; a member of weight 0 is not used.
+        operators: Of the inner node with key j at place j - 1.
+    """
+
+    tree: Tree
+    weights: tuple[float, ...]
+    operators: tuple[Operator, ...]
+
+    @property
+    def pruned(self) -> Tree | None:
+        """The tree without the members of weight 0; None where none is left."""
+        return without(self.tree, [leaf for leaf, weight in enumerate(self.weights) if weight == 0])
+
+    def canonical(self) -> Genome:
+        """Return the genome with everything that has no effect at its default; equal candidates become equal."""
+        tree = self.pruned
+        if tree is None:
+            return replace(self, weights=(0.0,) * len(self.weights), operators=(Operator(),) * len(self.operators))
+        used = {key(pair): pair for pair in clades(tree)}
+        operators = [
+            _plain(operator) if number in used else Operator() for number, operator in enumerate(self.operators, 1)
+        ]
+        return replace(self, operators=tuple(operators))
+
+    def encode(self) -> bytes:
+        """Return the genome as JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, text: bytes | str) -> Genome:
+        """Read a genome from JSON.
+
+        Raises:
+            msgspec.ValidationError: If it is none.
+        """
+        raw = msgspec.json.decode(text)
+        operators = tuple(msgspec.convert(operator, Operator) for operator in raw["operators"])
+        return cls(_tupled(raw["tree"]), tuple(map(float, raw["weights"])), operators)
+
+
+def recipe_of(
+    genome: Genome,
+    members: Sequence[str],
+    *,
+    leaf_steps: Mapping[str, Step] | None = None,
+    tuned_on: TunedOn | None = None,
+) -> Recipe:
+    """Write a genome as a recipe, to be replayed on other tables of the same members.
+
+    Args:
+        genome: With at least one member of weight above 0.
+        members: Their names, in the order of the leaves.
+        leaf_steps: A step that each member goes through first, such as its calibration.
+        tuned_on: The data of the search.
+    """
+    tree = genome.pruned
+    if tree is None:
+        raise ValueError("the genome uses no member")
+    nodes: dict[str, Node] = {}
+
+    def add(name: str, step: Step, *inputs: str) -> str:
+        nodes[name] = Node(step, inputs)
+        return name
+
+    def leaf(number: int) -> str:
+        member = members[number]
+        name = member
+        if leaf_steps and member in leaf_steps:
+            name = add(f"leaf{number}-prepared", leaf_steps[member], name)
+        if genome.weights[number] != 1.0:
+            name = add(f"leaf{number}-weighted", Reweight(weights={member: genome.weights[number]}), name)
+        return name
+
+    def build(part: Tree) -> str:
+        if isinstance(part, int):
+            return leaf(part)
+        inputs = tuple(build(child) for child in part)
+        number = key(part)
+        operator = genome.operators[number - 1]
+        if operator.part != "both":
+            side, _, part_used = operator.part.partition("_")
+            dropped, other = inputs if side == "first" else inputs[::-1]
+            kept = add(f"node{number}-part", Dropout(part=part_used), dropped, other)
+            inputs = (kept, other) if side == "first" else (other, kept)
+        if operator.factor < 1.0:
+            inputs = (add(f"node{number}-support", Support(factor=operator.factor, iou=operator.iou), *inputs),)
+        return add(f"node{number}", operator.step, *inputs)
+
+    top = build(tree)
+    if top in nodes:
+        nodes[OUTPUT] = nodes.pop(top)
+    else:
+        nodes[OUTPUT] = Node(Concat(), (top,))
+    return Recipe(nodes, tuned_on)
+
+
+def _plain(operator: Operator) -> Operator:
+    """Return an operator with what it does not look at at the default."""
+    if operator.kind in ("soft_nms", "concat") and operator.factor == 1.0:
+        operator = replace(operator, iou=Operator().iou)
+    return operator
+
+
+def _tupled(raw: Any) -> Tree:
+    return raw if isinstance(raw, int) else (_tupled(raw[0]), _tupled(raw[1]))
+
+
+def used_members(genome: Genome) -> tuple[int, ...]:
+    """Return the members that have a say, by number."""
+    tree = genome.pruned
+    return () if tree is None else tuple(sorted(leaves(tree)))
