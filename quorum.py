@@ -39,7 +39,8 @@ _learn.command(
     "evaluation.cli.learn:learn_calibration", name="calibration", help="Maps that bring scores to one scale."
 )
 app.command(_learn)
-app.command("evaluation.cli.split:split", name="split", help="Cut the images of a data set into lists.")
+app.command("search.cli:split", name="split", help="Cut the images of a data set into lists.")
+app.command("search.cli:search", name="search", help="Search for the best tree of members and operators.")
 app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.genome import WEIGHTS, Genome, Operator
-from search.tree import Tree, key, node
+from search.tree import Tree, node
 
 __all__ = ["Greedy", "flat", "grown", "similarity_tree", "single"]
 
@@ -23,13 +23,13 @@ def flat(weights: Sequence[float], operator: Operator) -> Genome:
     tree: Tree = 0
     for leaf in range(1, members):
         tree = node(tree, leaf)
-    genome = Genome(tree, tuple(weights), (Operator(kind="concat"),) * (members - 1))
-    return _with_top(genome, operator)
+    operators = (Operator(kind="concat"),) * (members - 2) + (operator,)
+    return Genome(tree, tuple(weights), operators[: members - 1]).canonical()
 
 
 def grown(tree: Tree, members: int, operator: Operator) -> Genome:
     """Return a tree with the same operator at every node and equal weights."""
-    return Genome(tree, (1.0,) * members, (operator,) * (members - 1))
+    return Genome(tree, (1.0,) * members, (operator,) * (members - 1)).canonical()
 
 
 def similarity_tree(likeness: np.ndarray) -> Tree:
@@ -98,20 +98,10 @@ class Greedy:
             picks = self._picks.copy()
             picks[member] += 1
             steps = [_step(count / picks.max()) for count in picks.tolist()]
-            genome = flat(steps, self._operator).canonical()
+            genome = flat(steps, self._operator)
             if genome not in seen and genome != self._genome:
                 seen.add(genome)
                 self._round.append((genome, picks))
-
-
-def _with_top(genome: Genome, operator: Operator) -> Genome:
-    """Put an operator at the root of what is left without the members of weight 0."""
-    tree = genome.pruned
-    if tree is None or isinstance(tree, int):
-        return genome
-    operators = list(genome.operators)
-    operators[key(tree) - 1] = operator
-    return Genome(genome.tree, genome.weights, tuple(operators))
 
 
 def _step(weight: float) -> float:

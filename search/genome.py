@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -19,9 +20,9 @@ from fusion.soft_nms import AdjNms, SoftNms
 from fusion.support import Support
 from fusion.vote import Vote
 from fusion.wbf import Wbf
-from search.tree import Tree, clades, key, leaves, without
+from search.tree import Tree, key, leaves, node, without
 
-__all__ = ["FACTORS", "IOUS", "KINDS", "PARTS", "WEIGHTS", "Genome", "Operator", "recipe_of"]
+__all__ = ["FACTORS", "IOUS", "KINDS", "PARTS", "WEIGHTS", "Genome", "Operator", "recipe_of", "used_members"]
 
 KINDS = ("concat", "nms", "soft_nms", "adj_nms", "vote", "wbf", "nmw")
 PARTS = ("both", "first_scores", "first_boxes", "second_scores", "second_boxes")
@@ -79,15 +80,32 @@ class Genome:
         return without(self.tree, [leaf for leaf, weight in enumerate(self.weights) if weight == 0])
 
     def canonical(self) -> Genome:
-        """Return the genome with everything that has no effect at its default; equal candidates become equal."""
-        tree = self.pruned
-        if tree is None:
-            return replace(self, weights=(0.0,) * len(self.weights), operators=(Operator(),) * len(self.operators))
-        used = {key(pair): pair for pair in clades(tree)}
-        operators = [
-            _plain(operator) if number in used else Operator() for number, operator in enumerate(self.operators, 1)
-        ]
-        return replace(self, operators=tuple(operators))
+        """Return the genome with everything that has no effect at its default; equal candidates become equal.
+
+        Members of weight 0 are hung above the rest. Where one leaves a node with a single child, that child takes over
+        the node's operator if it only pools: a pool keeps the operator above it when a member leaves.
+        """
+        pool = Operator(kind="concat")
+        dropped = [leaf for leaf, weight in enumerate(self.weights) if weight == 0]
+        operators = [pool] * len(self.operators)
+
+        def settle(tree: Tree, above: Operator) -> None:
+            if isinstance(tree, int):
+                return
+            own = _plain(self.operators[key(tree) - 1])
+            own = above if own == pool else own
+            first, second = (without(child, dropped) for child in tree)
+            if first is None or second is None:
+                settle(tree[1] if first is None else tree[0], own)
+                return
+            operators[max(min(leaves(first)), min(leaves(second))) - 1] = own
+            for child in tree:
+                settle(child, pool)
+
+        settle(self.tree, pool)
+        left = self.pruned
+        whole = [*([] if left is None else [left]), *dropped]
+        return Genome(reduce(node, whole), self.weights, tuple(operators))
 
     def encode(self) -> bytes:
         """Return the genome as JSON."""
@@ -115,7 +133,7 @@ def recipe_of(
     """Write a genome as a recipe, to be replayed on other tables of the same members.
 
     Args:
-        genome: With at least one member of weight above 0.
+        genome: Canonical, with at least one member of weight above 0.
         members: Their names, in the order of the leaves.
         leaf_steps: A step that each member goes through first, such as its calibration.
         tuned_on: The data of the search.

@@ -223,10 +223,10 @@ class Study:
         seeds = np.random.SeedSequence(settings.seed).spawn(3)
         numbers = [int(seed.generate_state(1)[0]) for seed in seeds]
         equal = [1.0] * count
-        yield _Phase("members", Listed([single(leaf, count).canonical() for leaf in range(count)]), count)
+        yield _Phase("members", Listed([single(leaf, count) for leaf in range(count)]), count)
         if count == 1:
             return
-        flats = [flat(equal, operator).canonical() for operator in _NAIVE]
+        flats = [flat(equal, operator) for operator in _NAIVE]
         yield _Phase("naive", Listed(flats), len(flats))
         top = self.naive.genome
         operator = next(o for o, genome in zip(_NAIVE, flats, strict=True) if genome == top)
@@ -239,7 +239,7 @@ class Study:
             return
         default = Operator()
         first = [grown(similarity_tree(self.likeness), count, default), grown(top.tree, count, default)]
-        yield _Phase("dendrogram", Listed([genome.canonical() for genome in first]), len(first))
+        yield _Phase("dendrogram", Listed(first), len(first))
         trees = settings.budget // (4 if settings.mode == "hybrid" else 3)
         yield _Phase("trees", TreeTpe(count, default, numbers[1], settings.code), trees)
         if settings.mode == "hybrid":

@@ -1,0 +1,297 @@
+"""What a search has found: the candidate chosen, and what can be said of it on images it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from evaluation.comparison import Difference, compare, difference_of
+from evaluation.result import CocoResult
+from evaluation.statistics import Replicates, bootstrap
+from search.genome import Genome, Operator, used_members
+from search.journal import Trial
+from search.problem import Problem, Side
+from search.study import Study
+from search.tree import clades, depths, key, without
+
+__all__ = ["Answer", "Change", "Gain", "NodeAp", "Rival", "choose", "find_answer", "front", "paired_error"]
+
+_TOP = 20
+_RANKED = 50
+_REPLICATES = 500
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A candidate on one split.
+
+    Attributes:
+        name: Such as "best member".
+        genome: The candidate.
+        replicates: Its AP on the bootstrap of the split's images; intervals are in it.
+    """
+
+    name: str
+    genome: Genome
+    replicates: Replicates
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better the answer is than a rival.
+
+    Attributes:
+        over: Name of the rival.
+        split: Where it was measured.
+        difference: AP of the answer minus the rival's, paired over images.
+    """
+
+    over: str
+    split: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class NodeAp:
+    """One node of the answer's tree: the members below it, its operator and its AP on the verify split."""
+
+    members: tuple[int, ...]
+    operator: Operator | None
+    depth: int
+    ap: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the answer is worth on the verify split with one thing changed, and what it loses by that."""
+
+    what: str
+    ap: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search has found.
+
+    Attributes:
+        problem: Members and splits.
+        trial: The candidate chosen.
+        rivals: By split, the answer first, then best member, naive ensemble and greedy selection.
+        nodes: The tree's nodes, leaves included.
+        without_member: What is lost when a member is left out.
+        genes: What is lost when one gene is set to its default, the largest loss first.
+        top: Search and verify AP of the best trials.
+    """
+
+    problem: Problem
+    trial: Trial
+    rivals: dict[str, tuple[Rival, ...]]
+    nodes: tuple[NodeAp, ...]
+    without_member: tuple[Change, ...]
+    genes: tuple[Change, ...]
+    top: np.ndarray
+
+    @cached_property
+    def gains(self) -> tuple[Gain, ...]:
+        """Gain over each rival on each split."""
+        gains = []
+        for split, (own, *others) in self.rivals.items():
+            for other in others:
+                difference = compare(other.replicates, own.replicates).figures["AP"]
+                gains.append(Gain(other.name, split, difference))
+        return tuple(gains)
+
+    def gain(self, over: str, split: str) -> Difference:
+        """Return one of the gains."""
+        return next(gain.difference for gain in self.gains if (gain.over, gain.split) == (over, split))
+
+    @property
+    def gap(self) -> Difference:
+        """Gain over the naive ensemble on the search split minus that on the verify split."""
+        search, verify = list(self.rivals)[:2]
+        a, b = self.gain("naive ensemble", verify), self.gain("naive ensemble", search)
+        error = float(np.hypot(a.error, b.error))  # the splits share no images
+        gap = b.value - a.value
+        return Difference(a.value, b.value, gap, gap - 1.96 * error, gap + 1.96 * error, error, np.nan, np.nan)
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's correlation of AP on the search and the verify split over the best trials; NaN below 3."""
+        from scipy.stats import spearmanr
+
+        if len(self.top) < 3 or np.ptp(self.top[:, 0]) == 0 or np.ptp(self.top[:, 1]) == 0:
+            return float("nan")
+        return float(spearmanr(self.top[:, 0], self.top[:, 1]).statistic)
+
+    @property
+    def depth_correlation(self) -> tuple[float, float]:
+        """Spearman's correlation of members' AP and their depth in the tree, and its p-value; NaN below 4 members."""
+        from scipy.stats import spearmanr
+
+        tree = self.trial.genome.pruned
+        depth = {} if tree is None else depths(tree)
+        if len(depth) < 4 or len(set(depth.values())) < 2:
+            return float("nan"), float("nan")
+        result = spearmanr([self.problem.member_ap[leaf] for leaf in depth], list(depth.values()))
+        return float(result.statistic), float(result.pvalue)
+
+    @property
+    def alarm(self) -> str | None:
+        """Why the answer is suspected of fitting the search split only; None where it is not."""
+        reasons = []
+        if self.gap.low > 0:
+            reasons.append(
+                f"the gain over the naive ensemble is {100 * self.gap.value:.2f} AP points smaller on the verify split "
+                f"(interval {100 * self.gap.low:.2f} to {100 * self.gap.high:.2f})"
+            )
+        if self.rank_correlation < 0.5 and np.ptp(self.top[:, 0]) > 0.002:
+            reasons.append(
+                f"the best trials rank differently on the two splits (correlation {self.rank_correlation:.2f})"
+            )
+        return "; ".join(reasons) or None
+
+
+def choose(study: Study, error: Callable[[Genome, Genome], float]) -> Trial:
+    """Choose the simplest of the best trials: at most one standard error of the paired difference behind the best.
+
+    Simple is: few members, then few genes that are not at their default.
+
+    Args:
+        study: With at least one trial.
+        error: Standard error of the AP difference of two candidates on the search split.
+    """
+    best, *others = study.measured[:_TOP]
+    near = [best]
+    for trial in others:
+        behind = best.outcome.value - trial.outcome.value
+        if _complexity(trial.genome) < _complexity(best.genome) and behind <= error(best.genome, trial.genome):
+            near.append(trial)
+    return min(near, key=lambda trial: _complexity(trial.genome))  # of equals the better one, which comes first
+
+
+def find_answer(problem: Problem, study: Study, *, progress: Callable[[str], None] | None = None) -> Answer:
+    """Choose, and measure the choice and its rivals on every split.
+
+    Args:
+        problem: Members and splits.
+        study: A search, ended or interrupted.
+        progress: Told what is being done.
+    """
+
+    def tell(what: str) -> None:
+        if progress is not None:
+            progress(what)
+
+    tell("choosing among the best trials")
+    search, verify = problem.search, problem.others[0]
+    trial = choose(study, lambda a, b: paired_error(problem, a, b))
+    named = {"answer": trial.genome, "best member": study.best_member.genome}
+    if any(t.phase == "naive" for t in study.trials):
+        named["naive ensemble"] = study.naive.genome
+    if study.greedy is not None:
+        named["greedy selection"] = study.greedy.genome
+    rivals = {}
+    for side in (search, *problem.others):
+        tell(f"measuring on the {side.name} split")
+        rivals[side.name] = tuple(
+            Rival(name, genome, _replicates(problem, side, genome)) for name, genome in named.items()
+        )
+    tell("taking the answer apart")
+    full = rivals[verify.name][0].replicates.observed["AP"]
+    top = [(t.outcome.value, _result(problem, verify, t.genome).AP) for t in study.measured[: min(_RANKED, _TOP)]]
+    return Answer(
+        problem=problem,
+        trial=trial,
+        rivals=rivals,
+        nodes=tuple(_nodes(problem, verify, trial.genome)),
+        without_member=tuple(_left_out(problem, verify, trial.genome, full)),
+        genes=tuple(sorted(_reset(problem, verify, trial.genome, full), key=lambda change: -change.loss)),
+        top=np.array(top),
+    )
+
+
+def front(study: Study) -> list[Trial]:
+    """Return the best trial for each number of members that no smaller number reaches, from few to many."""
+    best: dict[int, Trial] = {}
+    for trial in study.measured:
+        best.setdefault(len(used_members(trial.genome)), trial)
+    front: list[Trial] = []
+    for count in sorted(best):
+        if not front or best[count].outcome.value > front[-1].outcome.value:
+            front.append(best[count])
+    return front
+
+
+def paired_error(problem: Problem, a: Genome, b: Genome) -> float:
+    """Return the standard error of the AP difference of two candidates on the search split."""
+    ours, theirs = (_replicates(problem, problem.search, genome) for genome in (a, b))
+    return difference_of(
+        ours.observed["AP"], theirs.observed["AP"], ours.values["AP"], theirs.values["AP"], ours.units
+    ).error
+
+
+def _result(problem: Problem, side: Side, genome: Genome) -> CocoResult:
+    return side.prepared.evaluate(problem.recipe(genome).fuse(side.tables))
+
+
+def _replicates(problem: Problem, side: Side, genome: Genome) -> Replicates:
+    return bootstrap(_result(problem, side, genome), len(side.truth.image_id), replicates=_REPLICATES, sizes=False)
+
+
+def _complexity(genome: Genome) -> tuple[int, int]:
+    changed = sum(operator != Operator() for operator in genome.operators) + sum(
+        w not in (0, 1) for w in genome.weights
+    )
+    return len(used_members(genome)), changed
+
+
+def _nodes(problem: Problem, side: Side, genome: Genome) -> list[NodeAp]:
+    tree = genome.pruned
+    if tree is None:
+        return []
+    nodes = []
+    depth = depths(tree)
+    for leaf in depth:
+        ap = side.prepared.evaluate(side.tables[leaf]).AP
+        nodes.append(NodeAp((leaf,), None, depth[leaf], ap))
+    for pair in clades(tree):
+        below = tuple(depths(pair))
+        weights = tuple(w if leaf in below else 0.0 for leaf, w in enumerate(genome.weights))
+        ap = _result(problem, side, replace(genome, weights=weights).canonical()).AP
+        above = min(depth[leaf] - own for leaf, own in depths(pair).items())
+        nodes.append(NodeAp(below, genome.operators[key(pair) - 1], above, ap))
+    return nodes
+
+
+def _left_out(problem: Problem, side: Side, genome: Genome, full: float) -> list[Change]:
+    changes = []
+    for leaf in used_members(genome):
+        if genome.pruned is None or without(genome.pruned, (leaf,)) is None:
+            continue
+        weights = tuple(0.0 if other == leaf else w for other, w in enumerate(genome.weights))
+        ap = _result(problem, side, replace(genome, weights=weights).canonical()).AP
+        changes.append(Change(problem.names[leaf], ap, full - ap))
+    return changes
+
+
+def _reset(problem: Problem, side: Side, genome: Genome, full: float) -> list[Change]:
+    """Set one gene at a time to its default."""
+    changed: list[tuple[str, Genome]] = []
+    for leaf in used_members(genome):
+        if genome.weights[leaf] != 1:
+            weights: Sequence[float] = [1.0 if other == leaf else w for other, w in enumerate(genome.weights)]
+            changed.append((f"weight of {problem.names[leaf]}", replace(genome, weights=tuple(weights))))
+    default = Operator()
+    used = [] if genome.pruned is None else [key(pair) for pair in clades(genome.pruned)]
+    for number in used:
+        operator = genome.operators[number - 1]
+        for field in ("kind", "iou", "factor", "part"):
+            if getattr(operator, field) != getattr(default, field):
+                operators = list(genome.operators)
+                operators[number - 1] = replace(operator, **{field: getattr(default, field)})
+                changed.append((f"{field} of node {number}", replace(genome, operators=tuple(operators))))
+    return [Change(what, ap := _result(problem, side, other.canonical()).AP, full - ap) for what, other in changed]

@@ -1,0 +1,251 @@
+"""Commands `quorum search` and `quorum split`."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tomli_w
+from cyclopts import Parameter
+from rich.progress import TaskID
+
+from evaluation.cli.common import GroundTruthFile, Output, read_image_list, read_truth, some_tables
+from evaluation.ground_truth import GroundTruth
+from evaluation.protocol import Coco, Lvis
+from fusion.atomic import replacing
+from fusion.checks import at_least
+from fusion.errors import InputError
+from fusion.parts import named
+from fusion.recipe_toml import write_recipe
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
+from search.answer import Answer, find_answer, paired_error
+from search.engine import Engine
+from search.evaluators import Evaluator, Processes, Serial, chunked
+from search.journal import Journal, trials_frame
+from search.problem import CategoryAp, Problem, agreement, pose
+from search.report import outline, write_report
+from search.splits import matched_split, split_in_turn, strata_of
+from search.study import Settings, Study
+
+__all__ = ["search", "split"]
+
+
+def search(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    output: Output,
+    split: str = "search,verify",
+    splits: Path | None = None,
+    budget: int = 1000,
+    mode: Literal["hybrid", "two-stage", "flat", "greedy"] = "hybrid",
+    protocol: Literal["coco", "lvis"] = "coco",
+    iou_type: Literal["bbox", "segm"] = "bbox",
+    seed: int = 0,
+    workers: int = 1,
+    memory: float = 2.0,
+    calibrate: bool = True,
+    patience: int | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    storage: str | None = None,
+    island: int = 0,
+) -> None:
+    """Search for the best tree of members and operators; Ctrl-C ends it with the best so far.
+
+    Args:
+        tables: One Parquet file or folder of parts per member.
+        ground_truth: COCO or LVIS annotations.
+        output: Folder for best.toml, report.md, tree.svg, trials.parquet, categories.csv and the journal of trials.
+        split: Names of the splits: the first is searched on, the last one's figure is the one to quote.
+        splits: Folder with a list of images per split, as `quorum split` writes; else the images are dealt evenly.
+        budget: Number of trials.
+        mode: hybrid: trees, then evolution of everything; two-stage: trees, then operators, as in the report; flat:
+            weights and one operator; greedy: forward selection.
+        protocol: Which official evaluation.
+        iou_type: Boxes or masks.
+        seed: Of everything random; the same seed gives the same answer for any number of workers.
+        workers: Processes that run trials.
+        memory: GiB for results of sub-trees in each process.
+        calibrate: Learn a score map per member on the first split; it becomes part of the recipe.
+        patience: Stop when so many trials have brought no more than a standard error.
+        resume: Go on with the trials in the output folder.
+        storage: A database URL or a shared journal file, where several machines put their trials.
+        island: Number of this machine among those; each searches with a seed of its own.
+    """
+    settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
+    at_least("workers", workers, 1, whole=True)
+    at_least("memory", memory, 0.0)
+    journal_path = output / "trials.journal"
+    if journal_path.exists() and not resume and storage is None:
+        raise InputError(
+            output, "holds the trials of a search", "Go on with --resume, choose another folder, or remove it"
+        )
+    members = [named(read_table(path), path) for path in some_tables(tables, "search")]
+    with announcing_compilation():
+        truth = read_truth(ground_truth, None)
+        parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
+        measure = Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type)
+        problem = pose(members, truth, parts, measure, calibrate=calibrate)
+        for side in (problem.search, *problem.others):
+            stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
+        study = Study(settings, problem.search.prepared.category_ids, agreement(problem.search))
+    journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
+    with tempfile.TemporaryDirectory(prefix="quorum-search-") as scratch:
+        evaluator = _evaluator(problem, Path(scratch), workers, int(memory * 2**30))
+        try:
+            _run(study, evaluator, journal, problem)
+        finally:
+            evaluator.close()
+    if not study.measured:
+        raise InputError("search", "ended before its first trial", "Start it again with --resume")
+    with announcing_compilation(), progress_bar() as bar:
+        task = bar.add_task("", total=None)
+        answer = find_answer(problem, study, progress=lambda what: bar.update(task, description=what))
+    _write(answer, study, output)
+    _tell(answer, study, output)
+
+
+def split(
+    ground_truth: Path,
+    /,
+    *,
+    output: Output,
+    parts: int = 2,
+    shares: str | None = None,
+    groups: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Cut the images of a data set into lists.
+
+    Args:
+        ground_truth: COCO or LVIS annotations.
+        output: Folder for the lists, an image id per line: `part-0.txt`, `part-1.txt` ..., or one per share.
+        parts: Deal the images, sorted by id, in turn into so many lists.
+        shares: Instead: names and shares, such as search=0.1,verify=0.1. Each list's mixture of categories and sizes is
+            then that of the whole; images that are left over are in none.
+        groups: With --shares: a CSV file with columns image_id and group; images of one group (a video) stay together.
+        seed: With --shares: of the order among equally rare images.
+    """
+    truth = read_truth(ground_truth, None)
+    if shares is None:
+        if parts < 2:
+            raise InputError("option parts", f"expected a whole number of at least 2, got {parts}")
+        part = split_in_turn(len(truth.image_id), parts)
+        names = [f"part-{number}" for number in range(parts)]
+    else:
+        named_shares = _shares(shares)
+        names = list(named_shares)
+        labels = None if groups is None else _groups(groups, truth)
+        part = matched_split(*strata_of(truth), list(named_shares.values()), groups=labels, seed=seed)
+    lists = {name: truth.image_id[part == number] for number, name in enumerate(names)}
+    for name, ids in lists.items():
+        path = output / f"{name}.txt"
+        with replacing(path) as temporary:
+            temporary.write_text("".join(f"{image}\n" for image in ids), encoding="utf-8")
+        stderr.print(f"{path}: {len(ids):,} images", highlight=False)
+    description = {
+        "ground_truth": truth.fingerprint,
+        "splits": {name: {"images": len(ids), "fingerprint": _fingerprint({name: ids})} for name, ids in lists.items()},
+    }
+    with replacing(output / "splits.toml") as temporary:
+        temporary.write_text(tomli_w.dumps(description), encoding="utf-8")
+
+
+def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:
+    with announcing_compilation(), progress_bar() as bar:
+        task: TaskID = bar.add_task("search", total=study.settings.budget)
+
+        def progress(phase: str, done: int, wanted: int, best: float) -> None:
+            bar.update(task, completed=done, total=wanted, description=f"{phase}: best AP {100 * best:.2f}")
+
+        study.run(evaluator, journal, paired_error=lambda a, b: paired_error(problem, a, b), progress=progress)
+
+
+def _evaluator(problem: Problem, folder: Path, workers: int, memory: int) -> Evaluator:
+    chunks, measure = problem.chunks, CategoryAp(problem.search.prepared)
+    tables = chunked(problem.leaves(), chunks)
+    if workers == 1:
+        return Serial(Engine(tables, measure, chunks, memory=memory))
+    return Processes(tables, measure, chunks, folder, workers=workers, memory=memory)
+
+
+def _write(answer: Answer, study: Study, folder: Path) -> None:
+    write_recipe(answer.problem.recipe(answer.trial.genome), folder / "best.toml")
+    with replacing(folder / "trials.parquet") as temporary:
+        trials_frame(study.trials).to_parquet(temporary)
+    with replacing(folder / "categories.csv") as temporary:
+        _categories(answer).to_csv(temporary, index=False)
+    write_report(answer, study, folder)
+
+
+def _categories(answer: Answer):  # type: ignore[no-untyped-def]
+    """AP of each category for the answer and its rivals, on every split."""
+    import pandas as pd
+
+    columns: dict[str, object] = {}
+    for split_name, rivals in answer.rivals.items():
+        first = rivals[0].replicates
+        columns.setdefault("category_id", first.category_ids)
+        columns.setdefault("name", first.category_names)
+        for rival in rivals:
+            columns[f"{split_name}: {rival.name}"] = rival.replicates.category_observed
+    return pd.DataFrame(columns)
+
+
+def _tell(answer: Answer, study: Study, folder: Path) -> None:
+    console = stdout()
+    honest = list(answer.rivals)[-1]
+    own = answer.rivals[honest][0].replicates.intervals["AP"]
+    console.print(outline(answer), highlight=False, markup=False)
+    console.print(
+        f"AP {100 * own.value:.2f} on the {honest} split (95 % interval {100 * own.low:.2f} to {100 * own.high:.2f}); "
+        f"the search ended because {study.stopped}.",
+        highlight=False,
+    )
+    for rival in answer.rivals[honest][1:]:
+        gain = answer.gain(rival.name, honest)
+        console.print(
+            f"  {100 * gain.value:+.2f} over the {rival.name} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})",
+            highlight=False,
+        )
+    if answer.alarm:
+        notes("search", [f"over-fitting suspected: {answer.alarm}"])
+    console.print(f"Replay: quorum fuse TABLES --recipe {folder / 'best.toml'} -o fused.parquet", highlight=False)
+    console.print(f"Report: {folder / 'report.md'}", highlight=False)
+
+
+def _read_splits(folder: Path, names: list[str], truth: GroundTruth) -> dict[str, np.ndarray]:
+    return {name: read_image_list(folder / f"{name}.txt", truth) for name in names}
+
+
+def _dealt(truth: GroundTruth, names: list[str], seed: int) -> dict[str, np.ndarray]:
+    part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), seed=seed)
+    return {name: truth.image_id[part == number] for number, name in enumerate(names)}
+
+
+def _fingerprint(parts: Mapping[str, np.ndarray]) -> str:
+    text = repr([(name, ids.tolist()) for name, ids in parts.items()])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shares(text: str) -> dict[str, float]:
+    shares = {}
+    for entry in text.split(","):
+        name, equals, value = entry.partition("=")
+        try:
+            shares[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise InputError("option --shares", f"expected name=share with commas between, got {entry!r}")
+    return shares
+
+
+def _groups(path: Path, truth: GroundTruth) -> np.ndarray:
+    from evaluation.cli.compare import read_groups
+
+    return read_groups(path, truth)

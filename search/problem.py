@@ -1,0 +1,178 @@
+"""What a search works on: members in the order of their AP, on the images of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.analysis.members import analyze_members
+from evaluation.calibration import learn_calibration
+from evaluation.ground_truth import GroundTruth
+from evaluation.prepared import Prepared, prepare
+from evaluation.protocol import Coco, Lvis
+from fusion.calibrate import Calibrate
+from fusion.errors import InputError
+from fusion.pool import Step, apply
+from fusion.recipe import Recipe, TunedOn
+from fusion.table import DetectionTable
+from search.engine import category_chunks
+from search.genome import Genome, recipe_of
+
+__all__ = ["CategoryAp", "Problem", "Side", "agreement", "pose"]
+
+_CHUNKS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One split.
+
+    Attributes:
+        name: Such as "search" or "verify".
+        prepared: Its ground truth.
+        tables: The members' detections on its images as imported, in the order of the leaves.
+    """
+
+    name: str
+    prepared: Prepared
+    tables: tuple[DetectionTable, ...]
+
+    @property
+    def truth(self) -> GroundTruth:
+        """Its ground truth."""
+        return self.prepared.ground_truth
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryAp:
+    """Tells the AP of some categories; what the engine measures with."""
+
+    prepared: Prepared
+
+    def __call__(self, table: DetectionTable, category_ids: np.ndarray) -> np.ndarray:
+        """Return float64 [c], NaN without ground truth."""
+        figures = self.prepared.average_precision_per_category(table)
+        chosen: np.ndarray = figures[np.searchsorted(self.prepared.category_ids, category_ids)]
+        return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Members and splits.
+
+    Attributes:
+        names: Of the members, the one with the highest AP on the search split first.
+        member_ap: float64 [m], their AP on the search split.
+        leaf_steps: What each member goes through first: its calibration, learned on the search split.
+        search: The split that candidates are measured on.
+        others: Splits that nothing is learned on: "verify" first.
+    """
+
+    names: tuple[str, ...]
+    member_ap: np.ndarray
+    leaf_steps: Mapping[str, Step]
+    search: Side
+    others: tuple[Side, ...]
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What trials depend on besides the genome, for the journal."""
+        return {
+            "members": list(self.names),
+            "detections": [len(table) for table in self.search.tables],
+            "ground truth": self.search.truth.fingerprint,
+            "protocol": repr(self.search.prepared.protocol),
+            "calibrated": bool(self.leaf_steps),
+        }
+
+    @property
+    def chunks(self) -> list[np.ndarray]:
+        """Category ids of each chunk that a candidate is measured on in turn."""
+        ids = self.search.prepared.category_ids
+        if isinstance(self.search.prepared.protocol, Lvis):
+            return [ids]  # the cap of an image looks at all of its categories
+        counts = np.zeros(len(ids), np.int64)
+        for table in self.search.tables:
+            place = np.searchsorted(ids, table.category_id)
+            known = ids[np.minimum(place, len(ids) - 1)] == table.category_id
+            counts += np.bincount(place[known], minlength=len(ids))
+        return category_chunks(ids, counts, _CHUNKS)
+
+    def leaves(self) -> list[DetectionTable]:
+        """Return the members on the search split after their first step, for the engine."""
+        tables = []
+        for name, table in zip(self.names, self.search.tables, strict=True):
+            step = self.leaf_steps.get(name)
+            tables.append(table if step is None else apply(step, table).with_metadata(member=name))
+        return tables
+
+    def recipe(self, genome: Genome) -> Recipe:
+        """Return the recipe of a candidate, to be replayed on tables of the members as imported."""
+        truth = self.search.truth
+        origin = TunedOn(fingerprint=truth.fingerprint, images=len(truth.image_id), note="auto-ensemble search")
+        return recipe_of(genome, self.names, leaf_steps=self.leaf_steps, tuned_on=origin)
+
+
+def pose(
+    tables: Sequence[DetectionTable],
+    truth: GroundTruth,
+    splits: Mapping[str, np.ndarray],
+    protocol: Coco | Lvis,
+    *,
+    calibrate: bool = True,
+) -> Problem:
+    """Cut members and ground truth into splits, order the members, and learn their calibration.
+
+    Args:
+        tables: One per member, each with its name.
+        truth: Ground truth of all images.
+        splits: Image ids by name of split; the first is searched on.
+        protocol: What is measured.
+        calibrate: Learn an isotonic map of scores per member on the search split. Weights of a tree are
+            factors, which cannot bring score scales of different shape together.
+
+    Raises:
+        InputError: If there are fewer than two splits, or they share images.
+    """
+    if len(splits) < 2:
+        raise InputError("splits", f"expected at least two, got {list(splits)}", "Give --split search,verify")
+    taken: dict[Any, str] = {}
+    for name, ids in splits.items():
+        for image in ids.tolist():
+            if image in taken:
+                raise InputError("splits", f"image {image!r} is in {taken[image]!r} and in {name!r}", "Deal it once")
+            taken[image] = name
+    names = [str(table.metadata.member) for table in tables]
+    sides = []
+    for name, ids in splits.items():
+        part = truth.subset(ids)
+        chosen = tuple(table.select_images(part.image_id) for table in tables)
+        sides.append(Side(name, prepare(part, protocol), chosen))
+    figures = [sides[0].prepared.evaluate(table).AP for table in sides[0].tables]
+    order = np.argsort(-np.array(figures), kind="stable")
+    ranked = [Side(side.name, side.prepared, tuple(side.tables[i] for i in order)) for side in sides]
+    steps: dict[str, Step] = {}
+    if calibrate:
+        for i in order:
+            steps[names[i]] = Calibrate(maps={names[i]: learn_calibration(sides[0].tables[i], sides[0].truth)})
+    return Problem(
+        names=tuple(names[i] for i in order),
+        member_ap=np.array(figures)[order],
+        leaf_steps=steps,
+        search=ranked[0],
+        others=tuple(ranked[1:]),
+    )
+
+
+def agreement(side: Side) -> np.ndarray:
+    """Return how much members agree: the share of the objects that either finds which both find, at IoU .5.
+
+    Returns:
+        float64 [m, m].
+    """
+    _, jaccard, _ = analyze_members(side.tables, side.prepared).agreement()
+    likeness: np.ndarray = np.nan_to_num(jaccard)
+    return likeness

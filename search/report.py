@@ -1,0 +1,186 @@
+"""The report of a search: a Markdown page with the tree as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from evaluation.comparison import Difference
+from fusion.atomic import replacing
+from search.answer import Answer, Change, NodeAp, front
+from search.genome import Genome, Operator, used_members
+from search.study import Study
+from search.tree import Tree, depths, key, leaves
+
+__all__ = ["draw_tree", "outline", "report_text", "write_report"]
+
+
+def report_text(answer: Answer, study: Study) -> str:
+    """Return the report as Markdown."""
+    problem = answer.problem
+    splits = list(answer.rivals)
+    verify = splits[1]
+    honest = splits[-1]
+    own = answer.rivals[honest][0].replicates.intervals["AP"]
+    lines = [
+        "# Auto-ensemble search",
+        "",
+        f"**AP {100 * own.value:.2f} on the {honest} split** "
+        f"(95 % interval {100 * own.low:.2f} to {100 * own.high:.2f}), "
+        f"by {len(used_members(answer.trial.genome))} of {len(problem.names)} members. This is the figure to quote: "
+        "the search split's is the best of many trials on it.",
+        "",
+    ]
+    if answer.alarm:
+        lines += [f"> **Over-fitting suspected**: {answer.alarm}.", ""]
+    lines += ["## Gains", "", *_gains(answer), ""]
+    lines += ["## The tree", "", "![tree](tree.svg)", "", "```", outline(answer), "```", ""]
+    lines += ["AP of each node on the " + verify + " split:", "", *_nodes(answer), ""]
+    lines += [_depth_sentence(answer), ""]
+    lines += ["## What each member adds", "", *_changes("member left out", answer.without_member), ""]
+    lines += ["## What each gene adds", "", *_changes("gene at its default", answer.genes), ""]
+    lines += ["## AP against number of members", "", *_front(study), ""]
+    lines += ["## The search", "", *_history(answer, study)]
+    return "\n".join(lines) + "\n"
+
+
+def write_report(answer: Answer, study: Study, folder: Path) -> None:
+    """Write report.md and tree.svg."""
+    with replacing(folder / "tree.svg") as temporary:
+        draw_tree(answer, temporary)
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(report_text(answer, study), encoding="utf-8")
+
+
+def outline(answer: Answer) -> str:
+    """Return the tree as indented text, the root first."""
+    genome, names = answer.trial.genome, answer.problem.names
+    aps = {tuple(sorted(node.members)): node.ap for node in answer.nodes}
+
+    def lines(tree: Tree, depth: int) -> Iterable[str]:
+        ap = f"AP {100 * aps[tuple(sorted(leaves(tree)))]:.2f}"
+        if isinstance(tree, int):
+            weight = genome.weights[tree]
+            yield f"{'  ' * depth}{names[tree]}  {ap}" + ("" if weight == 1 else f"  weight {weight:.2f}")
+            return
+        yield f"{'  ' * depth}{_operator(genome.operators[key(tree) - 1])}  {ap}"
+        for child in tree:
+            yield from lines(child, depth + 1)
+
+    return "\n".join(lines(genome.pruned or 0, 0))
+
+
+def draw_tree(answer: Answer, path: Path) -> None:
+    """Draw the tree, members on the left and the root on the right, as SVG."""
+    from matplotlib.figure import Figure
+
+    genome, names = answer.trial.genome, answer.problem.names
+    tree = genome.pruned or 0
+    order = leaves(tree)
+    aps = {tuple(sorted(node.members)): node.ap for node in answer.nodes}
+    height = max(depths(tree).values(), default=0)
+    figure = Figure(figsize=(3.6 + 1.9 * max(height, 1), 1.0 + 0.62 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+
+    def place(part: Tree) -> tuple[float, float]:
+        if isinstance(part, int):
+            y = float(-order.index(part))
+            weight = genome.weights[part]
+            text = f"{names[part]}\nAP {100 * aps[(part,)]:.2f}" + ("" if weight == 1 else f", weight {weight:.2f}")
+            axes.text(-0.06, y, text, ha="right", va="center", fontsize=9)
+            return 0.0, y
+        points = [place(child) for child in part]
+        x, y = max(point[0] for point in points) + 1.0, sum(point[1] for point in points) / 2
+        for child_x, child_y in points:
+            axes.plot([child_x, x, x], [child_y, child_y, y], color="0.55", lw=1.2, zorder=1)
+        label = _operator(genome.operators[key(part) - 1]).replace(", ", "\n", 1)
+        box = {"boxstyle": "round,pad=0.3", "fc": "#e8f1fa", "ec": "#35618f"}
+        ap = aps[tuple(sorted(leaves(part)))]
+        axes.text(x, y, f"{label}\nAP {100 * ap:.2f}", ha="center", va="center", fontsize=8, bbox=box, zorder=2)
+        return x, y
+
+    x, _ = place(tree)
+    axes.set_xlim(-1.3, x + 0.7)
+    axes.set_ylim(-len(order) + 0.4, 0.6)
+    axes.set_title(f"Members, operators and AP on the {list(answer.rivals)[1]} split", fontsize=10, loc="left")
+    figure.savefig(path, format="svg")
+
+
+def _operator(operator: Operator) -> str:
+    parts = [operator.kind]
+    if operator.kind not in ("concat", "soft_nms"):
+        parts.append(f"IoU {operator.iou:.2f}")
+    if operator.part != "both":
+        side, _, used = operator.part.partition("_")
+        parts.append(f"only {used} of the {side}")
+    if operator.factor < 1:
+        parts.append(f"lone boxes x {operator.factor:.2f}")
+    return ", ".join(parts)
+
+
+def _gains(answer: Answer) -> list[str]:
+    rows = ["| over | " + " | ".join(f"{split} split" for split in answer.rivals) + " |"]
+    rows.append("|---" * (1 + len(answer.rivals)) + "|")
+    for rival in answer.rivals[next(iter(answer.rivals))][1:]:
+        cells = [_difference(answer.gain(rival.name, split)) for split in answer.rivals]
+        rows.append(f"| {rival.name} | " + " | ".join(cells) + " |")
+    own = [f"{100 * rivals[0].replicates.observed['AP']:.2f}" for rivals in answer.rivals.values()]
+    rows.append("| *AP of the answer* | " + " | ".join(own) + " |")
+    return [*rows, "", "AP points with 95 % intervals of the paired bootstrap over images."]
+
+
+def _difference(difference: Difference) -> str:
+    return f"{100 * difference.value:+.2f} ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+
+
+def _nodes(answer: Answer) -> list[str]:
+    rows = ["| node | depth | AP |", "|---|---|---|"]
+    ordered: Sequence[NodeAp] = sorted(answer.nodes, key=lambda node: (node.depth, -node.ap))
+    for node in ordered:
+        members = ", ".join(answer.problem.names[leaf] for leaf in node.members)
+        what = members if node.operator is None else f"{_operator(node.operator)} over {members}"
+        rows.append(f"| {what} | {node.depth} | {100 * node.ap:.2f} |")
+    return rows
+
+
+def _depth_sentence(answer: Answer) -> str:
+    correlation, p = answer.depth_correlation
+    if correlation != correlation:
+        return "Too few members for a statement on AP and depth."
+    verdict = "holds here" if correlation < 0 and p < 0.05 else "cannot be told here"
+    return (
+        f'"Members with lower AP sit deeper" {verdict}: Spearman\'s correlation of AP and depth is {correlation:.2f} '
+        f"(p = {p:.3f})."
+    )
+
+
+def _changes(what: str, changes: Sequence[Change]) -> list[str]:
+    rows = [f"| {what} | AP | loss |", "|---|---|---|"]
+    for change in sorted(changes, key=lambda change: -change.loss):
+        rows.append(f"| {change.what} | {100 * change.ap:.2f} | {100 * change.loss:+.2f} |")
+    return rows if len(rows) > 2 else ["Nothing to report."]
+
+
+def _front(study: Study) -> list[str]:
+    rows = ["| members | AP on the search split |", "|---|---|"]
+    return rows + [f"| {_count(trial.genome)} | {100 * trial.outcome.value:.2f} |" for trial in front(study)]
+
+
+def _count(genome: Genome) -> int:
+    return len(used_members(genome))
+
+
+def _history(answer: Answer, study: Study) -> list[str]:
+    done, pruned = len(study.trials), sum(trial.outcome.pruned for trial in study.trials)
+    seconds = sum(trial.outcome.seconds for trial in study.trials)
+    correlation = answer.rank_correlation
+    lines = [
+        f"- {done:,} trials, {pruned:,} of them given up early, {seconds:,.0f} s of work; it ended because "
+        f"{study.stopped}.",
+        f"- mode {study.settings.mode}, seed {study.settings.seed}; the answer came up as trial {answer.trial.number}, "
+        f"in phase {answer.trial.phase}.",
+    ]
+    if correlation == correlation:
+        lines.append(f"- the best {len(answer.top)} trials on the two splits: rank correlation {correlation:.2f}.")
+    return lines

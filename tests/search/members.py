@@ -1,0 +1,43 @@
+"""Small random members and ground truth for the tests of the search."""
+
+import numpy as np
+
+from evaluation import GroundTruth
+from fusion.table import DetectionTable, Metadata
+
+
+def make_truth(seed, images=12, categories=4, objects=60):
+    rng = np.random.default_rng((seed, 1))
+    corner, size = rng.uniform(0, 80, (objects, 2)), rng.uniform(8, 40, (objects, 2))
+    return GroundTruth.from_arrays(
+        image_id=np.arange(1, images + 1),
+        category_id=np.arange(1, categories + 1),
+        annotation_image_id=rng.integers(1, images + 1, objects),
+        annotation_category_id=rng.integers(1, categories + 1, objects),
+        xywh=np.hstack([corner, size]),
+    )
+
+
+def make_members(seed, count, truth=None):
+    """Members that find the objects of `truth` with noise, each a little worse than the one before."""
+    truth = truth or make_truth(seed)
+    tables = []
+    for number in range(count):
+        rng = np.random.default_rng((seed, 2, number))
+        found = np.flatnonzero(rng.random(len(truth)) < 0.85 - 0.08 * number)
+        noise = rng.normal(0, 0.05 + 0.02 * number, (len(found), 4)) * np.tile(truth.xywh[found, 2:], 2)
+        clutter = rng.integers(0, len(truth), 20)
+        boxes = np.vstack([truth.xywh[found] + noise, rng.uniform(5, 40, (20, 4))])
+        boxes[:, 2:] = boxes[:, 2:].clip(1)
+        rows = np.concatenate([found, clutter])
+        score = 1 / (1 + np.exp(-rng.normal(np.repeat([1.0, -1.0], [len(found), 20]), 1.0)))
+        tables.append(
+            DetectionTable.from_arrays(
+                image_id=truth.image_id[truth.image[rows]],
+                category_id=truth.category_id[truth.category[rows]],
+                score=score * (1 - 0.1 * number),
+                xywh=boxes,
+                metadata=Metadata(member=f"member{number}"),
+            )
+        )
+    return tables
