@@ -29,6 +29,8 @@ _import.command("evaluation.cli.importing:import_coco", name="coco", help="A COC
 app.command(_import)
 app.command("evaluation.cli.measure:evaluate", name="evaluate", help="Measure tables against ground truth.")
 app.command("evaluation.cli.measure:leaderboard", name="leaderboard", help="Rank tables by AP.")
+app.command("evaluation.cli.analyze:analyze", name="analyze", help="Find out why tables are as good as they are.")
+app.command("evaluation.cli.submit:submit", name="submit", help="Write a leaderboard's submission, or check one.")
 app.command("fusion.cli:fuse", name="fuse", help="Fuse tables into one.")
 _export = App(name="export", help="Write a table as a result file.")
 _export.command("fusion.cli:export_coco", name="coco", help="A COCO results JSON file.")

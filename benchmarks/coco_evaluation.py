@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks.load import EvaluationLoad, evaluation_load
 from evaluation import Coco, GroundTruth, prepare
-from evaluation.masks import mask_array
+from fusion.masks import mask_array
 
 System = Callable[[], Callable[[], Any]]  # makes one turn ready; what it returns is timed
 

@@ -6,11 +6,11 @@ ground truth objects there are and how large a mask's text is.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["EvaluationLoad", "Load", "evaluation_load", "make_load"]
+__all__ = ["EvaluationLoad", "FederatedLabels", "Load", "evaluation_load", "federated_load", "make_load"]
 
 CATEGORIES = 80
 CANVAS = (480, 640)  # height, width of every image of the evaluation load, in pixels
@@ -42,6 +42,21 @@ class Load:
 
 
 @dataclass(frozen=True)
+class FederatedLabels:
+    """What LVIS knows about categories and images.
+
+    Attributes:
+        negative: Ids of the categories known to be absent from each image.
+        not_exhaustive: Ids of the categories not fully annotated in each image.
+        frequency: "f", "c" or "r" for each category.
+    """
+
+    negative: list[list[int]]
+    not_exhaustive: list[list[int]]
+    frequency: list[str]
+
+
+@dataclass(frozen=True)
 class EvaluationLoad:
     """Ground truth and detections of one detector as flat arrays, both sorted by image.
 
@@ -64,6 +79,7 @@ class EvaluationLoad:
         score: float64 [n], no two equal.
         box: float64 [n, 4].
         mask: Counts of n masks, or None.
+        federated: LVIS's labels, or None.
     """
 
     images: int
@@ -81,6 +97,7 @@ class EvaluationLoad:
     score: np.ndarray
     box: np.ndarray
     mask: list[bytes] | None
+    federated: FederatedLabels | None = None
 
 
 def _zipf(rng: np.random.Generator, size: int, categories: int, exponent: float) -> np.ndarray:
@@ -159,7 +176,13 @@ def _objects(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def evaluation_load(
-    images: int = 5000, detections: int = 500_000, categories: int = CATEGORIES, seed: int = 0, masks: bool = False
+    images: int = 5000,
+    detections: int = 500_000,
+    categories: int = CATEGORIES,
+    seed: int = 0,
+    masks: bool = False,
+    objects: float = 7.36,
+    nearby: float = 0.62,
 ) -> EvaluationLoad:
     """Make the load of the evaluation's benchmarks, COCO-like; not real detector output.
 
@@ -174,6 +197,8 @@ def evaluation_load(
         seed: Seed of the generator.
         masks: Give every object and detection a mask. Boxes are then rounded to a grid of sizes, so
             that masks of one size share all but the ends of their text.
+        objects: Mean number of objects of an image.
+        nearby: Share of the clutter that is in the categories of the image.
 
     Returns:
         Ground truth and detections.
@@ -183,7 +208,7 @@ def evaluation_load(
     canvas = np.array([width, height])
     kinds = _zipf(rng, images * 4, categories, 0.8).reshape(images, 4)
 
-    owner = np.repeat(np.arange(images), rng.poisson(7.36, images))
+    owner = np.repeat(np.arange(images), rng.poisson(objects, images))
     kind = kinds[owner, _zipf(rng, len(owner), 4, 1.0)]
     side = np.clip(
         np.exp(rng.normal(4.25, 0.9, (len(owner), 1)) + rng.normal(0, 0.3, (len(owner), 2))), 4, 0.95 * canvas
@@ -203,7 +228,7 @@ def evaluation_load(
     clutter = max(detections - len(of), 0)
     place = rng.integers(images, size=clutter)
     local = kinds[place, _zipf(rng, clutter, 4, 1.0)]
-    strange = np.where(rng.random(clutter) < 0.62, local, _zipf(rng, clutter, categories, 0.8))
+    strange = np.where(rng.random(clutter) < nearby, local, _zipf(rng, clutter, categories, 0.8))
     noise = np.clip(np.exp(rng.normal(4.25, 0.9, (clutter, 2))), 4, 0.95 * canvas)
 
     image = np.concatenate((owner[of], place))
@@ -236,6 +261,42 @@ def evaluation_load(
         box,
         mask,
     )
+
+
+def federated_load(images: int = 5000, detections: int = 1_500_000, categories: int = 1203) -> EvaluationLoad:
+    """Make a load of the size of LVIS's validation set; not real detector output.
+
+    About 12 objects per image; of 1203 categories 405 are frequent and 337 rare. The best 300
+    detections of an image are kept, as detectors do; about 40 % of them are in categories that are
+    known to be present in or absent from their image.
+
+    Args:
+        images: Number of images.
+        detections: Number of detections, at most 300 per image.
+        categories: Number of categories.
+
+    Returns:
+        Ground truth and detections.
+    """
+    each = -(-detections // images)
+    load = evaluation_load(images, detections * 6 // 5, categories, objects=12.2, nearby=0.3)
+    rng = np.random.default_rng(1)
+    order = np.lexsort((-load.score, load.image))
+    start = np.searchsorted(load.image[order], load.image[order])
+    kept = np.sort(order[np.arange(len(order)) - start < each])
+    present = np.unique(load.truth_image * (categories + 1) + load.truth_category)
+    lists: list[list[int]] = [[] for _ in range(images)]
+    for value in present.tolist():
+        lists[value // (categories + 1) - 1].append(value % (categories + 1))
+    absent = _zipf(rng, images * 12, categories, 0.4).reshape(images, 12) + 1
+    frequent, common = round(categories * 0.337), round(categories * 0.72)
+    labels = FederatedLabels(
+        negative=[sorted(set(row) - set(there)) for row, there in zip(absent.tolist(), lists, strict=True)],
+        not_exhaustive=[[k for k in there if rng.random() < 0.1] for there in lists],
+        frequency=["f"] * frequent + ["c"] * (common - frequent) + ["r"] * (categories - common),
+    )
+    parts = {name: getattr(load, name)[kept] for name in ("image", "category", "score", "box")}
+    return replace(load, truth_crowd=np.zeros_like(load.truth_crowd), federated=labels, **parts)
 
 
 def _masks(box: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[bytes]]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Found", "MaskRuns", "MaskText", "Pairs", "Rules", "Truth"]
+__all__ = ["Found", "MaskRuns", "Pairs", "Rules", "Truth"]
 
 
 class Truth(NamedTuple):
@@ -79,22 +79,6 @@ class Found(NamedTuple):
     w: np.ndarray
     h: np.ndarray
     outside: np.ndarray
-
-
-class MaskText(NamedTuple):
-    """Compressed RLE texts of n masks.
-
-    Attributes:
-        data: uint8 [bytes].
-        offset: int64 [n + 1].
-        height: int32 [n].
-        width: int32 [n].
-    """
-
-    data: np.ndarray
-    offset: np.ndarray
-    height: np.ndarray
-    width: np.ndarray
 
 
 class Pairs(NamedTuple):

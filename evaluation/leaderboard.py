@@ -1,42 +1,262 @@
-"""The local leaderboard: entries ranked by AP."""
+"""The local leaderboard: entries of a split ranked by AP, with intervals; kept in a file that later entries join."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.table import Table
 
-from evaluation.result import CocoResult
+from evaluation.comparison import Difference, difference_of
+from evaluation.ground_truth import GroundTruth
+from evaluation.statistics import Interval, Replicates, fingerprint_of, interval_of
+from fusion.atomic import replacing
+from fusion.errors import InputError
+from fusion.storage import part_paths
 
-__all__ = ["Entry", "leaderboard_table"]
+__all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
 
-_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+_KEY = b"quorum leaderboard"
+_VERSION = 1
+_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the entries of a leaderboard have in common; entries of another split are not comparable.
+
+    Attributes:
+        version: Of the file's layout.
+        ground_truth: Fingerprint of the ground truth.
+        images: Number of images.
+        units: Number of things drawn: images, or groups of them.
+        protocol: "coco", "lvis" or "openimages".
+        iou_type: "bbox" or "segm".
+        replicates: Number of draws.
+        draws: Fingerprint of the draws.
+    """
+
+    version: int = _VERSION
+    ground_truth: str
+    images: int
+    units: int
+    protocol: str
+    iou_type: str
+    replicates: int
+    draws: str
+
+    @classmethod
+    def of(
+        cls,
+        truth: GroundTruth,
+        *,
+        protocol: str = "coco",
+        iou_type: str = "bbox",
+        replicates: int = 1000,
+        seed: int = 0,
+        groups: np.ndarray | None = None,
+    ) -> "Split":
+        """Describe a split; the arguments are those that its entries are measured with, see `bootstrap`."""
+        images = len(truth.image_id)
+        units, draws = fingerprint_of(images, groups, seed)
+        return cls(
+            ground_truth=truth.fingerprint,
+            images=images,
+            units=units,
+            protocol=protocol,
+            iou_type=iou_type,
+            replicates=replicates,
+            draws=draws,
+        )
 
 
 class Entry(NamedTuple):
-    """One line of a leaderboard.
+    """One entry.
 
     Attributes:
         name: Of the table.
-        result: Its figures.
+        content: SHA-256 of its files.
         detections: Number of its detections.
         size: Of its files, in bytes.
+        figures: Figures by name; "AP" is one of them.
+        values: float64 [b], AP of the replicates, for paired differences to entries that come later.
     """
 
     name: str
-    result: CocoResult
+    content: str
     detections: int
     size: int
+    figures: dict[str, float]
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, path: str | os.PathLike[str], detections: int, replicates: Replicates) -> "Entry":
+        """Make an entry of a measured table."""
+        figures = {figure: replicates.observed[figure] for figure in _FIGURES if figure in replicates.observed}
+        return cls(name, content_of(path), detections, size_of(path), figures, replicates.values["AP"])
 
 
-def leaderboard_table(entries: Sequence[Entry], title: str) -> Table:
-    """Return the entries for the terminal, the highest AP first."""
-    printed = Table(title=title, title_justify="left")
-    printed.add_column("#", justify="right")
-    printed.add_column("table")
-    for name in (*_FIGURES, "detections", "MB"):
-        printed.add_column(name, justify="right")
-    for rank, entry in enumerate(sorted(entries, key=lambda entry: -entry.result.AP), 1):
-        figures = [f"{getattr(entry.result, figure):.4f}" for figure in _FIGURES]
-        counts = [f"{entry.detections:,}", f"{entry.size / 1e6:.2f}"]
-        printed.add_row(str(rank), entry.name, *figures, *counts, style="bold" if rank == 1 else None)
-    return printed
+class Line(NamedTuple):
+    """One line of the board.
+
+    Attributes:
+        rank: From 1.
+        entry: The entry.
+        ap: Its AP with the 95 % interval.
+        to_best: AP of this entry minus that of the first, with its interval.
+    """
+
+    rank: int
+    entry: Entry
+    ap: Interval
+    to_best: Difference
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """Entries of one split.
+
+    Attributes:
+        split: What they have in common.
+        entries: In the order they were added.
+    """
+
+    split: Split
+    entries: tuple[Entry, ...] = ()
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """The entries by AP, highest first; equal ones by name."""
+        ranked = sorted(self.entries, key=lambda entry: (-_number(entry.figures["AP"]), entry.name))
+        lines = []
+        for rank, entry in enumerate(ranked, 1):
+            ap, units = entry.figures["AP"], self.split.units
+            best = ranked[0]
+            difference = difference_of(best.figures["AP"], ap, best.values, entry.values, units)
+            lines.append(Line(rank, entry, interval_of(ap, entry.values, units), difference))
+        return tuple(lines)
+
+    def find(self, name: str) -> Entry | None:
+        """Return the entry of a name, or None."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def with_entry(self, entry: Entry) -> "Leaderboard":
+        """Return the board with an entry added, in place of one of the same name."""
+        kept = tuple(other for other in self.entries if other.name != entry.name)
+        return replace(self, entries=(*kept, entry))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "Leaderboard":
+        """Read a board that `write` wrote.
+
+        Raises:
+            InputError: If the file is none, or one of a newer version.
+        """
+        try:
+            arrow = pq.read_table(path)
+            text = (arrow.schema.metadata or {})[_KEY]
+            version = msgspec.json.decode(text)["version"]
+        except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+            problem = f"expected a leaderboard that `quorum leaderboard -o` wrote ({str(error).splitlines()[0]})"
+            raise InputError(path, problem, "Give -o another name") from error
+        if version > _VERSION:
+            problem = f"is a leaderboard of version {version}, this software knows versions up to {_VERSION}"
+            raise InputError(path, problem, "Update quorum-detection")
+        try:
+            split = msgspec.json.decode(text, type=Split)
+        except msgspec.MsgspecError as error:
+            raise InputError(path, f"its metadata cannot be read ({error})", "Give -o another name") from error
+        entries = []
+        for row in arrow.to_pylist():
+            figures = {name: _number(row[name], np.nan) for name in _FIGURES if name in row}
+            values = np.array(row["replicate_AP"], dtype=np.float64)
+            entries.append(Entry(row["name"], row["content"], row["detections"], row["bytes"], figures, values))
+        return cls(split, tuple(entries))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the board atomically, best entry first, one row each.
+
+        Columns: rank, name, AP, AP_low, AP_high, to_best, to_best_low, to_best_high, to_best_p, the other figures,
+        detections, bytes, content (SHA-256) and replicate_AP (the AP of each replicate).
+        """
+        rows: list[dict[str, Any]] = []
+        for line in self.lines:
+            row = {"rank": line.rank, "name": line.entry.name, "AP": line.ap.value}
+            row |= {"AP_low": line.ap.low, "AP_high": line.ap.high, "to_best": line.to_best.value}
+            row |= {"to_best_low": line.to_best.low, "to_best_high": line.to_best.high, "to_best_p": line.to_best.p}
+            row |= {name: value for name, value in line.entry.figures.items() if name != "AP"}
+            row |= {"detections": line.entry.detections, "bytes": line.entry.size, "content": line.entry.content}
+            rows.append(row | {"replicate_AP": line.entry.values.tolist()})
+        arrow = pa.Table.from_pylist(rows).replace_schema_metadata({_KEY: msgspec.json.encode(self.split)})
+        with replacing(path) as temporary:
+            pq.write_table(arrow, temporary, compression="zstd")
+
+    def to_rich(self) -> Table:
+        """Return the board for the terminal."""
+        split = self.split
+        groups = "" if split.units == split.images else f" in {split.units:,} groups"
+        title = f"{split.protocol}, {split.iou_type}, {split.images:,} images{groups}, {split.replicates:,} replicates"
+        printed = Table(title=title, title_justify="left")
+        head, *rows = self._cells()
+        for name in head:
+            printed.add_column(name, justify="left" if name == "table" else "right")
+        for row in rows:
+            printed.add_row(*row, style="bold" if row[0] == "1" else None)
+        return printed
+
+    def to_markdown(self) -> str:
+        """Return the board as a Markdown page."""
+        split = self.split
+        head, *rows = self._cells()
+        drawn = "images" if split.units == split.images else f"{split.units:,} groups of images"
+        lines = [
+            "# Leaderboard",
+            "",
+            f"{split.protocol}, {split.iou_type}, {split.images:,} images; ground truth `{split.ground_truth[:16]}`.",
+            f"95 % intervals from {split.replicates:,} bootstrap replicates over {drawn}; differences to the first",
+            "entry are paired: both entries are measured on the same draws.",
+            "",
+            "| " + " | ".join(head) + " |",
+            "|" + "|".join("---" if name == "table" else "---:" for name in head) + "|",
+            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _cells(self) -> list[list[str]]:
+        names = [name for name in _FIGURES[1:] if any(name in entry.figures for entry in self.entries)]
+        cells = [["#", "table", "AP", "95 % interval", "to the first", "95 % interval", *names, "detections", "MB"]]
+        for line in self.lines:
+            ap, gap, entry = line.ap, line.to_best, line.entry
+            row = [str(line.rank), entry.name, _four(ap.value), f"{_four(ap.low)} to {_four(ap.high)}"]
+            first = line.rank == 1
+            row += ["", ""] if first else [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
+            row += [_four(entry.figures.get(name, np.nan)) for name in names]
+            cells.append([*row, f"{entry.detections:,}", f"{entry.size / 1e6:.2f}"])
+        return cells
+
+
+def content_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a table's files."""
+    digest = hashlib.sha256()
+    for part in part_paths(path):
+        digest.update(hashlib.sha256(part.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Return the size of a table's files, in bytes."""
+    return sum(Path(part).stat().st_size for part in part_paths(path))
+
+
+def _number(value: float | None, otherwise: float = -1.0) -> float:
+    return otherwise if value is None or value != value else value
+
+
+def _four(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"

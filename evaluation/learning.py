@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from evaluation.coco import evaluate
 from evaluation.ground_truth import GroundTruth
-from evaluation.prepared import prepare
+from evaluation.prepared import evaluate, prepare
 from evaluation.protocol import Coco
 from fusion.errors import InputError
 from fusion.recipe import TunedOn

@@ -1,6 +1,6 @@
 """Segmentations of COCO files as compressed run lengths in Arrow columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,29 +8,10 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as rle
 
-from evaluation.columns import MaskText
 from fusion.errors import InputError
-from fusion.table import MASK_TYPE
+from fusion.masks import mask_array
 
-__all__ = ["box_masks", "encode_segmentations", "mask_array", "mask_text", "taken"]
-
-
-def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[bytes | None]) -> pa.StructArray:
-    """Make a mask column from sizes and compressed RLE texts; a None among the texts becomes null.
-
-    Args:
-        height: [n] pixels.
-        width: [n] pixels.
-        counts: [n] texts.
-
-    Returns:
-        [n] structs (height, width, counts).
-    """
-    texts = pa.array(counts, pa.binary())
-    arrays: list[pa.Array[Any]] = [pa.array(height, pa.int32()), pa.array(width, pa.int32()), texts]
-    return pa.StructArray.from_arrays(
-        arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None
-    )
+__all__ = ["box_masks", "encode_segmentations"]
 
 
 def encode_segmentations(
@@ -68,26 +49,6 @@ def encode_segmentations(
     if all(text is None for text in texts):
         return None
     return mask_array([size[0] for size in sizes], [size[1] for size in sizes], texts)
-
-
-def mask_text(masks: pa.StructArray) -> MaskText:
-    """Return the buffers of a mask column without nulls; the text is not copied."""
-    height, width, counts = masks.flatten()  # unlike `field`, minds that the array may be a slice
-    _, ends, data = counts.buffers()
-    offset = np.zeros(1, np.int32)
-    if ends is not None and len(counts):
-        offset = np.frombuffer(memoryview(ends), np.int32)[counts.offset : counts.offset + len(counts) + 1]
-    return MaskText(
-        np.frombuffer(memoryview(data), np.uint8) if data is not None else np.zeros(0, np.uint8),
-        offset.astype(np.int64),
-        np.asarray(height.to_numpy(zero_copy_only=False), np.int32),
-        np.asarray(width.to_numpy(zero_copy_only=False), np.int32),
-    )
-
-
-def taken(masks: pa.StructArray, rows: np.ndarray) -> pa.StructArray:
-    """Return some rows of a mask column."""
-    return masks.take(pa.array(rows, pa.int64()))
 
 
 def box_masks(xywh: np.ndarray, height: np.ndarray, width: np.ndarray) -> list[bytes]:

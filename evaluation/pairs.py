@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from evaluation.columns import Found, MaskRuns, MaskText, Pairs, Truth
+from evaluation.columns import Found, MaskRuns, Pairs, Truth
 from evaluation.kernels.overlap import box_pairs, mask_pairs
-from evaluation.kernels.runs import decode_all
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
+from fusion.kernels.runs import decode_all
+from fusion.masks import MaskText
 
 __all__ = ["decode_masks", "find_box_pairs", "find_mask_pairs"]
 

@@ -2,27 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evaluation.columns import Found, MaskRuns, MaskText, Pairs, Truth
+from evaluation.attached import Attached, attach
+from evaluation.columns import Found, MaskRuns, Pairs, Truth
 from evaluation.federated import Federated
 from evaluation.ground_truth import GroundTruth, places_of
-from evaluation.masks import box_masks, mask_array, mask_text, taken
+from evaluation.masks import box_masks
 from evaluation.matches import find_matches
+from evaluation.open_images import PreparedOpenImages, prepare_open_images
+from evaluation.open_images_result import OpenImagesResult
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
-from evaluation.protocol import AREA_RANGES, Coco, Lvis
+from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
 from fusion.errors import InputError
+from fusion.masks import MaskText, mask_array, mask_text, taken
 from fusion.table import DetectionTable
 
-__all__ = ["RECALLS", "Paired", "Prepared", "prepare"]
-
-RECALLS = np.linspace(0.0, 1.0, 101)
-"""float64 [101], the recalls at which precision is read."""
+__all__ = ["Paired", "Prepared", "evaluate", "prepare"]
 
 _EVERY_RANGE = np.uint8(2 ** len(AREA_RANGES) - 1)
 
@@ -79,7 +80,7 @@ class Prepared:
             InputError: If it names images the ground truth does not have, has normalized boxes, or a
                 mask cannot be read.
         """
-        return self._evaluate(self.paired(table))
+        return self.evaluate_paired(self.paired(table))
 
     def paired(self, table: DetectionTable) -> Paired:
         """Find what of a table can match what, whatever the scores.
@@ -147,7 +148,7 @@ class Prepared:
             image, category, scores, boxes = image[order], category[order], scores[order], boxes[order]
             mask = None if mask is None else taken(mask, order)
         columns = tuple(np.ascontiguousarray(boxes[:, i]) for i in range(4))
-        return self._evaluate(self._paired_arrays(image, category, scores, columns, mask, mask_areas=mask_areas))
+        return self.evaluate_paired(self._paired_arrays(image, category, scores, columns, mask, mask_areas=mask_areas))
 
     def _paired_arrays(
         self,
@@ -184,7 +185,20 @@ class Prepared:
             outside[incomplete] = _EVERY_RANGE
         return Paired(found._replace(category=category, outside=outside), named, pairs, tuple(notes))
 
-    def _evaluate(self, paired: Paired) -> CocoResult:
+    def attach(self, table: DetectionTable) -> Attached:
+        """Keep what of a table does not depend on its scores, to evaluate it again with others."""
+        return attach(self, table)
+
+    def average_precision(self, table: DetectionTable) -> float:
+        """Return the AP alone, for search loops that make new boxes; that of `evaluate` to the last bit."""
+        return float(attach(self, table).average_precision(table.score))
+
+    def average_precision_per_category(self, table: DetectionTable) -> np.ndarray:
+        """Return the AP of each category alone, float64 [k]; NaN without ground truth that counts."""
+        return attach(self, table).average_precision_per_category(table.score)
+
+    def evaluate_paired(self, paired: Paired) -> CocoResult:
+        """Evaluate detections whose pairs are known."""
         found = paired.found if self.federated is None else self.federated.cut(paired.found, paired.named)
         matches = find_matches(
             self.truth,
@@ -197,6 +211,8 @@ class Prepared:
         )
         return CocoResult.from_matches(
             matches,
+            self.truth,
+            found.image,
             self.protocol.thresholds,
             tuple(AREA_RANGES),
             category_ids=self.category_ids,
@@ -215,7 +231,7 @@ class Prepared:
         count = len(self.category_ids)
         if self.masks is None:
             return find_box_pairs(self.truth, found, count, least), None
-        text = mask_text(self._filled(found, mask, notes))
+        text = mask_text(self.with_boxes_as_masks(found, mask, notes))
         pairs, area, strange = find_mask_pairs(self.truth, self.masks, found, text, count, least, areas=mask_areas)
         if strange:
             notes.append(
@@ -223,7 +239,7 @@ class Prepared:
             )
         return pairs, area
 
-    def _filled(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
+    def with_boxes_as_masks(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
         """Give detections without a mask their box as mask, as pycocotools does."""
         n = len(found.score)
         rows = np.arange(n) if mask is None else np.flatnonzero(mask.is_null().to_numpy(zero_copy_only=False))
@@ -275,7 +291,13 @@ class Prepared:
         return place if self.protocol.use_cats else np.minimum(place, 0)
 
 
-def prepare(ground_truth: GroundTruth, protocol: Coco | Lvis | None = None) -> Prepared:
+@overload
+def prepare(ground_truth: GroundTruth, protocol: Coco | Lvis | None = None) -> Prepared: ...
+@overload
+def prepare(ground_truth: GroundTruth, protocol: OpenImages) -> PreparedOpenImages: ...
+def prepare(
+    ground_truth: GroundTruth, protocol: Coco | Lvis | OpenImages | None = None
+) -> Prepared | PreparedOpenImages:
     """Make ground truth ready for a protocol: sorted, and its masks decoded.
 
     Args:
@@ -286,6 +308,8 @@ def prepare(ground_truth: GroundTruth, protocol: Coco | Lvis | None = None) -> P
         InputError: For masks, if an annotation has none or one that cannot be read; for LVIS, if the
             ground truth lacks what LVIS needs.
     """
+    if isinstance(protocol, OpenImages):
+        return prepare_open_images(ground_truth, protocol)
     protocol = protocol or Coco()
     order = np.lexsort((ground_truth.category, ground_truth.image))
     crowd = ground_truth.crowd
@@ -329,6 +353,36 @@ def prepare(ground_truth: GroundTruth, protocol: Coco | Lvis | None = None) -> P
         category_names=names,
         notes=_notes(protocol, bool(zero.any())),
     )
+
+
+@overload
+def evaluate(
+    table: DetectionTable, ground_truth: GroundTruth | Prepared, protocol: Coco | Lvis | None = None
+) -> CocoResult: ...
+@overload
+def evaluate(
+    table: DetectionTable, ground_truth: GroundTruth | PreparedOpenImages, protocol: OpenImages
+) -> OpenImagesResult: ...
+def evaluate(
+    table: DetectionTable,
+    ground_truth: GroundTruth | Prepared | PreparedOpenImages,
+    protocol: Coco | Lvis | OpenImages | None = None,
+) -> CocoResult | OpenImagesResult:
+    """Evaluate a table by an official protocol; every number equals the official code's.
+
+    COCO has two differences, both listed in the result's notes where they apply: stats with other
+    `max_dets` than (1, 10, 100) use the largest one where pycocotools gives -1, and any number of them is fine.
+
+    Args:
+        table: Detections.
+        ground_truth: Ground truth of the images. One made by `prepare` saves the preparation, and brings its protocol.
+        protocol: What is measured: `Coco` (the default), `Lvis` or `OpenImages`, with its options.
+
+    Raises:
+        InputError: If table and ground truth do not belong together.
+    """
+    prepared = prepare(ground_truth, protocol) if isinstance(ground_truth, GroundTruth) else ground_truth
+    return prepared.evaluate(table)
 
 
 def _outside(area: np.ndarray) -> np.ndarray:

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.checks import one_of
+from fusion.checks import at_least, one_of, within
 from fusion.errors import InputError
 
-__all__ = ["AREA_RANGES", "FIXED_AP_DETECTIONS", "Coco", "Lvis"]
+__all__ = ["AREA_RANGES", "FIXED_AP_DETECTIONS", "RECALLS", "Coco", "Lvis", "OpenImages"]
 
 AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Area ranges in square pixels, bounds included on both sides: an area of 1024 is small and medium."""
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""float64 [101], the recalls at which COCO and LVIS read precision."""
 
 FIXED_AP_DETECTIONS = 10_000
 """Detections of a category that count in LVIS's fixed AP."""
@@ -95,3 +98,30 @@ class Lvis:
     def caps(self) -> tuple[int, ...]:
         """Detections of a cell that count: all that the cut of the image or category leaves."""
         return (FIXED_AP_DETECTIONS if self.fixed_ap else self.max_dets,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenImages:
+    """The Open Images Challenge protocol and its options; the defaults are those of the official evaluator.
+
+    Attributes:
+        iou_type: "bbox" for object detection, "segm" for instance segmentation.
+        iou_threshold: In (0, 1]: least IoU of a true positive, and least share of a detection that has to
+            lie in a group-of region for it to be absorbed.
+        group_of_weight: What a group-of region counts, in [0, 1]. 0 leaves regions and what they absorb
+            out, as in the V2 metric.
+        max_dets: Detections of an image and category that count, the best by score.
+    """
+
+    iou_type: str = "bbox"
+    iou_threshold: float = 0.5
+    group_of_weight: float = 1.0
+    max_dets: int = 10_000
+
+    def __post_init__(self) -> None:
+        one_of("iou_type", self.iou_type, ("bbox", "segm"))
+        within("iou_threshold", self.iou_threshold, 0, 1)
+        within("group_of_weight", self.group_of_weight, 0, 1)
+        at_least("max_dets", self.max_dets, 1, whole=True)
+        if self.iou_threshold == 0:
+            raise InputError("option iou_threshold", "expected a number above 0, got 0")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from evaluation.columns import Truth
 from evaluation.matches import Matches
+from evaluation.resampling import resample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +75,8 @@ class CocoResult:
         detections: int64 [k], detections.
         notes: What the reader of the figures has to know.
         matches: What the arrays are computed from.
+        truth: Annotations of the matches.
+        image: int32 [n], image of each detection, by row of the matches.
         best_precision: float64 [a, t, r, k], precision at the largest cap.
     """
 
@@ -97,12 +101,16 @@ class CocoResult:
     detections: np.ndarray
     notes: tuple[str, ...]
     matches: Matches
+    truth: Truth
+    image: np.ndarray
     best_precision: np.ndarray
 
     @classmethod
     def from_matches(
         cls,
         matches: Matches,
+        truth: Truth,
+        image: np.ndarray,
         iou_thresholds: np.ndarray,
         area_ranges: tuple[str, ...],
         *,
@@ -117,6 +125,8 @@ class CocoResult:
 
         Args:
             matches: Of all detections.
+            truth: What they were matched with.
+            image: int32 [n], image of each detection (`Found.image`).
             iou_thresholds: float64 [t].
             area_ranges: Names of the area ranges: "all", "small", "medium", "large".
             category_ids: int32 [k].
@@ -151,6 +161,8 @@ class CocoResult:
             detections=detections,
             notes=notes,
             matches=matches,
+            truth=truth,
+            image=image,
             best_precision=precision,
         )
 
@@ -194,6 +206,21 @@ class CocoResult:
         names = ["AP", "AP50", "AP75", "APs", "APm", "APl", *(("APr", "APc", "APf") if self.frequency else ())]
         recalls = {f"AR{cap}": value for cap, value in self.AR.items()}
         return {n: getattr(self, n) for n in names} | recalls | {n: getattr(self, n) for n in ("ARs", "ARm", "ARl")}
+
+    def resample(self, weights: np.ndarray, *, sizes: bool = True) -> dict[str, np.ndarray]:
+        """Return AP per category of data sets in which each image is copied some times.
+
+        Fixed AP's best 10,000 detections of a category are those of the data set as it is.
+
+        Args:
+            weights: int [b, images], how often each image occurs, in order of the ground truth's images.
+            sizes: Whether APs, APm and APl are wanted as well.
+
+        Returns:
+            float64 [b, k] by name of figure, NaN where a replicate has no ground truth that counts; see
+            `evaluation.resampling.resample`.
+        """
+        return resample(self.matches, self.truth, self.image, self.iou_thresholds, weights, sizes=sizes)
 
     @cached_property
     def precision(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Writing files so that a killed process leaves the old one or the new one, never half of one."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -54,7 +55,8 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
         if folder:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a parent that is no folder must not hide the error above
+                temporary.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from rich.console import Console
 
 from evaluation.calibration import learn_calibration
-from evaluation.coco import evaluate
 from evaluation.coco_json import read_coco
-from evaluation.leaderboard import Entry, leaderboard_table
+from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.learning import learn_weights, tuned_on
+from evaluation.prepared import evaluate, prepare
+from evaluation.statistics import bootstrap
 from fusion.calibrate import Calibrate
 from fusion.coco_json import read_coco_results, write_coco_results
 from fusion.nms import Nms
@@ -76,25 +77,27 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     for name, recipe in recipes.items():
         write_recipe(recipe, folder / "recipes" / f"{name}.toml")
         entries[f"fused-{name}"] = recipe.fuse(on_verify)
-    rows = []
+    board, ready = Leaderboard(Split.of(verify)), prepare(verify)
     for name, table in entries.items():
         path = folder / "verify" / f"{name}.parquet"
         write_table(table, path)
-        rows.append(Entry(name, evaluate(table, verify), len(table), path.stat().st_size))
+        measured = bootstrap(ready.evaluate(table), len(verify.image_id), sizes=False)
+        board = board.with_entry(Entry.of(name, path, len(table), measured))
     raw = evaluate(Recipe.chain([Nms(iou=0.5)]).fuse(on_verify), verify)
     console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
     console.print("   on the other half of the images:\n", highlight=False)
-    console.print(leaderboard_table(rows, f"bbox, {len(verify.image_id)} images that nothing was learned on"))
+    console.print(board.to_rich())
     console.print(
         f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False
     )
 
-    best = max(rows[len(members) :], key=lambda row: row.result.AP)
+    ap = {entry.name: entry.figures["AP"] for entry in board.entries}
+    best = max((entry for entry in board.entries if entry.name not in names), key=lambda entry: ap[entry.name])
     name = best.name.removeprefix("fused-")
     results = folder / "results.json"
     fused_all = recipes[name].fuse(members)
     write_coco_results(fused_all, results)
-    gain = best.result.AP - max(row.result.AP for row in rows[: len(members)])
+    gain = ap[best.name] - max(ap[member] for member in names)
     console.print(
         f"\n5. The best recipe, {name}, is {100 * gain:+.1f} AP points above the best member.", highlight=False
     )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evaluation.kernels.runs import bounds, decode, shared_pixels
 from fusion.kernels.jit import jit
+from fusion.kernels.runs import bounds, decode, shared_pixels
 
 __all__ = ["box_pairs", "mask_pairs"]
 

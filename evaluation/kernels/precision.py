@@ -4,7 +4,7 @@ import numpy as np
 
 from fusion.kernels.jit import jit
 
-__all__ = ["count_true", "fill_precision"]
+__all__ = ["count_true", "fill_precision", "needed"]
 
 _SPACING = np.spacing(1.0)
 
@@ -29,7 +29,7 @@ def count_true(first, last, start, rank, true, caps, hits):
 
 
 @jit
-def _needed(recall, positives):
+def needed(recall, positives):
     """Return the least number of true positives whose recall is at least `recall`."""
     count = np.int64(recall * positives)
     while count / positives < recall:
@@ -94,7 +94,7 @@ def fill_precision(first, last, matches, positives, recalls, cap, precision, sco
                 for n in range(hits[b] - 2, -1, -1):
                     at[b, n] = max(at[b, n], at[b, n + 1])
             for r in range(len(recalls)):
-                need = _needed(recalls[r], positives[k, a])
+                need = needed(recalls[r], positives[k, a])
                 for t in range(thresholds):
                     b = a * thresholds + t
                     reached = need <= hits[b] and top >= 0

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from evaluation import GroundTruth
-from evaluation.masks import mask_array
+from fusion.masks import mask_array
 
 HEIGHT, WIDTH = 40, 50
 

@@ -185,7 +185,7 @@ def test_table_equals_arrays():
     table = DetectionTable.from_arrays(**columns)
     for iou_type in ("bbox", "segm"):
         run = official(dataset, results, iou_type=iou_type)
-        result = evaluate(table, truth, iou_type=iou_type)
+        result = evaluate(table, truth, Coco(iou_type=iou_type))
         check(result, run.eval["precision"], run.eval["recall"], run.eval["scores"], run.stats)
     bare = [{name: value for name, value in row.items() if name != "bbox"} for row in results]
     run = official(dataset, bare, iou_type="segm")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as rle
 
 from evaluation import Coco, GroundTruth, prepare
-from evaluation.kernels.runs import bounds, decode, shared_pixels
-from evaluation.masks import mask_array, mask_text, taken
 from fusion.errors import InputError
+from fusion.kernels.runs import bounds, decode, shared_pixels
+from fusion.masks import mask_array, mask_text, taken
 
 
 def read(text, pixels):

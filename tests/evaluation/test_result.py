@@ -80,7 +80,7 @@ def test_pickles(case):
 
 def test_names_of_recalls_follow_the_caps():
     dataset, results = random_case(22)
-    result = evaluate(DetectionTable.from_arrays(**arrays(results)), ground_truth(dataset), max_dets=(5, 300))
+    result = evaluate(DetectionTable.from_arrays(**arrays(results)), ground_truth(dataset), Coco(max_dets=(5, 300)))
     assert list(result.AR) == [5, 300]
     assert (result.AR1, result.AR10, result.AR100) == (-1, -1, -1)
     assert "AR300" in result.stats

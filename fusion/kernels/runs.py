@@ -1,4 +1,4 @@
-"""Masks as run boundaries: reading COCO's compressed text, and how much two masks share.
+"""Masks as run boundaries: reading and writing COCO's compressed text, and how much two masks share.
 
 A mask of `height` x `width` pixels, counted down the columns, is kept as ascending positions
 [start, end, start, end, ...] of its pixels.
@@ -8,9 +8,10 @@ import numpy as np
 
 from fusion.kernels.jit import jit
 
-__all__ = ["bounds", "decode", "decode_all", "shared_pixels"]
+__all__ = ["TEXT_BYTES", "bounds", "decode", "decode_all", "encode", "shared_pixels"]
 
 _MOST = 2**31 - 1  # boundaries are int32
+TEXT_BYTES = 7  # the most that `encode` writes per run, and there is one run more than boundaries
 
 
 @jit
@@ -62,6 +63,34 @@ def decode(text, begin, end, pixels, runs):
     if wrong != 0 or position > min(pixels, _MOST):
         return -1, 0
     return count - (count & 1), area
+
+
+@jit
+def encode(runs, count, pixels, text, at):
+    """Write the first `count` boundaries as compressed text from text[at] on, as pycocotools does; return its end.
+
+    The boundaries are strictly ascending but may start with 0; an empty mask is one run of background.
+    """
+    position = np.int64(0)
+    before = np.int64(0)  # run lengths one and two back
+    previous = np.int64(0)
+    for r in range(count + 1):
+        end = np.int64(runs[r]) if r < count else np.int64(pixels)
+        if r == count and r > 0 and end == position:
+            break  # the mask reaches the last pixel
+        length = end - position
+        number = length - before if r > 2 else length
+        before = previous
+        previous = length
+        position = end
+        more = True
+        while more:
+            group = number & 31
+            number >>= 5
+            more = number != (-1 if group & 16 else 0)
+            text[at] = np.uint8(48 + group + (32 if more else 0))
+            at += 1
+    return at
 
 
 @jit

@@ -1,0 +1,127 @@
+"""Precision and recall: curves per category, and the score that separates best."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
+from evaluation.prepared import Prepared
+from evaluation.result import CocoResult
+from fusion.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BestF1", "best_f1", "curve_frame", "mean_curve"]
+
+
+class BestF1(NamedTuple):
+    """The score above which F1 is highest; NaN where there is nothing to choose from.
+
+    Attributes:
+        score: Keep detections of at least this score.
+        precision: Of what is kept: TP / (TP + FP).
+        recall: Of what is kept: TP / objects.
+        f1: Harmonic mean of the two.
+    """
+
+    score: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def mean_curve(result: CocoResult, iou: float | None = None) -> np.ndarray:
+    """Return interpolated precision at 101 recalls, mean over categories: float64 [101].
+
+    Args:
+        result: Of an evaluation.
+        iou: One of its thresholds; None for the mean over all of them.
+
+    Returns:
+        NaN where no category has ground truth.
+    """
+    values = _at(result, iou)
+    known = (values > -1).all(axis=0)
+    return values[:, known].mean(axis=1) if known.any() else np.full(len(values), np.nan)
+
+
+def curve_frame(result: CocoResult) -> "pd.DataFrame":
+    """Return curves as rows: category_id, name, recall, and interpolated precision at IoU .5, .75 and the mean.
+
+    Categories without ground truth are left out. A threshold that the evaluation does not have is NaN.
+    """
+    import pandas as pd
+
+    every = _at(result, None)
+    known = np.flatnonzero((every > -1).all(axis=0))
+    recalls = np.linspace(0.0, 1.0, len(every))
+    columns = {
+        "category_id": np.repeat(result.category_ids[known], len(recalls)),
+        "name": np.repeat(np.array(result.category_names, dtype=object)[known], len(recalls)),
+        "recall": np.tile(recalls, len(known)),
+    }
+    for name, iou in (("precision_50", 0.5), ("precision_75", 0.75), ("precision_mean", None)):
+        if iou is None or iou in result.iou_thresholds:
+            columns[name] = _at(result, iou)[:, known].T.ravel()
+        else:
+            columns[name] = np.full(len(recalls) * len(known), np.nan)
+    return pd.DataFrame(columns)
+
+
+def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFrame"]:
+    """Find the score thresholds of highest F1: one for all categories together, and one for each.
+
+    Only thresholds that keep or drop all detections of equal score are tried; of equal F1 the highest
+    score wins. Detections that COCO ignores count neither way.
+
+    Args:
+        overlaps: Detections and ground truth.
+        assigned: Their matches at the IoU wanted.
+
+    Returns:
+        The common threshold, and a row per category: category_id, name, score, precision, recall, f1, objects.
+    """
+    import pandas as pd
+
+    prepared = overlaps.prepared
+    rows = np.flatnonzero((assigned.truth != IGNORED) & (assigned.truth != LEFT_OUT))
+    rows = rows[np.lexsort((-overlaps.found.score[rows], overlaps.found.category[rows]))]
+    category, score, true = overlaps.found.category[rows], overlaps.found.score[rows], assigned.truth[rows] >= 0
+    objects = _objects(prepared)
+    ends = np.searchsorted(category, np.arange(len(objects) + 1))
+    best = [
+        _best(score[low:high], true[low:high], count)
+        for low, high, count in zip(ends[:-1], ends[1:], objects.tolist(), strict=True)
+    ]
+    frame = pd.DataFrame(best, columns=BestF1._fields)
+    frame.insert(0, "category_id", prepared.category_ids)
+    frame.insert(1, "name", list(prepared.category_names))
+    frame["objects"] = objects
+    order = np.argsort(-score, kind="stable")
+    return _best(score[order], true[order], int(objects.sum())), frame
+
+
+def _best(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:
+    if not len(score) or not objects:
+        return BestF1(np.nan, np.nan, np.nan, np.nan)
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
+    hits, kept = np.cumsum(true)[last], last + 1
+    f1 = 2 * hits / (kept + objects)
+    at = int(np.argmax(f1))
+    return BestF1(float(score[last[at]]), float(hits[at] / kept[at]), float(hits[at] / objects), float(f1[at]))
+
+
+def _objects(prepared: Prepared) -> np.ndarray:
+    return np.asarray(prepared.positives[:, 0])
+
+
+def _at(result: CocoResult, iou: float | None) -> np.ndarray:
+    """Precision [r, k] over all areas at the largest cap; -1 where a category has no ground truth."""
+    precision = result.best_precision[0]
+    if iou is None:
+        return np.asarray(precision.mean(axis=0))
+    chosen = np.flatnonzero(result.iou_thresholds == iou)
+    if not len(chosen):
+        raise InputError("option iou", f"{iou:g} is not among the thresholds {result.iou_thresholds.tolist()}")
+    return np.asarray(precision[chosen[0]])

@@ -1,0 +1,226 @@
+"""TIDE: which kinds of error cost how much AP (Bolya 2020, arXiv 2008.08115)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evaluation.analysis.overlaps import Overlaps, find_overlaps
+from evaluation.kernels.tide import area_under_curves, find_errors
+from evaluation.prepared import Prepared
+from evaluation.protocol import Lvis
+from fusion.checks import at_least, within
+from fusion.errors import InputError
+from fusion.kernels.jit import chunks, run
+from fusion.table import DetectionTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MAIN_ERRORS", "SPECIAL_ERRORS", "Errors", "analyze_errors"]
+
+MAIN_ERRORS = {
+    "Cls": "wrong category, well placed",
+    "Loc": "right category, badly placed",
+    "Both": "wrong category and badly placed",
+    "Dupe": "object was found already",
+    "Bkg": "no object there",
+    "Miss": "object not found",
+}
+"""Main errors and what they mean, in tidecv's order."""
+
+SPECIAL_ERRORS = {"FalsePos": "all false positives", "FalseNeg": "all objects not found"}
+"""Special errors: what perfect precision and perfect recall would bring."""
+
+_TRUE, _FALSE, _IGNORED, _USED = 1, 2, 3, 1
+_MISS = 5
+_RECALLS = np.arange(101) / 100
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Errors of one table by kind.
+
+    Attributes:
+        AP: At the one IoU threshold, by TIDE's definition (see `analyze_errors`).
+        iou: The IoU threshold.
+        counts: Main error -> number of detections, for Miss of objects.
+        costs: Main and special error -> AP that would be gained without it (dAP), at least 0 for main ones.
+        category_ids: int32 [k].
+        category_names: Their names.
+        category_AP: float64 [k], NaN for a category without detections and ground truth.
+        category_counts: int64 [6, k], errors by category of the detection, for Miss of the object.
+        category_costs: float64 [8, k], change of the category's own AP.
+    """
+
+    AP: float
+    iou: float
+    counts: dict[str, int]
+    costs: dict[str, float]
+    category_ids: np.ndarray
+    category_names: tuple[str, ...]
+    category_AP: np.ndarray  # noqa: N815
+    category_counts: np.ndarray
+    category_costs: np.ndarray
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a row per error: error, meaning, detections (NaN for special errors), cost in AP."""
+        import pandas as pd
+
+        meanings = MAIN_ERRORS | SPECIAL_ERRORS
+        rows = [(name, meanings[name], self.counts.get(name), cost) for name, cost in self.costs.items()]
+        return pd.DataFrame(rows, columns=["error", "meaning", "count", "cost"])
+
+    def to_category_frame(self) -> "pd.DataFrame":
+        """Return a row per category: AP, number of each main error, cost of each error in its own AP."""
+        import pandas as pd
+
+        columns = {"category_id": self.category_ids, "name": self.category_names, "AP": self.category_AP}
+        columns |= dict(zip(MAIN_ERRORS, self.category_counts, strict=True))
+        names = [f"cost_{name}" for name in self.costs]
+        return pd.DataFrame(columns | dict(zip(names, self.category_costs, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Detections in the order in which AP counts them; m entries.
+
+    Attributes:
+        start: int64 [k + 1], offsets of the categories.
+        row: int64 [m], row of the table.
+        moved: bool [m], stands for a detection whose category was put right.
+    """
+
+    start: np.ndarray
+    row: np.ndarray
+    moved: np.ndarray
+
+    def average_precision(self, present: np.ndarray, true: np.ndarray, positives: np.ndarray) -> np.ndarray:
+        """Return AP per category, float64 [k]; `present` and `true` are bool [m], `positives` int64 [k]."""
+        out = np.empty(len(positives))
+        area_under_curves(self.start, present, true, positives, _RECALLS, out)
+        return out
+
+
+def analyze_errors(
+    table: DetectionTable | Overlaps,
+    prepared: Prepared,
+    *,
+    iou: float = 0.5,
+    background: float = 0.1,
+    max_dets: int | None = None,
+) -> Errors:
+    """Tell TIDE's error kinds apart and measure what each costs; equal to the public package `tidecv`.
+
+    Every detection that is no true positive has one main error, tested in this order: Bkg in an image
+    without objects; Loc: highest IoU with an object of its category in [background, iou]; Cls: with one
+    of another category at least `iou`; Dupe: the object of its category was found already; Bkg: all
+    IoUs up to `background`; else Both. Miss: an object that nothing found and no Loc or Cls error could
+    reach. The cost of an error is the AP without it, less AP: Loc and Cls become true positives (one per
+    object, the best by score, the others go), Dupe, Bkg and Both go, missed objects do not count. Costs do not add up.
+
+    tidecv's definitions, kept on purpose so that the figures compare:
+
+    * AP is not COCO's AP50: at most `max_dets` detections of an image over all categories count; of objects of
+      equal IoU the first is taken, in COCO the last; a crowd region needs more than `iou`; a category with
+      detections but without objects counts with AP 0 (a fix can take it out of the mean).
+    * A detection that is ignored for a crowd region is still given an error and counted, and a
+      fix can make it a true positive. Fixed results rank false positives before true ones of equal score.
+
+    Different from tidecv: detections of categories that the ground truth does not have are dropped, as in
+    COCO, where tidecv counts each such category with AP 0; scores of -1 or less can be fixed, where tidecv
+    ends with a KeyError; images are in order of their ids where tidecv has the file's, which matters where scores tie.
+    LVIS: detections of categories not known in their image are dropped, where tidecv gives them errors.
+
+    Args:
+        table: Detections, or their overlaps across categories of at least `background`.
+        prepared: Ground truth for boxes or masks.
+        iou: From which a detection is right.
+        background: Up to which a detection has nothing to do with an object.
+        max_dets: Detections of an image that count; None for 100, and for LVIS for its protocol's own.
+
+    Raises:
+        InputError: If an option is out of range, or table and ground truth do not belong together.
+    """
+    within("iou", iou, 0.0, 1.0)
+    within("background", background, 0.0, iou)
+    if background == 0 or background == iou:
+        raise InputError("option background", f"expected a number between 0 and iou {iou:g}, got {background:g}")
+    if max_dets is None:
+        max_dets = prepared.protocol.max_dets if isinstance(prepared.protocol, Lvis) else 100
+    at_least("max_dets", max_dets, 1, whole=True)
+    overlaps = find_overlaps(table, prepared, background) if isinstance(table, DetectionTable) else table
+    found, truth = overlaps.found, overlaps.truth
+    n, categories = len(found.score), len(prepared.category_ids)
+    state, used = np.zeros(n, np.uint8), np.zeros(len(truth.category), np.uint8)
+    error, fixed = np.full(n, -1, np.int8), np.full(n, -1, np.int32)
+    options = float(iou), float(background), max_dets
+    source = overlaps.source
+
+    def task(low: int, high: int) -> None:
+        find_errors(low, high, overlaps.order, found, overlaps.pairs, truth, source, options, used, state, error, fixed)
+
+    run(task, chunks(found.start))
+    objects = ~truth.crowd
+    positives = np.bincount(truth.category[objects], minlength=categories)
+    missed = np.bincount(truth.category[objects & (used == 0)], minlength=categories)
+    hits = np.bincount(found.category[state == _TRUE], minlength=categories)
+
+    ranked = state[overlaps.order]
+    right_rows, wrong_rows, rows = (
+        overlaps.order[chosen] for chosen in (ranked == _TRUE, ranked > _TRUE, (ranked == _TRUE) | (ranked == _FALSE))
+    )
+    base = _curve(rows, np.zeros(len(rows), np.bool_), found.category[rows], found.score[rows], categories)
+    every = np.ones(len(base.row), np.bool_)
+    start = base.average_precision(every, state[base.row] == _TRUE, positives)
+    # what can be put right is there twice, as it is and in the category where it would be right; never both at once
+    fixable = fixed[wrong_rows] >= 0
+    rows = np.concatenate((np.repeat(wrong_rows, 1 + fixable), right_rows))
+    moved = np.zeros(len(rows), np.bool_)
+    moved[np.cumsum(1 + fixable)[fixable] - 1] = True
+    fixes = _curve(rows, moved, np.where(moved, fixed[rows], found.category[rows]), found.score[rows], categories)
+    was, kind, moved = state[fixes.row], error[fixes.row], fixes.moved
+    right, kept = was == _TRUE, (was != _IGNORED) & ~moved
+    gains = []
+    for number in range(len(MAIN_ERRORS)):
+        chosen = kind == number
+        present = np.where(chosen, moved, kept)
+        counted = positives - missed if number == _MISS else positives
+        gains.append(fixes.average_precision(present, right | (chosen & moved), counted))
+    gains.append(_perfect_precision(start, hits, positives))
+    gains.append(fixes.average_precision(kept, right, hits))
+    average = _mean(start)
+    names = [*MAIN_ERRORS, *SPECIAL_ERRORS]
+    costs = {name: _mean(gain) - average for name, gain in zip(names, gains, strict=True)}
+    counts = np.stack(
+        [np.bincount(found.category[error == number], minlength=categories) for number in range(_MISS)] + [missed]
+    )
+    return Errors(
+        AP=average,
+        iou=iou,
+        counts=dict(zip(MAIN_ERRORS, counts.sum(axis=1).tolist(), strict=True)),
+        costs={name: max(cost, 0.0) if name in MAIN_ERRORS else cost for name, cost in costs.items()},
+        category_ids=prepared.category_ids,
+        category_names=prepared.category_names,
+        category_AP=start,
+        category_counts=counts,
+        category_costs=np.stack(gains) - start,
+    )
+
+
+def _curve(rows: np.ndarray, moved: np.ndarray, category: np.ndarray, score: np.ndarray, categories: int) -> _Curve:
+    """Sort entries by (category, score descending), ties in the order given."""
+    order = np.lexsort((-score, category))
+    start = np.concatenate(([0], np.cumsum(np.bincount(category, minlength=categories))))
+    return _Curve(start, rows[order], moved[order])
+
+
+def _perfect_precision(start: np.ndarray, hits: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """AP per category with every true positive ahead of every false one: the share of recalls that are reached."""
+    reached = np.searchsorted(_RECALLS, hits / np.maximum(positives, 1), side="right") / len(_RECALLS)
+    return np.where(np.isnan(start), np.nan, np.where(hits > 0, reached, 0.0))
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0

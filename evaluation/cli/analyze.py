@@ -1,0 +1,137 @@
+"""Command `quorum analyze`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+
+from evaluation.analysis.ensemble_analysis import EnsembleAnalysis, analyze_ensemble
+from evaluation.analysis.members import member_names
+from evaluation.analysis.table_analysis import TableAnalysis, analyze_table
+from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
+from evaluation.prepared import prepare
+from evaluation.protocol import Coco, Lvis
+from fusion.atomic import replacing
+from fusion.errors import InputError
+from fusion.parts import named
+from fusion.recipe_toml import read_recipe
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
+
+__all__ = ["analyze"]
+
+
+def analyze(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    output: Output,
+    iou_type: IouType = "bbox",
+    protocol: Literal["coco", "lvis"] = "coco",
+    iou: float = 0.5,
+    recipe: Path | None = None,
+    images: Path | None = None,
+    pictures: Literal["png", "svg"] = "png",
+) -> None:
+    """Find out why tables are as good as they are: frames, pictures and a report in words.
+
+    For each table: errors by kind (TIDE), precision-recall curves, best score thresholds, calibration,
+    confusion, sizes. For several tables also: agreement, what each brings to their fusion, bounds.
+
+    Args:
+        tables: Parquet files or folders of parts.
+        ground_truth: COCO or LVIS annotations.
+        output: A new folder for report.md, the frames (CSV) and the pictures.
+        iou_type: Boxes or masks.
+        protocol: Which official evaluation decides what counts.
+        iou: From which IoU on a detection is right.
+        recipe: How to fuse several tables when measuring contributions; WBF at .55 when not given.
+        images: Analyze only these images: a text file with an id per line, as `quorum split` writes.
+        pictures: Format of the pictures.
+    """
+    paths = some_tables(tables, "analyze")
+    if output.exists():
+        problem = "exists already, and a folder is not overwritten"
+        raise InputError(output, problem, "Remove it or choose another name")
+    truth = read_truth(ground_truth, images)
+    prepared = prepare(truth, Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type))
+    fusion = None if recipe is None else read_recipe(recipe)
+    members = [on_images(truth, named(read_table(path), path), images) for path in paths]
+    names = member_names(members)
+    with announcing_compilation(), progress_bar() as bar, replacing(output, folder=True) as folder:
+        task = bar.add_task("analyzing", total=len(names))
+        chapters = []
+        for place, (name, member, path) in enumerate(zip(names, members, paths, strict=True)):
+            bar.update(task, description=f"analyzing {name}", completed=place)
+            try:
+                analysis = analyze_table(member, prepared, iou=iou)
+            except InputError as error:
+                raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
+            notes(path, analysis.result.notes)
+            own = folder if len(names) == 1 else folder / _folder_name(name, place)
+            own.mkdir(exist_ok=True)
+            shown = analysis.write(own, name, pictures)
+            prefix = "" if own == folder else f"{own.name}/"
+            chapters.append((name, analysis, [prefix + picture for picture in shown]))
+        ensemble, common = None, []
+        if len(names) > 1:
+            ensemble = analyze_ensemble(
+                members,
+                prepared,
+                fusion,
+                iou=iou,
+                progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )
+            common = ensemble.write(folder, pictures)
+        text = _report(chapters, ensemble, common, f"{iou_type}, {len(truth.image_id):,} images of {ground_truth.name}")
+        (folder / "report.md").write_text(text, encoding="utf-8")
+    console = stdout()
+    console.print(_summary([(name, analysis) for name, analysis, _ in chapters]))
+    for line in ensemble.sentences() if ensemble is not None else chapters[0][1].sentences():
+        console.print(f"* {line}", highlight=False, markup=False)
+    stderr.print(f"{output / 'report.md'}: the report", highlight=False)
+
+
+def _folder_name(name: str, place: int) -> str:
+    """A folder for a member's files; the number keeps names apart that differ in odd characters only."""
+    return f"{place + 1:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
+
+
+def _summary(analyses: Sequence[tuple[str, TableAnalysis]]) -> Table:
+    printed = Table("table")
+    for heading in ("AP", "AP50", "worst error", "dAP", "best score", "F1", "ECE"):
+        printed.add_column(heading, justify="right")
+    for name, analysis in analyses:
+        costs = analysis.errors.costs
+        worst = max(analysis.errors.counts, key=lambda error: costs[error])
+        ece = analysis.calibration.ECE
+        printed.add_row(
+            name,
+            f"{analysis.result.AP:.4f}",
+            f"{analysis.result.AP50:.4f}",
+            worst,
+            f"{costs[worst]:.4f}",
+            f"{analysis.best.score:.3g}",
+            f"{analysis.best.f1:.3f}",
+            "-" if ece != ece else f"{ece:.3f}",
+        )
+    return printed
+
+
+def _report(
+    chapters: Sequence[tuple[str, TableAnalysis, list[str]]],
+    ensemble: EnsembleAnalysis | None,
+    common: Sequence[str],
+    subject: str,
+) -> str:
+    lines = [f"# Analysis: {', '.join(name for name, *_ in chapters)}", "", f"{subject}.", ""]
+    if ensemble is not None:
+        lines += ["## The members together", "", *_chapter(ensemble.sentences(), common)]
+    for name, analysis, pictures in chapters:
+        lines += [f"## {name}", "", *_chapter(analysis.sentences(), pictures)]
+    return "\n".join(lines)
+
+
+def _chapter(sentences: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    return [*(f"* {sentence}" for sentence in sentences), "", *(f"![{name}]({name})\n" for name in pictures)]

@@ -1,0 +1,203 @@
+"""The Open Images Challenge protocol for boxes and instance masks.
+
+Rules are those of the official evaluator, `OpenImagesChallengeEvaluator` of the TensorFlow Object
+Detection API. Where scores tie, its figure depends on an unstable sort; here the order is by score,
+then image, then row, and a note says when that matters.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.ground_truth import GroundTruth, Labels
+from evaluation.kernels.open_images import match_boxes, match_masks
+from evaluation.kernels.open_images_curve import positives_of
+from evaluation.open_images_curve import Outcomes, TrueEntries, Trues, true_entries
+from evaluation.open_images_result import OpenImagesResult
+from evaluation.open_images_table import Detections, Quirks, detections_of
+from evaluation.open_images_truth import SortedTruth, no_labels, sort_truth
+from evaluation.protocol import OpenImages
+from fusion.errors import InputError
+from fusion.kernels.jit import chunks, run
+from fusion.storage import part_paths, read_table
+from fusion.table import DetectionTable
+
+__all__ = ["PreparedOpenImages", "prepare_open_images"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedOpenImages:
+    """Ground truth made ready for the Open Images protocol; used for any number of tables.
+
+    Attributes:
+        ground_truth: Where it comes from.
+        protocol: Its options.
+        sorted_truth: Annotations by cell.
+        positive: Categories verified as present in each image.
+        negative: Categories verified as absent.
+        positives: float64 [k], ground truth that counts.
+        notes: What is unusual.
+    """
+
+    ground_truth: GroundTruth
+    protocol: OpenImages
+    sorted_truth: SortedTruth
+    positive: Labels
+    negative: Labels
+    positives: np.ndarray
+    notes: tuple[str, ...]
+
+    def evaluate(self, table: DetectionTable) -> OpenImagesResult:
+        """Evaluate one table.
+
+        Args:
+            table: Detections, normalized or, where the ground truth knows the sizes of its images, in pixels.
+
+        Raises:
+            InputError: If it has no image in common with the ground truth, its boxes cannot be brought to
+                the unit of the ground truth, or a mask cannot be read.
+        """
+        quirks = Quirks()
+        detections = detections_of(table, self.ground_truth, self.protocol, quirks)
+        if len(table) and not quirks.known:
+            raise quirks.alien(self.ground_truth)
+        outcomes, entries = self._match(detections, quirks)
+        trues = Trues.of(entries, len(self.positives))
+        quirks.tied |= trues.add_false(outcomes)
+        return self._result(trues, quirks, outcomes)
+
+    def evaluate_parts(
+        self, path: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+    ) -> OpenImagesResult:
+        """Evaluate a folder of parts, one part in memory at a time; equal to evaluating the whole.
+
+        Every part is read and matched twice: once for its true positives, which shape the curves and are
+        no more than the ground truth, and once to count the false positives between them.
+
+        Args:
+            path: A table on disk; a single file is one part.
+            progress: Called with (what, done, total) before each part.
+
+        Raises:
+            InputError: As `evaluate`, and if an image is in two parts.
+        """
+        parts = part_paths(path)
+        seen = np.zeros(len(self.ground_truth.image_id), dtype=bool)
+        quirks, found = Quirks(), []
+        for number, part in enumerate(parts):
+            if progress:
+                progress("matching", number, 2 * len(parts))
+            detections = detections_of(read_table(part), self.ground_truth, self.protocol, quirks)
+            images = np.flatnonzero(np.diff(detections.found.start))
+            if np.any(seen[images]):
+                twice = self.ground_truth.image_id[images[seen[images]][0]]
+                raise InputError(part, f"image {twice!r} is in another part, too", "Write the table again in parts")
+            seen[images] = True
+            found.append(self._match(detections, quirks)[1])
+        if quirks.rows and not quirks.known:
+            raise quirks.alien(self.ground_truth)
+        trues = Trues.of(TrueEntries(*map(np.concatenate, zip(*found, strict=True))), len(self.positives))
+        found.clear()
+        for number, part in enumerate(parts):
+            if progress:
+                progress("counting", len(parts) + number, 2 * len(parts))
+            again = Quirks()
+            detections = detections_of(read_table(part), self.ground_truth, self.protocol, again)
+            quirks.tied |= trues.add_false(self._match(detections, again)[0])
+        return self._result(trues, quirks, None)
+
+    def _match(self, detections: Detections, quirks: Quirks) -> tuple[Outcomes, TrueEntries]:
+        truth, masks, truth_image, truth_category, _ = self.sorted_truth
+        outcome = np.zeros(len(detections.image), np.uint8)
+        group_score = np.zeros(len(truth_image))
+        categories, least = len(self.positives), float(self.protocol.iou_threshold)
+        widest = int(np.diff(truth.bound[truth.start, 0]).max(initial=0))
+        labels = self.positive, self.negative
+        found = detections.found
+
+        def boxes(low: int, high: int) -> tuple[int, int, int]:
+            tied = match_boxes(low, high, truth, *labels, found, categories, widest, least, outcome, group_score)
+            return tied, 0, -1
+
+        if masks is None:
+            parts = run(boxes, chunks(found.start))
+        else:
+            text = detections.text
+            normalized = self.ground_truth.unit == "normalized"
+
+            def by_masks(low: int, high: int) -> tuple[int, int, int]:
+                return match_masks(  # type: ignore[no-any-return]
+                    low, high, truth, masks, *labels, found, text, normalized, categories, widest, least, outcome,
+                    group_score,
+                )  # fmt: skip
+
+            parts = run(by_masks, chunks(found.start, 16384))
+            for *_, wrong in parts:
+                if wrong >= 0:
+                    raise detections.unreadable(wrong)
+        quirks.tied |= any(part[0] for part in parts)
+        quirks.other_size += sum(part[1] for part in parts)
+        outcomes = Outcomes(found.start, detections.image, found.category, found.score, outcome)
+        return outcomes, true_entries(
+            outcomes, truth_image, truth_category, group_score, float(self.protocol.group_of_weight)
+        )
+
+    def _result(self, trues: Trues, quirks: Quirks, outcomes: Outcomes | None) -> OpenImagesResult:
+        average_precision, recall = trues.average_precision(self.positives)
+        positives = self.sorted_truth.positives
+        counts = np.zeros((len(positives.counts) + 1, 2), np.int64)
+        np.cumsum(positives.counts, axis=0, out=counts[1:])
+        per_category = np.diff(counts[positives.start], axis=0)
+        counted = average_precision[~np.isnan(average_precision)]
+        return OpenImagesResult(
+            AP=float(np.nanmean(average_precision)) if len(counted) else np.nan,
+            average_precision_per_category=average_precision,
+            recall=recall,
+            category_ids=self.ground_truth.category_id,
+            category_names=self.ground_truth.category_name,
+            truths=per_category[:, 0],
+            groups=per_category[:, 1],
+            detections=trues.counts,
+            notes=self.notes + quirks.notes(self.protocol),
+            protocol=self.protocol,
+            positives=positives,
+            trues=trues.entries,
+            outcomes=outcomes,
+        )
+
+
+def prepare_open_images(ground_truth: GroundTruth, protocol: OpenImages | None = None) -> PreparedOpenImages:
+    """Make ground truth ready for the Open Images protocol: sorted, and its masks decoded.
+
+    Args:
+        ground_truth: Already expanded by the hierarchy, as `read_open_images` gives it.
+        protocol: Options; the official ones for boxes by default.
+
+    Raises:
+        InputError: If a mask cannot be read.
+    """
+    protocol = protocol or OpenImages()
+    sorted_truth = sort_truth(ground_truth, with_masks=protocol.iou_type == "segm")
+    images = len(ground_truth.image_id)
+    counted = sorted_truth.positives
+    positives = positives_of(
+        counted.start, counted.counts, float(protocol.group_of_weight), len(ground_truth.category_id)
+    )
+    notes = []
+    if ground_truth.positive is None and ground_truth.negative is None:
+        notes.append("the ground truth has no image labels: only categories with a box in an image are evaluated there")
+    if protocol.iou_type == "segm":
+        missing = len(ground_truth) - int(counted.counts.sum())
+        if missing:
+            notes.append(f"{missing} of {len(ground_truth)} annotations have no mask; they do not count")
+    return PreparedOpenImages(
+        ground_truth,
+        protocol,
+        sorted_truth,
+        ground_truth.positive or no_labels(images),
+        ground_truth.negative or no_labels(images),
+        positives,
+        tuple(notes),
+    )

@@ -1,0 +1,161 @@
+"""Columns of a CSV file, with their names and values checked."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from fusion.errors import InputError
+
+__all__ = ["TEXT", "CsvFile", "codes_of", "read_csv"]
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Type of a column in which the same words come back."""
+
+
+@dataclass(frozen=True, eq=False)
+class CsvFile:
+    """Columns of one file.
+
+    Attributes:
+        path: The file, for messages.
+        table: Its columns, one chunk each.
+        lines: int64 [n], line of each row in the file; the header is line 1.
+    """
+
+    path: Path
+    table: pa.Table
+    lines: np.ndarray
+
+    @classmethod
+    def of(cls, path: Path, table: pa.Table, lines: np.ndarray) -> "CsvFile":
+        """Make each column one chunk."""
+        return cls(path, table.unify_dictionaries().combine_chunks(), lines)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.table.column_names
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column of numbers, float64; NaN where a field is empty."""
+        return np.asarray(self.table[name].to_numpy(), dtype=np.float64)
+
+    def texts(self, name: str) -> pa.DictionaryArray:
+        """Return a column of words."""
+        column = self.table[name]
+        return column.chunk(0) if column.num_chunks else pa.array([], pa.string()).dictionary_encode()
+
+    def filled(self, name: str) -> np.ndarray:
+        """Return where a column is not empty, bool [n]."""
+        return np.asarray(self.table[name].is_valid().to_numpy(), dtype=bool)
+
+    def select(self, rows: np.ndarray) -> "CsvFile":
+        """Return some rows; their lines are still those of the file."""
+        return CsvFile.of(self.path, self.table.take(pa.array(rows)), self.lines[rows])
+
+    def require(self, good: np.ndarray, name: str, expected: str, remedy: str = "Mend or drop the row") -> None:
+        """Check a column.
+
+        Raises:
+            InputError: If `good`, bool [n], is not true everywhere; the first such line is named.
+        """
+        wrong = np.flatnonzero(~good)
+        if len(wrong):
+            value = self.table[name][int(wrong[0])].as_py()
+            more = f"; {len(wrong)} rows are so" if len(wrong) > 1 else ""
+            where = f"{self.path}, line {self.lines[wrong[0]]}, column {name}"
+            raise InputError(
+                where, f"expected {expected}, got {'nothing' if value is None else repr(value)}{more}", remedy
+            )
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    required: Mapping[str, pa.DataType],
+    optional: Mapping[str, pa.DataType] | None = None,
+    names: Sequence[str] | None = None,
+) -> CsvFile:
+    """Read some columns of a file; all others are left alone.
+
+    Args:
+        path: The file; pyarrow unpacks `.gz` by itself.
+        required: Type of each column that there must be.
+        optional: Type of each column that is read where there is one.
+        names: Names of the columns of a file without a header.
+
+    Raises:
+        InputError: If the file is not there, a column is missing, or a field is not of its type.
+    """
+    place = Path(path)
+    types = dict(required) | dict(optional or {})
+    header = list(names or _header(place))
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise InputError(
+            place,
+            f"column {', '.join(missing)} is missing; it has {', '.join(header[:20])}",
+            "The columns needed are " + ", ".join(required),
+        )
+    doubled = sorted({name for name in types if header.count(name) > 1})
+    if doubled:
+        raise InputError(place, f"column {', '.join(doubled)} occurs twice", "Remove one of them")
+    wanted = [name for name in types if name in header]
+    convert = csv.ConvertOptions(
+        include_columns=wanted,
+        column_types={name: types[name] for name in wanted},
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    try:
+        table = csv.read_csv(place, csv.ReadOptions(column_names=names), convert_options=convert)
+    except pa.ArrowInvalid:
+        try:  # once more, slowly: without threads it says which row is wrong
+            csv.read_csv(place, csv.ReadOptions(column_names=names, use_threads=False), convert_options=convert)
+        except pa.ArrowInvalid as error:
+            raise _named(place, error, header) from error
+        raise
+    first = 1 if names else 2
+    return CsvFile.of(place, table, np.arange(first, first + table.num_rows))
+
+
+def codes_of(words: pa.DictionaryArray, known: Mapping[str, int]) -> np.ndarray:
+    """Return the number of each word, int32 [n]; -1 where it is empty or not known."""
+    table = np.array([known.get(word, -1) for word in words.dictionary.to_pylist()] + [-1], dtype=np.int32)
+    return np.asarray(table[words.indices.fill_null(len(words.dictionary)).to_numpy()])
+
+
+def _header(place: Path) -> list[str]:
+    try:
+        lenient = csv.ParseOptions(invalid_row_handler=lambda _: "skip")  # reading the rows says which one it is
+        with csv.open_csv(place, parse_options=lenient) as reader:
+            return list(reader.schema.names)
+    except FileNotFoundError:
+        raise InputError(place, "there is no such file") from None
+    except OSError as error:
+        raise InputError(place, f"cannot be read: {error.strerror or error}") from error
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            place, f"expected a CSV file ({str(error).splitlines()[0]})", "Is it the right file?"
+        ) from error
+
+
+def _named(place: Path, error: Exception, header: Sequence[str]) -> InputError:
+    """Turn pyarrow's message into ours."""
+    text = str(error).splitlines()[0]
+    row = re.search(r"Row #(\d+)", text)
+    column = re.search(r"column #(\d+)", text)
+    where = str(place) + (f", line {row[1]}" if row else "")
+    where += f", column {header[int(column[1])]}" if column and int(column[1]) < len(header) else ""
+    value = re.search(r"conversion error to (\w+).*?: invalid value '(.*)'", text)
+    if value:
+        kind = "a whole number" if "int" in value[1] else "a number"
+        return InputError(where, f"expected {kind}, got {value[2]!r:.60}", "Mend or drop the row")
+    problem = re.sub(r"^CSV parse error: (Row #\d+: )?", "", text)
+    return InputError(where, problem[0].lower() + problem[1:], "Mend or drop the row")

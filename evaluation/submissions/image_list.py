@@ -1,0 +1,225 @@
+"""The images of a split and the categories of its data set: what a submission is checked against."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.submissions.csv_files import read_rows
+from fusion.errors import InputError
+
+__all__ = ["COCO_CATEGORIES", "LVIS_CATEGORIES", "ImageList", "read_classes", "read_image_list"]
+
+COCO_CATEGORIES = np.array(
+    [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)], dtype=np.int32
+)
+"""The 80 category ids of COCO 2014 and 2017."""
+
+LVIS_CATEGORIES = np.arange(1, 1204, dtype=np.int32)
+"""The category ids of LVIS v1."""
+
+
+class _Image(msgspec.Struct):
+    id: int | str
+    width: int | None = None
+    height: int | None = None
+
+
+class _Category(msgspec.Struct):
+    id: int | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}$")]  # "1" is read as 1, as everywhere
+    name: str = ""
+    frequency: str | None = None
+
+
+class _File(msgspec.Struct):
+    images: list[_Image]
+    categories: list[_Category] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageList:
+    """Images of a split, in the order of their source.
+
+    Attributes:
+        image_id: [i] int64, or an object array of str; no two equal.
+        width: int32 [i], pixels; 0 where unknown.
+        height: int32 [i], pixels; 0 where unknown.
+        category_id: int32 [c]; None where the source names no categories.
+        category_label: [c] names for machines such as "/m/011k07"; None where there are none.
+        federated: Whether the categories have LVIS's frequency groups.
+        source: Name of the source for messages.
+    """
+
+    image_id: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    category_id: np.ndarray | None = None
+    category_label: tuple[str, ...] | None = None
+    federated: bool = False
+    source: str = "the image list"
+
+    @classmethod
+    def from_ground_truth(cls, truth: GroundTruth) -> "ImageList":
+        """Return the images and categories of a ground truth."""
+        return cls(
+            truth.image_id,
+            truth.width,
+            truth.height,
+            truth.category_id,
+            truth.category_label,
+            truth.frequency is not None,
+            truth.source,
+        )
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.image_id, kind="stable")
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return dict(zip(self.image_id.tolist(), range(len(self.image_id)), strict=True))
+
+    def places(self, ids: np.ndarray) -> np.ndarray:
+        """Return the place of each id in the list: int64 [n], -1 where it is not there."""
+        if self.image_id.dtype == object or ids.dtype == object:
+            if self.image_id.dtype != ids.dtype:
+                return np.full(len(ids), -1, dtype=np.int64)  # the integer 7 is not the text "7"
+            return np.array([self._place.get(name, -1) for name in ids.tolist()], dtype=np.int64)
+        found = places_of(self.image_id[self._order], ids)
+        return np.where(found >= 0, self._order[np.maximum(found, 0)] if len(self) else -1, -1)
+
+    def with_classes(self, labels: Sequence[str]) -> "ImageList":
+        """Return the list with Open Images labels; their ids are 1, 2, ... in this order."""
+        ids = np.arange(1, len(labels) + 1, dtype=np.int32)
+        return replace(self, category_id=ids, category_label=tuple(labels))
+
+
+def read_image_list(path: str | os.PathLike[str], *, text_ids: bool = False) -> ImageList:
+    """Read the images of a split.
+
+    The file is COCO-style JSON with "images" and, where it has them, "categories" (annotations are not
+    needed, and not kept); or a CSV file with a column ImageID or ImageId and, for pixels and masks,
+    ImageWidth and ImageHeight, such as a sample submission of Kaggle; or a text file with an id per line.
+
+    Args:
+        path: The file.
+        text_ids: Ids of a CSV or text file stay texts even where all of them are integers.
+
+    Raises:
+        InputError: If the file cannot be read or used; the line or entry is named.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise InputError(place, "expected a file with a list of images, got a directory", "Name the file in it")
+    try:
+        with place.open("rb") as file:
+            first = file.read(64).lstrip()[:1]
+        return _from_json(place) if first == b"{" else _from_lines(place, text_ids)
+    except FileNotFoundError:
+        raise InputError(place, "there is no such file") from None
+    except OSError as error:
+        raise InputError(place, f"cannot be read: {error.strerror}") from error
+
+
+def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Read the labels of Open Images' class descriptions, `label,name` lines; id 1 is the first.
+
+    Raises:
+        InputError: If the file cannot be read, or a label occurs twice.
+    """
+    labels = [row[0] for row in read_rows(Path(path)) if row and row[0] != "LabelName"]
+    twice = _first_twice(labels)
+    if twice is not None or not labels:
+        got = "none at all" if twice is None else f"{labels[twice]!r} twice"
+        raise InputError(path, f"expected labels such as /m/011k07, each once, got {got}")
+    return tuple(labels)
+
+
+def _from_json(place: Path) -> ImageList:
+    try:
+        file = msgspec.json.decode(place.read_bytes(), type=_File)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(
+            place,
+            f"expected a list of images ({error})",
+            "Give a COCO-style JSON file with 'images', or a text file with an id per line",
+        ) from error
+    ids: list[Any] = [image.id for image in file.images]
+    categories = None
+    if file.categories:
+        categories = np.array([int(category.id) for category in file.categories], dtype=np.int32)
+    return ImageList(
+        _id_array(place, ids),
+        np.array([image.width or 0 for image in file.images], dtype=np.int32),
+        np.array([image.height or 0 for image in file.images], dtype=np.int32),
+        categories,
+        None,
+        any(category.frequency for category in file.categories or ()),
+        str(place),
+    )
+
+
+def _from_lines(place: Path, text_ids: bool) -> ImageList:
+    rows = [row for row in read_rows(place) if row]
+    if not rows:
+        raise InputError(place, "the file is empty", "Give a list of images, an id per line")
+    header = [name.strip().lower() for name in rows[0]]
+    sizes = np.zeros((0, 2))
+    if "imageid" in header:
+        column, rows = header.index("imageid"), rows[1:]
+        if "imagewidth" in header and "imageheight" in header:
+            sides = header.index("imagewidth"), header.index("imageheight")
+            try:
+                sizes = np.array([[int(row[side]) for side in sides] for row in rows], dtype=np.int64)
+            except (ValueError, IndexError) as error:
+                raise InputError(place, f"expected whole numbers in ImageWidth and ImageHeight ({error})") from error
+    elif len(rows[0]) == 1:
+        column = 0
+    else:
+        raise InputError(
+            place,
+            f"expected a column ImageID, or one id per line, got columns {', '.join(rows[0][:8])}",
+            "Give the split's list of images",
+        )
+    try:
+        ids: list[Any] = [row[column].strip() for row in rows]
+    except IndexError:
+        raise InputError(place, "its rows have different numbers of columns") from None
+    if not text_ids and all(name.removeprefix("-").isdigit() for name in ids):
+        ids = [int(name) for name in ids]
+    sizes = sizes if len(sizes) else np.zeros((len(ids), 2))
+    width, height = sizes.T.astype(np.int32)
+    return ImageList(_id_array(place, ids), width, height, source=str(place))
+
+
+def _id_array(place: Path, ids: list[Any]) -> np.ndarray:
+    texts = {isinstance(name, str) for name in ids}
+    if len(texts) > 1:
+        raise InputError(place, "some image ids are integers and some are texts", "Write all of them in one way")
+    if not ids:
+        raise InputError(place, "there are no images in it", "Give the split's list of images")
+    twice = _first_twice(ids)
+    if twice is not None:
+        raise InputError(f"{place}, image {ids[twice]!r}", "occurs more than once", "List every image once")
+    return np.array(ids, dtype=object if True in texts else np.int64)
+
+
+def _first_twice(values: Sequence[Any]) -> int | None:
+    """Return the place of the first value that was there before; None if there is none."""
+    if len(set(values)) == len(values):
+        return None
+    seen: set[Any] = set()
+    for row, value in enumerate(values):
+        if value in seen:
+            return row
+        seen.add(value)
+    return None

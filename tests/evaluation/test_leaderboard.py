@@ -1,0 +1,202 @@
+"""The leaderboard and the commands that measure entries against each other."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from evaluation import Coco, prepare, read_coco
+from evaluation.cli.compare import compare, read_groups
+from evaluation.cli.leaderboard import leaderboard
+from evaluation.comparison import compare as compare_entries
+from evaluation.leaderboard import Entry, Leaderboard, Split
+from evaluation.statistics import bootstrap
+from fusion.coco_json import read_coco_results
+from fusion.errors import InputError
+from fusion.storage import read_table, write_table
+from zoo.simulated import Scenario, Skill, simulate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    skills = [Skill(name="a"), Skill(name="b", separation=1.5), Skill(name="c", recall=0.6)]
+    simulate(Scenario(images=40, categories=5), skills, 1).write(folder)
+    truth = read_coco(folder / "ground_truth.json")
+    for name in "abc":
+        write_table(read_coco_results(folder / f"{name}.json", vocabulary=truth.vocabulary), folder / f"{name}.parquet")
+    return folder
+
+
+@pytest.fixture
+def options(data):
+    return {"ground_truth": data / "ground_truth.json", "replicates": 60}
+
+
+def names_of(path):
+    return pq.read_table(path)["name"].to_pylist()
+
+
+def test_the_board_is_kept_and_later_entries_join(data, options, tmp_path, capsys):
+    board = tmp_path / "boards" / "val"
+    leaderboard(data / "a.parquet", data / "c.parquet", output=board, **options)
+    first = pq.read_table(tmp_path / "boards" / "val.parquet")
+    capsys.readouterr()
+    leaderboard(data / "a.parquet", data / "b.parquet", output=board, **options)
+    err = capsys.readouterr().err
+    assert "a.parquet: is on the board already" in err
+    both = Leaderboard.read(tmp_path / "boards" / "val.parquet")
+    assert sorted(names_of(tmp_path / "boards" / "val.parquet")) == ["a", "b", "c"]
+    ap = [line.ap.value for line in both.lines]
+    assert ap == sorted(ap, reverse=True)
+    # an entry that came later is paired as if all had come together
+    together = tmp_path / "together.parquet"
+    leaderboard(*(data / f"{name}.parquet" for name in "cba"), output=together, **options)
+    assert pq.read_table(together).equals(pq.read_table(tmp_path / "boards" / "val.parquet"))
+    assert first.num_rows == 2
+    page = (tmp_path / "boards" / "val.md").read_text()
+    assert page == both.to_markdown()
+    assert page.index(f"| 1 | {both.lines[0].entry.name} |") < page.index("| 3 |")
+
+
+def test_lines_are_what_the_bootstrap_says(data, options, tmp_path):
+    leaderboard(*(data / f"{name}.parquet" for name in "abc"), output=tmp_path / "x", **options)
+    truth = read_coco(data / "ground_truth.json")
+    ready = prepare(truth, Coco())
+    results = {name: ready.evaluate(read_table(data / f"{name}.parquet")) for name in "abc"}
+    entries = {name: bootstrap(result, 40, replicates=60) for name, result in results.items()}
+    rows = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    best = rows[0]["name"]
+    for row in rows:
+        interval = entries[row["name"]].intervals["AP"]
+        assert (row["AP"], row["AP_low"], row["AP_high"]) == pytest.approx(interval[:3])
+        difference = compare_entries(entries[best], entries[row["name"]]).figures["AP"]
+        assert (row["to_best"], row["to_best_low"]) == pytest.approx((difference.value, difference.low))
+        for figure in ("AP50", "AP75", "APm", "APl"):
+            assert row[figure] == pytest.approx(getattr(results[row["name"]], figure))
+        assert len(row["replicate_AP"]) == 60
+
+
+def test_a_changed_table_replaces_its_entry(data, options, tmp_path, capsys):
+    mine = tmp_path / "a.parquet"
+    mine.write_bytes((data / "a.parquet").read_bytes())
+    leaderboard(mine, output=tmp_path / "x", **options)
+    before = Leaderboard.read(tmp_path / "x.parquet").find("a")
+    mine.unlink()
+    write_table(read_table(data / "c.parquet"), mine)
+    capsys.readouterr()
+    leaderboard(mine, output=tmp_path / "x", **options)
+    assert "replaces the entry" in capsys.readouterr().err
+    after = Leaderboard.read(tmp_path / "x.parquet").find("a")
+    assert names_of(tmp_path / "x.parquet") == ["a"]
+    assert after.content != before.content
+    assert after.figures["AP"] != before.figures["AP"]
+
+
+def test_without_output_nothing_is_written(data, options, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leaderboard(data / "a.parquet", data / "b.parquet", **options)
+    assert "40 images" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_compared_is_refused(data, options, tmp_path):
+    leaderboard(data / "a.parquet", output=tmp_path / "x", **options)
+    before = (tmp_path / "x.parquet").read_bytes()
+    some, groups = tmp_path / "some.txt", tmp_path / "groups.csv"
+    ids = read_coco(data / "ground_truth.json").image_id.tolist()
+    some.write_text("\n".join(str(i) for i in ids[:20]))
+    groups.write_text("image_id,group\n" + "".join(f"{i},{n // 2}\n" for n, i in enumerate(ids)))
+    for change, words in (
+        ({"images": some}, "another ground truth or choice of images"),
+        ({"seed": 3}, "another seed or other groups"),
+        ({"groups": groups}, "another seed or other groups"),
+        ({"replicates": 50}, "60 replicates, not 50"),
+    ):
+        with pytest.raises(InputError, match=words):
+            leaderboard(data / "b.parquet", output=tmp_path / "x", **(options | change))
+    split = Leaderboard.read(tmp_path / "x.parquet").split
+    for field, words in (("protocol", "protocol lvis"), ("iou_type", "iou type segm")):
+        other = Split(**{name: getattr(split, name) for name in Split.__struct_fields__} | {field: words.split()[-1]})
+        entry = Entry("a", "", 1, 1, {"AP": 0.5}, np.zeros(60))
+        Leaderboard(other, (entry,)).write(tmp_path / "y.parquet")
+        with pytest.raises(InputError, match=words):
+            leaderboard(data / "b.parquet", output=tmp_path / "y", **options)
+    assert (tmp_path / "x.parquet").read_bytes() == before
+
+
+def test_files_that_are_no_leaderboard(data, options, tmp_path):
+    for text in (b"nothing", (data / "a.parquet").read_bytes()):
+        (tmp_path / "x.parquet").write_bytes(text)
+        with pytest.raises(InputError, match=r"expected a leaderboard"):
+            leaderboard(data / "b.parquet", output=tmp_path / "x", **options)
+
+
+def test_a_newer_leaderboard(tmp_path):
+    split = {"ground_truth": "g", "images": 3, "units": 3, "protocol": "coco", "iou_type": "bbox"}
+    board = Leaderboard(
+        Split(version=2, **split, replicates=2, draws="d"), (Entry("a", "", 1, 1, {"AP": 0.5}, np.ones(2)),)
+    )
+    board.write(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="version 2"):
+        Leaderboard.read(tmp_path / "x.parquet")
+
+
+def test_equal_entries_and_entries_without_ap():
+    split = Split(ground_truth="g", images=9, units=9, protocol="coco", iou_type="bbox", replicates=4, draws="d")
+    values = np.array([0.4, 0.5, 0.6, 0.5])
+    rows = [Entry(name, "", 1, 1, {"AP": 0.5}, values) for name in ("z", "y")]
+    nothing = Entry("none|", "", 0, 0, {"AP": np.nan}, np.full(4, np.nan))
+    board = Leaderboard(split, (nothing, *rows))
+    assert [line.entry.name for line in board.lines] == ["y", "z", "none|"]
+    assert board.lines[1].to_best.p == 1
+    assert np.isnan(board.lines[2].ap.low)
+    assert "none\\|" in board.to_markdown()
+
+
+def test_compare_in_words_and_as_json(data, options, capsys):
+    pair = (data / "c.parquet", data / "a.parquet")
+    compare(*pair, **options)
+    words = capsys.readouterr().out
+    assert words.startswith("a is better than c by ")
+    assert "category-001" in words
+    assert "APm" in words
+    compare(*pair, **options, as_format="json")
+    plain = json.loads(capsys.readouterr().out)
+    assert words.replace("\n", " ").startswith(plain["sentence"])
+    truth = read_coco(data / "ground_truth.json")
+    ready = prepare(truth, Coco())
+    c, a = (ready.evaluate(read_table(path)).AP for path in pair)
+    assert plain["figures"]["AP"]["value"] == pytest.approx(a - c, abs=1e-13)
+    assert len(plain["per_category"]) == 5
+
+
+def test_compare_with_groups_and_on_some_images(data, options, tmp_path, capsys):
+    ids = read_coco(data / "ground_truth.json").image_id.tolist()
+    groups, some = tmp_path / "groups.csv", tmp_path / "some.txt"
+    groups.write_text("group,image_id,camera\n" + "".join(f"video {n // 4},{i},x\n" for n, i in enumerate(ids)))
+    some.write_text("\n".join(str(i) for i in ids[:20]))
+    compare(data / "a.parquet", data / "c.parquet", **options, groups=groups)
+    assert "40 images in 10 groups" in capsys.readouterr().out
+    compare(data / "a.parquet", data / "c.parquet", **options, groups=groups, images=some)
+    assert "20 images in 5 groups" in capsys.readouterr().out
+    truth = read_coco(data / "ground_truth.json")
+    assert read_groups(groups, truth)[:5].tolist() == ["video 0"] * 4 + ["video 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,video\n1,a\n", "columns image_id and group"),
+        ("image_id,group\n1,a\n", "images have no group"),
+        ("image_id,group\n1,a\n1,b\n", "'1' is listed twice"),
+        (None, "columns image_id and group"),
+    ],
+)
+def test_groups_that_cannot_be_used(data, tmp_path, text, words):
+    path = tmp_path / "groups.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_groups(path, read_coco(data / "ground_truth.json"))
