@@ -26,9 +26,11 @@ app = App(
 
 _import = App(name="import", help="Make a detection table from a result file.")
 _import.command("evaluation.cli.importing:import_coco", name="coco", help="A COCO results JSON file.")
+_import.command("evaluation.cli.importing:import_open_images", name="openimages", help="An Open Images CSV file.")
 app.command(_import)
 app.command("evaluation.cli.measure:evaluate", name="evaluate", help="Measure tables against ground truth.")
-app.command("evaluation.cli.measure:leaderboard", name="leaderboard", help="Rank tables by AP.")
+app.command("evaluation.cli.compare:compare", name="compare", help="Say which of two tables is better, and how surely.")
+app.command("evaluation.cli.leaderboard:leaderboard", name="leaderboard", help="Rank tables by AP, with intervals.")
 app.command("evaluation.cli.analyze:analyze", name="analyze", help="Find out why tables are as good as they are.")
 app.command("evaluation.cli.submit:submit", name="submit", help="Write a leaderboard's submission, or check one.")
 app.command("fusion.cli:fuse", name="fuse", help="Fuse tables into one.")
@@ -40,6 +42,9 @@ _learn.command("evaluation.cli.learn:learn_weights", name="weights", help="Weigh
 _learn.command(
     "evaluation.cli.learn:learn_calibration", name="calibration", help="Maps that bring scores to one scale."
 )
+_learn.command("evaluation.cli.relations:learn_relations", name="relations", help="Which categories come together.")
+_learn.command("evaluation.cli.scales:learn_scales", name="scales", help="Which views are good at which sizes.")
+_learn.command("evaluation.cli.experts:learn_experts", name="experts", help="Which categories to give to which expert.")
 app.command(_learn)
 app.command("search.cli:split", name="split", help="Cut the images of a data set into lists.")
 app.command("search.cli:search", name="search", help="Search for the best tree of members and operators.")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["relation_picture"]
 
+_ENOUGH = 20  # images or objects behind a share that is drawn
+
 
 def relation_picture(relations: Relations, top: int = 20) -> "Figure":
     """Draw p(i|j), and which categories lie inside which, of the categories that say most.
@@ -62,9 +64,6 @@ def relation_picture(relations: Relations, top: int = 20) -> "Figure":
         axes.set_xlabel(across)
         axes.set_title(f"{label}, in %", fontsize=9, loc="left")
     return figure
-
-
-_ENOUGH = 20
 
 
 def _chosen(row: np.ndarray, column: np.ndarray, rate: np.ndarray, k: int, top: int) -> np.ndarray:

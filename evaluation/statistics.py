@@ -102,10 +102,7 @@ class Replicates:
     @cached_property
     def intervals(self) -> dict[str, Interval]:
         """Each figure with its interval, by name."""
-        return {
-            name: interval_of(self.observed[name], values, self.units)
-            for name, values in self.values.items()
-        }
+        return {name: interval_of(self.observed[name], values, self.units) for name, values in self.values.items()}
 
     @cached_property
     def category_intervals(self) -> tuple[Interval, ...]:

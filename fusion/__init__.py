@@ -1,42 +1,67 @@
 """Detection tables, and everything that turns several tables into one."""
 
-from fusion.calibrate import Calibrate, ScoreMap, calibrate
+from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.coco_json import read_coco_results, write_coco_results
 from fusion.concat import Concat, concat
 from fusion.consensus import Consensus, consensus
+from fusion.cooccurrence import Cooccurrence, cooccurrence
+from fusion.dropout import Dropout, dropout
 from fusion.errors import InputError
+from fusion.expand_hierarchy import ExpandHierarchy, expand_hierarchy, fold_hierarchy
+from fusion.hierarchy import Hierarchy, read_hierarchy
+from fusion.mask_nms import MaskNms, mask_nms
+from fusion.merge_scales import MergeScales, Scales, merge_scales
 from fusion.nms import Nms, nms
 from fusion.nmw import Nmw, nmw
 from fusion.pool import apply, trace
 from fusion.prob_fusion import ProbFusion, prob_fusion
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
+from fusion.relations import Relations
 from fusion.reweight import Reweight, build_weights, reweight
+from fusion.select_experts import SelectExperts, select_experts
+from fusion.select_views import SelectViews, select_views
+from fusion.soft_masks import soft_mask_array
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
-from fusion.support import Support, support
 from fusion.storage import read_table, write_table
+from fusion.support import Support, support
+from fusion.surround import Surround, surround
 from fusion.table import DetectionTable, Metadata
 from fusion.vote import Vote, vote
+from fusion.vote_masks import VoteMasks, vote_masks
 from fusion.wbf import Wbf, wbf
 
 __all__ = [
     "AdjNms",
     "Calibrate",
+    "CategoryMaps",
     "Concat",
     "Consensus",
+    "Cooccurrence",
     "DetectionTable",
+    "Dropout",
+    "ExpandHierarchy",
+    "Hierarchy",
     "InputError",
+    "MaskNms",
+    "MergeScales",
     "Metadata",
     "Nms",
     "NmsThenSoft",
     "Nmw",
     "ProbFusion",
     "Recipe",
+    "Relations",
     "Reweight",
+    "Scales",
     "ScoreMap",
+    "SelectExperts",
+    "SelectViews",
     "SoftNms",
     "Support",
+    "Surround",
     "Vote",
+    "VoteMasks",
     "Wbf",
     "adj_nms",
     "apply",
@@ -44,19 +69,31 @@ __all__ = [
     "calibrate",
     "concat",
     "consensus",
+    "cooccurrence",
+    "dropout",
+    "expand_hierarchy",
+    "fold_hierarchy",
+    "mask_nms",
+    "merge_scales",
     "nms",
     "nms_then_soft",
     "nmw",
     "parse_recipe",
     "prob_fusion",
     "read_coco_results",
+    "read_hierarchy",
     "read_recipe",
     "read_table",
     "reweight",
+    "select_experts",
+    "select_views",
+    "soft_mask_array",
     "soft_nms",
     "support",
+    "surround",
     "trace",
     "vote",
+    "vote_masks",
     "wbf",
     "write_coco_results",
     "write_recipe",

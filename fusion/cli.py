@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from fusion.coco_json import write_coco_results
 from fusion.errors import InputError
+from fusion.expand_hierarchy import read_parents
 from fusion.parts import fuse_files
 from fusion.pool import Step
-from fusion.recipe import Recipe
+from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
@@ -41,7 +42,22 @@ class MethodOptions:
         score: vote: share of the voters' scores.
         box: vote: share of the voters' boxes.
         min_members: consensus: members that must agree.
+        relations: cooccurrence, surround: what `quorum learn relations` wrote.
+        probability: cooccurrence: conditional or printed.
+        up: surround: strength of evidence that is there.
+        down: surround: strength of evidence that is missing.
+        scales: merge_scales: what `quorum learn scales` wrote.
+        part: dropout: scores or boxes, what is used of the first table.
+        experts: select_experts: what `quorum learn experts` wrote.
+        mode: select_experts: take, add or weigh.
+        gate: select_experts: leave out the experts' background regions.
+        hierarchy: expand_hierarchy: the class tree, a JSON file.
+        class_descriptions: expand_hierarchy: the class descriptions; the first class has id 1.
+        keep_all: expand_hierarchy: keep several copies of a box in a category.
         max_per_image: Keep this many detections of each image, the best by score.
+        vote_masks: After the method, give each box the mask that the tables' masks vote for.
+        threshold: vote_masks: share of the votes that a pixel needs.
+        tighten: vote_masks: boxes become the bounds of their masks.
     """
 
     iou: float | None = None
@@ -57,7 +73,22 @@ class MethodOptions:
     score: float | None = None
     box: float | None = None
     min_members: int | None = None
+    relations: Path | None = None
+    probability: str | None = None
+    up: float | None = None
+    down: float | None = None
+    scales: Path | None = None
+    part: str | None = None
+    experts: Path | None = None
+    mode: str | None = None
+    gate: Annotated[bool | None, Parameter(negative="")] = None
+    hierarchy: Path | None = None
+    class_descriptions: Path | None = None
+    keep_all: Annotated[bool | None, Parameter(negative="")] = None
     max_per_image: int | None = None
+    vote_masks: Annotated[bool | None, Parameter(negative="")] = None
+    threshold: float | None = None
+    tighten: Annotated[bool | None, Parameter(negative="")] = None
 
 
 def fuse(
@@ -76,7 +107,9 @@ def fuse(
     Args:
         tables: The members' tables: Parquet files or folders of parts.
         output: Where the fused table goes.
-        method: adj_nms, concat, consensus, nms, nms_then_soft, nmw, prob_fusion, soft_nms, vote or wbf.
+        method: adj_nms, concat, consensus, cooccurrence, dropout, expand_hierarchy, mask_nms, merge_scales, nms,
+            nms_then_soft, nmw, or, prob_fusion, select_experts, soft_nms, surround, vote,
+            vote_masks (the first table's boxes keep their scores) or wbf.
         recipe: A TOML file with a tree of steps, instead of a method.
         weights: Before the method, multiply scores by these weights (`quorum learn weights`).
         calibration: Before the weights, calibrate scores by these maps (`quorum learn calibration`).
@@ -137,20 +170,42 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     """Make the recipe of a method with its options."""
     values = dict(given)
     cap = values.pop("max_per_image", None) if method != "concat" else None
+    masks: dict[str, Any] | None = None
+    if values.pop("vote_masks", False):
+        masks = {name: values.pop(name) for name in ("threshold", "tighten") if name in values}
     if "decay" in values:
         values["method"] = values.pop("decay")  # the steps' own name for it is taken by --method
     if "member_weights" in values:
         values["weights"] = _member_weights(values.pop("member_weights"))
     steps: list[Step] = []
     tuned_on = None
+    if "scales" in values:
+        values["scales"], tuned_on = read_learned(values["scales"], "scales")
+    if "experts" in values:
+        path = values.pop("experts")
+        values["categories"], tuned_on = read_learned(path, "categories")
+        if values.get("mode") == "weigh":
+            values["weights"], _ = read_learned(path, "weights")
+    if method == "expand_hierarchy" or "hierarchy" in values or "class_descriptions" in values:
+        if "hierarchy" not in values or "class_descriptions" not in values:
+            raise InputError(f"--method {method}", "expected --hierarchy and --class-descriptions", "Give both")
+        values["parents"] = read_parents(values.pop("hierarchy"), values.pop("class_descriptions"))
     for name, key, path in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
         if path is not None:
             table, tuned_on = read_learned(path, key)
             steps.append(step_from_options(name, {key: table}, path))
+    scored = f"step{len(steps)}" if steps else ALL
+    if "relations" in values:
+        values["relations"], tuned_on = read_learned(values["relations"], "relations")
     steps.append(step_from_options(method, values, f"--method {method}"))
     if cap is not None:
         steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
-    return Recipe.chain(steps, tuned_on)
+    plan = Recipe.chain(steps, tuned_on)
+    if masks is None:
+        return plan
+    nodes = {f"step{len(steps)}" if name == OUTPUT else name: node for name, node in plan.nodes.items()}
+    voting = Node(step_from_options("vote_masks", masks, "--vote-masks"), (f"step{len(steps)}", scored))
+    return Recipe({**nodes, OUTPUT: voting}, tuned_on)
 
 
 def _member_weights(pairs: tuple[str, ...]) -> dict[str, float]:

@@ -97,28 +97,36 @@ class Rebuilt(NamedTuple):
 
 
 class Step(Protocol):
-    """A fusion method with its parameters."""
+    """A fusion method with its parameters.
+
+    A step with a class attribute `shares_members = True` takes tables that bring the same members, such
+    as fused boxes beside the tables that they were fused from.
+    """
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored | Rebuilt:
         """Return the fused detections; with `sources`, also the rows each came from."""
         ...
 
 
-def pool_tables(tables: Tables) -> Pool:
+def pool_tables(tables: Tables, *, shared: bool = False) -> Pool:
     """Pool tables for an operator.
 
     A table without a `member` column is one member: its metadata's name, or `table<number>`. A table
     with that column (a `concat`, say) brings the members named there.
 
+    Args:
+        tables: One table or several.
+        shared: Whether two tables may bring the same member.
+
     Raises:
-        InputError: If there is no table, two members share a name, or units, kinds of image id or
-            category sets differ.
+        InputError: If there is no table, two bring the same member and may not, or units, kinds of image
+            id or category sets differ.
     """
     inputs = (tables,) if isinstance(tables, DetectionTable) else tuple(tables)
     if not inputs:
         raise InputError("fusion", "no table was given")
     _check_compatible(inputs)
-    members, codes = _members(inputs)
+    members, codes = _members(inputs, shared)
     image_ids = np.unique(np.concatenate([t.image_ids for t in inputs if len(t)] or [np.zeros(0, np.int64)]))
     category_ids = np.unique(np.concatenate([_distinct(table.category_id) for table in inputs])).astype(np.int32)
     return Pool(inputs, members, image_ids, category_ids, codes)
@@ -130,7 +138,7 @@ def apply(step: Step, tables: Tables) -> DetectionTable:
     Raises:
         InputError: If the tables do not go together, or the step refuses them.
     """
-    pool = pool_tables(tables)
+    pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
     return _to_table(pool, step.fuse(pool))
 
 
@@ -141,7 +149,7 @@ def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
         The fused table, and per row of it the rows of the inputs, counted through the tables in the
         order given, best score first.
     """
-    pool = pool_tables(tables)
+    pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
     fused = step.fuse(pool, sources=True)
     if isinstance(fused, Rescored):
         fused = _in_image_order(pool, fused)
@@ -181,7 +189,8 @@ def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
         x1, y1, x2, y2 = corners.T
         for name, values in zip("xywh", (x1, y1, x2 - x1, y2 - y1), strict=True):
             data[name] = pa.array(np.ascontiguousarray(values))
-    for name in ("mask", "view"):
+    # a soft mask belongs to the box that it was made for
+    for name in ("mask", "soft_mask", "view") if corners is None else ("mask", "view"):
         if any(name in table.arrow.column_names for table in pool.tables):
             data[name] = _taken(pool.tables, name, fused.row)
     if corners is None:
@@ -239,7 +248,7 @@ def _label(tables: Sequence[DetectionTable], number: int) -> str:
     return tables[number].metadata.member or f"table{number}"
 
 
-def _members(tables: Sequence[DetectionTable]) -> tuple[tuple[str, ...], np.ndarray]:
+def _members(tables: Sequence[DetectionTable], shared: bool) -> tuple[tuple[str, ...], np.ndarray]:
     names: list[str] = []
     owner: dict[str, int] = {}
     codes = []
@@ -248,7 +257,7 @@ def _members(tables: Sequence[DetectionTable]) -> tuple[tuple[str, ...], np.ndar
         own = [_label(tables, number)] if column is None else column.dictionary.to_pylist()
         place = []
         for name in own:
-            if owner.setdefault(name, number) != number:
+            if owner.setdefault(name, number) != number and not shared:
                 raise InputError(
                     f"tables {owner[name]} and {number} (counted from 0)",
                     f"both bring a member called {name!r}",

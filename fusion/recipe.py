@@ -7,19 +7,29 @@ from typing import Any
 
 import tomli_w
 
-from fusion.calibrate import Calibrate, ScoreMap
+from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.concat import Concat
 from fusion.consensus import Consensus
+from fusion.cooccurrence import Cooccurrence
+from fusion.dropout import Dropout
 from fusion.errors import InputError
+from fusion.expand_hierarchy import ExpandHierarchy
+from fusion.mask_nms import MaskNms
+from fusion.merge_scales import MergeScales, Scales
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import Step, apply
 from fusion.prob_fusion import ProbFusion
+from fusion.relations import Relations
 from fusion.reweight import Reweight
+from fusion.select_experts import SelectExperts
+from fusion.select_views import SelectViews
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.support import Support
+from fusion.surround import Surround
 from fusion.table import DetectionTable
 from fusion.vote import Vote
+from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
 
 __all__ = ["ALL", "FORMAT", "OUTPUT", "STEPS", "Node", "Recipe", "TunedOn", "toml_value"]
@@ -29,14 +39,23 @@ STEPS: Mapping[str, type[Any]] = {
     "calibrate": Calibrate,
     "concat": Concat,
     "consensus": Consensus,
+    "cooccurrence": Cooccurrence,
+    "dropout": Dropout,
+    "expand_hierarchy": ExpandHierarchy,
+    "mask_nms": MaskNms,
+    "merge_scales": MergeScales,
     "nms": Nms,
     "nms_then_soft": NmsThenSoft,
     "nmw": Nmw,
     "prob_fusion": ProbFusion,
     "reweight": Reweight,
+    "select_experts": SelectExperts,
+    "select_views": SelectViews,
     "soft_nms": SoftNms,
     "support": Support,
+    "surround": Surround,
     "vote": Vote,
+    "vote_masks": VoteMasks,
     "wbf": Wbf,
 }
 _NAMES = {step: name for name, step in STEPS.items()}
@@ -140,7 +159,7 @@ class Recipe:
             name: {"step": _NAMES[type(node.step)], "inputs": list(node.inputs), **_options(node.step)}
             for name, node in self.nodes.items()
         }
-        return tomli_w.dumps(document)
+        return tomli_w.dumps(document, multiline_strings=True)
 
 
 def _options(step: Step) -> dict[str, Any]:
@@ -153,6 +172,12 @@ def toml_value(value: Any) -> Any:
     """Turn a parameter into what TOML knows: mappings with text keys, lists, numbers, texts."""
     if isinstance(value, ScoreMap):
         return {"kind": value.kind, "score": list(map(float, value.score)), "value": list(map(float, value.value))}
+    if isinstance(value, Relations):
+        return value.to_dict()
+    if isinstance(value, CategoryMaps):
+        return {"pooled": toml_value(value.pooled), "category": toml_value(value.category)}
+    if isinstance(value, Scales):
+        return {field.name: toml_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): toml_value(entry) for key, entry in value.items()}
     return list(value) if isinstance(value, tuple) else value

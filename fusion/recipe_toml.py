@@ -13,10 +13,13 @@ from typing import Any
 import tomli_w
 
 from fusion.atomic import replacing
-from fusion.calibrate import ScoreMap
+from fusion.calibrate import CategoryMaps, ScoreMap
 from fusion.errors import InputError
+from fusion.expand_hierarchy import read_parents
+from fusion.merge_scales import Scales
 from fusion.pool import Step
 from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, toml_value
+from fusion.relations import Relations
 
 __all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
 
@@ -24,7 +27,8 @@ __all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file.
 
-    `weights` and `maps` may name another TOML file, beside the recipe, that holds them; unless the recipe
+    `weights`, `maps`, `relations`, `categories` and `scales` may name another TOML file, beside the recipe, that holds
+    them, and `hierarchy` with `class_descriptions` the files of a class tree instead of `parents`; unless the recipe
     says otherwise, it is then tuned on what the first of them was learned on.
 
     Raises:
@@ -45,7 +49,7 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
 
 
 def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn | None]:
-    """Read what `quorum learn` wrote: a TOML file with a table [weights] or [maps].
+    """Read what `quorum learn` wrote: a TOML file with a table [weights], [maps] or [relations].
 
     Returns:
         The table, and the data it was learned on where the file says so.
@@ -64,11 +68,18 @@ def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn |
     return document[key], None if tuned_on is None else _build(TunedOn, tuned_on, f"{place}, tuned_on")
 
 
-def write_learned(path: str | os.PathLike[str], key: str, table: Mapping[str, Any], tuned_on: TunedOn) -> None:
-    """Write learned weights or maps as a TOML file, atomically."""
-    document = {"tuned_on": dataclasses.asdict(tuned_on), key: toml_value(table)}
+def write_learned(
+    path: str | os.PathLike[str],
+    key: str,
+    table: Mapping[str, Any] | Relations | Scales,
+    tuned_on: TunedOn,
+    **more: Mapping[str, Any],
+) -> None:
+    """Write what was learned as a TOML file, atomically; `more` are further tables beside the one called `key`."""
+    document = {"tuned_on": dataclasses.asdict(tuned_on)}
+    document |= {name: toml_value(entry) for name, entry in {key: table, **more}.items()}
     with replacing(path) as temporary:
-        temporary.write_text(tomli_w.dumps(document), encoding="utf-8")
+        temporary.write_text(tomli_w.dumps(document, multiline_strings=True), encoding="utf-8")
 
 
 def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
@@ -109,13 +120,20 @@ def step_from_options(name: str, options: Mapping[str, Any], where: object = "re
     values = dict(options)
     if name == "calibrate" and isinstance(values.get("maps"), Mapping):
         values["maps"] = {
-            member: entry if isinstance(entry, ScoreMap) else _build(ScoreMap, entry, f"{where}, maps.{member}")
-            for member, entry in values["maps"].items()
+            member: _score_maps(entry, f"{where}, maps.{member}") for member, entry in values["maps"].items()
         }
-    if name == "reweight" and isinstance(values.get("weights"), Mapping):
+    if name in ("reweight", "select_experts") and isinstance(values.get("weights"), Mapping):
         values["weights"] = {
             member: _by_category(entry, f"{where}, weights.{member}") for member, entry in values["weights"].items()
         }
+    if isinstance(values.get("relations"), Mapping):
+        values["relations"] = Relations.from_dict(values["relations"], f"{where}, relations")
+    if name == "expand_hierarchy" and "parents" in values:
+        values["parents"] = _by_category(values["parents"], f"{where}, parents")
+    if name == "merge_scales" and isinstance(values.get("scales"), Mapping):
+        scales = dict(values["scales"])
+        scales["boost"] = _by_category(scales.get("boost", {}), f"{where}, scales.boost")
+        values["scales"] = _build(Scales, scales, f"{where}, scales")
     step: Step = _build(STEPS[name], values, where)
     return step
 
@@ -129,10 +147,17 @@ def _node(table: object, where: str, file: str | os.PathLike[str], learned: list
     inputs = options.pop("inputs", None)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(source, str) for source in inputs):
         raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
-    for key in ("weights", "maps"):
+    for key in ("weights", "maps", "relations", "categories", "scales"):
         if isinstance(options.get(key), str):
             options[key], tuned_on = read_learned(Path(file).parent / options[key], key)
             learned += [tuned_on] if tuned_on is not None else []
+    if step == "expand_hierarchy" and isinstance(options.get("hierarchy"), str):
+        folder = Path(file).parent
+        if not isinstance(options.get("class_descriptions"), str):
+            raise InputError(
+                where, "hierarchy needs the class descriptions as well", 'Add `class_descriptions = "..."`'
+            )
+        options["parents"] = read_parents(folder / options.pop("hierarchy"), folder / options.pop("class_descriptions"))
     return Node(step_from_options(step, options, where), tuple(inputs))
 
 
@@ -168,6 +193,22 @@ def _by_category(entry: object, where: str) -> Any:
         raise InputError(where, f"expected category ids as keys ({error})") from error
 
 
+def _score_maps(entry: object, where: str) -> Any:
+    """Make a member's calibration: one map, or one per category beside the pooled one."""
+    if isinstance(entry, (ScoreMap, CategoryMaps)):
+        return entry
+    if not isinstance(entry, Mapping) or "pooled" not in entry:
+        return _build(ScoreMap, entry, where)
+    values = dict(entry)
+    values["pooled"] = _build(ScoreMap, entry["pooled"], f"{where}.pooled")
+    if isinstance(values.get("category"), Mapping):
+        values["category"] = {
+            category: one if isinstance(one, ScoreMap) else _build(ScoreMap, one, f"{where}.category.{category}")
+            for category, one in _by_category(values["category"], f"{where}.category").items()
+        }
+    return _build(CategoryMaps, values, where)
+
+
 def _build(kind: type[Any], values: object, where: object) -> Any:
     """Make a dataclass from a mapping; wrong keys and types are named."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -178,7 +219,8 @@ def _build(kind: type[Any], values: object, where: object) -> Any:
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise InputError(where, f"{name} = {value!r} is of the wrong type, expected {_words(hints[name])}")
-    missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]
+    needed = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise InputError(where, f"{', '.join(missing)} must be given")
     try:

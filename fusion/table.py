@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusion.errors import InputError
+from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
 
 __all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata"]
 
@@ -20,6 +21,7 @@ _NUMBERS = ("score", "x", "y", "w", "h")
 _REQUIRED = ("image_id", "category_id", *_NUMBERS)
 OPTIONAL = {
     "mask": MASK_TYPE,
+    "soft_mask": SOFT_MASK_TYPE,
     "member": pa.dictionary(pa.int32(), pa.string()),
     "view": pa.dictionary(pa.int32(), pa.string()),
     "votes": pa.int16(),
@@ -58,9 +60,9 @@ class DetectionTable:
 
     Columns: `image_id` (int64, or string as a dictionary), `category_id` int32, `score`, `x`, `y`,
     `w`, `h` (float64 or float32; COCO xywh, half-open, in pixels unless the metadata says
-    normalized), and optionally `mask` (COCO compressed RLE), `member`, `view`, `votes`. Rows of one
-    image are in the order of their source. Build one with `from_arrays` or `read_table`; both
-    validate, so that code behind them needs no checks of its own.
+    normalized), and optionally `mask` (COCO compressed RLE), `soft_mask` (probabilities in the box),
+    `member`, `view`, `votes`. Rows of one image are in the order of their source. Build one with
+    `from_arrays` or `read_table`; both validate, so that code behind them needs no checks of its own.
 
     Attributes:
         arrow: The columns.
@@ -79,6 +81,7 @@ class DetectionTable:
         score: npt.ArrayLike,
         xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...],
         mask: pa.Array | pa.ChunkedArray | None = None,
+        soft_mask: pa.Array | pa.ChunkedArray | None = None,
         member: Sequence[str] | pa.Array | None = None,
         view: Sequence[str] | pa.Array | None = None,
         votes: npt.ArrayLike | None = None,
@@ -93,6 +96,7 @@ class DetectionTable:
             score: [n] float64 or float32; any finite number.
             xywh: [n, 4] float64 or float32, or a tuple of the four columns.
             mask: [n] Arrow structs (height, width, counts); null where a detection has no mask.
+            soft_mask: [n] Arrow structs of `fusion.soft_masks`; null where a detection has none.
             member: [n] names of the models the rows come from.
             view: [n] names of the test-time-augmentation views.
             votes: [n] number of members that support each detection.
@@ -110,8 +114,9 @@ class DetectionTable:
             "score": _floats(score),
         }
         columns.update(zip("xywh", boxes, strict=True))
-        if mask is not None:
-            columns["mask"] = mask
+        for name, structs in (("mask", mask), ("soft_mask", soft_mask)):
+            if structs is not None:
+                columns[name] = structs
         for name, names in (("member", member), ("view", view)):
             if names is not None:
                 columns[name] = (
@@ -201,6 +206,11 @@ class DetectionTable:
         return _single(self.arrow["mask"]) if "mask" in self.arrow.column_names else None
 
     @property
+    def soft_mask(self) -> pa.StructArray | None:
+        """[n] structs (height, width, values), null where a detection has none; None without the column."""
+        return _single(self.arrow["soft_mask"]) if "soft_mask" in self.arrow.column_names else None
+
+    @property
     def member(self) -> pa.DictionaryArray | None:
         """[n] names of the models the rows come from; None without the column."""
         return _single(self.arrow["member"]) if "member" in self.arrow.column_names else None
@@ -212,6 +222,11 @@ class DetectionTable:
     def select_images(self, image_ids: npt.ArrayLike) -> "DetectionTable":
         """Return the rows of some images; ids without detections are fine."""
         keep = np.repeat(np.isin(self.image_ids, np.asarray(image_ids)), np.diff(self.image_start))
+        return replace(self, arrow=self.arrow.filter(pa.array(keep)).combine_chunks())
+
+    def select_categories(self, category_ids: npt.ArrayLike) -> "DetectionTable":
+        """Return the rows of some categories; ids without detections are fine."""
+        keep = np.isin(self.category_id, np.asarray(category_ids))
         return replace(self, arrow=self.arrow.filter(pa.array(keep)).combine_chunks())
 
 
@@ -258,7 +273,7 @@ def _expected(name: str) -> str:
 
 def _check_values(arrow: pa.Table, where: object) -> None:
     for name in arrow.column_names:
-        if name not in ("mask", "view") and arrow[name].null_count:
+        if name not in ("mask", "soft_mask", "view") and arrow[name].null_count:
             rows = np.flatnonzero(pc.is_null(arrow[name]).to_numpy())
             raise InputError(where, f"column {name} is null in {_rows(rows)}", "Every detection needs it")
     for name in _NUMBERS:
@@ -274,6 +289,8 @@ def _check_values(arrow: pa.Table, where: object) -> None:
                     f"column {name} is negative in {_rows(wrong, values)}",
                     "If the boxes are xyxy, say so at import",
                 )
+    if "soft_mask" in arrow.column_names:
+        check_soft_masks(_single(arrow["soft_mask"]), where)
 
 
 def _rows(rows: np.ndarray, values: np.ndarray | None = None) -> str:

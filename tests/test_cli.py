@@ -69,12 +69,20 @@ def test_help_is_quick_and_light():
     "command",
     [
         "import coco",
+        "import openimages",
         "evaluate",
         "leaderboard",
         "fuse",
         "export coco",
         "learn weights",
         "learn calibration",
+        "learn relations",
+        "learn scales",
+        "learn experts",
+        "compare",
+        "analyze",
+        "submit",
+        "search",
         "split",
         "demo",
     ],
@@ -200,7 +208,9 @@ def test_other_caps(data, tables, run):
         (["fuse", "a", "--method", "nms", "--sigma", "0.5", "-o", "x.parquet"], ["sigma", "unknown"]),
         (["fuse", "a", "--method", "nms", "--iou", "1.5", "-o", "x.parquet"], ["iou", "[0, 1]", "1.5"]),
         (["fuse", "a", "--recipe", "none.toml", "-o", "x.parquet"], ["none.toml", "cannot be read"]),
-        (["evaluate", "-g", "none.json"], ["none.json"]),
+        (["evaluate", "a", "-g", "none.json"], ["none.json"]),
+        (["evaluate", "-g", "none.json"], ["no table"]),
+        (["evaluate", "a", "-g", "g.json", "--fixed-ap"], ["--fixed-ap", "--protocol coco"]),
         (["evaluate", "a", "-g", "."], ["directory"]),
         (["evaluate", "a"], ["--ground-truth"]),
         (["export", "coco", ".", "-o", "x.json"], ["folder without any"]),
@@ -237,12 +247,12 @@ def test_tables_of_another_data_set(data, tables, tmp_path, run):
 
 
 def test_interrupt(monkeypatch, run, data, tables):
-    import evaluation.cli.common
+    import evaluation.prepared
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation.cli.common, "evaluate", interrupted)
+    monkeypatch.setattr(evaluation.prepared.Prepared, "evaluate", interrupted)
     code, _, err = run("evaluate", tables[0], "-g", data / "ground_truth.json")
     assert code == 130
     assert "interrupted" in err

@@ -1,24 +1,67 @@
-"""What the commands of package `evaluation` share: options, ground truth, chosen images."""
+"""What the commands of package `evaluation` share: options, ground truth, protocols, chosen images."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 from cyclopts import Parameter
 
-from evaluation.coco import evaluate
 from evaluation.coco_json import read_coco
-from evaluation.ground_truth import GroundTruth
-from evaluation.result import CocoResult
+from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.open_images import PreparedOpenImages
+from evaluation.open_images_csv import read_open_images
+from evaluation.prepared import Prepared, prepare
+from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
 from fusion.table import DetectionTable
-from fusion.terminal import announcing_compilation, notes
+from fusion.terminal import notes
 
-__all__ = ["GroundTruthFile", "IouType", "Output", "measured", "on_images", "read_truth", "some_tables"]
+__all__ = [
+    "NO_FILES",
+    "GroundTruthFile",
+    "IouType",
+    "OpenImagesFiles",
+    "Output",
+    "ProtocolName",
+    "official",
+    "on_images",
+    "prepared_truth",
+    "read_groups",
+    "read_image_list",
+    "read_truth",
+    "some_tables",
+]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"))]
 IouType = Literal["bbox", "segm"]
+ProtocolName = Literal["coco", "lvis", "openimages"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class OpenImagesFiles:
+    """What goes with a CSV file of Open Images boxes as ground truth.
+
+    Attributes:
+        image_labels: CSV of verified labels.
+        class_descriptions: CSV of labels and names.
+        hierarchy: JSON class tree, for files that are not expanded yet.
+        masks: CSV of masks.
+        mask_folder: Folder of PNG files that the masks' CSV names.
+    """
+
+    image_labels: Path | None = None
+    class_descriptions: Path | None = None
+    hierarchy: Path | None = None
+    masks: Path | None = None
+    mask_folder: Path | None = None
+
+
+NO_FILES = OpenImagesFiles()
 
 
 def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
@@ -28,11 +71,51 @@ def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
     return tables
 
 
-def read_truth(path: Path, images: Path | None) -> GroundTruth:
-    """Read COCO annotations, of the listed images only if there is a list; what is unusual is printed."""
-    truth = read_coco(path)
+def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILES) -> GroundTruth:
+    """Read ground truth, of the listed images only if there is a list; what is unusual is printed.
+
+    Args:
+        path: COCO or LVIS annotations, or a CSV file of Open Images boxes.
+        images: A text file with an image id per line.
+        files: What goes with the CSV file.
+    """
+    if path.suffix == ".csv":
+        truth = read_open_images(
+            boxes=path,
+            image_labels=files.image_labels,
+            class_descriptions=files.class_descriptions,
+            hierarchy=files.hierarchy,
+            masks=files.masks,
+            mask_folder=files.mask_folder,
+        )
+    elif files != NO_FILES:
+        raise InputError(
+            path,
+            "image labels, class descriptions, a hierarchy and masks go with a CSV file of Open Images boxes",
+            "Leave them out, or give that CSV file as --ground-truth",
+        )
+    else:
+        truth = read_coco(path)
     notes(path, truth.notes)
-    return truth if images is None else truth.subset(_read_images(images, truth))
+    return truth if images is None else truth.subset(read_image_list(images, truth))
+
+
+def official(protocol: ProtocolName, iou_type: IouType) -> Coco | Lvis | OpenImages:
+    """Return a protocol with its official options."""
+    kinds: dict[str, type[Coco] | type[Lvis] | type[OpenImages]] = {
+        "coco": Coco,
+        "lvis": Lvis,
+        "openimages": OpenImages,
+    }
+    return kinds[protocol](iou_type=iou_type)
+
+
+def prepared_truth(
+    path: Path, protocol: Coco | Lvis | OpenImages, images: Path | None, files: OpenImagesFiles = NO_FILES
+) -> tuple[GroundTruth, Prepared | PreparedOpenImages]:
+    """Read ground truth as `read_truth` does and make it ready for a protocol."""
+    truth = read_truth(path, images, files)
+    return truth, prepare(truth, protocol)
 
 
 def on_images(truth: GroundTruth, table: DetectionTable, images: Path | None) -> DetectionTable:
@@ -40,18 +123,8 @@ def on_images(truth: GroundTruth, table: DetectionTable, images: Path | None) ->
     return table if images is None else table.select_images(truth.image_id)
 
 
-def measured(path: Path, table: DetectionTable, truth: GroundTruth, **options: Any) -> CocoResult:
-    """Evaluate a table; notes and errors name its file."""
-    try:
-        with announcing_compilation():
-            result = evaluate(table, truth, **options)
-    except InputError as error:
-        raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
-    notes(path, result.notes)
-    return result
-
-
-def _read_images(path: Path, truth: GroundTruth) -> np.ndarray:
+def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
+    """Read image ids, one per line, of the kind that the ground truth has."""
     try:
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -62,3 +135,33 @@ def _read_images(path: Path, truth: GroundTruth) -> np.ndarray:
     if wrong:
         raise InputError(path, f"expected integer image ids as in {truth.source}, got {wrong[0]!r}")
     return np.array([int(line) for line in lines], dtype=np.int64)
+
+
+def read_groups(path: Path, truth: GroundTruth) -> np.ndarray:
+    """Read the group of each image of the ground truth from a CSV file: object [images].
+
+    Raises:
+        InputError: If the file cannot be read, or an image has no group or two.
+    """
+    text = {"image_id": pa.string(), "group": pa.string()}
+    try:
+        options = pyarrow.csv.ConvertOptions(column_types=text, include_columns=list(text), strings_can_be_null=False)
+        table = pyarrow.csv.read_csv(path, convert_options=options)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(path, f"expected a CSV file with the columns image_id and group ({reason})") from error
+    ids, names = table["image_id"].to_pylist(), np.array(table["group"].to_pylist(), dtype=object)
+    given = np.array(ids, dtype=object)
+    order = np.argsort(given, kind="stable")
+    wanted = np.array([str(i) for i in truth.image_id.tolist()], dtype=object)
+    place = places_of(given[order], wanted)
+    if len(set(ids)) < len(ids):
+        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+        raise InputError(path, f"image {twice!r} is listed twice", "Give each image one group")
+    if np.any(place < 0):
+        missing = np.flatnonzero(place < 0)
+        raise InputError(
+            path, f"{len(missing)} images have no group, such as {wanted[missing[0]]!r}", "List every image"
+        )
+    groups: np.ndarray = names[order][place]
+    return groups

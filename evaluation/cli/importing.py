@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from evaluation.cli.common import Output
+from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
 from evaluation.coco_json import read_coco
+from evaluation.submissions import read_open_images_submission
 from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import write_table
 from fusion.table import Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
-__all__ = ["import_coco"]
+__all__ = ["import_coco", "import_open_images"]
 
 
 def import_coco(
@@ -82,6 +83,38 @@ def import_coco(
         )
     write_table(table, output, parts=parts)
     notes(results, table.metadata.made_by["notes"])
+    stderr.print(
+        f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
+        highlight=False,
+    )
+
+
+def import_open_images(
+    results: Path,
+    /,
+    *,
+    output: Output,
+    ground_truth: GroundTruthFile,
+    member: str | None = None,
+    parts: int | None = None,
+    split_name: Annotated[str | None, Parameter(name="--split")] = None,
+    open_images: OpenImagesFiles = NO_FILES,
+) -> None:
+    """Make a detection table from an Open Images result file: Kaggle's forms, or the official evaluator's CSV.
+
+    Args:
+        results: The CSV file.
+        output: The table; with --parts a folder.
+        ground_truth: CSV file of boxes, which tells the images and the labels' category ids.
+        member: Name of the model; the output's name when not given.
+        parts: Cut the table into this many files, for data sets that do not fit in memory.
+        split_name: Name of the split, kept in the table.
+        open_images: What goes with the CSV file of boxes; its class descriptions number the categories.
+    """
+    truth = read_truth(ground_truth, None, open_images)
+    table = read_open_images_submission(results, images=truth, member=member or output.stem)
+    table = table.with_metadata(dataset=ground_truth.stem, split=split_name, categories=truth.categories_fingerprint)
+    write_table(table, output, parts=parts)
     stderr.print(
         f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
         highlight=False,

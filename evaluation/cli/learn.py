@@ -9,7 +9,7 @@ from evaluation.calibration import learn_calibration as learn_map
 from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
-from fusion.calibrate import ScoreMap
+from fusion.calibrate import CategoryMaps, ScoreMap
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.recipe import TunedOn
@@ -59,7 +59,9 @@ def learn_calibration(
     *tables: Path,
     output: Output,
     ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
-    kind: Literal["isotonic", "rank"] = "isotonic",
+    kind: Literal["isotonic", "linear", "platt", "rank"] = "isotonic",
+    per_category: Annotated[bool, Parameter(negative="")] = False,
+    least_matched: int | None = None,
     images: Path | None = None,
 ) -> None:
     """Learn maps that bring the members' scores onto one scale.
@@ -68,19 +70,28 @@ def learn_calibration(
         tables: One table per member.
         ground_truth: COCO annotations; rank does without.
         output: A TOML file for `quorum fuse --calibration`, or for a recipe's calibrate step.
-        kind: isotonic: score to expected IoU; rank: score to its share of the member's scores.
+        kind: isotonic, linear: score to expected IoU; platt: score to the chance of being right; rank: score to its
+            share of the member's scores.
+        per_category: Learn maps of their own for categories with enough data; the others share one.
+        least_matched: With --per-category: how many detections of a category must find an object for that. Chosen by
+            cross-validation when not given.
         images: Learn only on these images: a text file with an id per line.
     """
+    if least_matched is not None and not per_category:
+        raise InputError("option --least-matched", "is of use only with --per-category", "Give both or none")
     if ground_truth is None and (kind != "rank" or images is not None):
         raise InputError(
             "learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images"
         )
     truth = None if ground_truth is None else read_truth(ground_truth, images)
-    maps: dict[str, ScoreMap] = {}
+    maps: dict[str, ScoreMap | CategoryMaps] = {}
     with announcing_compilation():
         for path in some_tables(tables, "learn calibration"):
             member = named(read_table(path), path)
-            maps[str(member.metadata.member)] = learn_map(member, truth, kind)
+            name = str(member.metadata.member)
+            maps[name] = learned = learn_map(member, truth, kind, per_category=per_category, least=least_matched)
+            if isinstance(learned, CategoryMaps):
+                stderr.print(f"{name}: {len(learned.category)} categories have a map of their own", highlight=False)
     if len(maps) < len(tables):
         raise InputError(
             "learn calibration", "two tables have the same member name", "Rename one with --member at import"

@@ -1,7 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 
-from evaluation.experts import learn_experts
+from evaluation.comparison import Difference
+from evaluation.experts import RULES, _likely, learn_experts
 from evaluation.ground_truth import GroundTruth
 from evaluation.learning import tuned_on
 from evaluation.prepared import prepare
@@ -33,7 +36,7 @@ def test_gives_what_is_told_and_nothing_else():
     base = replicates([0.3, 0.3, 0.3, 0.3, np.nan, 0.0], [0.01] * 6, 0)
     one = replicates([0.4, 0.32, 0.5, 0.0, np.nan, 0.2], [0.01, 0.1, 0.01, 0.0, 0.1, 0.01], 1)
     two = replicates([0.5, 0.29, 0.2, 0.0, np.nan, 0.0], [0.01, 0.01, 0.01, 0.0, 0.1, 0.0], 2)
-    learned = learn_experts(("base", base), {"one": one, "two": two})
+    learned = learn_experts(("base", base), {"one": one, "two": two}, rule="told")
     assert learned.categories == {"one": [3, 6], "two": [1]}
     assert learned.weights == {"one": {3: pytest.approx(0.5 / 0.3), 6: 10.0}, "two": {1: pytest.approx(0.5 / 0.3)}}
     assert [(row.category_id, row.expert, row.given) for row in learned.rows] == [
@@ -46,15 +49,50 @@ def test_gives_what_is_told_and_nothing_else():
     assert learned.to_rich().row_count == 4
 
 
-def test_luck_gives_nothing_away():
+@pytest.mark.parametrize("rule", RULES)
+def test_luck_gives_nothing_away(rule):
     given = 0
     rng = np.random.default_rng(0)
     for seed in range(40):
         base = replicates(0.3 + rng.normal(0, 0.03, 8), 0.03, (seed, 0))
         expert = replicates(0.3 + rng.normal(0, 0.03, 8), 0.03, (seed, 1))
-        given += len(learn_experts(("base", base), {"expert": expert}).categories["expert"])
-    # 160 of 320 have the larger AP; nothing would be given in 95 of 100 data sets
-    assert given <= 6
+        given += len(learn_experts(("base", base), {"expert": expert}, rule=rule).categories["expert"])
+    # 160 of 320 have the larger AP
+    assert given <= (6 if rule == "told" else 24)
+
+
+def test_what_is_known_of_other_categories_counts():
+    gains = np.array([0.1, 0.11, 0.09, 0.1, 0.12, 0.02, 0.1, 0.1])
+    base = replicates([0.3] * 8, [0.0] * 8, 0)
+    better = replicates(0.3 + gains, [0.03] * 5 + [0.06] * 3, 1)
+    lone = replicates(0.3 + gains * [0, 0, 0, 0, 0, 1, 0, 1], [0.03] * 5 + [0.06] * 3, 1)
+    ids = {rule: learn_experts(("base", base), {"e": better}, rule=rule).categories["e"] for rule in RULES}
+    # a category that alone says little goes with the others; on its own it would not
+    assert ids["likely"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert 6 not in ids["told"]
+    assert learn_experts(("base", base), {"e": lone}).categories["e"] == []
+
+
+def test_probabilities_against_the_textbook():
+    gain, error = np.array([0.05, -0.02, 0.08, 0.0, 0.03]), np.array([0.03, 0.02, 0.04, 0.03, 0.02])
+    rows = [Difference(0.3, 0.3 + g, g, g - e, g + e, e, 0.5, 0.5) for g, e in zip(gain, error, strict=True)]
+    rows.append(Difference(0.3, 0.6, 0.3, math.nan, math.nan, math.nan, math.nan, 1.0))  # too few images
+    rows.append(Difference(0.3, 0.0, -0.3, -0.4, -0.2, 0.05, 0.0, 0.0))  # finds nothing
+    # DerSimonian and Laird by hand
+    v = error**2
+    fixed = np.sum(gain / v) / np.sum(1 / v)
+    tau2 = (np.sum((gain - fixed) ** 2 / v) - 4) / (np.sum(1 / v) - np.sum(1 / v**2) / np.sum(1 / v))
+    assert tau2 > 0
+    mean = np.sum(gain / (v + tau2)) / np.sum(1 / (v + tau2))
+    doubt = 1 / np.sum(1 / (v + tau2))
+    draws = np.random.default_rng(0)
+    mu = draws.normal(mean, math.sqrt(doubt), 400_000)
+    for k in range(5):
+        post = (gain[k] * tau2 + mu * v[k]) / (tau2 + v[k])
+        sample = draws.normal(post, math.sqrt(tau2 * v[k] / (tau2 + v[k])))
+        assert _likely(rows)[k] == pytest.approx((sample > 0).mean(), abs=0.004)
+    assert _likely(rows)[5] == pytest.approx((draws.normal(mu, math.sqrt(tau2)) > 0).mean(), abs=0.004)
+    assert _likely(rows)[6] == 0
 
 
 @pytest.fixture(scope="module")
@@ -107,5 +145,7 @@ def test_bad_input():
     base = replicates([0.3], 0.01, 0)
     with pytest.raises(InputError, match="no expert was given"):
         learn_experts(("base", base), {})
+    with pytest.raises(InputError, match="option rule"):
+        learn_experts(("base", base), {"expert": base}, rule="larger")
     with pytest.raises(InputError, match="not drawn alike"):
         learn_experts(("base", base), {"expert": replicates([0.3], 0.01, 1, draws="other")})

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation import Coco, prepare, read_coco
-from evaluation.cli.compare import compare, read_groups
+from evaluation.cli.common import OpenImagesFiles, read_groups
+from evaluation.cli.compare import compare
 from evaluation.cli.leaderboard import leaderboard
 from evaluation.comparison import compare as compare_entries
 from evaluation.leaderboard import Entry, Leaderboard, Split
@@ -15,6 +16,9 @@ from evaluation.statistics import bootstrap
 from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
+from fusion.table import DetectionTable, Metadata
+from tests.evaluation.cases import arrays
+from tests.evaluation.test_lvis import federated_case
 from zoo.simulated import Scenario, Skill, simulate
 
 
@@ -200,3 +204,42 @@ def test_groups_that_cannot_be_used(data, tmp_path, text, words):
         path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_groups(path, read_coco(data / "ground_truth.json"))
+
+
+def test_lvis_and_open_images_from_their_files(tmp_path, capsys):
+    dataset, results = federated_case(4, images=12, categories=6, truths=80, results=400)
+    (tmp_path / "lvis.json").write_text(json.dumps(dataset))
+    for name, rows in (("a", results[::2]), ("b", results)):
+        columns = arrays(rows)
+        known = np.isin(columns["category_id"], [category["id"] for category in dataset["categories"]])
+        table = DetectionTable.from_arrays(**{name: column[known] for name, column in columns.items()})
+        write_table(table, tmp_path / f"{name}.parquet")
+    pair = (tmp_path / "a.parquet", tmp_path / "b.parquet")
+    compare(*pair, ground_truth=tmp_path / "lvis.json", protocol="lvis", replicates=40)
+    assert {"APr", "APc", "APf"} <= set(capsys.readouterr().out.split())
+    with pytest.raises(InputError, match="Open Images boxes"):
+        compare(*pair, ground_truth=tmp_path / "lvis.json", open_images=OpenImagesFiles(masks=tmp_path / "masks.csv"))
+
+    rng = np.random.default_rng(0)
+    corner, side = rng.random((60, 2)) * 0.5, 0.1 + 0.3 * rng.random((60, 2))
+    lines = ["ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf"]
+    for n, ((x, y), (w, h)) in enumerate(zip(corner.tolist(), side.tolist(), strict=True)):
+        lines.append(f"i{n // 3:02},/m/{n % 2},{x},{x + w},{y},{y + h},0")
+    (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
+    for name, noise in (("good", 0.02), ("bad", 0.08)):
+        table = DetectionTable.from_arrays(
+            image_id=[f"i{n // 3:02}" for n in range(60)],
+            category_id=np.arange(60) % 2 + 1,
+            score=rng.random(60),
+            xywh=np.hstack((corner + rng.normal(0, noise, (60, 2)), side)),
+            metadata=Metadata(unit="normalized"),
+        )
+        write_table(table, tmp_path / f"{name}.parquet")
+    options = {"ground_truth": tmp_path / "boxes.csv", "protocol": "openimages", "replicates": 40}
+    compare(tmp_path / "bad.parquet", tmp_path / "good.parquet", **options)
+    assert capsys.readouterr().out.startswith("good is better than bad by ")
+    some = tmp_path / "some.txt"
+    some.write_text("\n".join(f"i{n:02}" for n in range(10)))
+    leaderboard(tmp_path / "bad.parquet", tmp_path / "good.parquet", **options, images=some, output=tmp_path / "x")
+    assert names_of(tmp_path / "x.parquet") == ["good", "bad"]
+    assert "openimages, bbox, 10 images" in (tmp_path / "x.md").read_text()

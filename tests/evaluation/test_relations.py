@@ -113,7 +113,7 @@ def test_file_and_back(tmp_path):
     table, tuned_on = read_learned(tmp_path / "r.toml", "relations")
     assert tuned_on.images == 5
     again = Relations.from_dict(table)
-    assert again.to_dict() == relations.to_dict()
+    assert again == relations
     assert again.category_name == ("name, 3", "name, 7", "name, 8", "name, 20")
     text = (tmp_path / "r.toml").read_text()
     assert "\nfirst,second,images,first_objects,second_objects\n3,7,3,4,2\n" in text
@@ -142,7 +142,7 @@ def test_no_objects_and_wrong_options():
     relations = learn_relations(ground_truth([]))
     assert relations.images == 0
     assert len(relations_frame(relations)) == 0
-    assert Relations.from_dict(relations.to_dict()).to_dict() == relations.to_dict()
+    assert Relations.from_dict(relations.to_dict()) == relations
     assert relations_table(relations, "conditional").row_count == 0
     with pytest.raises(InputError, match="ioa"):
         learn_relations(ground_truth([]), 2.0)

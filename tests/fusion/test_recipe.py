@@ -11,6 +11,7 @@ from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
 from fusion.table import DetectionTable
 from fusion.wbf import Wbf
+from tests.fusion.relation_cases import relations_of
 
 TREE = """
 recipe = 1
@@ -88,6 +89,8 @@ def test_every_step_with_its_defaults_round_trips(name):
         "calibrate": {"maps": {"a": ScoreMap(kind="rank", score=[0.0], value=[0.5])}},
         "reweight": {"weights": {"a": 1.0}},
         "consensus": {"min_members": 2},
+        "cooccurrence": {"relations": relations_of(0)},
+        "surround": {"relations": relations_of(0)},
     }.get(name, {})
     recipe = Recipe.chain([STEPS[name](**given)])
     assert parse_recipe(recipe.to_toml()) == recipe

@@ -1,0 +1,120 @@
+"""Command `quorum compare`, and what it shares with `quorum leaderboard`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from cyclopts import Parameter
+
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    ProtocolName,
+    official,
+    on_images,
+    prepared_truth,
+    read_groups,
+)
+from evaluation.comparison import compare as compare_replicates
+from evaluation.ground_truth import GroundTruth
+from evaluation.open_images import PreparedOpenImages
+from evaluation.open_images_result import OpenImagesResult
+from evaluation.prepared import Prepared
+from evaluation.result import CocoResult
+from evaluation.statistics import Replicates, bootstrap
+from fusion.errors import InputError
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, notes, progress_bar, stdout
+
+__all__ = ["compare", "replicated"]
+
+
+def compare(
+    a: Path,
+    b: Path,
+    /,
+    *,
+    ground_truth: GroundTruthFile,
+    iou_type: IouType = "bbox",
+    protocol: ProtocolName = "coco",
+    groups: Path | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    images: Path | None = None,
+    open_images: OpenImagesFiles = NO_FILES,
+    as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
+    per_category: bool = True,
+) -> None:
+    """Say which of two tables is better, by how much, how surely, and in which categories and sizes.
+
+    The images are drawn again and again with replacement (a paired bootstrap); see docs/compare.md.
+
+    Args:
+        a: A Parquet file or folder of parts.
+        b: Another; differences are b minus a.
+        ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
+        iou_type: Boxes or masks.
+        protocol: Which official evaluation.
+        groups: A CSV file with columns image_id and group: images of one group (a video) are drawn together.
+        replicates: Number of draws.
+        seed: Of the draws.
+        images: Compare on these images only: a text file with an id per line.
+        open_images: What goes with a CSV file as ground truth.
+        as_format: text for people, or a JSON object.
+        per_category: Print the table per category.
+    """
+    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    labels = None if groups is None else read_groups(groups, truth)
+    names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
+    entries = [
+        replicated(path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, sizes=True)[1]
+        for path in (a, b)
+    ]
+    comparison = compare_replicates(*entries, name_a=names[0], name_b=names[1])
+    if as_format == "json":
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=2).decode() + "\n")
+        return
+    console = stdout()
+    console.print(comparison.sentence, markup=False, highlight=False, soft_wrap=True)
+    if comparison.wilcoxon == comparison.wilcoxon:
+        text = f"Wilcoxon's signed-rank test over categories: p = {comparison.wilcoxon:.2g}"
+        console.print(text, highlight=False)
+    console.print(comparison.to_rich())
+    if per_category and len(comparison.per_category) > 1:
+        console.print(comparison.to_rich(per_category=True))
+
+
+def replicated(
+    path: Path,
+    truth: GroundTruth,
+    prepared: Prepared | PreparedOpenImages,
+    images: Path | None,
+    *,
+    replicates: int,
+    seed: int,
+    groups: np.ndarray | None,
+    sizes: bool,
+) -> tuple[int, Replicates]:
+    """Evaluate a table and its replicates; return the number of its detections and the figures."""
+    table = on_images(truth, read_table(path), images)
+    with announcing_compilation(), progress_bar() as bar:
+        task = bar.add_task(f"drawing {path.name}", total=replicates)
+        try:
+            result: CocoResult | OpenImagesResult = prepared.evaluate(table)
+        except InputError as error:
+            raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
+        notes(path, result.notes)
+        entry = bootstrap(
+            result,
+            len(truth.image_id),
+            replicates=replicates,
+            seed=seed,
+            groups=groups,
+            sizes=sizes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return len(table), entry

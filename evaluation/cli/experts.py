@@ -1,0 +1,74 @@
+"""Command `quorum learn experts`."""
+
+from pathlib import Path
+from typing import Literal
+
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    Output,
+    ProtocolName,
+    official,
+    prepared_truth,
+    some_tables,
+)
+from evaluation.cli.compare import replicated
+from evaluation.experts import learn_experts as learn
+from evaluation.learning import tuned_on
+from evaluation.statistics import Replicates
+from fusion.errors import InputError
+from fusion.parts import named
+from fusion.recipe_toml import write_learned
+from fusion.storage import read_table
+from fusion.terminal import stderr, stdout
+
+__all__ = ["learn_experts"]
+
+
+def learn_experts(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    output: Output,
+    rule: Literal["likely", "told"] = "likely",
+    images: Path | None = None,
+    iou_type: IouType = "bbox",
+    protocol: ProtocolName = "coco",
+    replicates: int = 1000,
+    seed: int = 0,
+    open_images: OpenImagesFiles = NO_FILES,
+) -> None:
+    """Choose which categories to give to which expert, where the gain is no luck.
+
+    Args:
+        tables: The base, which knows all categories, then the experts.
+        ground_truth: Annotations of the split to learn on.
+        output: A TOML file for `quorum fuse --method select_experts --experts`, or for a recipe's step of that name.
+        rule: likely: better with a probability of 95 %, what is known of the expert's other categories included;
+            told: better by the category's own interval.
+        images: Learn only on these images: a text file with an id per line.
+        iou_type: Boxes or masks.
+        protocol: Which official evaluation.
+        replicates: Draws of the paired bootstrap.
+        seed: Of the draws.
+        open_images: Further files of the ground truth.
+    """
+    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    drawn: dict[str, Replicates] = {}
+    for path in some_tables(tables, "learn experts"):
+        name = str(named(read_table(path), path).metadata.member)
+        if name in drawn:
+            raise InputError(
+                path, f"its member {name!r} is that of another table", "Rename one with --member at import"
+            )
+        drawn[name] = replicated(
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, sizes=False
+        )[1]
+    base, *experts = drawn
+    learned = learn((base, drawn[base]), {name: drawn[name] for name in experts}, rule=rule)
+    note = f"categories for experts beside {base}"
+    write_learned(output, "categories", learned.categories, tuned_on(truth, note), weights=learned.weights)
+    stdout().print(learned.to_rich())
+    given = ", ".join(f"{len(ids)} to {name}" for name, ids in learned.categories.items())
+    stderr.print(f"{output}: of {len(learned.rows)} categories {given}", highlight=False)

@@ -1,0 +1,106 @@
+"""Command `quorum leaderboard`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    ProtocolName,
+    official,
+    prepared_truth,
+    read_groups,
+    some_tables,
+)
+from evaluation.cli.compare import replicated
+from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
+from fusion.atomic import replacing
+from fusion.errors import InputError
+from fusion.terminal import notes, stderr, stdout
+
+__all__ = ["leaderboard"]
+
+
+def leaderboard(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    iou_type: IouType = "bbox",
+    protocol: ProtocolName = "coco",
+    groups: Path | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    images: Path | None = None,
+    open_images: OpenImagesFiles = NO_FILES,
+) -> None:
+    """Rank tables by AP, with intervals from a paired bootstrap over images.
+
+    Args:
+        tables: Parquet files or folders of parts.
+        ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
+        output: Keep the board as OUTPUT.parquet and OUTPUT.md; entries that are there already are kept, and only
+            new or changed tables are measured.
+        iou_type: Boxes or masks.
+        protocol: Which official evaluation.
+        groups: A CSV file with columns image_id and group: images of one group (a video) are drawn together.
+        replicates: Number of draws.
+        seed: Of the draws.
+        images: Measure only these images: a text file with an id per line.
+        open_images: What goes with a CSV file as ground truth.
+    """
+    some_tables(tables, "leaderboard")
+    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    labels = None if groups is None else read_groups(groups, truth)
+    split = Split.of(truth, protocol=protocol, iou_type=iou_type, replicates=replicates, seed=seed, groups=labels)
+    board = Leaderboard(split)
+    parquet, page = (None, None) if output is None else _files(output)
+    if parquet is not None and parquet.exists():
+        board = Leaderboard.read(parquet)
+        _check_same(board.split, split, parquet)
+    stems = [path.stem for path in tables]
+    for path in tables:
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        earlier = board.find(name)
+        if earlier is not None and earlier.content == content_of(path):
+            stderr.print(f"{path}: is on the board already", highlight=False)
+            continue
+        count, entry = replicated(
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, sizes=False
+        )
+        if earlier is not None:
+            notes(path, ["replaces the entry of this name, whose detections were others"])
+        board = board.with_entry(Entry.of(name, path, count, entry))
+    if parquet is not None and page is not None:
+        board.write(parquet)
+        with replacing(page) as temporary:
+            temporary.write_text(board.to_markdown(), encoding="utf-8")
+    stdout().print(board.to_rich())
+
+
+def _files(output: Path) -> tuple[Path, Path]:
+    stem = output.with_suffix("") if output.suffix in (".parquet", ".md") else output
+    return stem.with_name(stem.name + ".parquet"), stem.with_name(stem.name + ".md")
+
+
+def _check_same(saved: Split, asked: Split, path: Path) -> None:
+    """Refuse to mix what cannot be compared.
+
+    Raises:
+        InputError: If ground truth, protocol, kind or draws differ.
+    """
+    sentences = {
+        "ground_truth": "another ground truth or choice of images",
+        "protocol": f"protocol {saved.protocol}, not {asked.protocol}",
+        "iou_type": f"iou type {saved.iou_type}, not {asked.iou_type}",
+        "replicates": f"{saved.replicates:,} replicates, not {asked.replicates:,}",
+        "draws": "another seed or other groups",
+    }
+    for field, sentence in sentences.items():
+        if getattr(saved, field) != getattr(asked, field):
+            raise InputError(
+                path, f"the entries of this leaderboard are of {sentence}", "Use the same, or give -o another name"
+            )

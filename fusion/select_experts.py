@@ -1,0 +1,154 @@
+"""Members that know only some categories, beside one that knows all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fusion.checks import at_least, one_of
+from fusion.errors import InputError
+from fusion.expand_hierarchy import image_order, twins_of
+from fusion.pool import Pool, Rescored, Tables, apply
+from fusion.reweight import Weights
+from fusion.table import DetectionTable
+
+__all__ = ["MODES", "SelectExperts", "select_experts"]
+
+MODES = ("take", "add", "weigh")
+
+# Sums of softmax scores may be above 1 by this much, for rounding.
+_SLACK = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectExperts:
+    """Use each expert in the categories given to it, and the base everywhere else.
+
+    The inputs are, in order, the base and the experts (mmfruit-openimages2019, sec. 5.4 and 7.3). What an expert
+    says of categories that are not given to it is left out. In those that are,
+
+    - "take": its detections replace those of the base,
+    - "add": they join those of the base, for a later suppression to settle,
+    - "weigh": as "add", with the expert's scores multiplied by its weight.
+
+    Several experts may be given the same category; all of them are used then. Boxes stay as they are.
+
+    With `gate`, an expert's region that is background rather than anything it knows is left out, as in sec. 5.4:
+    where the background score is above all others. A table has no background scores; they are what
+    the scores of a region leave of 1. That takes a softmax over the expert's categories and
+    background, all of whose scores are in the table with one box (to the last bit); where each category has a box of
+    its own, a box is a region. An expert that applied the gate when it predicted needs none.
+
+    Attributes:
+        categories: Name of each expert -> ids of the categories given to it; may be none.
+        mode: "take", "add" or "weigh".
+        weights: For "weigh": name of each expert -> one number, or a number per category id, at least 0.
+        gate: Apply the background gate to all experts.
+    """
+
+    categories: Mapping[str, Sequence[int]]
+    mode: str = "take"
+    weights: Weights = field(default_factory=dict)
+    gate: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("mode", self.mode, MODES)
+        if (self.mode == "weigh") != bool(self.weights) and any(self.categories.values()):
+            problem = "mode weigh needs weights" if self.mode == "weigh" else f"mode {self.mode} takes no weights"
+            raise InputError("option weights", problem, "Give them with mode weigh, and only there")
+        for expert, weight in self.weights.items():
+            for category, number in weight.items() if isinstance(weight, Mapping) else [(None, weight)]:
+                at_least(f"weights.{expert}" + ("" if category is None else f".{category}"), number, 0.0)
+
+    def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
+        """Return the rows that are used, in order of the input."""
+        names = [table.metadata.member or f"table{number}" for number, table in enumerate(pool.tables)]
+        self._check(names)
+        table = np.repeat(np.arange(len(names)), [len(given) for given in pool.tables])
+        given = np.array([np.isin(pool.category_ids, self.categories.get(name, ())) for name in names])
+        given[0] = ~given[1:].any(axis=0) if self.mode == "take" else True
+        category = pool.category()
+        keep = given[table, category]
+        score = pool.column("score")
+        if self.gate:
+            keep &= (table == 0) | ~_background(pool, table, names)
+        if self.mode == "weigh":
+            factor = np.array([np.ones(len(pool.category_ids)), *(self._row(name, pool) for name in names[1:])])
+            score = score * factor[table, category]
+            keep &= factor[table, category] > 0
+        row = np.flatnonzero(keep)
+        return Rescored(row, score[row])
+
+    def _check(self, names: Sequence[str]) -> None:
+        experts = names[1:]
+        missing = [name for name in self.categories if name not in experts]
+        unknown = [name for name in experts if name not in self.categories]
+        if missing or unknown:
+            problem = f"there are categories for expert {missing[0]!r}" if missing else f"{unknown[0]!r} has none"
+            raise InputError(
+                "experts",
+                f"{problem}; the inputs are base {names[0]!r} and experts {', '.join(map(repr, experts)) or '(none)'}",
+                "Give the base first, then every expert that has categories; an empty list gives one none",
+            )
+
+    def _row(self, name: str, pool: Pool) -> np.ndarray:
+        """The factors of one expert's scores, per category of the pool; those not given to it do not matter."""
+        weight = self.weights.get(name)
+        if isinstance(weight, Mapping):
+            missing = [c for c in self.categories[name] if c not in weight]
+            if missing:
+                raise InputError(f"weights of expert {name}", f"there is none for category {missing[0]}")
+            return np.array([weight.get(int(c), 1.0) for c in pool.category_ids])
+        if weight is None and self.categories[name]:
+            raise InputError("weights", f"there is none for expert {name!r}")
+        return np.full(len(pool.category_ids), 1.0 if weight is None else float(weight))
+
+
+def select_experts(
+    tables: Tables,
+    *,
+    categories: Mapping[str, Sequence[int]],
+    mode: str = "take",
+    weights: Weights | None = None,
+    gate: bool = False,
+) -> DetectionTable:
+    """Use each expert in the categories given to it, and the base everywhere else; see `SelectExperts`.
+
+    Args:
+        tables: The base, then the experts.
+        categories: Name of each expert -> ids of the categories given to it.
+        mode: "take", "add" or "weigh".
+        weights: For "weigh": name of each expert -> one number, or a number per category id.
+        gate: Leave out the experts' background regions.
+
+    Returns:
+        The rows that are used; boxes unchanged. Empty input gives an empty table.
+
+    Raises:
+        InputError: If experts and tables do not go together, a weight is missing, or the gate finds
+            scores that are no softmax.
+    """
+    return apply(SelectExperts(categories=categories, mode=mode, weights=weights or {}, gate=gate), tables)
+
+
+def _background(pool: Pool, table: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Say which rows belong to a region that is background rather than anything else, bool [n]."""
+    order, start = image_order(pool)
+    region = np.empty(len(order), np.int64)
+    region[order] = twins_of(pool, order, start)
+    # one box found by two experts of one pool is two regions
+    region = region * len(names) + table
+    _, region = np.unique(region, return_inverse=True)
+    score = pool.column("score").astype(np.float64, copy=False)
+    total = np.bincount(region, weights=score)[region]
+    best = np.zeros(int(region.max(initial=-1)) + 1)
+    np.maximum.at(best, region, score)
+    wrong = np.flatnonzero(((score < 0) | (total > 1 + _SLACK)) & (table > 0))
+    if len(wrong):
+        row = wrong[0]
+        raise InputError(
+            f"expert {names[table[row]]!r}",
+            f"the scores of a region sum to {total[row]:g} (one is {score[row]:g}), which is no softmax",
+            "Apply the gate where the expert predicts, and leave it off here",
+        )
+    return np.asarray(1 - total > best[region])

@@ -1,0 +1,139 @@
+"""Choosing, per fused instance, the test-time views whose masks vote on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from fusion.checks import at_least, within
+from fusion.errors import InputError
+from fusion.kernels.jit import chunks, run
+from fusion.kernels.mask_area import mask_areas
+from fusion.kernels.partners import pair_cells
+from fusion.masks import mask_text
+from fusion.merge_scales import views_of
+from fusion.pool import Pool, Rescored, apply
+from fusion.table import MASK_TYPE, DetectionTable
+
+__all__ = ["SelectViews", "select_views"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectViews:
+    """Leave in the masks' tables only the rows of views that fit the instance they are of.
+
+    The inputs are, in order, the fused boxes and the tables whose masks are to vote on them. Masks come "from
+    different resolution images according to scale of the bounding box and area ratio of the mask and
+    bounding box" (lvistraveler-lvis2020, sec. 3.3 (4)): small and thin things need high resolution. The rule is
+    not printed there; here it is the one by which that report assigns masks to feature maps (Eq. 1). With S_box and
+    S_mask the areas of an instance's box and of the mask it carries,
+
+        level = min(floor(S_box / side ** 2), floor(S_mask / (ratio * S_box)), number of levels - 1)
+
+    and the views of that level vote. An instance without a mask goes by its box alone. A row belongs to the
+    instance of its image and category that its box overlaps best (ties: higher score, then row); rows that
+    overlap none are left out. The answer has the voting tables' rows, for `vote_masks`:
+
+        [nodes.boxes]
+        step = "merge_scales"
+        inputs = ["*"]
+
+        [nodes.voters]
+        step = "select_views"
+        inputs = ["boxes", "*"]
+        views = [["2400"], ["1800", "2400"], ["1200", "1800"], ["1200"]]
+
+        [nodes.output]
+        step = "vote_masks"
+        inputs = ["boxes", "voters"]
+
+    Attributes:
+        views: For each level, names of the views that vote; the first is for the smallest and thinnest things.
+        side: Above 0, pixels.
+        ratio: In (0, 1].
+    """
+
+    shares_members: ClassVar[bool] = True
+
+    views: Sequence[Sequence[str]]
+    side: float = 56.0
+    ratio: float = 0.25
+
+    def __post_init__(self) -> None:
+        listed = all(isinstance(names, Sequence) and not isinstance(names, str) for names in self.views)
+        if not self.views or not listed:
+            raise InputError("option views", f"expected a list of view names for each level, got {self.views!r}")
+        at_least("side", self.side, 1.0)
+        within("ratio", self.ratio, 0.01, 1.0)
+
+    def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
+        """Return the rows that vote."""
+        if pool.tables[0].metadata.unit != "pixel":
+            raise InputError("select_views", "sizes are in pixels, and the boxes are normalized", "Use pixel boxes")
+        instances = len(pool.tables[0])
+        columns = pool.columns
+        seeking = np.arange(len(columns.row)) >= instances
+        partner, taken = np.empty(len(seeking), np.int64), np.zeros(len(seeking), dtype=bool)
+        run(
+            lambda low, high: pair_cells(columns, low, high, seeking, 0.0, False, taken, partner),
+            chunks(columns.start),
+        )
+        names, view = views_of(pool)
+        row = np.flatnonzero(partner >= 0)
+        votes = np.array([[name in level for name in names] for level in self.views])
+        unlisted = [name for code, name in enumerate(names) if not votes[:, code].any() and np.any(view[row] == code)]
+        if unlisted:
+            known = ", ".join(map(repr, sorted({name for level in self.views for name in level})))
+            raise InputError("option views", f"view {unlisted[0]!r} is in no level; there are {known}", "Name it")
+        row = row[votes[self._levels(pool.tables[0])[partner[row]], view[row]]]
+        return Rescored(row, pool.column("score")[row])
+
+    def _levels(self, table: DetectionTable) -> np.ndarray:
+        """Return the level of each instance, int64 [n]."""
+        w, h = (table.column(name).astype(np.float64, copy=False) for name in "wh")
+        box = w * h
+        level = np.floor(box / self.side**2)
+        given = table.mask if table.mask is not None else pa.nulls(len(table), MASK_TYPE)
+        masked = given.is_valid().to_numpy(zero_copy_only=False) & (box > 0)
+        thin = np.floor(_areas(table, given) / (self.ratio * np.where(masked, box, 1)))
+        level[masked] = np.minimum(level, thin)[masked]
+        return np.asarray(np.minimum(level, len(self.views) - 1), np.int64)
+
+
+def select_views(
+    instances: DetectionTable,
+    voters: Sequence[DetectionTable],
+    *,
+    views: Sequence[Sequence[str]],
+    side: float = 56.0,
+    ratio: float = 0.25,
+) -> DetectionTable:
+    """Leave only the rows of views that fit the instance they are of; see `SelectViews`.
+
+    Args:
+        instances: Fused boxes, with masks where there are any.
+        voters: Tables with a `view` column, or one per view.
+        views: For each level, names of the views that vote.
+        side: Boxes of less than its square are of the first level.
+        ratio: So are masks that fill less than this of their box.
+
+    Returns:
+        The voters' rows that vote.
+
+    Raises:
+        InputError: If an option is out of range, a view is in no level, a mask cannot be read, or the
+            tables do not go together.
+    """
+    return apply(SelectViews(views=views, side=side, ratio=ratio), [instances, *voters])
+
+
+def _areas(table: DetectionTable, masks: pa.StructArray) -> np.ndarray:
+    """Return the pixels of each mask, int64 [n]; 0 without one."""
+    text = mask_text(masks)
+    area = np.zeros(len(table), np.int64)
+    for wrong in run(lambda low, high: mask_areas(low, high, *text, area), chunks(text.offset, 1 << 22)):
+        if wrong >= 0:
+            raise InputError(f"table {table.metadata.member or 0}, row {wrong}", "its mask is no compressed COCO RLE")
+    return area

@@ -1,0 +1,219 @@
+"""Voting on masks: fuse boxes with any method, then let the members' masks vote on each fused box."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from fusion.checks import within
+from fusion.columns import Sources
+from fusion.errors import InputError
+from fusion.kernels.jit import chunks, joined, run
+from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
+from fusion.masks import PooledMasks, pool_masks, unreadable
+from fusion.pool import Pool, Rebuilt, apply
+from fusion.table import MASK_TYPE, DetectionTable
+from fusion.wbf import check_member_weights
+
+__all__ = ["VoteMasks", "vote_masks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteMasks:
+    """Give each instance of the first table the mask that the other tables' masks vote for.
+
+    Sources: mmfruit-openimages2019, sec. 8.4 (the maps of four models vote on each pixel of a box);
+    alibaba-lvis2020, sec. 4.2 (votes of several scales on the boxes already merged); megdetv2-coco2019,
+    sec. 3.2 (masks of two models on the best boxes).
+
+    In these reports every model, or scale, makes one mask per box, so here each has one vote per instance: of
+    each pair of member and view votes the row of the instance's image and category whose box has the highest
+    IoU with the instance's, at least `iou` and above 0; ties go by score, then row. A mask may vote on several
+    instances. Rows without a mask, with an empty one, or of weight 0 or less do not vote. The weight of a vote is
+    the row's score, times the member's weight.
+
+    Weights w are taken as whole numbers W = round(2^40 * w / the instance's largest w), so equal weights tie
+    exactly and no order matters. A pixel belongs to the new mask where the sum of W over the masks that
+    cover it is at least ceil(threshold * sum of W): a tie counts as covered, and with two voters of equal
+    weight the mask is the union. A soft mask votes with W times its probability at the pixel's centre,
+    bilinear between the centres of the map's cells and falling to 0 over one cell outside them, as Mask R-CNN
+    pastes masks; then sums are float64, best score first, and compared with threshold * sum of W. A row with
+    both votes with its soft mask.
+
+    An instance that nobody votes on keeps its own mask (a soft one pasted, at the threshold); without one it has none.
+    Scores and order stay, boxes too unless `tighten`.
+
+    Attributes:
+        iou: IoU in [0, 1] of its box with the instance's from which a row votes.
+        threshold: Share of the weight that a pixel needs, above 0, at most 1.
+        weights: Weight per member name, for all that vote; None for 1 each.
+        tighten: Shrink or grow each box to the bounds of its mask, where it has pixels.
+    """
+
+    shares_members: ClassVar[bool] = True
+
+    iou: float = 0.5
+    threshold: float = 0.5
+    weights: Mapping[str, float] | None = None
+    tighten: bool = False
+
+    def __post_init__(self) -> None:
+        within("iou", self.iou, 0.0, 1.0)
+        within("threshold", self.threshold, 0.0, 1.0)
+        if self.threshold == 0:
+            raise InputError(
+                "option threshold", "expected a number above 0, got 0", "At 0 every pixel would be covered"
+            )
+        check_member_weights(self.weights)
+        if self.weights and not any(self.weights.values()):
+            raise InputError("option weights", "all members have weight 0", "Give one at least a positive weight")
+
+    def fuse(self, pool: Pool, sources: bool = False) -> Rebuilt:
+        """Return the first table with new masks; sources are each instance and its voters, best score first.
+
+        Raises:
+            InputError: If a mask cannot be read, masks of one image differ in size, or a voter has no weight.
+        """
+        masks = pool_masks(pool)
+        columns, about = pool.columns, self._voters(pool, masks)
+        options = (float(self.iou), float(self.threshold), pool.tables[0].metadata.unit == "normalized", sources)
+
+        def task(low: int, high: int) -> tuple[np.ndarray, ...]:
+            rows = columns.row[columns.start[low] : columns.start[high]]
+            votes = _room(int(np.count_nonzero(rows < about.instances)))
+            texts, voters, wrong = vote_cells(low, high, columns, about, masks.text, masks.soft, options, votes)
+            if wrong >= 0:
+                raise unreadable(pool, masks, wrong)
+            return (*votes, texts, voters, np.diff(votes.end, prepend=0))
+
+        pieces = run(task, chunks(columns.start, 8192))
+        nothing = np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64)
+        *parts, texts, voters, length = joined(pieces or [(*_room(0), *nothing)])
+        votes = Votes._make(parts)
+        order = np.argsort(votes.row)  # each row occurs once
+        table = self._rebuilt(pool.tables[0], votes, _texts(texts, length), order)
+        return Rebuilt(table, np.arange(len(table)), _listed(votes.voters, voters, order) if sources else None)
+
+    def _voters(self, pool: Pool, masks: PooledMasks) -> Voters:
+        instances = len(pool.tables[0])
+        views = [_view_codes(table) for table in pool.tables]
+        names = np.unique(np.concatenate([name for name, _ in views]))
+        view = np.concatenate([np.searchsorted(names, name)[code] for name, code in views])
+        _, voter = np.unique(pool.member.astype(np.int64) * len(names) + view, return_inverse=True)
+        weight = pool.column("score").astype(np.float64)
+        if self.weights is not None:
+            weight[instances:] *= self._member_weights(pool)[pool.member[instances:]]
+        kind = np.where(masks.masked, HARD, NONE).astype(np.uint8)
+        kind[np.diff(masks.soft.offset) > 0] = SOFT
+        return Voters(instances, voter.astype(np.int32), int(voter.max(initial=-1)) + 1, weight, kind)
+
+    def _member_weights(self, pool: Pool) -> np.ndarray:
+        """Return the weight of each of the pool's members, 0 for those that bring no voter."""
+        weights = np.zeros(len(pool.members))
+        for member in np.unique(pool.member[len(pool.tables[0]) :]):
+            name = pool.members[member]
+            if self.weights is None or name not in self.weights:
+                raise InputError(
+                    "option weights",
+                    f"there is none for {name!r}; they are for {', '.join(map(repr, self.weights or ()))}",
+                    "Give every voting member a weight, 0 to leave it out",
+                )
+            weights[member] = self.weights[name]
+        return weights
+
+    def _rebuilt(self, table: DetectionTable, votes: Votes, texts: pa.Array, order: np.ndarray) -> DetectionTable:
+        masked = votes.height > 0
+        sizes: list[pa.Array] = [pa.array(votes.height), pa.array(votes.width)]
+        masks = pa.StructArray.from_arrays([*sizes, texts], fields=list(MASK_TYPE), mask=pa.array(~masked))
+        names = [name for name in table.arrow.column_names if name not in ("mask", "soft_mask")]
+        arrow = table.arrow.select(names).append_column("mask", masks.take(pa.array(order)))
+        if self.tighten:
+            x1, y1, x2, y2 = votes.box[order].T
+            tight = x1 < x2
+            across = np.ones(len(order))
+            down = across
+            if table.metadata.unit == "normalized":
+                across, down = np.maximum(votes.width[order], 1), np.maximum(votes.height[order], 1)
+            for name, values in zip(
+                "xywh", (x1 / across, y1 / down, (x2 - x1) / across, (y2 - y1) / down), strict=True
+            ):
+                old = table.column(name)
+                new = pa.array(np.where(tight, values, old).astype(old.dtype))
+                arrow = arrow.set_column(arrow.column_names.index(name), name, new)
+        return DetectionTable.from_arrow(arrow, table.metadata, "mask voting")
+
+
+def vote_masks(
+    instances: DetectionTable,
+    voters: Sequence[DetectionTable],
+    *,
+    iou: float = 0.5,
+    threshold: float = 0.5,
+    weights: Mapping[str, float] | None = None,
+    tighten: bool = False,
+) -> DetectionTable:
+    """Give each instance the mask that the matched masks of the voters vote for, pixel by pixel; see `VoteMasks`.
+
+    Args:
+        instances: Boxes fused by any method; with or without masks.
+        voters: The members' tables. With none, soft masks of the instances are pasted.
+        iou: IoU of boxes from which a row votes.
+        threshold: Share of the weight that a pixel needs, above 0.
+        weights: Weight per member name; None for 1 each.
+        tighten: Whether boxes become the bounds of their masks.
+
+    Returns:
+        The instances, with new masks.
+
+    Raises:
+        InputError: If an option is out of range, a mask cannot be read, masks of one image differ in
+            size, or the tables do not go together.
+    """
+    return apply(VoteMasks(iou=iou, threshold=threshold, weights=weights, tighten=tighten), [instances, *voters])
+
+
+def _room(instances: int) -> Votes:
+    return Votes(
+        np.empty(instances, np.int64),
+        np.empty(instances, np.int64),
+        np.zeros(instances, np.int32),
+        np.zeros(instances, np.int32),
+        np.empty(instances, np.int64),
+        np.zeros((instances, 4), np.int64),
+    )
+
+
+def _view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the names of a table's views, the first for rows without one, and the index of each row's."""
+    if "view" not in table.arrow.column_names:
+        return np.array([""]), np.zeros(len(table), np.int64)
+    column = table.arrow["view"].combine_chunks()
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.array(["", *column.dictionary.to_pylist()]), codes + 1
+
+
+def _texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
+    """Make an array of the texts that stand one behind the other in `data`."""
+    end = np.concatenate(([0], np.cumsum(length)))
+    if end[-1] >= 2**31:
+        raise InputError(
+            "mask voting", f"{end[-1]:,} bytes of masks do not fit in one table", "Import the members with --parts"
+        )
+    buffers = [None, pa.py_buffer(end.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), len(length), buffers)
+
+
+def _listed(count: np.ndarray, voters: np.ndarray, order: np.ndarray) -> Sources:
+    """List for each instance, in order of row, itself and its voters."""
+    begin = (np.cumsum(count) - count)[order]
+    count = count[order]
+    start = np.concatenate(([0], np.cumsum(count + 1)))
+    rows = np.empty(start[-1], np.int64)
+    rest = np.ones(len(rows), bool)
+    rest[start[:-1]] = False
+    rows[start[:-1]] = np.arange(len(count))
+    rows[rest] = voters[np.arange(len(voters)) + np.repeat(begin - (np.cumsum(count) - count), count)]
+    return Sources(start, rows)
