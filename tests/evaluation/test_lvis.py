@@ -42,7 +42,6 @@ def official(dataset, results, *, iou_type="bbox", max_dets=300):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lvis import LVIS, LVISEval, LVISResults
-    vars(np)["float"] = float  # lvis 0.5.3 was written for NumPy 1.19
     truth = LVIS.__new__(LVIS)
     truth.logger = logging.getLogger("lvis")
     truth.dataset = copy.deepcopy(dataset)
@@ -52,7 +51,11 @@ def official(dataset, results, *, iou_type="bbox", max_dets=300):
         found = LVISResults(truth, copy.deepcopy(results), max_dets=max_dets)
         run = LVISEval(truth, found, iou_type)
         run.evaluate()
-        run.accumulate()
+        vars(np)["float"] = float  # lvis 0.5.3 was written for NumPy 1.19
+        try:
+            run.accumulate()
+        finally:
+            del vars(np)["float"]
         run.summarize()
     return run
 

@@ -123,6 +123,8 @@ def test_errors():
         fold_hierarchy(one, parents=PARENTS)
     with pytest.raises(InputError, match=r"go in a circle: 1 -> 2 -> 3 -> 1 \(child -> parent\)"):
         ExpandHierarchy(parents={1: [2], 2: [3], 3: [1], 4: [1]})
+    with pytest.raises(InputError, match=r"option parents.3: expected a list of whole numbers, got \['x'\]"):
+        ExpandHierarchy(parents={3: ["x"]})
     with pytest.raises(InputError, match=r"circle: 5 -> 5"):
         ExpandHierarchy(parents={5: [5]})
 

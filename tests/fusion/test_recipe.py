@@ -3,6 +3,7 @@ import pytest
 
 from fusion.calibrate import Calibrate, ScoreMap
 from fusion.errors import InputError
+from fusion.merge_scales import Scales
 from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import STEPS, Recipe, TunedOn
@@ -91,6 +92,10 @@ def test_every_step_with_its_defaults_round_trips(name):
         "consensus": {"min_members": 2},
         "cooccurrence": {"relations": relations_of(0)},
         "surround": {"relations": relations_of(0)},
+        "expand_hierarchy": {"parents": {1: [3], 2: [3], 3: []}},
+        "merge_scales": {"scales": Scales(sides=[32], weights={"a": [1, 2.0]}, limits={"a": [1, 9]}, boost={3: 1.5})},
+        "select_experts": {"categories": {"a": [1, 2]}},
+        "select_views": {"views": [["a"], ["a", "b"]]},
     }.get(name, {})
     recipe = Recipe.chain([STEPS[name](**given)])
     assert parse_recipe(recipe.to_toml()) == recipe

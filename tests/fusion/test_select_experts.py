@@ -89,6 +89,8 @@ def test_bad_input():
         select_experts([BASE, EXPERT], categories={"base": [1], "expert": [1]})
     with pytest.raises(InputError, match=r"mode: expected one of take, add, weigh"):
         SelectExperts(categories={}, mode="mix")
+    with pytest.raises(InputError, match=r"option categories.a: expected a list of whole numbers, got 3"):
+        SelectExperts(categories={"a": 3})
     with pytest.raises(InputError, match=r"mode weigh needs weights"):
         SelectExperts(categories={"expert": [1]}, mode="weigh")
     with pytest.raises(InputError, match=r"mode take takes no weights"):

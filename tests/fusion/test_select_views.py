@@ -115,8 +115,8 @@ def test_empty_and_bad_input():
     assert len(select_views(one, [none], views=[["x"]])) == 0
     with pytest.raises(InputError, match=r"view 'm2' is in no level; there are 'x'"):
         select_views(one, [table("m2", [(1, 1, 0.5, 0, 0, 9, 9)])], views=[["x"]])
-    for views in ([], ["400"]):
-        with pytest.raises(InputError, match="option views: expected a list of view names for each level"):
+    for views in ([], "400", ["400"], [[400]]):
+        with pytest.raises(InputError, match="option views: expected a list of"):
             SelectViews(views=views)
     with pytest.raises(InputError, match="option ratio"):
         SelectViews(views=[["x"]], ratio=0)

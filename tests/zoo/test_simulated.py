@@ -161,6 +161,22 @@ def test_category_skill_shifts_recall_and_confidence():
     assert right[1] > right[3] > right[2]
 
 
+def test_sizes_far_from_the_best_are_found_less_and_told_apart_less():
+    skill = Skill(name="a", recall=0.8, best_side=40, size_slope=0.7, duplicates=0, confusion=0)
+    simulation, member = one(skill)
+    side = np.sqrt(simulation.annotations.area)
+    hit = found(simulation, member)
+    rows = firsts(member)
+    level = [
+        member.log_odds[rows[np.isin(member.source[rows], np.flatnonzero(part))]].mean()
+        for part in ((side > 20) & (side < 80), (side > 150) & (side < 170))
+    ]
+    near, far = (side > 20) & (side < 80), (side > 150) & (side < 170)
+    assert close(hit[near].mean(), 0.8, near.sum())
+    assert close(hit[far].mean(), NORMAL.cdf(NORMAL.inv_cdf(0.8) - 0.7), far.sum())
+    assert level[0] > level[1] + 1
+
+
 @pytest.mark.parametrize("localisation", [0.02, 0.1])
 def test_localisation_noise(localisation):
     simulation, member = one(Skill(name="a", localisation=localisation, duplicates=0, confusion=0))
