@@ -43,7 +43,7 @@ _learn.command(
     "evaluation.cli.learn:learn_calibration", name="calibration", help="Maps that bring scores to one scale."
 )
 _learn.command("evaluation.cli.relations:learn_relations", name="relations", help="Which categories come together.")
-_learn.command("evaluation.cli.scales:learn_scales", name="scales", help="Which views are good at which sizes.")
+_learn.command("evaluation.cli.scales:learn_scales", name="scales", help="Weights of test-time views by size.")
 _learn.command("evaluation.cli.experts:learn_experts", name="experts", help="Which categories to give to which expert.")
 app.command(_learn)
 app.command("search.cli:split", name="split", help="Cut the images of a data set into lists.")

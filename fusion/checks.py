@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from fusion.errors import InputError
 
-__all__ = ["at_least", "one_of", "within"]
+__all__ = ["at_least", "listed", "one_of", "within"]
 
 
 def within(name: str, value: object, low: float, high: float) -> None:
@@ -27,6 +28,19 @@ def at_least(name: str, value: object, low: float, *, whole: bool = False) -> No
     if not _is_number(value) or value < low or (whole and not isinstance(value, int)):  # type: ignore[operator]
         kind = "whole number" if whole else "number"
         raise InputError(f"option {name}", f"expected a {kind} of at least {low:g}, got {value!r}")
+
+
+def listed(name: str, value: object, kind: type) -> tuple[Any, ...]:
+    """Require a list of whole numbers or of texts, and return it as a tuple.
+
+    Raises:
+        InputError: If it is anything else; the message names the option.
+    """
+    good = isinstance(value, Sequence) and not isinstance(value, str)
+    if not good or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in value):  # type: ignore[attr-defined]
+        words = "whole numbers" if kind is int else "names"
+        raise InputError(f"option {name}", f"expected a list of {words}, got {value!r}")
+    return tuple(value)  # type: ignore[arg-type]
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from fusion.checks import listed
 from fusion.columns import Sources
 from fusion.concat import concat
 from fusion.errors import InputError
@@ -59,6 +60,9 @@ class ExpandHierarchy:
     keep_all: bool = False
 
     def __post_init__(self) -> None:
+        # a file gives lists, and equal steps should be equal
+        parents = {category: listed(f"parents.{category}", row, int) for category, row in self.parents.items()}
+        object.__setattr__(self, "parents", parents)
         ancestors_of(self.parents)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rebuilt:

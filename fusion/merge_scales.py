@@ -53,6 +53,10 @@ class Scales:
                 at_least(f"limits.{view}", limit, 0.0)
         for category, factor in self.boost.items():
             at_least(f"boost.{category}", factor, 0.0)
+        # a file gives lists, and equal scales should be equal
+        object.__setattr__(self, "sides", tuple(self.sides))
+        for name in ("weights", "limits"):
+            object.__setattr__(self, name, {view: tuple(row) for view, row in getattr(self, name).items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import at_least, one_of
+from fusion.checks import at_least, listed, one_of
 from fusion.errors import InputError
 from fusion.expand_hierarchy import image_order, twins_of
 from fusion.pool import Pool, Rescored, Tables, apply
@@ -53,6 +53,9 @@ class SelectExperts:
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
+        # a file gives lists, and equal steps should be equal
+        categories = {name: listed(f"categories.{name}", ids, int) for name, ids in self.categories.items()}
+        object.__setattr__(self, "categories", categories)
         if (self.mode == "weigh") != bool(self.weights) and any(self.categories.values()):
             problem = "mode weigh needs weights" if self.mode == "weigh" else f"mode {self.mode} takes no weights"
             raise InputError("option weights", problem, "Give them with mode weigh, and only there")

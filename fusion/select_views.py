@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import at_least, within
+from fusion.checks import at_least, listed, within
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.mask_area import mask_areas
@@ -62,9 +62,10 @@ class SelectViews:
     ratio: float = 0.25
 
     def __post_init__(self) -> None:
-        listed = all(isinstance(names, Sequence) and not isinstance(names, str) for names in self.views)
-        if not self.views or not listed:
+        if not self.views or isinstance(self.views, str):
             raise InputError("option views", f"expected a list of view names for each level, got {self.views!r}")
+        # a file gives lists, and equal steps should be equal
+        object.__setattr__(self, "views", tuple(listed("views", names, str) for names in self.views))
         at_least("side", self.side, 1.0)
         within("ratio", self.ratio, 0.01, 1.0)
 

@@ -80,7 +80,7 @@ def draw_boxes(scenario: Scenario, skill: Skill, scene: Scene, seed: int, block:
     """Draw what a member finds in a block, and its log odds [n] of being right."""
     rng = _stream(seed, block, "member " + skill.name)
     bonus = np.array([skill.category_skill.get(c, 0.0) for c in range(1, scenario.categories + 1)])
-    separation = np.maximum(skill.separation + bonus, 0.1)
+    separation = skill.separation + bonus
     parts = (
         _found(rng, scenario, skill, scene, _NORMAL.inv_cdf(skill.recall) + bonus, separation),
         _crowds(rng, skill, scene, separation),
@@ -103,7 +103,8 @@ def _found(
     shared, own = math.sqrt(skill.correlation), math.sqrt(1 - skill.correlation)
     latent = shared * objects.difficulty + own * rng.normal(0, 1, len(objects.image))
     noise = shared * objects.shift + own * rng.normal(0, 1, objects.shift.shape)
-    found = np.flatnonzero((latent < threshold[objects.category]) & ~scene.crowd)
+    limit = threshold[objects.category] - _loss(skill, objects.box)
+    found = np.flatnonzero((latent < limit) & ~scene.crowd)
     copies = 1 + rng.poisson(skill.duplicates, len(found))
     source = np.repeat(found, copies)
     extra = np.arange(len(source)) - np.repeat(np.cumsum(copies) - copies, copies) > 0
@@ -111,15 +112,17 @@ def _found(
     kind = objects.category[source]
     wrong = (rng.random(len(source)) < skill.confusion) & (scenario.categories > 1)
     twin = np.where(kind % 2 == 0, np.where(kind + 1 < scenario.categories, kind + 1, kind - 1), kind - 1)
-    mean = np.array([-_NORMAL.pdf(t) / _NORMAL.cdf(t) for t in threshold.tolist()])  # of u below t
-    evidence = separation[kind] + mean[kind] - latent[source] + (1 - (e**2).mean(axis=1)) / 2
+    means = {t: -_NORMAL.pdf(t) / _NORMAL.cdf(t) for t in set(limit[found].tolist())}  # of u below t
+    mean = np.array([means[t] for t in limit[source].tolist()])
+    s = _strength(skill, separation[kind], objects.box[source])
+    evidence = s + mean - latent[source] + (1 - (e**2).mean(axis=1)) / 2
     evidence += rng.normal(0, 0.3, len(source)) - extra - wrong
     return Boxes(
         objects.image[source],
         np.where(wrong, twin, kind),
         _moved(objects.box[source], e * skill.localisation),
         objects.outline[source] + rng.normal(0, skill.mask_noise, (len(source), 4)),
-        separation[kind],
+        s,
         evidence,
         source,
     )
@@ -132,13 +135,14 @@ def _crowds(rng: np.random.Generator, skill: Skill, scene: Scene, separation: np
     n, kind = len(source), objects.category[source]
     center, side = objects.box[source, :2], objects.box[source, 2:]
     small = side * rng.uniform(0.2, 0.5, (n, 2))
+    s = _strength(skill, separation[kind], np.hstack((center, small)))
     return Boxes(
         objects.image[source],
         kind,
         np.hstack((center + (rng.random((n, 2)) - 0.5) * (side - small), small)),
         rng.normal(0, 0.08, (n, 4)),
-        separation[kind],
-        rng.normal(separation[kind], 1),
+        s,
+        rng.normal(s, 1),
         source,
     )
 
@@ -161,10 +165,23 @@ def _clutter(
         kind,
         np.concatenate((_moved(distractors.box[fooled], e * skill.localisation), things.box)),
         np.concatenate((outline, things.outline)),
-        separation[kind],
+        _strength(skill, separation[kind], np.concatenate((distractors.box[fooled], things.box))),
         np.concatenate((strength, things.difficulty)),
         np.full(len(kind), -1),
     )
+
+
+def _loss(skill: Skill, box: np.ndarray) -> np.ndarray:
+    """Return by how much a member is worse at boxes of these sizes, [n]."""
+    if skill.best_side == 0:
+        return np.zeros(len(box))
+    doublings = np.abs(np.log2(np.sqrt(box[:, 2] * box[:, 3]) / skill.best_side))
+    return np.asarray(skill.size_slope * np.maximum(doublings - 1, 0))
+
+
+def _strength(skill: Skill, separation: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the separation s of right and wrong boxes of these sizes, [n]."""
+    return np.asarray(np.maximum(separation - _loss(skill, box), 0.1))
 
 
 def _prior(scenario: Scenario, skill: Skill) -> float:

@@ -17,6 +17,9 @@ g ~ N(0, 1), an e0 and an outline as well.
 - *Recall.* An object's latent is u = sqrt(r) g + sqrt(1 - r) N(0, 1). It is found when u < t, with t the
   normal quantile of `recall` plus the category's entry in `category_skill`: exactly the
   share `recall` where that is 0. Latents of two members correlate by sqrt(r1 r2).
+- *Sizes.* With a `best_side`, recall's t and the scores' s are lower by `size_slope` * max(0, |log2(side /
+  `best_side`)| - 1), with the square root of the box's area as its side. So views of one member at several scales are
+  members with one `correlation` near 1 and different `best_side`; where that is not 0, recall is not exact.
 - *Localisation.* With e = sqrt(r) e0 + sqrt(1 - r) N(0, 1)^4 the center moves by `localisation` * (e1 w, e2 h)
   and the sides are multiplied by exp(`localisation` * (e3, e4)). Boxes are then cut at the image's
   border, kept at least 2 pixels wide and high and rounded to 0.01 pixels.

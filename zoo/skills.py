@@ -69,6 +69,9 @@ class Skill:
         low: Score of a hopeless box.
         high: Score of a certain box.
         category_skill: Per category id, by how much (in standard deviations) it is better or worse there.
+        best_side: Side in pixels of the objects that it sees best, as a view of an image at one scale does; 0 for
+            a member to which sizes are equal.
+        size_slope: By how much (in standard deviations) it is worse per doubling of the side away from there.
 
     Raises:
         InputError: If a value is out of its range.
@@ -88,6 +91,8 @@ class Skill:
     low: float = 0.0
     high: float = 1.0
     category_skill: Mapping[int, float] = field(default_factory=dict)
+    best_side: float = 0.0
+    size_slope: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name:
@@ -104,6 +109,8 @@ class Skill:
         within("shift", self.shift, -100, 100)
         within("low", self.low, -1e6, 1e6)
         within("high", self.high, -1e6, 1e6)
+        within("best_side", self.best_side, 0, 1e6)
+        within("size_slope", self.size_slope, 0, 10)
         if self.low >= self.high:
             raise InputError("option high", f"expected a number above low ({self.low:g}), got {self.high:g}")
         for category, shift in self.category_skill.items():
