@@ -13,12 +13,13 @@ from fusion.errors import InputError
 from fusion.expand_hierarchy import read_parents
 from fusion.parts import fuse_files
 from fusion.pool import Step
+from fusion.ready import READY, Learned
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
-__all__ = ["export_coco", "fuse"]
+__all__ = ["MethodOptions", "export_coco", "fuse", "read_for_ready"]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 
@@ -95,7 +96,7 @@ def fuse(
     *tables: Path,
     output: Output,
     method: str | None = None,
-    recipe: Path | None = None,
+    recipe: str | None = None,
     options: MethodOptions = MethodOptions(),
     weights: Path | None = None,
     calibration: Path | None = None,
@@ -110,7 +111,9 @@ def fuse(
         method: adj_nms, concat, consensus, cooccurrence, dropout, expand_hierarchy, mask_nms, merge_scales, nms,
             nms_then_soft, nmw, or, prob_fusion, select_experts, soft_nms, surround, vote,
             vote_masks (the first table's boxes keep their scores) or wbf.
-        recipe: A TOML file with a tree of steps, instead of a method.
+        recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
+            lvistraveler-tta, alibaba-tta, megdetv2-ensemble; --calibration, --weights, --scales, --hierarchy and
+            --vote-masks go with these.
         weights: Before the method, multiply scores by these weights (`quorum learn weights`).
         calibration: Before the weights, calibrate scores by these maps (`quorum learn calibration`).
         options: Parameters of the method.
@@ -123,13 +126,18 @@ def fuse(
     if (method is None) == (recipe is None):
         raise InputError("fuse", "expected either --method or --recipe", "For a first try: --method wbf --iou 0.55")
     if recipe is not None:
-        unused = [f"--{name.replace('_', '-')}" for name in given]
-        unused += [
-            name for name, value in (("--weights", weights), ("--calibration", calibration)) if value is not None
-        ]
+        ready = READY.get(recipe)
+        used = ("scales", "hierarchy", "class_descriptions", "vote_masks") if ready is not None else ()
+        unused = [f"--{name.replace('_', '-')}" for name in given if name not in used]
+        unused += ["--weights"] if weights is not None and ready is None else []
+        unused += ["--calibration"] if calibration is not None and ready is None else []
         if unused:
             raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
-        plan = read_recipe(recipe)
+        if ready is None and not Path(recipe).exists() and not recipe.endswith(".toml"):
+            raise InputError(
+                f"recipe {recipe!r}", "is no file and no recipe of this name", f"Those ready are {', '.join(READY)}"
+            )
+        plan = read_recipe(recipe) if ready is None else ready.recipe(read_for_ready(options, weights, calibration))
     else:
         plan = _plan(str(method), given, weights, calibration)
     if save_recipe is not None:
@@ -147,6 +155,26 @@ def fuse(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
         highlight=False,
     )
+
+
+def read_for_ready(options: MethodOptions, weights: Path | None, calibration: Path | None) -> Learned:
+    """Read what a ready recipe takes besides the tables."""
+    values: dict[str, Any] = {"vote_masks": bool(options.vote_masks)}
+    tuned_on = None
+    if calibration is not None:
+        table, tuned_on = read_learned(calibration, "maps")
+        values["maps"] = step_from_options("calibrate", {"maps": table}, calibration).maps  # type: ignore[attr-defined]
+    if weights is not None:
+        table, tuned_on = read_learned(weights, "weights")
+        values["weights"] = step_from_options("reweight", {"weights": table}, weights).weights  # type: ignore[attr-defined]
+    if options.scales is not None:
+        table, tuned_on = read_learned(options.scales, "scales")
+        values["scales"] = step_from_options("merge_scales", {"scales": table}, options.scales).scales  # type: ignore[attr-defined]
+    if (options.hierarchy is None) != (options.class_descriptions is None):
+        raise InputError("fuse", "--hierarchy and --class-descriptions belong together", "Give both")
+    if options.hierarchy is not None and options.class_descriptions is not None:
+        values["parents"] = read_parents(options.hierarchy, options.class_descriptions)
+    return Learned(**values, tuned_on=tuned_on)
 
 
 def export_coco(table: Path, /, *, output: Output) -> None:

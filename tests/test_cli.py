@@ -79,6 +79,7 @@ def test_help_is_quick_and_light():
         "learn relations",
         "learn scales",
         "learn experts",
+        "ablate",
         "compare",
         "analyze",
         "submit",

@@ -1,0 +1,96 @@
+"""Command `quorum ablate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evaluation.ablation import road_map, stages_of
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    ProtocolName,
+    official,
+    on_images,
+    prepared_truth,
+    some_tables,
+)
+from fusion.atomic import replacing
+from fusion.cli import MethodOptions, read_for_ready
+from fusion.parts import named
+from fusion.ready import READY, Stage
+from fusion.recipe_toml import read_recipe
+from fusion.storage import read_table
+from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
+
+__all__ = ["ablate"]
+
+
+def ablate(
+    *tables: Path,
+    ground_truth: GroundTruthFile,
+    recipe: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=True)],
+    calibration: Path | None = None,
+    weights: Path | None = None,
+    scales: Path | None = None,
+    class_tree: Path | None = None,
+    classes: Path | None = None,
+    vote_masks: Annotated[bool, Parameter(negative="")] = False,
+    images: Path | None = None,
+    protocol: ProtocolName = "coco",
+    iou_type: IouType = "bbox",
+    replicates: int = 1000,
+    seed: int = 0,
+    open_images: OpenImagesFiles = NO_FILES,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+) -> None:
+    """Print a road map: a row for each added step, its AP and what it gains, with the paired interval.
+
+    Args:
+        tables: The members' tables.
+        ground_truth: Annotations.
+        recipe: A report's recipe by name (mmfruit-naive, lvistraveler-tta, alibaba-tta, megdetv2-ensemble), a TOML file
+            whose nodes form a chain, or several TOML files, a row each in this order.
+        calibration: For a report's recipe: maps of scores (`quorum learn calibration`).
+        weights: For a report's recipe: weights per member and category (`quorum learn weights`).
+        scales: For a report's recipe: weights of views (`quorum learn scales`).
+        class_tree: For a report's recipe: JSON class tree by which predictions are expanded.
+        classes: For a report's recipe: class descriptions that belong to the tree.
+        vote_masks: For a report's recipe: let masks vote.
+        images: Measure only these images: a text file with an id per line.
+        protocol: Which official evaluation.
+        iou_type: Boxes or masks.
+        replicates: Draws of the bootstrap.
+        seed: Of the draws.
+        open_images: What goes with a CSV file as ground truth.
+        output: Also write the table to this Markdown file.
+    """
+    options = MethodOptions(
+        scales=scales, hierarchy=class_tree, class_descriptions=classes, vote_masks=vote_masks or None
+    )
+    paths = some_tables(tables, "ablate")
+    if len(recipe) > 1:
+        stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
+    elif recipe[0] in READY:
+        stages = READY[recipe[0]].stages(read_for_ready(options, weights, calibration))
+    else:
+        stages = stages_of(read_recipe(recipe[0]), recipe[0])
+    with announcing_compilation(), progress_bar() as bar:
+        truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+        members = [on_images(truth, named(read_table(path), path), images) for path in paths]
+        task = bar.add_task("", total=None)
+        rows = road_map(
+            stages,
+            members,
+            prepared,
+            replicates=replicates,
+            seed=seed,
+            progress=lambda what: bar.update(task, description=what),
+        )
+    stdout().print(rows.to_rich())
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_text(rows.to_markdown(), encoding="utf-8")
+        stderr.print(f"{output}: {len(rows.rows)} rows", highlight=False)

@@ -1,0 +1,71 @@
+"""The reports' recipes by name."""
+
+import numpy as np
+import pytest
+
+from fusion.calibrate import ScoreMap
+from fusion.errors import InputError
+from fusion.merge_scales import Scales
+from fusion.ready import READY, Learned
+from fusion.recipe_toml import parse_recipe
+from fusion.table import DetectionTable, Metadata
+
+
+def make(name, seed):
+    rng = np.random.default_rng(seed)
+    return DetectionTable.from_arrays(
+        image_id=rng.integers(0, 3, 40),
+        category_id=rng.integers(1, 3, 40),
+        score=rng.random(40),
+        xywh=np.hstack([rng.uniform(0, 30, (40, 2)), rng.uniform(5, 20, (40, 2))]),
+        metadata=Metadata(member=name),
+    )
+
+
+TABLES = [make("a", 0), make("b", 1)]
+EVERYTHING = {
+    "mmfruit-naive": Learned(weights={"a": 1.0, "b": {1: 0.5, 2: 0.25}}, parents={1: [2], 2: []}),
+    "lvistraveler-tta": Learned(scales=Scales(limits={"a": (0, 15), "b": (10, 100)}), vote_masks=True),
+    "alibaba-tta": Learned(scales=Scales(sides=(12,), weights={"a": (1, 0.5), "b": (0.5, 1)}), vote_masks=True),
+    "megdetv2-ensemble": Learned(vote_masks=True),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_every_stage_runs_and_goes_through_toml(name):
+    stages = READY[name].stages(EVERYTHING[name])
+    assert len({stage.added for stage in stages}) == len(stages)
+    answers = [stage.recipe.fuse(TABLES) for stage in stages]
+    assert all(len(answer) for answer in answers)
+    for stage, answer in zip(stages, answers, strict=True):
+        assert parse_recipe(stage.recipe.to_toml()).fuse(TABLES).arrow.equals(answer.arrow)
+    assert READY[name].recipe(EVERYTHING[name]) == stages[-1].recipe
+
+
+@pytest.mark.parametrize("name", READY)
+def test_every_source_is_named(name):
+    ready = READY[name]
+    assert ready.source.partition("-")[0] in ("mmfruit", "lvistraveler", "alibaba", "megdetv2")
+    assert set(ready.needs) <= set(ready.takes)
+
+
+def test_mmfruit_is_the_steps_of_the_report():
+    recipe = READY["mmfruit-naive"].recipe(EVERYTHING["mmfruit-naive"])
+    steps = [type(node.step).__name__ for node in recipe.nodes.values()]
+    assert steps == ["Reweight", "Vote", "AdjNms", "ExpandHierarchy"]
+    vote = next(node.step for node in recipe.nodes.values() if type(node.step).__name__ == "Vote")
+    assert (vote.k, vote.score, vote.box) == (4, 0.05, 0.3)
+
+
+def test_calibration_comes_second_and_stays():
+    maps = {name: ScoreMap(kind="rank", score=[0.0, 1.0], value=[0.1, 0.5]) for name in "ab"}
+    stages = READY["megdetv2-ensemble"].stages(Learned(maps=maps))
+    assert [stage.added for stage in stages] == ["NMS", "calibrated scores", "soft-NMS"]
+    assert [len(stage.recipe.nodes) for stage in stages] == [1, 2, 2]
+
+
+def test_what_is_missing_or_not_used_is_named():
+    with pytest.raises(InputError, match=r"needs --weights.*quorum learn weights"):
+        READY["mmfruit-naive"].recipe(Learned())
+    with pytest.raises(InputError, match="does not use --scales"):
+        READY["megdetv2-ensemble"].recipe(Learned(scales=Scales()))
