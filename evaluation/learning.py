@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from evaluation.ground_truth import GroundTruth
-from evaluation.prepared import evaluate, prepare
-from evaluation.protocol import Coco
+from evaluation.open_images import PreparedOpenImages
+from evaluation.prepared import Prepared, prepare
 from fusion.errors import InputError
 from fusion.recipe import TunedOn
 from fusion.reweight import build_weights
@@ -15,10 +15,9 @@ __all__ = ["learn_weights", "tuned_on"]
 
 def learn_weights(
     tables: Sequence[DetectionTable],
-    ground_truth: GroundTruth,
+    ground_truth: GroundTruth | Prepared | PreparedOpenImages,
     builder: str = "ap_ratio",
     *,
-    iou_type: str = "bbox",
     power: float = 1.0,
     floor: float = 0.0,
     t0: float = 0.5,
@@ -28,9 +27,8 @@ def learn_weights(
 
     Args:
         tables: One table per member, with names; images that the ground truth does not have are an error.
-        ground_truth: The split to learn on.
+        ground_truth: The split to learn on. Prepared, it brings the protocol whose AP counts; else COCO's of boxes does.
         builder: See `fusion.reweight.build_weights`, as for the other options.
-        iou_type: "bbox" or "segm".
         power: Sharpens or flattens.
         floor: Smallest ratio or share.
         t0: Weight of the last rank.
@@ -42,7 +40,7 @@ def learn_weights(
     Raises:
         InputError: If two tables share a name or one has none, or an option is out of range.
     """
-    prepared = prepare(ground_truth, Coco(iou_type=iou_type))
+    prepared = prepare(ground_truth) if isinstance(ground_truth, GroundTruth) else ground_truth
     ap: dict[str, dict[int, float]] = {}
     for number, table in enumerate(tables):
         name = table.metadata.member
@@ -51,8 +49,8 @@ def learn_weights(
             raise InputError(
                 f"table {number} (counted from 0)", problem, "Give each its own name with --member at import"
             )
-        figures = evaluate(table, prepared).average_precision_per_category
-        ap[name] = dict(zip(ground_truth.category_id.tolist(), figures.tolist(), strict=True))
+        figures = prepared.evaluate(table).average_precision_per_category
+        ap[name] = dict(zip(prepared.ground_truth.category_id.tolist(), figures.tolist(), strict=True))
     return build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
 
 

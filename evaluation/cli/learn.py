@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evaluation.calibration import learn_calibration as learn_map
-from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    Output,
+    ProtocolName,
+    official,
+    on_images,
+    prepared_truth,
+    read_truth,
+    some_tables,
+)
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
 from fusion.calibrate import CategoryMaps, ScoreMap
@@ -30,13 +42,15 @@ def learn_weights(
     floor: float = 0.0,
     t0: float = 0.5,
     r: int = 1,
+    protocol: ProtocolName = "coco",
     iou_type: IouType = "bbox",
+    open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
     """Learn a weight per member and category from the members' AP.
 
     Args:
         tables: One table per member.
-        ground_truth: COCO annotations.
+        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
         output: A TOML file for `quorum fuse --weights`, or for a recipe's reweight step.
         builder: ap_ratio, ap_share, rank_linear, top_r or uniform.
         images: Learn only on these images: a text file with an id per line.
@@ -44,13 +58,15 @@ def learn_weights(
         floor: ap_ratio, ap_share: smallest weight.
         t0: rank_linear: weight of the last rank.
         r: top_r: members kept per category.
+        protocol: Whose AP counts.
         iou_type: Boxes or masks.
+        open_images: What goes with a CSV file as ground truth.
     """
-    truth = read_truth(ground_truth, images)
     with announcing_compilation():
+        truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
         members = [named(read_table(path), path) for path in some_tables(tables, "learn weights")]
         chosen = [on_images(truth, member, images) for member in members]
-        weights = learn_member_weights(chosen, truth, builder, iou_type=iou_type, power=power, floor=floor, t0=t0, r=r)
+        weights = learn_member_weights(chosen, prepared, builder, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
     stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
 
