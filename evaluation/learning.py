@@ -27,7 +27,7 @@ def learn_weights(
 
     Args:
         tables: One table per member, with names; images that the ground truth does not have are an error.
-        ground_truth: The split to learn on. Prepared, it brings the protocol whose AP counts; else COCO's of boxes does.
+        ground_truth: The split to learn on. Prepared, it brings the protocol whose AP counts; else COCO's for boxes.
         builder: See `fusion.reweight.build_weights`, as for the other options.
         power: Sharpens or flattens.
         floor: Smallest ratio or share.
