@@ -1,0 +1,129 @@
+"""The order of an epoch: by chance, by repeat factors, by category, and in batches of one orientation."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the extra zoo (torch) is not installed")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion.errors import InputError
+from tests.zoo.data.cases import Blank, truth_of
+from zoo.config import Data as Settings
+from zoo.data import AnnotatedImages, epoch_indices
+from zoo.data.order import class_aware, grouped, repeat_factors, repeated
+
+LISTS = st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=40)
+
+
+def data_of(image_categories, **given):
+    truth = truth_of(image_categories, **given)
+    return AnnotatedImages(truth, Blank(truth), name="test")
+
+
+def plain_factors(image_categories, threshold):
+    """The definition, image by image."""
+    count = Counter(c for listed in image_categories for c in set(listed))
+    factor = {c: max(1.0, (threshold * len(image_categories) / n) ** 0.5) for c, n in count.items()}
+    return [max((factor[c] for c in listed), default=1.0) for listed in image_categories]
+
+
+@settings(max_examples=60, deadline=None)
+@given(LISTS, st.floats(1e-4, 1))
+def test_repeat_factors(image_categories, threshold):
+    factors = repeat_factors(data_of(image_categories).image_categories, threshold)
+    assert np.allclose(factors, plain_factors(image_categories, threshold))
+
+
+def test_repeats_by_chance_have_the_right_mean():
+    factors = np.array([1.0, 2.5, 1.25, 3.0])
+    rng = np.random.default_rng(0)
+    counts = np.array([np.bincount(repeated(factors, rng), minlength=4) for _ in range(2000)])
+    assert set(counts[:, 1]) == {2, 3}
+    assert set(counts[:, 3]) == {3}
+    assert set(counts[:, 0]) == {1}
+    assert np.allclose(counts.mean(0), factors, atol=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(LISTS.filter(any), st.integers(1, 100), st.integers(0, 1000))
+def test_class_aware_takes_categories_in_turn(image_categories, length, seed):
+    labels = data_of(image_categories, categories=8).image_categories
+    order = class_aware(labels, length, np.random.default_rng(seed))
+    present = sorted({c for listed in image_categories for c in listed})
+    assert len(order) == length
+    for start in range(0, length - len(present) + 1, len(present)):
+        # some assignment gives each category of a round an image of its own: that of the draw
+        drawn = [set(image_categories[i]) for i in order[start : start + len(present)]]
+        assert all(drawn)
+        assert matches(drawn, present)
+
+
+def matches(drawn, categories):
+    """Whether each image can stand for a category of its own (augmenting paths)."""
+    owner = {}
+
+    def place(i, seen):
+        for c in drawn[i]:
+            if c not in seen:
+                seen.add(c)
+                if c not in owner or place(owner[c], seen):
+                    owner[c] = i
+                    return True
+        return False
+
+    return all(place(i, set()) for i in range(len(drawn))) and sorted(owner) == categories
+
+
+def test_class_aware_evens_out_a_long_tail():
+    image_categories = [[1]] * 90 + [[2]] * 9 + [[3]] + [[]] * 10
+    order = class_aware(data_of(image_categories, categories=5).image_categories, 300, np.random.default_rng(0))
+    counts = Counter(image_categories[i][0] for i in order)
+    assert counts == {1: 100, 2: 100, 3: 100}
+    assert len(set(order[[image_categories[i] == [2] for i in order]])) == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 7), st.integers(0, 100))
+def test_grouped_batches_are_of_one_kind(wide, batch, seed):
+    order = np.random.default_rng(seed).permutation(len(wide))
+    group = np.array(wide, bool)[order]
+    result = grouped(order, group, batch)
+    assert sorted(result.tolist()) == sorted(order.tolist())
+    kinds = np.array(wide, bool)[result]
+    full = group.sum() // batch + (~group).sum() // batch
+    for k in range(full):
+        assert len(set(kinds[k * batch : (k + 1) * batch])) == 1
+    for value in (False, True):  # the order within a kind stays
+        assert result[kinds == value].tolist() == order[group == value].tolist()
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "repeat", "class_aware"])
+def test_epochs_are_drawn_anew_and_reproducible(sampler):
+    data = data_of([[1], [1, 2], [], [3], [1], [2]] * 5, wide=[i % 3 > 0 for i in range(30)])
+    given = Settings(sampler=sampler, repeat_threshold=0.9)
+    first, again, second, other = (epoch_indices(data, given, *key) for key in ((0, 0), (0, 0), (0, 1), (1, 0)))
+    assert first == again
+    assert first != second
+    assert first != other
+    assert all(isinstance(index, int) for index in first)
+    batched = epoch_indices(data, given, 0, 0, batch=4)
+    assert Counter(batched) == Counter(first)
+    wide = data.sizes[:, 1] > data.sizes[:, 0]
+    assert all(len(set(wide[batched[k : k + 4]])) == 1 for k in range(0, 16, 4))
+    if sampler == "shuffle":
+        assert sorted(first) == list(range(30))
+    if sampler == "repeat":
+        assert set(first) == set(range(30))
+        assert len(first) > 30
+    if sampler == "class_aware":
+        assert len(first) == 30
+        assert not set(first) & set(range(2, 30, 6))
+
+
+def test_class_aware_needs_objects():
+    with pytest.raises(InputError, match="no image has an object"):
+        epoch_indices(data_of([[], []]), Settings(sampler="class_aware"), 0, 0)

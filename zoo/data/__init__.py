@@ -1,0 +1,23 @@
+"""Data of the zoo: data sets, records, transforms, orders and views; needs the extra `zoo`."""
+
+from zoo.data.dataset import AnnotatedImages, Data, JoinedData
+from zoo.data.order import epoch_indices
+from zoo.data.record import Sample, Target, collate
+from zoo.data.samples import TrainSet, ViewSet
+from zoo.data.spec import open_data
+from zoo.data.views import View, views
+
+__all__ = [
+    "AnnotatedImages",
+    "Data",
+    "JoinedData",
+    "Sample",
+    "Target",
+    "TrainSet",
+    "View",
+    "ViewSet",
+    "collate",
+    "epoch_indices",
+    "open_data",
+    "views",
+]

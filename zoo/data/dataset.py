@@ -1,0 +1,326 @@
+"""Data sets: annotations and pictures, read image by image into records."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from evaluation.ground_truth import GroundTruth, Labels
+from fusion.errors import InputError
+from zoo.data.masks import resize_mask
+from zoo.data.pictures import Pictures
+from zoo.data.record import Target
+
+__all__ = ["AnnotatedImages", "Data", "JoinedData"]
+
+
+class Data(Protocol):
+    """What trainings and predictions ask of a data set. Images are counted in the order of `image_ids`."""
+
+    name: str
+    split: str
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The annotations."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the annotations."""
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """int64 [k], ascending; label l stands for the l-th of them."""
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the k categories."""
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Id of each image."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int32 [images, 2], heights and widths."""
+
+    @property
+    def image_categories(self) -> Labels:
+        """Categories that have an object in each image (CSR), crowds not counted."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether objects have masks."""
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether images have stuff maps."""
+
+    def load(self, index: int) -> tuple[Tensor, Target]:
+        """Return uint8 [3, height, width] and the annotations of an image as they are on disk."""
+
+
+class AnnotatedImages:
+    """One ground truth and its pictures.
+
+    Crowds, group-of boxes, annotations marked to be ignored and objects without area become ignore boxes.
+    Masks stay as they are in the file; one of another size than the image, as Open Images has them, is resized.
+
+    Args:
+        truth: The annotations.
+        pictures: Their images, in the truth's order.
+        name: Of the data set; targets carry it as their source.
+        split: Of the data set, such as "train".
+        loss_weight: Factor on the loss of each of its images.
+    """
+
+    def __init__(
+        self, truth: GroundTruth, pictures: Pictures, *, name: str, split: str = "", loss_weight: float = 1.0
+    ) -> None:
+        self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
+        self._weight = loss_weight
+
+    def __len__(self) -> int:
+        return len(self.truth.image_id)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the annotations."""
+        return self.truth.fingerprint
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """int64 [k], ascending."""
+        return self.truth.category_id.astype(np.int64)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the k categories."""
+        return self.truth.category_name
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Id of each image."""
+        ids: list[int | str] = self.truth.image_id.tolist()
+        return ids
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether objects have masks."""
+        return self.truth.segmentation is not None
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether images have stuff maps."""
+        return self.pictures.has_stuff
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """int32 [images, 2]; images whose size the annotations do not tell are looked up in their files."""
+        sizes = np.stack([self.truth.height, self.truth.width], axis=1)
+        for index in np.flatnonzero((sizes == 0).any(axis=1)).tolist():
+            sizes[index] = self.pictures.size(index)
+        return sizes
+
+    @cached_property
+    def image_categories(self) -> Labels:
+        """Categories that have an object in each image (CSR), crowds not counted."""
+        rows = np.flatnonzero(~self._unusable)
+        pairs = np.unique(self.truth.image[rows].astype(np.int64) * len(self.category_ids) + self.truth.category[rows])
+        image, category = np.divmod(pairs, max(len(self.category_ids), 1))
+        return Labels(np.searchsorted(image, np.arange(len(self) + 1)).astype(np.int64), category.astype(np.int32))
+
+    def load(self, index: int) -> tuple[Tensor, Target]:
+        """Return uint8 [3, height, width] and the annotations of an image.
+
+        Raises:
+            InputError: If the picture cannot be read or is not of the annotated size.
+        """
+        pixels = self.pictures.pixels(index)
+        size = pixels.shape[0], pixels.shape[1]
+        told = int(self.truth.height[index]), int(self.truth.width[index])
+        # the masks of Open Images, from which its sizes come, are not of the size of the images
+        if self.truth.unit == "pixel" and 0 not in told and told != size:
+            raise InputError(
+                f"image {self.truth.image_id[index]} of {self.truth.source}",
+                f"is annotated as {told[0]} x {told[1]} pixels (height x width), its picture has {size[0]} x {size[1]}",
+                "Use the pictures that were annotated",
+            )
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), self._target(index, size)
+
+    def _target(self, index: int, size: tuple[int, int]) -> Target:
+        truth = self.truth
+        rows = self._rows[self._start[index] : self._start[index + 1]]
+        unusable = self._unusable[rows]
+        labels = torch.from_numpy(truth.category[rows].astype(np.int64) + 1)
+        boxes = torch.from_numpy(self._boxes(rows, size))
+        good, bad = torch.from_numpy(~unusable), torch.from_numpy(unusable)
+        stuff = self.pictures.stuff(index)
+        positive, negative = self._listed(truth.positive, index), self._listed(truth.negative, index)
+        return Target.empty(
+            truth.image_id[index : index + 1].tolist()[0],
+            size,
+            boxes=boxes[good],
+            labels=labels[good],
+            masks=[self._mask(row, size) for row in rows[~unusable].tolist()] if self.has_masks else None,
+            ignore_boxes=boxes[bad],
+            ignore_labels=labels[bad],
+            image_labels=self._hot(positive) if truth.positive is not None else None,
+            verified=self._hot(torch.cat((positive, negative))) if truth.positive is not None else None,
+            neg_classes=negative,
+            not_exhaustive=self._listed(truth.not_exhaustive, index),
+            loss_weight=self._weight,
+            stuff=None if stuff is None else torch.from_numpy(stuff),
+            source=self.name,
+        )
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        return np.argsort(self.truth.image, kind="stable")
+
+    @cached_property
+    def _start(self) -> np.ndarray:
+        return np.asarray(np.searchsorted(self.truth.image[self._rows], np.arange(len(self) + 1)))
+
+    @cached_property
+    def _unusable(self) -> np.ndarray:
+        truth = self.truth
+        bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
+        return np.asarray(bad if truth.ignore is None else bad | truth.ignore)
+
+    def _boxes(self, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        x, y, w, h = self.truth.xywh[rows].T
+        if self.truth.unit == "normalized":
+            x, y, w, h = x * size[1], y * size[0], w * size[1], h * size[0]
+        corners = np.stack([x, y, x + w, y + h], axis=1)
+        limit = np.array((size[1], size[0], size[1], size[0]), np.float64)
+        return np.asarray(np.clip(corners, 0, limit), np.float32)
+
+    def _mask(self, row: int, size: tuple[int, int]) -> Any:
+        from pycocotools import mask as rle
+
+        given = self.truth.segmentation
+        assert given is not None
+        if isinstance(given, pa.StructArray):
+            one = given[row].as_py()
+            mask = None if one is None else {"size": [one["height"], one["width"]], "counts": one["counts"]}
+        else:
+            raw = given[row]
+            mask = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) and bytes(raw) else raw or None
+        if not mask:
+            return None
+        if isinstance(mask, list):
+            return [polygon for polygon in mask if len(polygon) >= 6] or None
+        if isinstance(mask["counts"], list):
+            mask = rle.frPyObjects(mask, *mask["size"])
+        elif isinstance(mask["counts"], str):
+            mask = mask | {"counts": mask["counts"].encode()}
+        return resize_mask(mask, (mask["size"][0], mask["size"][1]), size)
+
+    def _listed(self, labels: Labels | None, index: int) -> Tensor:
+        if labels is None:
+            return torch.zeros(0, dtype=torch.int64)
+        listed = labels.category[labels.start[index] : labels.start[index + 1]]
+        return torch.from_numpy(listed.astype(np.int64) + 1)
+
+    def _hot(self, labels: Tensor) -> Tensor:
+        hot = torch.zeros(len(self.category_ids), dtype=torch.bool)
+        hot[labels - 1] = True
+        return hot
+
+
+class JoinedData:
+    """Several data sets of the same categories, one after the other; a target's source tells where it is from.
+
+    Args:
+        parts: The data sets.
+
+    Raises:
+        InputError: If their categories differ, or two have one name.
+    """
+
+    def __init__(self, parts: Sequence[Data]) -> None:
+        self.parts = list(parts)
+        first = self.parts[0]
+        for part in self.parts[1:]:
+            if part.category_ids.tolist() != first.category_ids.tolist() or part.category_names != first.category_names:
+                raise InputError(
+                    f"data {part.name}",
+                    f"its {len(part.category_ids)} categories are not the {len(first.category_ids)} of {first.name}",
+                    "Joined data sets need the same category ids and names",
+                )
+        names = [part.name for part in self.parts]
+        if len(set(names)) < len(names):
+            raise InputError("data", f"two of the data sets {', '.join(names)} have one name", "Add name=... to one")
+        self.name, self.split = "+".join(names), "+".join(dict.fromkeys(part.split for part in parts if part.split))
+        self._start = np.concatenate(([0], np.cumsum([len(part) for part in self.parts])))
+
+    def __len__(self) -> int:
+        return int(self._start[-1])
+
+    @property
+    def truth(self) -> GroundTruth:
+        """Not there: each part has its own.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"data {self.name}", "several data sets have no common ground truth", "Name one of them")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the parts' fingerprints."""
+        return hashlib.sha256(" ".join(part.fingerprint for part in self.parts).encode()).hexdigest()
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """int64 [k], ascending."""
+        return self.parts[0].category_ids
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the k categories."""
+        return self.parts[0].category_names
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Id of each image; two parts may use the same."""
+        return [image for part in self.parts for image in part.image_ids]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int32 [images, 2]."""
+        return np.concatenate([part.sizes for part in self.parts])
+
+    @cached_property
+    def image_categories(self) -> Labels:
+        """Categories that have an object in each image (CSR)."""
+        every = [part.image_categories for part in self.parts]
+        count = np.concatenate([np.diff(labels.start) for labels in every])
+        return Labels(
+            np.concatenate(([0], np.cumsum(count))).astype(np.int64), np.concatenate([one.category for one in every])
+        )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether objects of all parts have masks."""
+        return all(part.has_masks for part in self.parts)
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether images of all parts have stuff maps."""
+        return all(part.has_stuff for part in self.parts)
+
+    def load(self, index: int) -> tuple[Tensor, Target]:
+        """Return uint8 [3, height, width] and the annotations of an image."""
+        part = int(np.searchsorted(self._start, index, side="right")) - 1
+        return self.parts[part].load(index - int(self._start[part]))

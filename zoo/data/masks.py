@@ -1,0 +1,102 @@
+"""Geometry of masks that stay run lengths or polygons; no more than one is ever unpacked at a time."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+__all__ = [
+    "crop_mask",
+    "flip_mask",
+    "is_polygons",
+    "mask_area",
+    "mask_pixels",
+    "pack",
+    "resize_map",
+    "resize_mask",
+    "unpack",
+]
+
+Mask = Any
+"""COCO's run lengths, {"size": [height, width], "counts": bytes}, or polygons, a list of flat lists of x and y."""
+
+
+def is_polygons(mask: Mask) -> bool:
+    """Return whether a mask is a list of polygons."""
+    return isinstance(mask, list)
+
+
+def pack(pixels: np.ndarray) -> dict[str, Any]:
+    """Return the run lengths of bool or uint8 [height, width]."""
+    encoded: dict[str, Any] = rle.encode(np.asfortranarray(pixels, np.uint8))
+    return encoded
+
+
+def unpack(mask: dict[str, Any]) -> np.ndarray:
+    """Return the pixels of run lengths, uint8 [height, width]."""
+    with warnings.catch_warnings():  # pycocotools 2.0.11 does not know NumPy 2.4
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return np.asarray(rle.decode(mask))
+
+
+def mask_pixels(mask: Mask, size: tuple[int, int]) -> np.ndarray:
+    """Return the pixels of a mask.
+
+    Args:
+        mask: Run lengths of that size, or polygons.
+        size: Height and width of the image; polygons are cut there.
+
+    Returns:
+        uint8 [height, width].
+    """
+    if not is_polygons(mask):
+        return unpack(mask)
+    return unpack(rle.merge(rle.frPyObjects(mask, *size))) if mask else np.zeros(size, np.uint8)
+
+
+def mask_area(mask: Mask, size: tuple[int, int]) -> int:
+    """Return the number of pixels inside the image."""
+    return int(np.count_nonzero(mask_pixels(mask, size)))
+
+
+def flip_mask(mask: Mask, width: int) -> Mask:
+    """Return the mask of the image mirrored left to right."""
+    if is_polygons(mask):
+        return [_moved(polygon, -1.0, 1.0, width, 0.0) for polygon in mask]
+    return pack(unpack(mask)[:, ::-1])
+
+
+def resize_mask(mask: Mask, size: tuple[int, int], new: tuple[int, int]) -> Mask:
+    """Return the mask of the resized image; each new pixel is the old one at its center.
+
+    Args:
+        mask: Run lengths or polygons.
+        size: Height and width of the image.
+        new: Those it is resized to.
+    """
+    if size == new:
+        return mask
+    if is_polygons(mask):
+        return [_moved(polygon, new[1] / size[1], new[0] / size[0], 0.0, 0.0) for polygon in mask]
+    return pack(resize_map(unpack(mask), new))
+
+
+def resize_map(pixels: np.ndarray, new: tuple[int, int]) -> np.ndarray:
+    """Return [height, width] of whole values at another size; each new pixel is the old one at its center."""
+    # in whole numbers, where the float32 of libraries misses a pixel now and then
+    rows, columns = (((2 * np.arange(n) + 1) * old) // (2 * n) for n, old in zip(new, pixels.shape, strict=True))
+    return np.asarray(pixels[rows[:, None], columns[None]])
+
+
+def crop_mask(mask: Mask, top: int, left: int, height: int, width: int) -> Mask:
+    """Return the mask of a part of the image; polygons keep what lies outside."""
+    if is_polygons(mask):
+        return [_moved(polygon, 1.0, 1.0, -left, -top) for polygon in mask]
+    return pack(unpack(mask)[top : top + height, left : left + width])
+
+
+def _moved(polygon: list[float], sx: float, sy: float, dx: float, dy: float) -> list[float]:
+    points = np.asarray(polygon, np.float64).reshape(-1, 2) * (sx, sy) + (dx, dy)
+    flat: list[float] = points.ravel().tolist()
+    return flat

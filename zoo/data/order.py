@@ -1,0 +1,113 @@
+"""The order in which an epoch visits the images."""
+
+import zlib
+
+import numpy as np
+
+from evaluation.ground_truth import Labels
+from fusion.errors import InputError
+from zoo.config import Data as Settings
+from zoo.data.dataset import Data
+
+__all__ = ["class_aware", "epoch_indices", "grouped", "repeat_factors", "repeated", "shuffled"]
+
+
+def epoch_indices(data: Data, settings: Settings, seed: int, epoch: int, batch: int = 1) -> list[int]:
+    """Return the images of an epoch, in order; it depends on nothing but the arguments.
+
+    Args:
+        data: The data set.
+        settings: Which sampler.
+        seed: Of the training.
+        epoch: Number of the epoch.
+        batch: Images of a step. Where it is more than one, those of a step are all wide or all high, as far as
+            there are enough, which saves padding.
+
+    Raises:
+        InputError: If the sampler needs objects and there are none.
+    """
+    rng = _stream(seed, epoch, "order")
+    if settings.sampler == "repeat":
+        order = repeated(repeat_factors(data.image_categories, settings.repeat_threshold), rng)
+    elif settings.sampler == "class_aware":
+        order = class_aware(data.image_categories, len(data), rng)
+    else:
+        order = shuffled(len(data), rng)
+    if batch > 1:
+        order = grouped(order, (data.sizes[:, 1] >= data.sizes[:, 0])[order], batch)
+    listed: list[int] = order.tolist()
+    return listed
+
+
+def shuffled(images: int, rng: np.random.Generator) -> np.ndarray:
+    """Return every image once."""
+    return rng.permutation(images)
+
+
+def repeat_factors(image_categories: Labels, threshold: float) -> np.ndarray:
+    """Return how often each image is to come in an epoch, float64 [images] (lvistraveler-lvis2020; LVIS paper).
+
+    A category in a share f of the images has the factor max(1, sqrt(threshold / f)), an image the largest of its
+    categories', 1 without objects.
+    """
+    start, category = image_categories
+    images = len(start) - 1
+    share = np.bincount(category, minlength=1) / max(images, 1)
+    factor = np.maximum(1.0, np.sqrt(threshold / np.maximum(share, 1e-300)))
+    result = np.ones(images)
+    np.maximum.at(result, np.repeat(np.arange(images), np.diff(start)), factor[category])
+    return result
+
+
+def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return images as often as their factors say, the fraction by chance, in random order."""
+    whole = np.floor(factors)
+    count = whole + (rng.random(len(factors)) < factors - whole)
+    return rng.permutation(np.repeat(np.arange(len(factors)), count.astype(np.int64)))
+
+
+def class_aware(image_categories: Labels, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return images category by category (mmfruit-openimages2019, sec. 5.1): all categories equally often.
+
+    Round by round, the categories that have an object come in random order, each with a random image of its own.
+
+    Args:
+        image_categories: Categories of each image.
+        length: Number of images to return.
+        rng: Random numbers.
+
+    Raises:
+        InputError: If no image has an object.
+    """
+    start, category = image_categories
+    image = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    image = image[np.argsort(category, kind="stable")]
+    count = np.bincount(category)
+    first = np.cumsum(count) - count
+    present = np.flatnonzero(count)
+    if len(present) == 0:
+        raise InputError("training data", "no image has an object to sample by its category", "Use sampler=shuffle")
+    rounds = -(-length // len(present))
+    drawn = rng.permuted(np.tile(present, (rounds, 1)), axis=1).ravel()[:length]
+    return np.asarray(image[first[drawn] + (rng.random(length) * count[drawn]).astype(np.int64)])
+
+
+def grouped(order: np.ndarray, group: np.ndarray, batch: int) -> np.ndarray:
+    """Return the order with batches of one group: a batch comes when its last image would.
+
+    Args:
+        order: int64 [n].
+        group: bool [n], the group of each entry of `order`.
+        batch: Images of a batch; what is left of each group in the end comes last.
+    """
+    place = np.arange(len(order))
+    due = np.full(len(order), len(order))
+    for value in (False, True):
+        mine = place[group == value]
+        full = len(mine) // batch * batch
+        due[mine[:full]] = np.repeat(mine[batch - 1 : full : batch], batch)
+    return order[np.argsort(due, kind="stable")]
+
+
+def _stream(seed: int, epoch: int, name: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, zlib.crc32(name.encode())))))

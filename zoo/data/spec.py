@@ -1,0 +1,172 @@
+"""Data sets by name: what `--data` takes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from evaluation.coco_json import read_coco
+from evaluation.ground_truth import GroundTruth
+from evaluation.open_images_csv import read_open_images
+from fusion.errors import InputError
+from zoo.data.dataset import AnnotatedImages, Data, JoinedData
+from zoo.data.pictures import FolderPictures, Pictures, RenderedPictures
+from zoo.rendered import Rendered, Scenery, Vocabulary
+
+__all__ = ["open_data"]
+
+_Number = TypeVar("_Number", int, float)
+_FORMS = {
+    "coco": "coco:instances_train.json,images/",
+    "lvis": "lvis:lvis_v1_train.json,images/",
+    "openimages": "openimages:boxes.csv,images/,classes=classes.csv",
+    "scenes": "scenes:600,128,0 (images, size, seed)",
+}
+_COMMON = ("name", "split", "weight", "stuff")
+_ALLOWED = {
+    "coco": ("annotations", "images", *_COMMON),
+    "lvis": ("annotations", "images", *_COMMON),
+    "openimages": ("boxes", "images", "classes", "labels", "masks", "mask_folder", *_COMMON),
+    "scenes": (
+        "images",
+        "size",
+        "seed",
+        "categories",
+        "tail",
+        "objects",
+        "clutter",
+        "groups",
+        "noise",
+        *_COMMON[:3],
+    ),
+}
+
+
+def open_data(*specs: str) -> Data:
+    """Open data sets.
+
+    A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
+    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]` or
+    `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=` and
+    `weight=` (factor on the loss of each image); those with files take `stuff=FOLDER` (a PNG map per image).
+
+    Args:
+        specs: One, or several to be joined.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InputError: If a spec is not of this form, or what it names cannot be used.
+    """
+    if not specs:
+        raise InputError("option data", "expected a data set, got none", "Such as " + "; ".join(_FORMS.values()))
+    parts = [_open(spec) for spec in specs]
+    return parts[0] if len(parts) == 1 else JoinedData(parts)
+
+
+def _open(spec: str) -> Data:
+    kind, colon, rest = spec.partition(":")
+    if not colon or kind not in _FORMS:
+        remedy = "Write it as " + "; ".join(_FORMS.values())
+        raise InputError(
+            "option data", f"expected a kind of data ({', '.join(_FORMS)}) and a colon, got {spec!r}", remedy
+        )
+    given = _fields(spec, kind, rest)
+    if kind == "scenes":
+        return _scenes(spec, given)
+    readers: Mapping[str, Callable[[Mapping[str, str]], GroundTruth]] = {
+        "coco": lambda fields: read_coco(fields["annotations"]),
+        "lvis": _lvis,
+        "openimages": _open_images,
+    }
+    for needed in _ALLOWED[kind][:2]:
+        if needed not in given:
+            raise InputError(f"data {spec!r}", f"{needed} is missing", f"Write it as {_FORMS[kind]}")
+    truth = readers[kind](given)
+    names = truth.file_name.tolist() if any(truth.file_name) else [str(image) for image in truth.image_id.tolist()]
+    stuff = Path(given["stuff"]) if "stuff" in given else None
+    pictures = FolderPictures(Path(given["images"]), names, stuff)
+    return _annotated(spec, given, truth, pictures, Path(given[_ALLOWED[kind][0]]).stem)
+
+
+def _fields(spec: str, kind: str, rest: str) -> dict[str, str]:
+    """Return the values by name; those without a name come first, in order."""
+    allowed = _ALLOWED[kind]
+    given: dict[str, str] = {}
+    for place, item in enumerate(rest.split(",") if rest else []):
+        name, equals, value = item.partition("=")
+        if not equals and place < 3 - (kind != "scenes") and len(given) == place:
+            name, value = allowed[place], item
+        if name not in allowed or not value:
+            raise InputError(
+                f"data {spec!r}",
+                f"expected values in the order of {_FORMS[kind]}, then one of {', '.join(allowed)} as name=value, "
+                f"got {item!r}",
+            )
+        if name in given:
+            raise InputError(f"data {spec!r}", f"{name} is given twice")
+        given[name] = value
+    return given
+
+
+def _annotated(
+    spec: str, given: Mapping[str, str], truth: GroundTruth, pictures: Pictures, name: str
+) -> AnnotatedImages:
+    weight = _number(spec, given, "weight", 1.0)
+    return AnnotatedImages(
+        truth, pictures, name=given.get("name", name), split=given.get("split", ""), loss_weight=weight
+    )
+
+
+def _lvis(given: Mapping[str, str]) -> GroundTruth:
+    truth = read_coco(given["annotations"])
+    if truth.negative is None or truth.frequency is None:
+        raise InputError(
+            given["annotations"],
+            "has no neg_category_ids of images or no frequency of categories, so it is no LVIS file",
+            "Open it as coco:FILE,FOLDER",
+        )
+    return truth
+
+
+def _open_images(given: Mapping[str, str]) -> GroundTruth:
+    return read_open_images(
+        boxes=given["boxes"],
+        image_labels=given.get("labels"),
+        class_descriptions=given.get("classes"),
+        masks=given.get("masks"),
+        mask_folder=given.get("mask_folder"),
+    )
+
+
+def _scenes(spec: str, given: Mapping[str, str]) -> AnnotatedImages:
+    default = Rendered()
+    scenery, words = default.scenery, default.scenery.vocabulary
+    rendered = Rendered(
+        images=_number(spec, given, "images", default.images),
+        seed=_number(spec, given, "seed", default.seed),
+        scenery=Scenery(
+            size=_number(spec, given, "size", scenery.size),
+            vocabulary=Vocabulary(
+                categories=_number(spec, given, "categories", words.categories),
+                tail=_number(spec, given, "tail", words.tail),
+            ),
+            objects=_number(spec, given, "objects", scenery.objects),
+            clutter=_number(spec, given, "clutter", scenery.clutter),
+            groups=_number(spec, given, "groups", scenery.groups),
+            noise=_number(spec, given, "noise", scenery.noise),
+        ),
+    )
+    name = f"scenes-{rendered.images}-{rendered.scenery.size}-{rendered.seed}"
+    return _annotated(spec, given, rendered.truth, RenderedPictures(rendered), name)
+
+
+def _number(spec: str, given: Mapping[str, str], name: str, default: _Number) -> _Number:
+    if name not in given:
+        return default
+    kind = type(default)
+    try:
+        return kind(given[name])
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise InputError(f"data {spec!r}", f"{name} must be {expected}, got {given[name]!r}") from None
