@@ -1,0 +1,131 @@
+"""Every variant: its row, its size, and a step of training at tiny scale."""
+
+# ruff: noqa: E402
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra zoo (torch) is not installed")
+pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
+
+from tests.zoo.nn.cases import CLASSES, batch
+from zoo.config import Model, diff
+from zoo.rcnn import build
+from zoo.registry import variants
+
+VARIANTS = variants()
+# parameters at full scale with 80 classes
+PARAMETERS = {
+    "md18_r50_base": 44_343_216,
+    "md18_r50_lsh_det": 50_390_960,
+    "md18_r50_lsh_msroi": 55_111_600,
+    "md18_r50_lsh_heavy": 46_703_536,
+    "md18_r50_lsh_edge": 44_343_473,
+    "md18_r50_lsh": 57_472_177,
+    "md18_r50_gap": 44_867_760,
+    "md18_r50_2x": 44_343_216,
+    "md18_shuffle_gap": 120_966_064,
+    "md18_shuffle_gap_lsh": 134_095_025,
+    "md18_shuffle_gap_lsh_ms": 134_253_233,
+    "md18_det_softnms": 134_253_233,
+    "md18_det_mstest": 134_253_233,
+    "md18_two_pass": 134_253_233,
+    "md18_two_pass_mstest": 134_253_233,
+    "md19_r50_fpn": 41_699_936,
+    "md19_r50_dcn": 42_571_199,
+    "md19_r50_dpool": 56_567_329,
+    "md19_r50_4conv": 62_615_073,
+    "md19_r50_fpndeform": 62_864_013,
+    "md19_r50_strong_highiou": 89_286_152,
+    "md19_r50_strong_classaware": 89_286_152,
+    "md19_r50_strong": 91_929_432,
+    "md19_r50_cascade": 69_341_646,
+    "md19_r50_highiou": 41_699_936,
+    "md19_r50_highiou_cascade57": 55_358_841,
+    "md19_r50_highiou_cascade77": 55_358_841,
+    "md19_r50_classaware": 41_699_936,
+    "md19_shuffle_det": 173_871_955,
+    "md19_shuffle_softnms": 173_871_955,
+    "md19_shuffle_syncbn": 174_030_163,
+    "md19_shuffle_ms": 174_030_163,
+    "md19_shuffle_pretrain": 174_030_163,
+    "md19_shuffle_o365": 174_030_163,
+    "md19_shuffle_large": 174_030_163,
+    "md19_shuffle_tricks": 174_292_657,
+    "md19_shuffle_mstest": 174_292_657,
+    "md19_senet154_det": 186_120_094,
+    "md19_senet154_softnms": 186_120_094,
+    "md19_senet154_syncbn": 186_362_782,
+    "md19_senet154_ms": 186_362_782,
+    "md19_senet154_pretrain": 186_362_782,
+    "md19_senet154_o365": 186_362_782,
+    "md19_senet154_large": 186_362_782,
+    "md19_senet154_tricks": 186_625_276,
+    "md19_senet154_mstest": 186_625_276,
+    "md19_x101_det": 156_521_251,
+    "md19_x101_softnms": 156_521_251,
+    "md19_x101_syncbn": 156_718_883,
+    "md19_x101_ms": 156_718_883,
+    "md19_x101_pretrain": 156_718_883,
+    "md19_x101_o365": 156_718_883,
+    "md19_x101_large": 156_718_883,
+    "md19_x101_tricks": 156_981_377,
+    "md19_x101_mstest": 156_981_377,
+    "md19_seg_base": 57_472_177,
+    "md19_seg_rescore": 72_632_321,
+    "md19_seg_stuff": 75_335_479,
+    "md19_seg_maskcascade": 80_404_871,
+    "md19_seg_shuffle_ms": 157_027_719,
+    "md19_two_pass": 157_027_719,
+    "md19_two_pass_mstest": 157_027_719,
+}
+
+
+def networks():
+    """One variant of each network at tiny scale."""
+    seen = {}
+    for name, variant in VARIANTS.items():
+        model = variant.make("tiny")
+        parts = json.dumps({**model.to_dict(), "train": None, "data": None, "infer": None}, sort_keys=True)
+        seen.setdefault(parts, name)
+    return list(seen.values())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_row_differs_from_its_parent_in_what_it_says(name):
+    variant = VARIANTS[name]
+    model = variant.make()
+    model.validate()
+    variant.make("tiny").validate("cpu")
+    if variant.parent is not None:
+        assert set(diff(VARIANTS[variant.parent].make(), model)) == set(variant.changes)
+    else:
+        assert not variant.changes
+    assert variant.boxes_from is None or variant.boxes_from in VARIANTS
+    for scale in ("full", "tiny"):
+        made = variant.make(scale)
+        assert Model.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_size_at_full_scale(name):
+    net = build(VARIANTS[name].make(), 80, "meta")
+    assert sum(parameter.numel() for parameter in net.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", networks())
+def test_a_step_of_training_reaches_every_parameter(name):
+    torch.manual_seed(0)
+    net = build(VARIANTS[name].make("tiny"), CLASSES).train()
+    images, targets = batch(1, 2)
+    losses = net(images, targets)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.requires_grad
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+    with torch.no_grad():
+        found = net.eval()(images, targets)
+    assert all((own.masks is None) == (net.masks is None) for own in found)

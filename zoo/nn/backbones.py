@@ -1,0 +1,117 @@
+"""Backbones: an image to maps of strides 4, 8, 16 and 32."""
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from fusion.errors import InputError
+from zoo.config import Backbone, ShuffleNet, Timm
+from zoo.nn.deform import dcnify
+from zoo.nn.norms import convert
+from zoo.nn.shufflenet import build_shufflenet
+
+__all__ = ["Trunk", "build_backbone"]
+
+STRIDES = (4, 8, 16, 32)
+Place = tuple[nn.Module, str]
+"""A module as the attribute of its parent, so that it can be replaced."""
+
+
+class Trunk(nn.Module):
+    """A network that gives C2-C5.
+
+    Args:
+        net: Gives a list of four maps.
+        channels: Their channels.
+    """
+
+    def __init__(self, net: nn.Module, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.net = net
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return [b, channels, h / stride, w / stride] for strides 4, 8, 16 and 32."""
+        return list(self.net(images))
+
+
+def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
+    """Build a backbone.
+
+    Args:
+        config: Which, and what is changed in it.
+        pretrained: Load pre-trained weights where the config asks for them.
+
+    Raises:
+        InputError: If timm has no such network, it lacks a stride, or nothing can be made deformable.
+    """
+    match config:
+        case Timm():
+            net, channels, stages = _timm(config, pretrained and config.pretrained)
+        case ShuffleNet():
+            net, channels, stages = build_shufflenet(config.size)
+    if config.deform:
+        chosen = [getattr(*place) for stage in config.deform.stages for place in stages[stage - 1]]
+        dcnify(chosen, config.deform.modulated, "backbone.deform")
+    frozen = [place for stage in stages[: config.frozen_stages] for place in stage]
+    if config.norm in ("bn", "syncbn"):
+        for parent, name in frozen:
+            setattr(parent, name, convert(getattr(parent, name), "frozen"))
+    net = convert(net, config.norm)
+    for parent, name in frozen:
+        getattr(parent, name).requires_grad_(False)
+    return Trunk(net, channels)
+
+
+def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:
+    arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if config.squeeze else {}
+    try:
+        with torch.device("meta"):
+            probe: Any = timm.create_model(config.name, features_only=True, pretrained=False, **arguments)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError("backbone.name", f"timm cannot build {config.name!r} as a backbone ({error})") from error
+    info = list(probe.feature_info.info)
+    last = {entry["reduction"]: index for index, entry in enumerate(info)}
+    if not set(STRIDES) <= set(last):
+        raise InputError(
+            "backbone.name",
+            f"{config.name} has maps of strides {sorted(last)}, expected 4, 8, 16 and 32",
+            "Take a network with a pyramid of maps",
+        )
+    chosen = [last[stride] for stride in STRIDES]
+    try:
+        net: Any = timm.create_model(
+            config.name, features_only=True, out_indices=chosen, pretrained=pretrained, **arguments
+        )
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise InputError(
+            "backbone.pretrained",
+            f"the weights of {config.name} could not be loaded ({error})",
+            "Go online once, or set it to false with backbone.norm=gn and backbone.frozen_stages=0",
+        ) from error
+    channels = tuple(int(info[index]["num_chs"]) for index in chosen)
+    return net, channels, _stages(net, [info[index]["module"] for index in chosen])
+
+
+def _stages(net: nn.Module, ends: list[str]) -> list[list[Place]]:
+    """Cut a network into its stem and four stages, by the names of the modules that end the stages."""
+    flat = [end.replace(".", "_") for end in ends]
+    places: dict[str, Place] = {name: (net, name) for name, _ in net.named_children()}
+    blocks = places.pop("blocks", None) if ends[0].startswith("blocks.") else None
+    if blocks is not None:
+        inside: nn.Module = getattr(*blocks)
+        places |= {f"blocks_{name}": (inside, name) for name, _ in inside.named_children()}
+    stages: list[list[Place]] = [[] for _ in range(5)]
+    if not set(flat) <= set(places):
+        return stages
+    at = 0
+    for name, place in places.items():
+        if at == 0 and (name == flat[0] or name.startswith(("stages_", "blocks_"))):
+            at = 1
+        stages[min(at, 4)].append(place)
+        at += name == flat[at - 1] if 0 < at <= 4 else 0
+    return stages

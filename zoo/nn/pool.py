@@ -1,0 +1,109 @@
+"""From regions to features of a fixed size."""
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from zoo.config import Pool
+from zoo.nn.fpn import STRIDES
+from zoo.nn.geometry import grown
+from zoo.nn.grid import deform_align
+
+__all__ = ["Pooler", "levels_of"]
+
+_LEVELS = 4  # P6 is for proposals only
+
+
+def levels_of(rois: Tensor) -> Tensor:
+    """Return the level (0 is P2) of regions [n, 5]: a 224-pixel square goes to P4, doubling goes one up."""
+    side = (rois[:, 3:] - rois[:, 1:3]).clamp(min=0).prod(1).sqrt()
+    return (torch.floor(4 + torch.log2(side / 224 + 1e-6)) - 2).clamp(0, _LEVELS - 1).long()
+
+
+class Pooler(nn.Module):
+    """Pools regions from the pyramid as a config says.
+
+    Args:
+        config: Settings.
+        channels: Channels of the pyramid.
+    """
+
+    def __init__(self, config: Pool, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.convs = nn.ModuleList()
+        if config.levels != "assigned":
+            self.convs.extend(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(_LEVELS))
+        self.offset: nn.Sequential | None = None
+        self.factor: nn.Sequential | None = None
+        if config.deform != "none":
+            bins = config.size * config.size
+            self.offset = _zeroed(channels * bins, (config.hidden, config.hidden), 2 * bins)
+            if config.deform == "modulated":
+                self.factor = _zeroed(channels * bins, (config.hidden,), bins)
+        self.join = nn.Conv2d(2 * channels, channels, 1) if config.context is not None else None
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor) -> Tensor:
+        """Return features [n, channels, size, size] of regions [n, 5], pooled in float32."""
+        with torch.autocast(rois.device.type, enabled=False):
+            levels = [level.float() for level in pyramid[:_LEVELS]]
+            plain = self._pool(levels, rois)
+            wide = self._pool(levels, grown(rois, self.config.context)) if self.config.context is not None else None
+        if wide is not None and self.join is not None:
+            joined: Tensor = self.join(torch.cat([plain, wide], dim=1))
+            return joined
+        return plain
+
+    def _pool(self, levels: list[Tensor], rois: Tensor) -> Tensor:
+        plain = self._aligned(levels, rois, None)
+        if self.offset is None:
+            return plain
+        size = self.config.size
+        shifts = self.config.gamma * self.offset(plain.flatten(1)).view(-1, 2, size, size)
+        shifted = self._aligned(levels, rois, shifts)
+        if self.factor is not None:
+            shifted = shifted * self.factor(plain.flatten(1)).sigmoid().view(-1, 1, size, size)
+        return shifted
+
+    def _aligned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None) -> Tensor:
+        if self.config.levels == "assigned":
+            return self._assigned(levels, rois, shifts)
+        pooled = [
+            conv(self._one(level, index, rois, shifts))
+            for index, (conv, level) in enumerate(zip(self.convs, levels, strict=True))
+        ]
+        every = torch.stack(pooled)
+        return every.amax(0) if self.config.levels == "max" else every.sum(0)
+
+    def _assigned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None) -> Tensor:
+        chosen = levels_of(rois)
+        parts, places = [], []
+        for index, level in enumerate(levels):
+            own = (chosen == index).nonzero().squeeze(1)
+            if len(own):
+                parts.append(self._one(level, index, rois[own], None if shifts is None else shifts[own]))
+                places.append(own)
+        if not parts:
+            return self._one(levels[0], 0, rois, shifts)
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(parts)[torch.argsort(torch.cat(places))]
+
+    def _one(self, level: Tensor, index: int, rois: Tensor, shifts: Tensor | None) -> Tensor:
+        scale, size, sampling = 1 / STRIDES[index], self.config.size, self.config.sampling
+        if shifts is None:
+            pooled: Tensor = roi_align(level, rois, size, scale, sampling, aligned=True)
+            return pooled
+        return deform_align(level, rois, shifts, scale, sampling)
+
+
+def _zeroed(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+    """Return fully connected layers of which the last one starts at zero."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+        inputs = width
+    last = nn.Linear(inputs, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

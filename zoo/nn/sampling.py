@@ -1,0 +1,91 @@
+"""Which proposals a head is trained on."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.config import Sampling
+from zoo.data.record import Target
+from zoo.nn.draws import Draws
+from zoo.nn.matching import match_proposals
+
+__all__ = ["Regions", "draw_regions", "join"]
+
+
+@dataclass
+class Regions:
+    """The regions of a batch that a head is trained on, with what they were matched to.
+
+    Attributes:
+        rois: float32 [n, 5], image index and box.
+        labels: int64 [n], 0 for background.
+        matched_idx: int64 [n], the object of the image's target; 0 for background.
+        goal: float32 [n, 4], the object's box.
+        weight: float32 [n], the image's loss weight times the object's.
+        added: bool [n], ground truth that was put among the proposals.
+    """
+
+    rois: Tensor
+    labels: Tensor
+    matched_idx: Tensor
+    goal: Tensor
+    weight: Tensor
+    added: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rois)
+
+    def only(self, mask: Tensor) -> "Regions":
+        """Return the regions that a mask or index tensor picks."""
+        return Regions(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+    def positives(self) -> "Regions":
+        """Return the regions that belong to an object."""
+        return self.only(self.labels > 0)
+
+
+@torch.no_grad()
+def draw_regions(
+    proposals: list[Tensor],
+    targets: list[Target],
+    config: Sampling,
+    iou: float,
+    ignore_iof: float,
+    draws: list[Draws],
+    stage: int = 0,
+) -> Regions:
+    """Match the proposals of each image and draw the regions to train on; the objects themselves are among them.
+
+    Args:
+        proposals: float32 [n, 4] of each image.
+        targets: Annotations of each image.
+        config: How many are drawn.
+        iou: From which on a proposal is positive.
+        ignore_iof: Proposals with a larger share in an ignore box are no background.
+        draws: Random draws of each image.
+        stage: Of the cascade; each stage draws anew.
+    """
+    parts = []
+    for image, (boxes, target) in enumerate(zip(proposals, targets, strict=True)):
+        every = torch.cat([boxes, target.boxes])
+        match = match_proposals(every, target, iou, ignore_iof, config.class_aware)
+        positive = draws[image].choose(
+            (match.labels > 0).nonzero().squeeze(1), int(config.rois * config.positives), f"objects {stage}"
+        )
+        negative = draws[image].choose(
+            (match.labels == 0).nonzero().squeeze(1), config.rois - len(positive), f"background {stage}"
+        )
+        drawn = torch.cat([positive, negative])
+        index = match.index[drawn]
+        weight = torch.full((len(drawn),), target.loss_weight, device=every.device)
+        weight[: len(positive)] *= target.box_weight[index[: len(positive)]]
+        goal = target.boxes[index] if len(target.boxes) else every.new_zeros(len(drawn), 4)
+        rois = torch.cat([every.new_full((len(drawn), 1), float(image)), every[drawn]], dim=1)
+        parts.append(Regions(rois, match.labels[drawn], index, goal, weight, drawn >= len(boxes)))
+    return join(parts)
+
+
+def join(parts: list[Regions]) -> Regions:
+    """Return the regions of several images as those of a batch."""
+    return Regions(*(torch.cat([getattr(part, name) for part in parts]) for name in Regions.__dataclass_fields__))

@@ -1,0 +1,116 @@
+"""The same model smaller, or from scratch."""
+
+from zoo.config import (
+    BoxHead,
+    ConvHead,
+    FCHead,
+    MaskHead,
+    Model,
+    Norm,
+    ShuffleNet,
+    Timm,
+    replace,
+)
+
+__all__ = ["scratch", "tiny"]
+
+_CHANNELS = 32
+_HIDDEN = 64
+
+
+def tiny(model: Model) -> Model:
+    """Return a model with the same parts, small enough to train on a CPU: 128-pixel images, 0.1 s a step.
+
+    Args:
+        model: At full scale.
+
+    Returns:
+        A model that starts from scratch, without frozen stages; synchronised batch norm becomes plain batch norm,
+        and frozen batch norm group norm.
+    """
+    rpn = model.rpn
+    return replace(
+        model,
+        backbone=_tiny_backbone(model),
+        neck=replace(model.neck, channels=_CHANNELS),
+        rpn=replace(
+            rpn,
+            channels=_CHANNELS,
+            scales=tuple(scale / 2 for scale in rpn.scales),
+            samples=64,
+            before_nms=(128, 128),
+            after_nms=(128, 64),
+            forced_anchors=min(rpn.forced_anchors, 8),
+            high_iou=replace(rpn.high_iou, per_box=16) if rpn.high_iou else None,
+        ),
+        sampling=replace(model.sampling, rois=32),
+        pool=replace(model.pool, hidden=_HIDDEN),
+        head=_tiny_head(model.head),
+        mask=_tiny_mask(model.mask) if model.mask else None,
+        stuff=replace(model.stuff, classes=5, convs=2, width=_CHANNELS) if model.stuff else None,
+        data=replace(model.data, short=(128,), short_range=False, long=160),
+        train=replace(
+            model.train,
+            batch=4,
+            reference_batch=4,
+            learning_rate=0.02,
+            segments=(600, 200),
+            milestones=(),
+            steps=None,
+            epochs=None,
+            warmup_steps=50,
+            clip=10.0,
+            init_from=None,
+            checkpoint_steps=100,
+        ),
+        infer=replace(model.infer, detections=min(model.infer.detections, 50), short=(128,), long=160),
+    )
+
+
+def scratch(model: Model) -> Model:
+    """Return a model that does not start from pre-trained weights.
+
+    Frozen norms and stages cannot train then: group norm everywhere, nothing frozen, a schedule three times as long
+    and clipped gradients.
+    """
+    backbone = replace(model.backbone, norm="gn", frozen_stages=0)
+    if isinstance(backbone, Timm):
+        backbone = replace(backbone, pretrained=False)
+    train = model.train
+    return replace(
+        model,
+        backbone=backbone,
+        neck=replace(model.neck, norm="gn"),
+        train=replace(
+            train,
+            segments=tuple(3 * length for length in train.segments),
+            milestones=tuple(3 * place for place in train.milestones),
+            steps=3 * train.steps if train.steps is not None else None,
+            epochs=3 * train.epochs if train.epochs is not None else None,
+            warmup_steps=max(train.warmup_steps, 1000),
+            clip=35.0,
+        ),
+    )
+
+
+def _tiny_backbone(model: Model) -> Timm | ShuffleNet:
+    backbone = model.backbone
+    norm: Norm = "bn" if backbone.norm in ("bn", "syncbn") else "gn"
+    match backbone:
+        case Timm():
+            return replace(backbone, name="test_resnet", pretrained=False, norm=norm, frozen_stages=0)
+        case ShuffleNet():
+            return replace(backbone, size="tiny", norm=norm, frozen_stages=0)
+
+
+def _tiny_head(head: BoxHead) -> BoxHead:
+    match head:
+        case ConvHead():
+            return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
+        case FCHead():
+            return replace(head, channels=_HIDDEN)
+
+
+def _tiny_mask(mask: MaskHead) -> MaskHead:
+    iou = replace(mask.iou, width=_CHANNELS, channels=_HIDDEN) if mask.iou else None
+    return replace(mask, pool=replace(mask.pool, hidden=_HIDDEN), convs=mask.convs // 2, width=_CHANNELS, iou=iou)

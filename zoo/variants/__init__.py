@@ -1,0 +1,1 @@
+"""The systems of the reports, variant by variant."""
