@@ -13,9 +13,20 @@ import tomli_w
 from cyclopts import Parameter
 from rich.progress import TaskID
 
-from evaluation.cli.common import GroundTruthFile, Output, read_image_list, read_truth, some_tables
+from evaluation.cli.common import (
+    NO_FILES,
+    GroundTruthFile,
+    IouType,
+    OpenImagesFiles,
+    Output,
+    ProtocolName,
+    official,
+    read_groups,
+    read_image_list,
+    read_truth,
+    some_tables,
+)
 from evaluation.ground_truth import GroundTruth
-from evaluation.protocol import Coco, Lvis
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
@@ -43,8 +54,8 @@ def search(
     splits: Path | None = None,
     budget: int = 1000,
     mode: Literal["hybrid", "two-stage", "flat", "greedy"] = "hybrid",
-    protocol: Literal["coco", "lvis"] = "coco",
-    iou_type: Literal["bbox", "segm"] = "bbox",
+    protocol: ProtocolName = "coco",
+    iou_type: IouType = "bbox",
     seed: int = 0,
     workers: int = 1,
     memory: float = 2.0,
@@ -53,12 +64,13 @@ def search(
     resume: Annotated[bool, Parameter(negative="")] = False,
     storage: str | None = None,
     island: int = 0,
+    open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
     """Search for the best tree of members and operators; Ctrl-C ends it with the best so far.
 
     Args:
         tables: One Parquet file or folder of parts per member.
-        ground_truth: COCO or LVIS annotations.
+        ground_truth: COCO or LVIS annotations, or a CSV file of Open Images boxes.
         output: Folder for best.toml, report.md, tree.svg, trials.parquet, categories.csv and the journal of trials.
         split: Names of the splits: the first is searched on, the last one's figure is the one to quote.
         splits: Folder with a list of images per split, as `quorum split` writes; else the images are dealt evenly.
@@ -75,6 +87,7 @@ def search(
         resume: Go on with the trials in the output folder.
         storage: A database URL or a shared journal file, where several machines put their trials.
         island: Number of this machine among those; each searches with a seed of its own.
+        open_images: What goes with a CSV file of Open Images boxes as ground truth.
     """
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
     at_least("workers", workers, 1, whole=True)
@@ -86,13 +99,13 @@ def search(
         )
     members = [named(read_table(path), path) for path in some_tables(tables, "search")]
     with announcing_compilation():
-        truth = read_truth(ground_truth, None)
+        truth = read_truth(ground_truth, None, open_images)
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
-        measure = Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type)
-        problem = pose(members, truth, parts, measure, calibrate=calibrate)
+        problem = pose(members, truth, parts, official(protocol, iou_type), calibrate=calibrate)
+        del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
-        study = Study(settings, problem.search.prepared.category_ids, agreement(problem.search))
+        study = Study(settings, problem.search.category_ids, agreement(problem.search))
     journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
     with tempfile.TemporaryDirectory(prefix="quorum-search-") as scratch:
         evaluator = _evaluator(problem, Path(scratch), workers, int(memory * 2**30))
@@ -139,7 +152,7 @@ def split(
     else:
         named_shares = _shares(shares)
         names = list(named_shares)
-        labels = None if groups is None else _groups(groups, truth)
+        labels = None if groups is None else read_groups(groups, truth)
         part = matched_split(*strata_of(truth), list(named_shares.values()), groups=labels, seed=seed)
     lists = {name: truth.image_id[part == number] for number, name in enumerate(names)}
     for name, ids in lists.items():
@@ -243,9 +256,3 @@ def _shares(text: str) -> dict[str, float]:
         if not equals or not name.strip():
             raise InputError("option --shares", f"expected name=share with commas between, got {entry!r}")
     return shares
-
-
-def _groups(path: Path, truth: GroundTruth) -> np.ndarray:
-    from evaluation.cli.compare import read_groups
-
-    return read_groups(path, truth)

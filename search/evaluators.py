@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import mmap
+import os
 import pickle
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from fusion.errors import InputError
+from fusion.kernels.jit import threads
 from fusion.table import DetectionTable
 from search.engine import Engine, Measure, Outcome
 from search.genome import Genome
 from search.pruning import Incumbent
+from search.sheet import Leaves, leaves_of
 
 __all__ = ["Evaluator", "Processes", "Serial", "chunked"]
 
 _ATTEMPTS = 3
 
-Members = Sequence[Sequence[DetectionTable]]
-"""Tables of each chunk of categories: one per member."""
+_PLAN, _ARRAYS, _SIZES = "plan.pickle", "arrays.bin", "sizes.json"
+_ALIGNMENT = 64
 
 
 class Evaluator(Protocol):
@@ -64,7 +69,7 @@ class Processes:
 
     def __init__(
         self,
-        members: Members,
+        members: Sequence[Leaves],
         measure: Measure,
         chunks: Sequence[np.ndarray],
         folder: Path,
@@ -75,51 +80,44 @@ class Processes:
         """Write the members where the processes can map them, and start the processes.
 
         Args:
-            members: Tables of each chunk.
+            members: Of each chunk of categories, from `chunked`.
             measure: Tells the AP per category; can be pickled.
             chunks: Category ids of each chunk.
             folder: For the files; exists.
             workers: Number of processes.
             memory: Bytes that kept results may take in each.
         """
-        for number, tables in enumerate(members):
-            for leaf, table in enumerate(tables):
-                with (
-                    pa.OSFile(str(_file(folder, number, leaf)), "wb") as sink,
-                    pa.ipc.new_file(sink, table.arrow.schema) as writer,
-                ):
-                    writer.write_table(table.arrow)
-        metadata = [table.metadata for table in members[0]]
-        plan = folder / "plan.pickle"
-        plan.write_bytes(pickle.dumps((metadata, measure, [np.asarray(ids) for ids in chunks], memory)))
-        self._arguments = (folder, plan)
+        _share((members, measure, [np.asarray(ids) for ids in chunks], memory), folder)
+        self._arguments = (folder, max(threads() // workers, 1))
         self._workers = workers
         self._pool = self._start()
 
     def run(self, genomes: Sequence[Genome], incumbent: Incumbent | None) -> Iterator[Outcome]:
         """Yield what became of each candidate, in order."""
-        futures: dict[int, Future[Outcome]] = {}
-        attempts = dict.fromkeys(range(len(genomes)), 0)
         done: dict[int, Outcome] = {}
-        while len(done) < len(genomes):
-            missing = [number for number in attempts if number not in done and number not in futures]
+        deaths = dict.fromkeys(range(len(genomes)), 0)
+        while missing := [number for number in deaths if number not in done]:
+            # after a death one at a time: the next death tells whose fault it is
+            part = missing[:1] if any(deaths.values()) else missing
+            futures: dict[int, Future[Outcome]] = {}
             try:
-                for number in missing:
+                for number in part:
                     futures[number] = self._pool.submit(_run, genomes[number], incumbent)
-                    attempts[number] += 1
-                for number in sorted(futures):
-                    done[number] = futures[number].result()
-                    del futures[number]
+                for number, future in futures.items():
+                    done[number] = future.result()
             except BrokenProcessPool:
-                futures.clear()
-                worst = max(attempts, key=lambda number: (number not in done, attempts[number]))
-                if attempts[worst] >= _ATTEMPTS:
+                for number in part:
+                    if number in futures and futures[number].done() and not futures[number].exception():
+                        done[number] = futures[number].result()
+                    elif number not in done:
+                        deaths[number] += 1
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                if deaths[part[0]] >= _ATTEMPTS:
                     raise InputError(
                         "search",
-                        f"a worker process died {_ATTEMPTS} times while running {genomes[worst].encode().decode()}",
+                        f"a worker process died {_ATTEMPTS} times while running {genomes[part[0]].encode().decode()}",
                         "Is there too little memory? Try fewer --workers or less --memory",
                     ) from None
-                self._pool.shutdown(wait=False, cancel_futures=True)
                 self._pool = self._start()
         yield from (done[number] for number in range(len(genomes)))
 
@@ -139,30 +137,49 @@ class Processes:
         )
 
 
-def chunked(tables: Sequence[DetectionTable], chunks: Sequence[np.ndarray]) -> list[list[DetectionTable]]:
-    """Return the members' rows of each chunk of categories."""
+def chunked(tables: Sequence[DetectionTable], chunks: Sequence[np.ndarray]) -> list[Leaves]:
+    """Return the members' rows of each chunk of categories, sorted."""
     if len(chunks) == 1:
-        return [list(tables)]
-    return [[table.select_categories(ids) for table in tables] for ids in chunks]
+        return [leaves_of(tables)]
+    return [leaves_of([table.select_categories(ids) for table in tables]) for ids in chunks]
 
 
-def _file(folder: Path, chunk: int, leaf: int) -> Path:
-    return folder / f"chunk{chunk}-leaf{leaf}.arrow"
+def _share(value: Any, folder: Path) -> None:
+    """Write an object so that processes can map its arrays."""
+    buffers: list[pickle.PickleBuffer] = []
+    (folder / _PLAN).write_bytes(pickle.dumps(value, protocol=5, buffer_callback=buffers.append))
+    sizes = []
+    with (folder / _ARRAYS).open("wb") as file:
+        for buffer in buffers:
+            raw = buffer.raw()
+            file.write(raw)
+            file.write(bytes(-raw.nbytes % _ALIGNMENT))
+            sizes.append(raw.nbytes)
+        file.write(bytes(_ALIGNMENT))  # an empty file cannot be mapped
+    (folder / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def _shared(folder: Path) -> Any:
+    """Read what `_share` has written; its arrays are one copy for all processes as long as nobody writes to them."""
+    with (folder / _ARRAYS).open("rb") as file:
+        # kernels are compiled for memory that may be written to
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    parts, begin = [], 0
+    for size in json.loads((folder / _SIZES).read_text(encoding="utf-8")):
+        parts.append(whole[begin : begin + size])
+        begin += size + -size % _ALIGNMENT
+    return pickle.loads((folder / _PLAN).read_bytes(), buffers=parts)
 
 
 _engine: Engine | None = None
 
 
-def _begin(folder: Path, plan: Path) -> None:
-    """Set up a worker process."""
+def _begin(folder: Path, kernel_threads: int) -> None:
+    """Set up a worker process; Ctrl-C is the parent's."""
     global _engine
-    metadata, measure, chunks, memory = pickle.loads(plan.read_bytes())
-    members = []
-    for chunk in range(len(chunks)):
-        arrow = [
-            pa.ipc.open_file(pa.memory_map(str(_file(folder, chunk, leaf)))).read_all() for leaf in range(len(metadata))
-        ]
-        members.append([DetectionTable(columns, meta) for columns, meta in zip(arrow, metadata, strict=True)])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["QUORUM_THREADS"] = str(kernel_threads)
+    members, measure, chunks, memory = _shared(folder)
     _engine = Engine(members, measure, chunks, memory=memory)
 
 

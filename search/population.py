@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from search.genome import FACTORS, IOUS, KINDS, PARTS, WEIGHTS, Genome, Operator
-from search.tree import Tree, clades, leaves, regraft, swap
+from search.tree import Tree, clades, leaves, node, regraft, swap, without
 
 __all__ = ["Population", "mutated"]
 
@@ -22,8 +22,9 @@ _MOVES = {"tree": 0.30, "weight": 0.20, "kind": 0.15, "iou": 0.15, "factor": 0.1
 class Population:
     """Steady-state evolution with truncation survival.
 
-    Parents are the best of three drawn by rank; with probability 1/2 the operators and weights of two parents are
-    mixed (an operator stays whole under its key, the tree is one parent's); then 1 + Poisson(1) mutations.
+    Parents are the best of three drawn by rank; with probability 1/2 a part of one's tree replaces these leaves of the
+    other's, with its weights and operators: what both have been measured with need not be run again. Then there are
+    1 + Poisson(1/2) mutations.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Population:
         mother = self._parent()
         if self._rng.random() < 0.5:
             mother = self._crossed(mother, self._parent())
-        for _ in range(1 + self._rng.poisson(1)):
+        for _ in range(1 + self._rng.poisson(0.5)):
             mother = mutated(mother, self._rng, fixed_tree=self._fixed_tree)
         return mother.canonical()
 
@@ -77,11 +78,33 @@ class Population:
         return self._alive[int(self._rng.integers(len(self._alive), size=3).min())][1]
 
     def _crossed(self, mother: Genome, father: Genome) -> Genome:
-        take = self._rng.random(len(mother.weights)) < 0.5
-        weights = tuple(b if t else a for a, b, t in zip(mother.weights, father.weights, take, strict=True))
-        swapped = self._rng.random(len(mother.operators)) < 0.5
-        pairs = zip(mother.operators, father.operators, swapped, strict=True)
-        return Genome(mother.tree, weights, tuple(b if t else a for a, b, t in pairs))
+        """Put a part of the father's tree, with its weights and operators, in the place of these leaves."""
+        parts = list(clades(father.tree))[:-1]
+        if not parts:
+            return mother
+        part = parts[int(self._rng.integers(len(parts)))]
+        own = set(leaves(part))
+        tree = mother.tree
+        if part not in clades(tree):
+            if self._fixed_tree:
+                return mother
+            anchor = next(leaf for leaf in leaves(tree) if leaf in own)
+            rest = [leaf for leaf in own if leaf != anchor]
+            tree = _replaced(without(tree, rest), anchor, part)
+        weights = tuple(father.weights[i] if i in own else weight for i, weight in enumerate(mother.weights))
+        inner = own - {min(own)}
+        operators = tuple(
+            father.operators[number - 1] if number in inner else operator
+            for number, operator in enumerate(mother.operators, 1)
+        )
+        return Genome(tree, weights, operators)
+
+
+def _replaced(tree: Tree | None, leaf: int, part: Tree) -> Tree:
+    """Put a tree in the place of a leaf."""
+    if tree is None or isinstance(tree, int):
+        return part if tree is None or tree == leaf else tree
+    return node(_replaced(tree[0], leaf, part), _replaced(tree[1], leaf, part))
 
 
 def mutated(genome: Genome, rng: np.random.Generator, *, fixed_tree: bool = False) -> Genome:

@@ -11,8 +11,10 @@ import numpy as np
 from evaluation.analysis.members import analyze_members
 from evaluation.calibration import learn_calibration
 from evaluation.ground_truth import GroundTruth
+from evaluation.kernels.open_images import TRUE
+from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
-from evaluation.protocol import Coco, Lvis
+from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.calibrate import Calibrate
 from fusion.errors import InputError
 from fusion.pool import Step, apply
@@ -37,7 +39,7 @@ class Side:
     """
 
     name: str
-    prepared: Prepared
+    prepared: Prepared | PreparedOpenImages
     tables: tuple[DetectionTable, ...]
 
     @property
@@ -45,17 +47,26 @@ class Side:
         """Its ground truth."""
         return self.prepared.ground_truth
 
+    @property
+    def category_ids(self) -> np.ndarray:
+        """int32 [k], the categories measured, ascending."""
+        return self.truth.category_id
+
 
 @dataclass(frozen=True, eq=False)
 class CategoryAp:
     """Tells the AP of some categories; what the engine measures with."""
 
-    prepared: Prepared
+    prepared: Prepared | PreparedOpenImages
 
     def __call__(self, table: DetectionTable, category_ids: np.ndarray) -> np.ndarray:
         """Return float64 [c], NaN without ground truth."""
-        figures = self.prepared.average_precision_per_category(table)
-        chosen: np.ndarray = figures[np.searchsorted(self.prepared.category_ids, category_ids)]
+        prepared = self.prepared
+        if isinstance(prepared, PreparedOpenImages):
+            figures = prepared.evaluate(table).average_precision_per_category
+        else:
+            figures = prepared.average_precision_per_category(table)
+        chosen: np.ndarray = figures[np.searchsorted(prepared.ground_truth.category_id, category_ids)]
         return chosen
 
 
@@ -91,7 +102,7 @@ class Problem:
     @property
     def chunks(self) -> list[np.ndarray]:
         """Category ids of each chunk that a candidate is measured on in turn."""
-        ids = self.search.prepared.category_ids
+        ids = self.search.category_ids
         if isinstance(self.search.prepared.protocol, Lvis):
             return [ids]  # the cap of an image looks at all of its categories
         counts = np.zeros(len(ids), np.int64)
@@ -120,7 +131,7 @@ def pose(
     tables: Sequence[DetectionTable],
     truth: GroundTruth,
     splits: Mapping[str, np.ndarray],
-    protocol: Coco | Lvis,
+    protocol: Coco | Lvis | OpenImages,
     *,
     calibrate: bool = True,
 ) -> Problem:
@@ -168,11 +179,33 @@ def pose(
 
 
 def agreement(side: Side) -> np.ndarray:
-    """Return how much members agree: the share of the objects that either finds which both find, at IoU .5.
+    """Return how much members agree: the share of the objects that either finds which both find.
+
+    By COCO and LVIS objects are found at IoU .5; by Open Images, at the protocol's threshold, they are known by
+    number only: of a category in an image both find as many as the one that finds fewer.
 
     Returns:
         float64 [m, m].
     """
+    if isinstance(side.prepared, PreparedOpenImages):
+        return _agreement_in_numbers(side.prepared, side.tables)
     _, jaccard, _ = analyze_members(side.tables, side.prepared).agreement()
     likeness: np.ndarray = np.nan_to_num(jaccard)
+    return likeness
+
+
+def _agreement_in_numbers(prepared: PreparedOpenImages, tables: Sequence[DetectionTable]) -> np.ndarray:
+    width = len(prepared.ground_truth.category_id)
+    keys = []
+    for table in tables:
+        outcomes = prepared.evaluate(table).outcomes
+        if outcomes is None:
+            raise TypeError("the evaluation of a table keeps its outcomes")
+        true = outcomes.outcome == TRUE
+        keys.append(outcomes.image[true] * np.int64(width) + outcomes.category[true])
+    cells = np.unique(np.concatenate(keys))
+    counts = np.stack([np.bincount(np.searchsorted(cells, key), minlength=len(cells)) for key in keys])
+    both = np.array([[np.minimum(a, b).sum() for b in counts] for a in counts])
+    either = counts.sum(axis=1)[:, None] + counts.sum(axis=1) - both
+    likeness: np.ndarray = both / np.maximum(either, 1)
     return likeness

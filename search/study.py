@@ -14,7 +14,7 @@ from search.engine import Outcome
 from search.evaluators import Evaluator
 from search.genome import Genome, Operator
 from search.journal import Journal, Trial
-from search.population import Population
+from search.population import Population, mutated
 from search.proposer import Listed, Proposer
 from search.pruning import Incumbent
 from search.tpe import OperatorTpe, TreeTpe
@@ -32,6 +32,21 @@ _NAIVE = (
     Operator(kind="soft_nms"),
     Operator(kind="nmw"),
 )
+# each is tried at every node of the dendrogram; the best one is what all nodes of the first trees do
+_EVERYWHERE = tuple(
+    Operator(kind=kind, iou=iou, factor=factor)
+    for kind, iou in (("vote", 0.5), ("vote", 0.7), ("wbf", 0.55), ("nmw", 0.55))
+    for factor in (1.0, 0.5)
+)
+# A candidate is given up when it is clearly worse than the best of these phases; in others, than the best of all.
+_RIVALS = {
+    "greedy": ("greedy",),
+    "dendrogram": ("dendrogram",),
+    "trees": ("dendrogram", "trees"),
+    "operators": ("dendrogram", "trees", "operators"),
+    "refinement": ("dendrogram", "trees", "operators", "refinement"),
+}
+_NEAR = 15  # candidates near the best tree that TPE begins with: from random operators it does not find back
 _OPERATOR_TPE = 200  # operator trials after which TPE's cost per trial exceeds its use (specs/search.md, 2.4)
 
 
@@ -96,6 +111,7 @@ class Study:
     likeness: np.ndarray
     trials: list[Trial] = field(default_factory=list)
     stopped: str = "the budget is spent"
+    _arrived: list[tuple[Genome, float]] = field(default_factory=list)
 
     @property
     def members(self) -> int:
@@ -155,7 +171,7 @@ class Study:
                     batch = phase.proposer.ask(min(_BATCH, phase.trials - spent, self.settings.budget - asked))
                     if not batch:
                         break
-                    incumbent = self._incumbent(best, phase.name)
+                    incumbent = self._incumbent(phase.name)
                     for genome, outcome in self._outcomes(batch, known, evaluator, incumbent):
                         if genome not in known:
                             known[genome] = outcome
@@ -172,12 +188,16 @@ class Study:
                             progress(phase.name, asked, self.settings.budget, best.outcome.value)
                     for genome, outcome in journal.arrivals() if journal is not None else ():
                         known.setdefault(genome, outcome)
-                        phase.proposer.tell(genome, outcome.value)
+                        self._arrived.append((genome, outcome.value))
+                        if phase.name == "evolution":
+                            phase.proposer.tell(genome, outcome.value)
                     if best is not None and self._settled(best, marked, asked - mark, paired_error):
                         self.stopped = f"no better by a standard error in {self.settings.patience} trials"
                         return
                     if marked is None or asked - mark >= (self.settings.patience or self.settings.budget):
                         marked, mark = best, asked
+            if asked < self.settings.budget:
+                self.stopped = "nothing was left to try"
         except KeyboardInterrupt:
             self.stopped = "it was interrupted"
 
@@ -197,11 +217,17 @@ class Study:
                 fresh[new[len(fresh)]] = next(running)
             yield genome, known[genome] if genome in known else fresh[genome]
 
-    def _incumbent(self, best: Trial | None, phase: str) -> Incumbent | None:
-        """Members and flat ensembles are measured to the end: they are what the answer is compared with."""
-        if best is None or self.settings.level <= 0 or phase in ("members", "naive", "greedy"):
+    def _incumbent(self, phase: str) -> Incumbent | None:
+        """Members and naive ensembles are measured to the end: they are what the answer is compared with."""
+        if self.settings.level <= 0 or phase in ("members", "naive"):
             return None
-        return Incumbent(self.category_ids, best.outcome.per_category, self.settings.level)
+        rivals = _RIVALS.get(phase)
+        best = max(
+            (t for t in self.trials if not t.outcome.pruned and (rivals is None or t.phase in rivals)),
+            key=lambda trial: trial.outcome.value,
+            default=None,
+        )
+        return None if best is None else Incumbent(self.category_ids, best.outcome.per_category, self.settings.level)
 
     def _settled(
         self,
@@ -235,19 +261,24 @@ class Study:
         if settings.mode == "greedy":
             return
         if settings.mode == "flat":
-            yield _Phase("flat", OperatorTpe(top, numbers[0], tree=False), settings.budget)
+            yield _Phase("flat", OperatorTpe([top], numbers[0], tree=False), settings.budget)
             return
-        default = Operator()
-        first = [grown(similarity_tree(self.likeness), count, default), grown(top.tree, count, default)]
+        likeliest = similarity_tree(self.likeness)
+        first = [grown(likeliest, count, operator) for operator in _EVERYWHERE]
         yield _Phase("dendrogram", Listed(first), len(first))
+        tried = {trial.genome: trial.outcome.value for trial in self.trials if trial.phase == "dendrogram"}
+        default = max(_EVERYWHERE, key=lambda operator: tried.get(grown(likeliest, count, operator), -1.0))
         trees = settings.budget // (4 if settings.mode == "hybrid" else 3)
         yield _Phase("trees", TreeTpe(count, default, numbers[1], settings.code), trees)
         if settings.mode == "hybrid":
             start = [(trial.genome, trial.outcome.value) for trial in self.measured]
+            start += self._arrived
             yield _Phase("evolution", Population(seeds[2], start, fixed_tree=False), settings.budget)
             return
-        stage = [trial for trial in self.measured if trial.phase in ("dendrogram", "trees")]
-        yield _Phase("operators", OperatorTpe(stage[0].genome, numbers[2]), _OPERATOR_TPE)
-        tree = stage[0].genome.tree
+        stage = [trial for trial in self.measured if trial.phase in _RIVALS["trees"]]
+        found, rng = stage[0].genome, np.random.default_rng(seeds[2])
+        near = [mutated(found, rng, fixed_tree=True) for _ in range(_NEAR)]
+        yield _Phase("operators", OperatorTpe([found, *near], numbers[2]), _OPERATOR_TPE)
+        tree = found.tree
         start = [(t.genome, t.outcome.value) for t in self.measured if t.genome.tree == tree]
         yield _Phase("refinement", Population(seeds[2], start, fixed_tree=True), settings.budget)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from search.baselines import flat
 from search.genome import FACTORS, IOUS, KINDS, PARTS, WEIGHTS, Genome, Operator
-from search.tree import from_attach, from_line
+from search.tree import from_attach, from_line, key
 
 if TYPE_CHECKING:
     import optuna
@@ -92,15 +92,16 @@ class TreeTpe(_Tpe):
 class OperatorTpe(_Tpe):
     """Proposes weights and operators on a fixed tree: the second of the report's two stages."""
 
-    def __init__(self, start: Genome, seed: int, *, tree: bool = True) -> None:
+    def __init__(self, first: Sequence[Genome], seed: int, *, tree: bool = True) -> None:
         """Start a study.
 
         Args:
-            start: Whose tree is kept.
+            first: What is proposed first, at least one; they share the tree that is kept.
             seed: Of the sampler.
             tree: False varies the operator of the root alone, so that all below is one pool: what public
                 scripts tune.
         """
+        start = first[0]
 
         def operator(trial: optuna.Trial, name: str) -> Operator:
             return Operator(
@@ -117,3 +118,21 @@ class OperatorTpe(_Tpe):
             return Genome(start.tree, weights, tuple(operator(trial, str(j)) for j in range(1, len(weights))))
 
         super().__init__(seed, draw)
+        for genome in first:
+            root = 0 if isinstance(genome.tree, int) else key(genome.tree)
+            self._study.enqueue_trial(
+                {f"weight{leaf}": WEIGHTS.index(weight) for leaf, weight in enumerate(genome.weights)}
+                | {
+                    name + (str(number) if tree else ""): value
+                    for number, gene in enumerate(genome.operators, 1)
+                    for name, value in _spelled(gene, tree=tree).items()
+                    if tree or number == root
+                }
+            )
+
+
+def _spelled(operator: Operator, *, tree: bool) -> dict[str, str | int]:
+    spelled: dict[str, str | int] = {"kind": operator.kind, "iou": IOUS.index(operator.iou)}
+    if tree:
+        spelled |= {"factor": FACTORS.index(operator.factor), "part": operator.part}
+    return spelled

@@ -1,5 +1,8 @@
 """Small random members and ground truth for the tests of the search."""
 
+import os
+import signal
+
 import numpy as np
 
 from evaluation import GroundTruth
@@ -41,3 +44,31 @@ def make_members(seed, count, truth=None):
             )
         )
     return tables
+
+
+def with_ties(tables, steps):
+    """The same members with scores and boxes rounded, so that many are equal."""
+    return [
+        DetectionTable.from_arrays(
+            image_id=table.image_id,
+            category_id=table.category_id,
+            score=np.round(table.score * steps) / steps,
+            xywh=np.round(table.xywh / 4) * 4,
+            metadata=table.metadata,
+        )
+        for table in tables
+    ]
+
+
+class Deadly:
+    """A measure that kills its process while the file that says so exists, in candidates of one AP."""
+
+    def __init__(self, measure, flag, rows):
+        self.measure, self.flag, self.rows = measure, flag, rows
+
+    def __call__(self, table, category_ids):
+        if self.flag.exists() and len(table) == self.rows:
+            if self.flag.read_text() == "once":
+                self.flag.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.measure(table, category_ids)

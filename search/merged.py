@@ -1,0 +1,184 @@
+"""Two sheets merged, and what a node of a tree does with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fusion.columns import Columns, Fused
+from fusion.dropout import Dropout
+from fusion.kernels.jit import chunks, run
+from fusion.kernels.partners import pair_cells
+from fusion.kernels.support import supported_cells
+from fusion.support import Support
+from search.kernels.sheets import merge_cells
+from search.sheet import Grid, Sheet, offsets, sorting
+
+__all__ = ["Merged", "dropped", "fused", "merge", "pooled", "supported"]
+
+_POSITION = np.int64(0xFFFFFFFF)
+_NONE = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """Sheets merged: what a step sees of a pool. Arrays are by position, in order of (cell, score descending, rank).
+
+    Attributes:
+        grid: Of the sheets.
+        start: int64 [cells + 1], offsets of the grid's cells.
+        x1: float64 [n], as are y1, x2, y2, w and h; x2 = x1 + w.
+        y1: Top.
+        x2: Right.
+        y2: Bottom.
+        w: Width.
+        h: Height.
+        score: float64 [n].
+        member: int16 [n].
+        row: int64 [n], the rank in the upper and the position in the lower 32 bits: steps break ties by row, and
+            the rows they answer with lead to the position.
+        source: int32 [n], as in `Sheet`.
+        count: Number of members.
+        first: Number of rows of the first sheet; their ranks come first.
+        boxes: See `Metadata.boxes`.
+    """
+
+    grid: Grid
+    start: np.ndarray
+    x1: np.ndarray
+    y1: np.ndarray
+    x2: np.ndarray
+    y2: np.ndarray
+    w: np.ndarray
+    h: np.ndarray
+    score: np.ndarray
+    member: np.ndarray
+    row: np.ndarray
+    source: np.ndarray
+    count: int
+    first: int
+    boxes: str
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names, as steps want them."""
+        return tuple(map(str, range(self.count)))
+
+    @property
+    def rank(self) -> np.ndarray:
+        """int32 [n], places of the rows in a pool of the recipe's tables."""
+        ranks: np.ndarray = (self.row >> 32).astype(np.int32)
+        return ranks
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """int64, the cells that have rows."""
+        return np.flatnonzero(np.diff(self.start))
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The rows as kernels see them, without the cells that are empty."""
+        start = np.append(self.start[self.cells], len(self.row))
+        image, category = self.grid.image[self.cells], self.grid.category[self.cells]
+        return Columns(self.x1, self.y1, self.x2, self.y2, self.score, self.member, self.row, start, image, category)
+
+    def by_position(self) -> Columns:
+        """The columns for kernels that index by row and break no ties by it."""
+        return self.columns._replace(row=np.arange(len(self.row)))
+
+
+def merge(grid: Grid, a: Sheet, b: Sheet) -> Merged:
+    """Merge two sheets of a grid whose members are different ones; rows of `a` come before those of `b`."""
+    start = a.start + b.start
+    n = len(a) + len(b)
+    numbers = tuple(np.empty(n) for _ in range(7))
+    codes = np.empty(n, np.int16), np.empty(n, np.int64), np.empty(n if len(a.source) + len(b.source) else 0, np.int32)
+    out = (*numbers, *codes)
+    run(lambda low, high: merge_cells(low, high, a.arrays, b.arrays, a.members, start, out), chunks(start))
+    boxes = a.boxes if a.boxes == b.boxes else "given"
+    x1, y1, x2, y2, w, h, score = numbers
+    member, row, source = codes
+    count = a.members + b.members
+    return Merged(grid, start, x1, y1, x2, y2, w, h, score, member, row, source, count, len(a), boxes)
+
+
+def pooled(merged: Merged) -> Sheet:
+    """Return all rows as they are: a concat."""
+    part = merged
+    return Sheet(
+        part.start, part.x1, part.y1, part.w, part.h, part.score, part.member, part.rank, part.source, part.count,
+        part.boxes,
+    )  # fmt: skip
+
+
+def fused(merged: Merged, step: Any) -> Sheet:
+    """Run a step that answers with `Fused`."""
+    answer: Fused = step.fuse(merged)
+    counts = np.zeros(len(merged.start) - 1, np.int64)
+    counts[merged.cells] = np.bincount(answer.cell, minlength=len(merged.cells))
+    start = offsets(counts)
+    place = answer.row & _POSITION
+    source = merged.source[place] if len(merged.source) else _NONE
+    if answer.corners is None:
+        x, y, w, h = (column[place] for column in (merged.x1, merged.y1, merged.w, merged.h))
+        return Sheet(start, x, y, w, h, answer.score, merged.member[place], _NONE, source, merged.count, merged.boxes)
+    x1, y1, x2, y2 = answer.corners.T
+    # new boxes come from several members: the answer is a member of its own
+    member = np.zeros(len(place), np.int16)
+    left, top = np.ascontiguousarray(x1), np.ascontiguousarray(y1)
+    return Sheet(start, left, top, x2 - x1, y2 - y1, answer.score, member, _NONE, source, 1, "given")
+
+
+def supported(merged: Merged, step: Support) -> Merged:
+    """Run `Support` on two merged sheets."""
+    rank = merged.rank
+    side = (rank >= merged.first).astype(np.int32)
+    found = np.zeros(len(rank), bool)
+    columns = merged.by_position()
+    run(lambda low, high: supported_cells(columns, low, high, side, float(step.iou), found), chunks(columns.start))
+    score = np.where(found, merged.score, merged.score * step.factor)
+    order = sorting(merged.start, score, rank)
+    if order is None:
+        return replace(merged, score=score)
+    numbers = (merged.x1, merged.y1, merged.x2, merged.y2, merged.w, merged.h, score, merged.member)
+    row = (rank[order].astype(np.int64) << 32) | np.arange(len(rank))
+    source = merged.source[order] if len(merged.source) else _NONE
+    x1, y1, x2, y2, w, h, score, member = (column[order] for column in numbers)
+    return replace(merged, x1=x1, y1=y1, x2=x2, y2=y2, w=w, h=h, score=score, member=member, row=row, source=source)
+
+
+def dropped(grid: Grid, left: Sheet, right: Sheet, step: Dropout) -> Sheet:
+    """Run `Dropout`: return what `left` still contributes."""
+    merged = merge(grid, left, right)
+    rank = merged.rank
+    seeking = rank < merged.first
+    partner, taken = np.empty(len(rank), np.int64), np.zeros(len(rank), bool)
+    columns = merged.by_position()
+    run(
+        lambda low, high: pair_cells(columns, low, high, seeking, float(step.iou), True, taken, partner),
+        chunks(columns.start),
+    )
+    own = np.flatnonzero(partner >= 0)
+    other = partner[own]
+    box, score = (other, merged.score[own]) if step.part == "scores" else (own, merged.score[other])
+    cell = np.repeat(np.arange(len(merged.start) - 1), np.diff(merged.start))[box]
+    order = np.lexsort((rank[box], -score, cell))
+    box = box[order]
+    x, y, w, h = (column[box] for column in (merged.x1, merged.y1, merged.w, merged.h))
+    place = np.argsort(np.argsort(rank[box])).astype(np.int32)
+    return Sheet(
+        offsets(np.bincount(cell, minlength=len(merged.start) - 1)),
+        x,
+        y,
+        w,
+        h,
+        score[order],
+        merged.member[own][order],
+        place,
+        merged.source[box] if len(merged.source) else _NONE,
+        left.members,
+        (right if step.part == "scores" else left).boxes,
+    )

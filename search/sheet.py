@@ -1,0 +1,193 @@
+"""Detections as the search passes them from node to node: columns that are sorted already, without a table around.
+
+A recipe hands tables from step to step, and each step sorts what it pools. In a search that is most of the work.
+A sheet keeps the rows of a node's answer in the order that the next node would sort them into, so two
+sheets are merged instead of sorted. What comes out at the root is, to the last bit, the recipe's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from fusion.columns import Columns, sort_columns
+from fusion.kernels.jit import chunks, run
+from fusion.masks import taken
+from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from search.kernels.sheets import settle_cells
+
+__all__ = ["Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
+
+_NONE = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The (image, category) cells in which any member has detections.
+
+    Attributes:
+        image_ids: Ids of the dense image indices, ascending: int64, or object array of str.
+        category_ids: int32, ids of the dense category indices, ascending.
+        image: int32 [cells], ascending.
+        category: int32 [cells], ascending within an image.
+        masks: Of all members' rows, one member behind the other; None where no member has masks.
+        metadata: Of the tables.
+    """
+
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    image: np.ndarray
+    category: np.ndarray
+    masks: pa.StructArray | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sheet:
+    """Rows by (cell, score descending, rank).
+
+    Attributes:
+        start: int64 [cells + 1], offsets of the grid's cells.
+        x: float64 [n], as are y, w, h.
+        y: Top.
+        w: Width.
+        h: Height.
+        score: float64 [n].
+        member: int16 [n], from 0 to `members` - 1.
+        rank: int32 [n], place of the row in the table that the recipe has here, as far as the order in cells goes;
+            of size 0 where the rows are in that order.
+        source: int32 [n], row of the grid's masks; of size 0 without masks.
+        members: How many members the rows may come from.
+        boxes: See `Metadata.boxes`.
+    """
+
+    start: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    h: np.ndarray
+    score: np.ndarray
+    member: np.ndarray
+    rank: np.ndarray
+    source: np.ndarray
+    members: int
+    boxes: str
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Its columns and offsets."""
+        return (
+            self.start, self.x, self.y, self.w, self.h, self.score, self.member, self.rank, self.source,
+        )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its columns."""
+        return sum(array.nbytes for array in self.arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """Members sorted: a grid and a sheet for each."""
+
+    grid: Grid
+    sheets: tuple[Sheet, ...]
+
+
+def leaves_of(tables: Sequence[DetectionTable]) -> Leaves:
+    """Sort members' tables into sheets of one grid.
+
+    Args:
+        tables: One per member.
+    """
+    image_ids = np.unique(np.concatenate([t.image_ids for t in tables if len(t)] or [np.zeros(0, np.int64)]))
+    category_ids = np.unique(np.concatenate([table.category_id for table in tables])).astype(np.int32)
+    k = max(len(category_ids), 1)
+    columns = [_sorted(table, image_ids, category_ids) for table in tables]
+    keys = [part.image.astype(np.int64) * k + part.category for part in columns]
+    cells = np.unique(np.concatenate(keys))
+    has_masks = any(table.mask is not None for table in tables)
+    sheets, begin = [], 0
+    for table, part, key in zip(tables, columns, keys, strict=True):
+        counts = np.zeros(len(cells), np.int64)
+        counts[np.searchsorted(cells, key)] = np.diff(part.start)
+        w, h = (table.column(name).astype(np.float64)[part.row] for name in "wh")
+        rank = part.row.astype(np.int32)
+        source = rank + np.int32(begin) if has_masks else _NONE
+        begin += len(table)
+        member = np.zeros(len(table), np.int16)
+        sheets.append(
+            Sheet(offsets(counts), part.x1, part.y1, w, h, part.score, member, rank, source, 1, table.metadata.boxes)
+        )
+    masks = None
+    if has_masks:
+        parts = [pa.nulls(len(t), MASK_TYPE) if t.mask is None else t.mask for t in tables]
+        masks = pa.concat_arrays([part.cast(MASK_TYPE) for part in parts])
+    image, category = np.divmod(cells, k)
+    grid = Grid(image_ids, category_ids, image.astype(np.int32), category.astype(np.int32), masks, tables[0].metadata)
+    return Leaves(grid, tuple(sheets))
+
+
+def _sorted(table: DetectionTable, image_ids: np.ndarray, category_ids: np.ndarray) -> Columns:
+    image = np.repeat(np.searchsorted(image_ids, table.image_ids).astype(np.int32), np.diff(table.image_start))
+    category = np.searchsorted(category_ids, table.category_id).astype(np.int32)
+    x, y = table.column("x"), table.column("y")
+    return sort_columns(image, category, table.score, x, y, x, y, np.zeros(len(table), np.int16))
+
+
+def weighted(sheet: Sheet, weight: float) -> Sheet:
+    """Return a sheet with its scores multiplied."""
+    score = sheet.score * weight
+    order = sorting(sheet.start, score, sheet.rank)
+    if order is None:
+        return replace(sheet, score=score)
+    # scores that differed by a last bit have become equal
+    x, y, w, h, member, rank = (
+        column[order] for column in (sheet.x, sheet.y, sheet.w, sheet.h, sheet.member, sheet.rank)
+    )
+    source = sheet.source[order] if len(sheet.source) else _NONE
+    return replace(sheet, x=x, y=y, w=w, h=h, score=score[order], member=member, rank=rank, source=source)
+
+
+def table_of(grid: Grid, sheet: Sheet) -> DetectionTable:
+    """Return a sheet as the table that the recipe has here, without the columns that evaluation does not look at."""
+    cell = np.repeat(np.arange(len(grid.image)), np.diff(sheet.start))
+    image, category = grid.image[cell], grid.category_ids[grid.category[cell]]
+    columns = {"score": sheet.score, "x": sheet.x, "y": sheet.y, "w": sheet.w, "h": sheet.h}
+    source = sheet.source
+    if len(sheet.rank):
+        order = np.lexsort((sheet.rank, image))
+        image, category = image[order], category[order]
+        columns = {name: column[order] for name, column in columns.items()}
+        source = source[order] if len(source) else source
+    if grid.image_ids.dtype == object:
+        ids = pa.DictionaryArray.from_arrays(pa.array(image), pa.array(grid.image_ids, pa.string()))
+    else:
+        ids = pa.array(grid.image_ids[image] if len(image) else np.zeros(0, np.int64))
+    data: dict[str, Any] = {"image_id": ids, "category_id": pa.array(category), **columns}
+    if grid.masks is not None:
+        data["mask"] = taken(grid.masks, source)
+    # the columns are of valid tables and operators: they need no check
+    return DetectionTable(pa.table(data), msgspec.structs.replace(grid.metadata, boxes=sheet.boxes, member=None))
+
+
+def offsets(counts: np.ndarray) -> np.ndarray:
+    """Return where each cell begins, int64 [cells + 1]."""
+    start = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=start[1:])
+    return start
+
+
+def sorting(start: np.ndarray, score: np.ndarray, rank: np.ndarray) -> np.ndarray | None:
+    """Return the order of rows by (cell, score descending, rank); None where it is the one they have."""
+    order = np.empty(len(score), np.int64)
+    changed = run(lambda low, high: settle_cells(low, high, start, score, rank, order), chunks(start))
+    return order if any(changed) else None

@@ -1,0 +1,139 @@
+"""The answer and its report: every figure is that of the plain evaluation of the replayed recipe."""
+
+import numpy as np
+import pytest
+
+from evaluation import prepare
+from evaluation.protocol import Coco
+from search.answer import choose, find_answer, front, paired_error
+from search.engine import Engine
+from search.evaluators import Serial, chunked
+from search.genome import used_members
+from search.problem import CategoryAp, agreement, pose
+from search.report import outline, report_text, write_report
+from search.study import Settings, Study
+from tests.search.members import make_members, make_truth
+
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
+
+TRUTH = make_truth(11, images=90, categories=5, objects=500)
+TABLES = make_members(11, 5, TRUTH)
+SPLITS = {name: TRUTH.image_id[number::3] for number, name in enumerate(("search", "verify", "test"))}
+
+
+def searched(names, budget=70, tables=TABLES):
+    problem = pose(tables, TRUTH, {name: SPLITS[name] for name in names}, Coco())
+    study = Study(Settings(budget=budget), problem.search.category_ids, agreement(problem.search))
+    engine = Engine(
+        chunked(problem.leaves(), problem.chunks), CategoryAp(problem.search.prepared), problem.chunks, memory=1 << 24
+    )
+    study.run(Serial(engine))
+    return problem, study
+
+
+@pytest.fixture(scope="module")
+def found():
+    problem, study = searched(("search", "verify"))
+    return problem, study, find_answer(problem, study)
+
+
+def plain(problem, genome, split, tables=TABLES):
+    """AP by the official evaluation of the recipe, replayed on whole tables and cut to the split afterwards."""
+    fused = problem.recipe(genome).fuse(tables)
+    return prepare(TRUTH.subset(SPLITS[split]), Coco()).evaluate(fused.select_images(SPLITS[split])).AP
+
+
+def test_figures_are_those_of_plain_evaluation(found):
+    problem, study, answer = found
+    assert answer.trial.outcome.value == pytest.approx(plain(problem, answer.trial.genome, "search"), abs=1e-12)
+    for split, rivals in answer.rivals.items():
+        assert [rival.name for rival in rivals] == ["answer", "best member", "naive ensemble", "greedy selection"]
+        for rival in rivals:
+            assert rival.replicates.observed["AP"] == pytest.approx(plain(problem, rival.genome, split), abs=1e-12)
+    for gain in answer.gains:
+        rival = next(r for r in answer.rivals[gain.split] if r.name == gain.over)
+        expected = plain(problem, answer.trial.genome, gain.split) - plain(problem, rival.genome, gain.split)
+        assert gain.difference.value == pytest.approx(expected, abs=1e-12)
+    for search_ap, verify_ap in answer.top[:5]:
+        trial = next(t for t in study.measured if t.outcome.value == search_ap)
+        assert plain(problem, trial.genome, "verify") == pytest.approx(verify_ap, abs=1e-12)
+
+
+def test_nodes_and_changes_are_those_of_the_tree(found):
+    problem, _, answer = found
+    root = next(node for node in answer.nodes if node.depth == 0)
+    assert sorted(root.members) == list(used_members(answer.trial.genome))
+    whole = plain(problem, answer.trial.genome, "verify")
+    assert root.ap == pytest.approx(whole, abs=1e-12)
+    for node in answer.nodes:
+        if len(node.members) == 1:
+            (leaf,) = node.members
+            own = next(t for t in TABLES if t.metadata.member == problem.names[leaf])
+            side = prepare(TRUTH.subset(SPLITS["verify"]), Coco())
+            assert node.ap == side.evaluate(own.select_images(SPLITS["verify"])).AP
+    for change in (*answer.without_member, *answer.genes):
+        assert change.loss == pytest.approx(whole - change.ap, abs=1e-12)
+
+
+def test_the_choice_is_at_most_a_standard_error_behind_and_no_more_complex(found):
+    problem, study, answer = found
+    best = study.measured[0]
+    assert len(used_members(answer.trial.genome)) <= len(used_members(best.genome))
+    behind = best.outcome.value - answer.trial.outcome.value
+    assert behind <= paired_error(problem, best.genome, answer.trial.genome)
+    assert choose(study, lambda a, b: 0.0).outcome.value == best.outcome.value
+
+
+def test_front_gains_with_every_member(found):
+    _, study, _ = found
+    trials = front(study)
+    counts = [len(used_members(trial.genome)) for trial in trials]
+    assert counts == sorted(set(counts))
+    values = [trial.outcome.value for trial in trials]
+    assert values == sorted(values)
+    assert values[-1] == study.measured[0].outcome.value
+
+
+def test_with_three_splits_the_second_chooses_and_the_third_is_quoted():
+    problem, study = searched(("search", "verify", "test"), budget=40)
+    answer = find_answer(problem, study)
+    assert list(answer.rivals) == ["search", "verify", "test"]
+    assert answer.rivals["verify"][0].replicates.observed["AP"] == pytest.approx(answer.top[:, 1].max(), abs=1e-12)
+    assert "on the test split" in report_text(answer, study)
+
+
+def test_the_report_tells_what_was_found(found, tmp_path):
+    problem, study, answer = found
+    text = report_text(answer, study)
+    own = answer.rivals["verify"][0].replicates.intervals["AP"]
+    assert f"**AP {100 * own.value:.2f} on the verify split**" in text
+    for rival in ("best member", "naive ensemble", "greedy selection"):
+        assert f"{100 * answer.gain(rival, 'verify').value:+.2f}" in text
+    assert all(problem.names[leaf] in outline(answer) for leaf in used_members(answer.trial.genome))
+    assert f"{len(study.trials)} trials" in text
+    write_report(answer, study, tmp_path)
+    assert (tmp_path / "report.md").read_text() == text
+    assert "<svg" in (tmp_path / "tree.svg").read_text()
+
+
+def test_the_alarm_rings_where_the_splits_disagree(found):
+    _, _, answer = found
+    assert answer.gap.value == pytest.approx(
+        answer.gain(answer.strongest, "search").value - answer.gain(answer.strongest, "verify").value
+    )
+    rng = np.random.default_rng(0)
+    mixed = answer.top.copy()
+    mixed[:, 0] = np.linspace(0.5, 0.4, len(mixed))
+    mixed[:, 1] = rng.permutation(np.linspace(0.5, 0.4, len(mixed)))
+    object.__setattr__(answer, "top", mixed)
+    assert "rank differently" in answer.alarm
+    mixed[:, 1] = mixed[:, 0]
+    assert (answer.alarm is not None) == (answer.gap.low > 0)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_few_members(members, tmp_path):
+    problem, study = searched(("search", "verify"), budget=25, tables=TABLES[:members])
+    answer = find_answer(problem, study)
+    write_report(answer, study, tmp_path)
+    assert "AP" in (tmp_path / "report.md").read_text()
