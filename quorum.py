@@ -49,6 +49,15 @@ _learn.command("evaluation.cli.experts:learn_experts", name="experts", help="Whi
 app.command(_learn)
 app.command("search.cli:split", name="split", help="Cut the images of a data set into lists.")
 app.command("search.cli:search", name="search", help="Search for the best tree of members and operators.")
+app.command("zoo.cli.training:train", name="train", help="Train a detector or segmenter of the zoo.")
+app.command("zoo.cli.training:predict", name="predict", help="Run a trained model over a data set.")
+_zoo = App(name="zoo", help="The variants of the zoo, and the members of the store.")
+_zoo.command("zoo.cli.members:zoo_list", name="list", help="List the variants and the members.")
+_zoo.command("zoo.cli.members:zoo_show", name="show", help="Show the card of a variant or a member.")
+_zoo.command("zoo.cli.members:zoo_register", name="register", help="Take in a member trained elsewhere.")
+_zoo.command("zoo.cli.members:zoo_average", name="average", help="Average the weights of several epochs.")
+_zoo.command("zoo.rendered:scenes", name="scenes", help="Render a data set.")
+app.command(_zoo)
 app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
 
 

@@ -41,11 +41,11 @@ def ours(load: EvaluationLoad, replicates: int) -> None:
     ready = prepare(ground_truth(load), Coco())
     columns = {"image_id": load.image, "category_id": load.category, "score": load.score, "xywh": load.box}
     result = ready.evaluate_arrays(**columns)
-    bootstrap(result, load.images, replicates=2)  # compiles
+    bootstrap(result, replicates=2)  # compiles
     again = min(cpu(lambda: ready.evaluate_arrays(**columns))[0] for _ in range(5))
     print(f"ours, {load.images:,} images, {len(load.score):,} detections, {replicates:,} replicates")
     for sizes in (False, True):
-        took, entry = cpu(lambda sizes=sizes: bootstrap(result, load.images, replicates=replicates, sizes=sizes))
+        took, entry = cpu(lambda sizes=sizes: bootstrap(result, replicates=replicates, sizes=sizes))
         what = "with sizes   " if sizes else "without sizes"
         print(
             f"  {what} CPU {took:7.2f} s, {1000 * took / replicates:6.2f} ms a replicate; "
@@ -78,9 +78,9 @@ def beside_hotcoco(load: EvaluationLoad, replicates: int) -> None:
             runs.append(run)
 
     def mine() -> Any:
-        return compare(*(bootstrap(result, load.images, replicates=replicates) for result in results))
+        return compare(*(bootstrap(result, replicates=replicates) for result in results))
 
-    compare(*(bootstrap(result, load.images, replicates=2) for result in results))
+    compare(*(bootstrap(result, replicates=2) for result in results))
     own, comparison = cpu(mine)
     theirs, answer = cpu(lambda: hotcoco.compare(*runs, n_bootstrap=replicates))
     print(f"\ncomparing two entries, {load.images:,} images, {len(load.score):,} detections, {replicates:,} replicates")
@@ -120,7 +120,7 @@ def coverage(sets: int) -> None:
         for number in range(turns):
             chosen = np.sort(rng.integers(population, size=images))
             sample = evaluated(*some_scenes(truth, detectors, chosen), images, categories)
-            a, b = (bootstrap(result, images, replicates=128, seed=number, sizes=False) for result in sample)
+            a, b = (bootstrap(result, replicates=128, seed=number, sizes=False) for result in sample)
             intervals = b.intervals["AP"], compare(a, b).figures["AP"]
             held[number] = [i.low <= value <= i.high for i, value in zip(intervals, wanted, strict=True)]
             observed[number] = sample[1].AP

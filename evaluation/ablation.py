@@ -104,8 +104,7 @@ def road_map(
     def measured(what: str, table: DetectionTable) -> Replicates:
         if progress is not None:
             progress(what)
-        images = len(prepared.ground_truth.image_id)
-        return bootstrap(prepared.evaluate(table), images, replicates=replicates, seed=seed, sizes=False)
+        return bootstrap(prepared.evaluate(table), replicates=replicates, seed=seed, sizes=False)
 
     figures = [float(prepared.evaluate(table).AP) for table in tables]
     best = max(range(len(tables)), key=lambda number: figures[number])

@@ -156,7 +156,7 @@ class Comparison:
         for word, found in (("better", self.better), ("worse", self.worse)):
             names = ", ".join(f"{c.name} {_signed(c.difference.value)}" for c in found[:3])
             more = ", ..." if len(found) > 3 else ""
-            parts.append(f"{word} in {len(found)}" + (f" ({names}{more})" if names else ""))
+            parts.append(f"{word} in {len(found)} ({names}{more})" if found else f"{word} in none")
         return f"it is {parts[0]} and {parts[1]} of {len(known)} categories"
 
     def _words(self, figures: dict[str, str], noun: str) -> str:
@@ -165,7 +165,7 @@ class Comparison:
             "better": [figures[name] for name, d in known.items() if d.p < LEVEL and d.value > 0],
             "worse": [figures[name] for name, d in known.items() if d.p < LEVEL and d.value < 0],
         }
-        parts = [f"{word} on {' and '.join(found)} {noun}" for word, found in lists.items() if found]
+        parts = [f"{word} on {_and(found)} {noun}" for word, found in lists.items() if found]
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -300,6 +300,10 @@ def _wilcoxon(differences: np.ndarray) -> float:
 
 def _p_text(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _points(value: float) -> str:

@@ -162,7 +162,7 @@ class Leaderboard:
             text = (arrow.schema.metadata or {})[_KEY]
             version = msgspec.json.decode(text)["version"]
         except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
-            problem = f"expected a leaderboard that `quorum leaderboard -o` wrote ({str(error).splitlines()[0]})"
+            problem = "is no leaderboard that `quorum leaderboard -o` wrote"
             raise InputError(path, problem, "Give -o another name") from error
         if version > _VERSION:
             problem = f"is a leaderboard of version {version}, this software knows versions up to {_VERSION}"

@@ -155,6 +155,7 @@ class PreparedOpenImages:
             AP=float(np.nanmean(average_precision)) if len(counted) else np.nan,
             average_precision_per_category=average_precision,
             recall=recall,
+            images=len(self.ground_truth.image_id),
             category_ids=self.ground_truth.category_id,
             category_names=self.ground_truth.category_name,
             truths=per_category[:, 0],

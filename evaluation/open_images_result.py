@@ -62,6 +62,7 @@ class OpenImagesResult:
         AP: Mean over the categories that have ground truth, the official mAP; NaN where none has.
         average_precision_per_category: float64 [k]; NaN where a category has no ground truth that counts.
         recall: float64 [k], highest recall; NaN likewise.
+        images: Number of images of the ground truth.
         category_ids: int32 [k].
         category_names: Names of the k categories.
         truths: int64 [k], objects that count.
@@ -77,6 +78,7 @@ class OpenImagesResult:
     AP: float
     average_precision_per_category: np.ndarray
     recall: np.ndarray
+    images: int
     category_ids: np.ndarray
     category_names: tuple[str, ...]
     truths: np.ndarray
@@ -161,7 +163,7 @@ class OpenImagesResult:
                 "the detections are not in memory after evaluation part by part",
                 "Evaluate the whole table with `evaluate`",
             )
-        images = len(self.outcomes.start) - 1
+        images = self.images
         given = np.asarray(weights)
         if given.ndim != 2 or given.shape[1] != images or given.dtype.kind not in "iu" or np.any(given < 0):
             raise InputError(

@@ -201,6 +201,11 @@ class CocoResult:
         return _mean(self.best_precision[0][:, :, chosen]) if chosen.any() else -1.0
 
     @property
+    def images(self) -> int:
+        """Number of images of the ground truth."""
+        return len(self.truth.start) - 1
+
+    @property
     def stats(self) -> dict[str, float]:
         """The figures by name in the official order: twelve by COCO with three caps, thirteen by LVIS."""
         names = ["AP", "AP50", "AP75", "APs", "APm", "APl", *(("APr", "APc", "APf") if self.frequency else ())]

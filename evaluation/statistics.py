@@ -59,6 +59,10 @@ class Resampled(Protocol):
     """What the bootstrap needs of a result, whatever the protocol."""
 
     @property
+    def images(self) -> int:
+        """Number of images of the ground truth."""
+
+    @property
     def category_ids(self) -> np.ndarray:
         """int32 [k]."""
 
@@ -113,7 +117,6 @@ class Replicates:
 
 def bootstrap(
     result: Resampled,
-    images: int,
     *,
     replicates: int = 1000,
     seed: int = 0,
@@ -127,7 +130,6 @@ def bootstrap(
 
     Args:
         result: Of any protocol.
-        images: Number of images of its ground truth.
         replicates: At least 2; the standard error of the interval's ends is about the interval's
             width times 0.5 / sqrt(2 * replicates).
         seed: Of the draws.
@@ -140,6 +142,7 @@ def bootstrap(
     """
     at_least("replicates", replicates, 2, whole=True)
     at_least("seed", seed, 0, whole=True)
+    images = result.images
     unit, units = _units(images, groups)
     if units < 2:
         what = "images" if groups is None else "groups of images"

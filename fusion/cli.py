@@ -13,7 +13,7 @@ from fusion.errors import InputError
 from fusion.expand_hierarchy import read_parents
 from fusion.parts import fuse_files
 from fusion.pool import Step
-from fusion.ready import READY, Learned
+from fusion.ready import Learned, find_ready
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_table
@@ -126,17 +126,13 @@ def fuse(
     if (method is None) == (recipe is None):
         raise InputError("fuse", "expected either --method or --recipe", "For a first try: --method wbf --iou 0.55")
     if recipe is not None:
-        ready = READY.get(recipe)
+        ready = find_ready(recipe)
         used = ("scales", "hierarchy", "class_descriptions", "vote_masks") if ready is not None else ()
         unused = [f"--{name.replace('_', '-')}" for name in given if name not in used]
         unused += ["--weights"] if weights is not None and ready is None else []
         unused += ["--calibration"] if calibration is not None and ready is None else []
         if unused:
             raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
-        if ready is None and not Path(recipe).exists() and not recipe.endswith(".toml"):
-            raise InputError(
-                f"recipe {recipe!r}", "is no file and no recipe of this name", f"Those ready are {', '.join(READY)}"
-            )
         plan = read_recipe(recipe) if ready is None else ready.recipe(read_for_ready(options, weights, calibration))
     else:
         plan = _plan(str(method), given, weights, calibration)
@@ -171,7 +167,7 @@ def read_for_ready(options: MethodOptions, weights: Path | None, calibration: Pa
         table, tuned_on = read_learned(options.scales, "scales")
         values["scales"] = step_from_options("merge_scales", {"scales": table}, options.scales).scales  # type: ignore[attr-defined]
     if (options.hierarchy is None) != (options.class_descriptions is None):
-        raise InputError("fuse", "--hierarchy and --class-descriptions belong together", "Give both")
+        raise InputError("the recipe's class tree", "it goes with class descriptions and these with it", "Give both")
     if options.hierarchy is not None and options.class_descriptions is not None:
         values["parents"] = read_parents(options.hierarchy, options.class_descriptions)
     return Learned(**values, tuned_on=tuned_on)

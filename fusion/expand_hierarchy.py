@@ -1,15 +1,14 @@
 """Expansion of detections to the ancestors of their category, and the way back."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from fusion.checks import listed
+from fusion.class_descriptions import read_class_descriptions
 from fusion.columns import Sources
 from fusion.concat import concat
 from fusion.errors import InputError
@@ -172,19 +171,12 @@ def read_parents(hierarchy: str | os.PathLike[str], classes: str | os.PathLike[s
     Raises:
         InputError: If a file cannot be read, or a listed class is not in the tree.
     """
-    tree, place = read_hierarchy(hierarchy), Path(classes)
-    try:
-        with place.open(encoding="utf-8-sig", newline="") as file:
-            labels = [row[0] for row in csv.reader(file, strict=True) if row and row[0] != "LabelName"]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(place, f"expected class descriptions, lines of label,name ({error})") from error
+    tree, labels = read_hierarchy(hierarchy), read_class_descriptions(classes)
     ids = {label: number for number, label in enumerate(labels, start=1)}
-    if not labels or len(ids) < len(labels):
-        raise InputError(place, "expected labels such as /m/011k07, each once")
     unknown = [label for label in labels if label not in tree]
     if unknown:
         raise InputError(
-            place,
+            classes,
             f"class {unknown[0]!r} is no node of {os.fspath(hierarchy)}"
             + (f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""),
             "Give the hierarchy and the class descriptions of the same challenge",

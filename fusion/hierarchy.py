@@ -36,7 +36,7 @@ class Hierarchy:
             where: Name of the source for error messages.
 
         Raises:
-            InputError: If a node is not of this form; its place in the tree is named.
+            InputError: If a node is not of this form (its place in the tree is named), or a class is its own ancestor.
         """
         above: dict[str, set[str]] = {}
         waiting: list[tuple[Any, str, tuple[str, ...]]] = [(tree, "root", ())]
@@ -47,7 +47,14 @@ class Hierarchy:
                 above.setdefault(label, set()).update(path)
                 path = (*path, label)
             waiting += [(child, f"{place} > {label}", path) for child in reversed(children)]
-        return cls({label: tuple(sorted(others - {label})) for label, others in above.items()})
+        for label, others in above.items():
+            circle = next((other for other in (label, *others) if label in above[other]), None)
+            if circle is not None:
+                problem = f"class {label!r} stands above itself" + (
+                    f", by way of {circle!r}" if circle != label else ""
+                )
+                raise InputError(where, problem, "No class is a kind of itself; mend the tree")
+        return cls({label: tuple(sorted(others)) for label, others in above.items()})
 
     def __contains__(self, label: object) -> bool:
         return label in self.above

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fusion.checks import within
 from fusion.columns import Fused
 from fusion.kernels.mask_suppress import mask_nms_cells
-from fusion.kernels.suppress import Picked
+from fusion.kernels.suppress import Picked, Scratch
 from fusion.masks import pool_masks, unreadable
 from fusion.nms import suppress
 from fusion.pool import Pool, Tables, apply
@@ -43,7 +41,7 @@ class MaskNms:
         masks = pool_masks(pool)
         columns, threshold = pool.columns, float(self.iou)
 
-        def kernel(low: int, high: int, _near: np.ndarray, out: Picked) -> int:
+        def kernel(low: int, high: int, _work: Scratch, out: Picked) -> int:
             left: int = mask_nms_cells(columns, low, high, threshold, masks.text, masks.masked, out)
             if left < 0:
                 raise unreadable(pool, masks, -1 - left)

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pycocotools import mask as mask_codec
 
 from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
 from fusion.table import MASK_TYPE
 
-__all__ = ["MaskText", "PooledMasks", "mask_array", "mask_text", "pool_masks", "taken", "unreadable"]
+__all__ = ["MaskText", "PooledMasks", "mask_array", "mask_bounds", "mask_text", "pool_masks", "taken", "unreadable"]
 
 
 class MaskText(NamedTuple):
@@ -61,6 +62,12 @@ def mask_text(masks: pa.StructArray) -> MaskText:
         np.asarray(height.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
         np.asarray(width.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
     )
+
+
+def mask_bounds(masks: pa.StructArray | pa.ChunkedArray) -> np.ndarray:
+    """Return the bounds of the masks of a column without nulls: float64 [n, 4], xywh in pixels."""
+    runs = [{"size": [mask["height"], mask["width"]], "counts": mask["counts"]} for mask in masks.to_pylist()]
+    return np.asarray(mask_codec.toBbox(runs), np.float64).reshape(-1, 4) if runs else np.zeros((0, 4))
 
 
 def taken(masks: pa.StructArray, rows: np.ndarray) -> pa.StructArray:

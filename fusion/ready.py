@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.errors import InputError
@@ -15,7 +16,7 @@ from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 
-__all__ = ["READY", "Learned", "ReadyRecipe", "Stage"]
+__all__ = ["READY", "Learned", "ReadyRecipe", "Stage", "find_ready"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class ReadyRecipe:
 _OPTIONS = {
     "weights": "--weights",
     "scales": "--scales",
-    "parents": "--hierarchy and --class-descriptions",
+    "parents": "a class tree",
     "vote_masks": "--vote-masks",
 }
 _REMEDIES = {
@@ -147,6 +148,18 @@ def _alibaba(learned: Learned) -> list[Stage]:
 
 def _megdet(learned: Learned) -> list[Stage]:
     return _road(learned, ("NMS", [Nms(iou=0.5)]), ("soft-NMS", [SoftNms()]))
+
+
+def find_ready(name: str) -> ReadyRecipe | None:
+    """Return the report's recipe of a name, None where it is a file's.
+
+    Raises:
+        InputError: If there is neither.
+    """
+    if name not in READY and not Path(name).exists() and not name.endswith(".toml"):
+        problem = "is no file and no recipe of this name"
+        raise InputError(f"recipe {name!r}", problem, f"Those ready are {', '.join(READY)}")
+    return READY.get(name)
 
 
 READY: Mapping[str, ReadyRecipe] = {

@@ -2,6 +2,8 @@
 
 import os
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from fusion.atomic import replacing
 from fusion.errors import InputError
 from fusion.table import VERSION, DetectionTable, Metadata
 
-__all__ = ["part_of", "part_paths", "read_table", "write_table"]
+__all__ = ["part_of", "part_paths", "read_metadata", "read_pieces", "read_table", "write_table"]
 
 _KEY = b"quorum"
 
@@ -28,12 +30,51 @@ def read_table(path: str | os.PathLike[str]) -> DetectionTable:
     tables = [_read_part(part) for part in part_paths(path)]
     if len(tables) == 1:
         return tables[0]
-    if any(table.metadata != tables[0].metadata for table in tables):
-        raise InputError(
-            path, "its parts disagree in their metadata", "Do not mix parts of different tables in a folder"
-        )
+    _check_agree(path, [table.metadata for table in tables])
     arrow = pa.concat_tables([table.arrow for table in tables]).unify_dictionaries()
     return DetectionTable.from_arrow(arrow, tables[0].metadata, path)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> tuple[Metadata, int]:
+    """Return what a table on disk says about itself, and its number of rows, without reading these.
+
+    Raises:
+        InputError: As `read_table`, but for the rules that rows can break.
+    """
+    found, rows = [], 0
+    for part in part_paths(path):
+        with _as_parquet(part):
+            file = pq.ParquetFile(part)
+        found.append(_metadata_of(file.schema_arrow, part))
+        rows += file.metadata.num_rows
+    _check_agree(path, found)
+    return found[0], rows
+
+
+def read_pieces(path: str | os.PathLike[str], rows: int = 65536) -> Iterator[DetectionTable]:
+    """Yield a table on disk in pieces of whole images, in bounded memory.
+
+    Args:
+        path: A Parquet file or a folder of parts.
+        rows: How many are read at a time; a piece has about as many, or those of one image.
+
+    Raises:
+        InputError: As `read_table`, and if an image is in several pieces.
+    """
+    metadata, _ = read_metadata(path)
+    seen: set[int | str] = set()
+    for part in part_paths(path):
+        for piece in _pieces(part, metadata, rows):
+            ids = piece.image_ids.tolist()
+            again = seen.intersection(ids)
+            if again:
+                raise InputError(
+                    part,
+                    f"image {next(iter(again))!r} occurs again after others: the rows are not sorted by image",
+                    "Read it with fusion.read_table and write it again",
+                )
+            seen.update(ids)
+            yield piece
 
 
 def part_paths(path: str | os.PathLike[str]) -> list[Path]:
@@ -98,22 +139,58 @@ def _write_part(table: DetectionTable, path: Path) -> None:
     pq.write_table(table.arrow.replace_schema_metadata(metadata), path, compression="zstd")
 
 
+def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTable]:
+    rest: pa.Table | None = None
+    with _as_parquet(path):
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(rows):
+            arrow = pa.Table.from_batches([batch])
+            if rest is not None:
+                arrow = pa.concat_tables([rest, arrow]).unify_dictionaries()
+            table = DetectionTable.from_arrow(arrow, metadata, path)
+            if not len(table):
+                continue
+            last = int(table.image_start[-2])  # the last image may go on in the next batch
+            rest = table.arrow.slice(last)
+            if last:
+                yield replace(table, arrow=table.arrow.slice(0, last))
+    if rest is not None and len(rest):
+        yield DetectionTable.from_arrow(rest, metadata, path)
+
+
 def _read_part(path: Path) -> DetectionTable:
-    try:
+    with _as_parquet(path):
         arrow = pq.read_table(path)
+    return DetectionTable.from_arrow(arrow, _metadata_of(arrow.schema, path), path)
+
+
+@contextmanager
+def _as_parquet(path: Path) -> Iterator[None]:
+    """Say in our words that a file cannot be read as Parquet."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             path, f"expected a Parquet file, but it cannot be read as one ({reason})", "Import the results again"
         ) from error
-    text = (arrow.schema.metadata or {}).get(_KEY)
+
+
+def _metadata_of(schema: pa.Schema, path: Path) -> Metadata:
+    text = (schema.metadata or {}).get(_KEY)
     if text is None:
         raise InputError(
             path,
-            f"is a Parquet file but not a detection table; its columns are {', '.join(arrow.column_names[:12])}",
+            f"is a Parquet file but not a detection table; its columns are {', '.join(schema.names[:12])}",
             "Make one with `quorum import`",
         )
-    return DetectionTable.from_arrow(arrow, _decode_metadata(text, path), path)
+    return _decode_metadata(text, path)
+
+
+def _check_agree(path: str | os.PathLike[str], metadata: Sequence[Metadata]) -> None:
+    if any(other != metadata[0] for other in metadata):
+        raise InputError(
+            path, "its parts disagree in their metadata", "Do not mix parts of different tables in a folder"
+        )
 
 
 def _decode_metadata(text: bytes, path: Path) -> Metadata:

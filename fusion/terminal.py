@@ -5,11 +5,13 @@ from contextlib import contextmanager
 
 from numba.core import event
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr", "stdout"]
+__all__ = ["announcing_compilation", "notes", "print_table", "progress_bar", "stderr", "stdout"]
 
-stderr = Console(stderr=True, soft_wrap=True)
+stderr = Console(stderr=True, soft_wrap=True, markup=False)
 
 # Tables that go to a file or a pipe are not cut to the 80 columns of a terminal that is not there.
 _WIDE = 200
@@ -17,8 +19,20 @@ _WIDE = 200
 
 def stdout() -> Console:
     """Return the console that results are printed on."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDE)
+    console = Console(markup=False)  # names of categories and files may have brackets
+    return console if console.is_terminal else Console(width=_WIDE, markup=False)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on standard output; columns for which a terminal is too narrow are named instead."""
+    console = stdout()
+    unbounded = console.options.update(width=10 * _WIDE)
+    left_out: list[str] = []
+    while len(table.columns) > 2 and Measurement.get(console, unbounded, table).maximum > console.width:
+        left_out.insert(0, str(table.columns.pop().header))
+    console.print(table)
+    if left_out:
+        stderr.print(f"a wider terminal, or a file, also gets: {', '.join(left_out)}", style="dim", highlight=False)
 
 
 def notes(where: object, lines: Iterable[str]) -> None:
@@ -30,7 +44,7 @@ def notes(where: object, lines: Iterable[str]) -> None:
 def progress_bar() -> Progress:
     """Return a progress display that is silent when stderr is not a terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

@@ -23,7 +23,7 @@ from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
 from fusion.storage import write_table
 from fusion.table import Metadata
-from fusion.terminal import announcing_compilation, stdout
+from fusion.terminal import announcing_compilation, print_table, stdout
 from fusion.wbf import Wbf
 from zoo.simulated import Scenario, demo_members, simulate
 
@@ -81,12 +81,12 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     for name, table in entries.items():
         path = folder / "verify" / f"{name}.parquet"
         write_table(table, path)
-        measured = bootstrap(ready.evaluate(table), len(verify.image_id), sizes=False)
+        measured = bootstrap(ready.evaluate(table), sizes=False)
         board = board.with_entry(Entry.of(name, path, len(table), measured))
     raw = evaluate(Recipe.chain([Nms(iou=0.5)]).fuse(on_verify), verify)
     console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
     console.print("   on the other half of the images:\n", highlight=False)
-    console.print(board.to_rich())
+    print_table(board.to_rich())
     console.print(
         f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False
     )

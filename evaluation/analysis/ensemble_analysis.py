@@ -40,6 +40,8 @@ class EnsembleAnalysis:
 
     def sentences(self) -> list[str]:
         """Say in plain words what was found."""
+        if self.contributions.fused_AP < 0:
+            return ["There are no objects to find, so nothing can be measured."]
         return self._about_fusion() + self._about_objects() + self._about_choice()
 
     def _about_fusion(self) -> list[str]:

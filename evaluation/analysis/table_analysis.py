@@ -60,6 +60,10 @@ class TableAnalysis:
 
     def sentences(self) -> list[str]:
         """Say in plain words what was found."""
+        if self.result.AP < 0:
+            return ["There are no objects to find, so nothing can be measured."]
+        if not self.result.detections.any():
+            return ["There are no detections: every object is missed."]
         lines = [f"AP {_points(self.result.AP)}, AP50 {_points(self.result.AP50)}, AP75 {_points(self.result.AP75)}."]
         return lines + self._about_errors() + self._about_scores() + self._about_groups()
 

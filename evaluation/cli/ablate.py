@@ -13,17 +13,16 @@ from evaluation.cli.common import (
     OpenImagesFiles,
     ProtocolName,
     official,
-    on_images,
     prepared_truth,
+    read_member,
     some_tables,
 )
 from fusion.atomic import replacing
 from fusion.cli import MethodOptions, read_for_ready
-from fusion.parts import named
-from fusion.ready import READY, Stage
+from fusion.errors import InputError
+from fusion.ready import Stage, find_ready
 from fusion.recipe_toml import read_recipe
-from fusion.storage import read_table
-from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
+from fusion.terminal import announcing_compilation, print_table, progress_bar, stderr
 
 __all__ = ["ablate"]
 
@@ -71,15 +70,18 @@ def ablate(
         scales=scales, hierarchy=class_tree, class_descriptions=classes, vote_masks=vote_masks or None
     )
     paths = some_tables(tables, "ablate")
-    if len(recipe) > 1:
-        stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
-    elif recipe[0] in READY:
-        stages = READY[recipe[0]].stages(read_for_ready(options, weights, calibration))
-    else:
+    ready = find_ready(recipe[0]) if len(recipe) == 1 else None
+    if ready is not None:
+        stages = ready.stages(read_for_ready(options, weights, calibration))
+    elif options != MethodOptions() or weights is not None or calibration is not None:
+        raise InputError("ablate", "options of a report's recipe go with its name", "Write them into the TOML file")
+    elif len(recipe) == 1:
         stages = stages_of(read_recipe(recipe[0]), recipe[0])
+    else:
+        stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
     with announcing_compilation(), progress_bar() as bar:
         truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
-        members = [on_images(truth, named(read_table(path), path), images) for path in paths]
+        members = [read_member(path, truth, images) for path in paths]
         task = bar.add_task("", total=None)
         rows = road_map(
             stages,
@@ -89,7 +91,7 @@ def ablate(
             seed=seed,
             progress=lambda what: bar.update(task, description=what),
         )
-    stdout().print(rows.to_rich())
+    print_table(rows.to_rich())
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_text(rows.to_markdown(), encoding="utf-8")

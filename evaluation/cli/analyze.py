@@ -10,15 +10,13 @@ from rich.table import Table
 from evaluation.analysis.ensemble_analysis import EnsembleAnalysis, analyze_ensemble
 from evaluation.analysis.members import member_names
 from evaluation.analysis.table_analysis import TableAnalysis, analyze_table
-from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
+from evaluation.cli.common import GroundTruthFile, IouType, Output, read_member, read_truth, some_tables
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.parts import named
 from fusion.recipe_toml import read_recipe
-from fusion.storage import read_table
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
+from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stderr, stdout
 
 __all__ = ["analyze"]
 
@@ -57,7 +55,7 @@ def analyze(
     truth = read_truth(ground_truth, images)
     prepared = prepare(truth, Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type))
     fusion = None if recipe is None else read_recipe(recipe)
-    members = [on_images(truth, named(read_table(path), path), images) for path in paths]
+    members = [read_member(path, truth, images) for path in paths]
     names = member_names(members)
     with announcing_compilation(), progress_bar() as bar, replacing(output, folder=True) as folder:
         task = bar.add_task("analyzing", total=len(names))
@@ -86,10 +84,9 @@ def analyze(
             common = ensemble.write(folder, pictures)
         text = _report(chapters, ensemble, common, f"{iou_type}, {len(truth.image_id):,} images of {ground_truth.name}")
         (folder / "report.md").write_text(text, encoding="utf-8")
-    console = stdout()
-    console.print(_summary([(name, analysis) for name, analysis, _ in chapters]))
+    print_table(_summary([(name, analysis) for name, analysis, _ in chapters]))
     for line in ensemble.sentences() if ensemble is not None else chapters[0][1].sentences():
-        console.print(f"* {line}", highlight=False, markup=False)
+        stdout().print(f"* {line}", highlight=False)
     stderr.print(f"{output / 'report.md'}: the report", highlight=False)
 
 
@@ -105,18 +102,21 @@ def _summary(analyses: Sequence[tuple[str, TableAnalysis]]) -> Table:
     for name, analysis in analyses:
         costs = analysis.errors.costs
         worst = max(analysis.errors.counts, key=lambda error: costs[error])
-        ece = analysis.calibration.ECE
         printed.add_row(
             name,
             f"{analysis.result.AP:.4f}",
             f"{analysis.result.AP50:.4f}",
-            worst,
+            worst if costs[worst] > 0 else "-",
             f"{costs[worst]:.4f}",
-            f"{analysis.best.score:.3g}",
-            f"{analysis.best.f1:.3f}",
-            "-" if ece != ece else f"{ece:.3f}",
+            _shown(analysis.best.score, ".3g"),
+            _shown(analysis.best.f1, ".3f"),
+            _shown(analysis.calibration.ECE, ".3f"),
         )
     return printed
+
+
+def _shown(value: float, form: str) -> str:
+    return "-" if value != value else format(value, form)
 
 
 def _report(

@@ -1,5 +1,6 @@
 """What the commands of package `evaluation` share: options, ground truth, protocols, chosen images."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +17,9 @@ from evaluation.open_images_csv import read_open_images
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
-from fusion.table import DetectionTable
+from fusion.parts import named
+from fusion.storage import read_table
+from fusion.table import DetectionTable, Metadata
 from fusion.terminal import notes
 
 __all__ = [
@@ -26,11 +29,12 @@ __all__ = [
     "OpenImagesFiles",
     "Output",
     "ProtocolName",
+    "note_categories",
     "official",
-    "on_images",
     "prepared_truth",
     "read_groups",
     "read_image_list",
+    "read_member",
     "read_truth",
     "some_tables",
 ]
@@ -97,7 +101,15 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
     else:
         truth = read_coco(path)
     notes(path, truth.notes)
-    return truth if images is None else truth.subset(read_image_list(images, truth))
+    if images is not None:
+        wanted = read_image_list(images, truth)
+        try:
+            truth = truth.subset(wanted)
+        except InputError as error:
+            raise InputError(images, f"{error.where}: {error.problem}", "List images of this ground truth") from error
+    if not len(truth):
+        notes(path, ["there are no annotations, and nothing can be measured without"])
+    return truth
 
 
 def official(protocol: ProtocolName, iou_type: IouType) -> Coco | Lvis | OpenImages:
@@ -118,9 +130,24 @@ def prepared_truth(
     return truth, prepare(truth, protocol)
 
 
-def on_images(truth: GroundTruth, table: DetectionTable, images: Path | None) -> DetectionTable:
-    """Leave out detections on other images, but only where the user chose images."""
+def read_member(path: Path, truth: GroundTruth, images: Path | None) -> DetectionTable:
+    """Read a member's table under its name; one that was imported with other categories is noted.
+
+    Args:
+        path: A Parquet file or a folder of parts.
+        truth: What it is to be measured on.
+        images: Where the user chose images, detections on others are left out.
+    """
+    table = named(read_table(path), path)
+    note_categories(path, table.metadata, truth)
     return table if images is None else table.select_images(truth.image_id)
+
+
+def note_categories(path: Path, table: Metadata, truth: GroundTruth) -> None:
+    """Print a note if a table was imported with other categories than those of the ground truth."""
+    if table.categories not in (None, truth.categories_fingerprint):
+        remedy = "give the class descriptions that it was imported with" if truth.category_label else "check the ids"
+        notes(path, [f"was imported with other categories than {truth.source} has: equal ids may differ; {remedy}"])
 
 
 def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
@@ -129,9 +156,11 @@ def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, f"expected a text file with an image id per line ({error})") from error
+    if not lines:
+        raise InputError(path, "expected a text file with an image id per line, got an empty one")
     if truth.image_id.dtype == object:
         return np.array(lines, dtype=object)
-    wrong = [line for line in lines if not line.lstrip("-").isdigit()]
+    wrong = [line for line in lines if not re.fullmatch("-?[0-9]{1,19}", line) or abs(int(line)) >= 1 << 63]
     if wrong:
         raise InputError(path, f"expected integer image ids as in {truth.source}, got {wrong[0]!r}")
     return np.array([int(line) for line in lines], dtype=np.int64)

@@ -15,9 +15,9 @@ from evaluation.cli.common import (
     OpenImagesFiles,
     ProtocolName,
     official,
-    on_images,
     prepared_truth,
     read_groups,
+    read_member,
 )
 from evaluation.comparison import compare as compare_replicates
 from evaluation.ground_truth import GroundTruth
@@ -27,8 +27,8 @@ from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
-from fusion.storage import read_table
-from fusion.terminal import announcing_compilation, notes, progress_bar, stdout
+from fusion.table import DetectionTable
+from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stdout
 
 __all__ = ["compare", "replicated"]
 
@@ -79,13 +79,13 @@ def compare(
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=2).decode() + "\n")
         return
     console = stdout()
-    console.print(comparison.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(comparison.sentence, highlight=False, soft_wrap=True)
     if comparison.wilcoxon == comparison.wilcoxon:
         text = f"Wilcoxon's signed-rank test over categories: p = {comparison.wilcoxon:.2g}"
         console.print(text, highlight=False)
-    console.print(comparison.to_rich())
+    print_table(comparison.to_rich())
     if per_category and len(comparison.per_category) > 1:
-        console.print(comparison.to_rich(per_category=True))
+        print_table(comparison.to_rich(per_category=True))
 
 
 def replicated(
@@ -98,9 +98,9 @@ def replicated(
     seed: int,
     groups: np.ndarray | None,
     sizes: bool,
-) -> tuple[int, Replicates]:
-    """Evaluate a table and its replicates; return the number of its detections and the figures."""
-    table = on_images(truth, read_table(path), images)
+) -> tuple[DetectionTable, Replicates]:
+    """Read a table, evaluate it and its replicates; return both."""
+    table = read_member(path, truth, images)
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"drawing {path.name}", total=replicates)
         try:
@@ -110,11 +110,10 @@ def replicated(
         notes(path, result.notes)
         entry = bootstrap(
             result,
-            len(truth.image_id),
             replicates=replicates,
             seed=seed,
             groups=groups,
             sizes=sizes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    return len(table), entry
+    return table, entry

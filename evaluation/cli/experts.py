@@ -19,10 +19,8 @@ from evaluation.experts import learn_experts as learn
 from evaluation.learning import tuned_on
 from evaluation.statistics import Replicates
 from fusion.errors import InputError
-from fusion.parts import named
 from fusion.recipe_toml import write_learned
-from fusion.storage import read_table
-from fusion.terminal import stderr, stdout
+from fusion.terminal import print_table, stderr
 
 __all__ = ["learn_experts"]
 
@@ -57,18 +55,19 @@ def learn_experts(
     truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
-        name = str(named(read_table(path), path).metadata.member)
+        table, entry = replicated(
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, sizes=False
+        )
+        name = str(table.metadata.member)
         if name in drawn:
             raise InputError(
                 path, f"its member {name!r} is that of another table", "Rename one with --member at import"
             )
-        drawn[name] = replicated(
-            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, sizes=False
-        )[1]
+        drawn[name] = entry
     base, *experts = drawn
     learned = learn((base, drawn[base]), {name: drawn[name] for name in experts}, rule=rule)
     note = f"categories for experts beside {base}"
     write_learned(output, "categories", learned.categories, tuned_on(truth, note), weights=learned.weights)
-    stdout().print(learned.to_rich())
+    print_table(learned.to_rich())
     given = ", ".join(f"{len(ids)} to {name}" for name, ids in learned.categories.items())
     stderr.print(f"{output}: of {len(learned.rows)} categories {given}", highlight=False)

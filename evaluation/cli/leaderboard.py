@@ -20,7 +20,7 @@ from evaluation.cli.compare import replicated
 from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.terminal import notes, stderr, stdout
+from fusion.terminal import notes, print_table, stderr
 
 __all__ = ["leaderboard"]
 
@@ -68,17 +68,17 @@ def leaderboard(
         if earlier is not None and earlier.content == content_of(path):
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
-        count, entry = replicated(
+        table, entry = replicated(
             path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, sizes=False
         )
         if earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
-        board = board.with_entry(Entry.of(name, path, count, entry))
+        board = board.with_entry(Entry.of(name, path, len(table), entry))
     if parquet is not None and page is not None:
         board.write(parquet)
         with replacing(page) as temporary:
             temporary.write_text(board.to_markdown(), encoding="utf-8")
-    stdout().print(board.to_rich())
+    print_table(board.to_rich())
 
 
 def _files(output: Path) -> tuple[Path, Path]:

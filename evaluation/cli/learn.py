@@ -14,8 +14,8 @@ from evaluation.cli.common import (
     Output,
     ProtocolName,
     official,
-    on_images,
     prepared_truth,
+    read_member,
     read_truth,
     some_tables,
 )
@@ -64,9 +64,8 @@ def learn_weights(
     """
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
-        members = [named(read_table(path), path) for path in some_tables(tables, "learn weights")]
-        chosen = [on_images(truth, member, images) for member in members]
-        weights = learn_member_weights(chosen, prepared, builder, power=power, floor=floor, t0=t0, r=r)
+        members = [read_member(path, truth, images) for path in some_tables(tables, "learn weights")]
+        weights = learn_member_weights(members, prepared, builder, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
     stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
 
@@ -79,12 +78,13 @@ def learn_calibration(
     per_category: Annotated[bool, Parameter(negative="")] = False,
     least_matched: int | None = None,
     images: Path | None = None,
+    open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
     """Learn maps that bring the members' scores onto one scale.
 
     Args:
         tables: One table per member.
-        ground_truth: COCO annotations; rank does without.
+        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes; rank does without.
         output: A TOML file for `quorum fuse --calibration`, or for a recipe's calibrate step.
         kind: isotonic, linear: score to expected IoU; platt: score to the chance of being right; rank: score to its
             share of the member's scores.
@@ -92,6 +92,7 @@ def learn_calibration(
         least_matched: With --per-category: how many detections of a category must find an object for that. Chosen by
             cross-validation when not given.
         images: Learn only on these images: a text file with an id per line.
+        open_images: What goes with a CSV file as ground truth.
     """
     if least_matched is not None and not per_category:
         raise InputError("option --least-matched", "is of use only with --per-category", "Give both or none")
@@ -99,11 +100,11 @@ def learn_calibration(
         raise InputError(
             "learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images"
         )
-    truth = None if ground_truth is None else read_truth(ground_truth, images)
+    truth = None if ground_truth is None else read_truth(ground_truth, images, open_images)
     maps: dict[str, ScoreMap | CategoryMaps] = {}
     with announcing_compilation():
         for path in some_tables(tables, "learn calibration"):
-            member = named(read_table(path), path)
+            member = named(read_table(path), path) if truth is None else read_member(path, truth, images)
             name = str(member.metadata.member)
             maps[name] = learned = learn_map(member, truth, kind, per_category=per_category, least=least_matched)
             if isinstance(learned, CategoryMaps):

@@ -1,5 +1,6 @@
 """Command `quorum evaluate`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,8 +14,9 @@ from evaluation.cli.common import (
     IouType,
     OpenImagesFiles,
     ProtocolName,
-    on_images,
+    note_categories,
     prepared_truth,
+    read_member,
     some_tables,
 )
 from evaluation.ground_truth import GroundTruth
@@ -24,8 +26,8 @@ from evaluation.prepared import Prepared
 from evaluation.protocol import Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
 from fusion.errors import InputError
-from fusion.storage import part_paths, read_table
-from fusion.terminal import announcing_compilation, notes, progress_bar, stdout
+from fusion.storage import part_paths, read_metadata
+from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stdout
 
 __all__ = ["evaluate"]
 
@@ -75,10 +77,11 @@ def evaluate(
     console = stdout()
     for path, result in results:
         what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
-        console.print(f"[bold]{path}[/bold]  ({what}, {len(truth.image_id):,} images)", highlight=False)
-        console.print(result.to_rich())
+        console.print(str(path), style="bold", highlight=False, end="")
+        console.print(f"  ({what}, {len(truth.image_id):,} images)", highlight=False)
+        print_table(result.to_rich())
         if per_category:
-            console.print(result.to_rich(per_category=True))
+            print_table(result.to_rich(per_category=True))
 
 
 def _protocol(
@@ -106,11 +109,12 @@ def _protocol(
     for option, is_given in given.items():
         if is_given and option not in known[name]:
             raise InputError(f"option {option}", f"does not go with --protocol {name}", "Leave it out")
+    caps = () if max_dets is None else _caps(max_dets)
     if name == "coco":
-        return Coco(
-            iou_type=iou_type, max_dets=_caps(max_dets or "1,10,100"), use_cats=use_cats, match_id_zero=match_id_zero
-        )
-    cap = {} if max_dets is None else {"max_dets": _caps(max_dets)[-1]}
+        return Coco(iou_type=iou_type, max_dets=caps or (1, 10, 100), use_cats=use_cats, match_id_zero=match_id_zero)
+    if len(caps) > 1:
+        raise InputError("option --max-dets", f"expected one number with --protocol {name}, got {max_dets!r}")
+    cap = {"max_dets": caps[0]} if caps else {}
     if name == "lvis":
         return Lvis(iou_type=iou_type, fixed_ap=fixed_ap, match_id_zero=match_id_zero, **cap)
     if group_of_weight is None:
@@ -126,13 +130,14 @@ def _measured(
     try:
         if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and images is None:
             # part by part: Open Images tables need not fit in memory
+            note_categories(path, read_metadata(path)[0], truth)
             with progress_bar() as bar:
                 task = bar.add_task(path.name, total=None)
                 result = prepared.evaluate_parts(
                     path, lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
                 )
         else:
-            result = prepared.evaluate(on_images(truth, read_table(path), images))
+            result = prepared.evaluate(read_member(path, truth, images))
     except InputError as error:
         if str(path) in error.where:
             raise
@@ -143,6 +148,6 @@ def _measured(
 
 def _caps(text: str) -> tuple[int, ...]:
     caps = text.split(",")
-    if not all(cap.strip().isdigit() for cap in caps):
+    if not all(re.fullmatch(" *[0-9]{1,9} *", cap) for cap in caps):
         raise InputError("option --max-dets", f"expected whole numbers with commas between, got {text!r}")
     return tuple(int(cap) for cap in caps)

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import GroundTruthFile, Output, read_image_list, read_truth
+from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
 from evaluation.learning import tuned_on
-from evaluation.open_images_csv import read_open_images
 from evaluation.relations import learn_relations as count_relations
 from evaluation.relations import relations_table
+from fusion.checks import at_least
 from fusion.errors import InputError
 from fusion.recipe_toml import write_learned
-from fusion.terminal import announcing_compilation, notes, stderr, stdout
+from fusion.terminal import announcing_compilation, print_table, stderr
 
 __all__ = ["learn_relations"]
 
@@ -20,9 +20,7 @@ def learn_relations(
     ground_truth: GroundTruthFile,
     output: Output,
     images: Path | None = None,
-    image_labels: Path | None = None,
-    class_descriptions: Path | None = None,
-    hierarchy: Path | None = None,
+    open_images: OpenImagesFiles = NO_FILES,
     ioa: float = 0.9,
     picture: Path | None = None,
     top: int = 15,
@@ -33,31 +31,22 @@ def learn_relations(
         ground_truth: COCO or LVIS annotations, or Open Images' CSV file of boxes.
         output: A TOML file for `quorum fuse --relations`, or for a recipe's cooccurrence and surround steps.
         images: Count only these images: a text file with an id per line.
-        image_labels: Open Images: CSV of verified labels; a category that is present counts without a box, too.
-        class_descriptions: Open Images: CSV of labels and names.
-        hierarchy: Open Images: JSON class tree, for files that are not expanded yet.
+        open_images: What goes with a CSV file as ground truth; a category that is verified as present counts
+            without a box, too.
         ioa: A box lies inside another, larger one when this share of its area does.
         picture: Also draw heat maps: a .png or .svg file.
         top: Number of pairs printed, and of categories drawn.
     """
-    if ground_truth.suffix == ".csv":
-        truth = read_open_images(
-            boxes=ground_truth, image_labels=image_labels, class_descriptions=class_descriptions, hierarchy=hierarchy
-        )
-        notes(ground_truth, truth.notes)
-        truth = truth if images is None else truth.subset(read_image_list(images, truth))
-    elif image_labels or class_descriptions or hierarchy:
-        problem = "image labels, class descriptions and a hierarchy belong to Open Images' CSV file of boxes"
-        raise InputError(ground_truth, problem, "Leave them out, or give the CSV file as --ground-truth")
-    else:
-        truth = read_truth(ground_truth, images)
+    at_least("top", top, 1, whole=True)
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise InputError(picture, "expected the name of a .png or .svg file")
+    truth = read_truth(ground_truth, images, open_images)
     with announcing_compilation():
         relations = count_relations(truth, ioa)
     write_learned(output, "relations", relations, tuned_on(truth, "relations between categories"))
-    console = stdout()
     kinds: tuple[Literal["conditional", "inside", "around"], ...] = ("conditional", "inside", "around")
     for kind in kinds:
-        console.print(relations_table(relations, kind, top))
+        print_table(relations_table(relations, kind, top))
     if picture is not None:
         # imported here: matplotlib takes half a second
         from evaluation.analysis.pictures import save_picture

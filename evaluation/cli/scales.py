@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import GroundTruthFile, IouType, Output, on_images, read_truth, some_tables
+from evaluation.cli.common import GroundTruthFile, IouType, Output, read_member, read_truth, some_tables
 from evaluation.learning import tuned_on
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
 from fusion.merge_scales import split_views
-from fusion.parts import named
 from fusion.recipe_toml import write_learned
-from fusion.storage import read_table
-from fusion.terminal import announcing_compilation, stderr, stdout
+from fusion.terminal import announcing_compilation, print_table, stderr
 
 __all__ = ["learn_scales"]
 
@@ -49,9 +47,8 @@ def learn_scales(
     """
     truth = read_truth(ground_truth, images)
     with announcing_compilation():
-        given = [named(read_table(path), path) for path in some_tables(tables, "learn scales")]
         learned = learn(
-            split_views([on_images(truth, table, images) for table in given]),
+            split_views([read_member(path, truth, images) for path in some_tables(tables, "learn scales")]),
             truth,
             protocol=Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type),
             sides=_sides(sides),
@@ -62,7 +59,7 @@ def learn_scales(
             rare_boost=rare_boost,
         )
     write_learned(output, "scales", learned.scales, tuned_on(truth, f"scales by {figure}, {builder}"))
-    stdout().print(learned.to_rich())
+    print_table(learned.to_rich())
     stderr.print(
         f"{output}: weights of {len(learned.views)} views in {len(learned.objects)} size ranges", highlight=False
     )

@@ -13,10 +13,10 @@ from evaluation.submissions import (
     Report,
     Submission,
     check_submission,
-    read_classes,
     read_image_list,
 )
 from evaluation.submissions.report import size_text
+from fusion.class_descriptions import read_class_descriptions
 from fusion.errors import InputError
 from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
 
@@ -119,7 +119,7 @@ def _images(path: Path | None, form: _Format | None, classes: Path | None) -> Im
         return None
     text_ids = classes is not None or (form or "").startswith("openimages")
     images = read_image_list(path, text_ids=text_ids)
-    return images if classes is None else images.with_classes(read_classes(classes))
+    return images if classes is None else images.with_classes(tuple(read_class_descriptions(classes)))
 
 
 def _show(report: Report, as_json: bool, console: Console) -> None:

@@ -80,7 +80,6 @@ def read_csv(
     path: str | os.PathLike[str],
     required: Mapping[str, pa.DataType],
     optional: Mapping[str, pa.DataType] | None = None,
-    names: Sequence[str] | None = None,
 ) -> CsvFile:
     """Read some columns of a file; all others are left alone.
 
@@ -88,14 +87,13 @@ def read_csv(
         path: The file; pyarrow unpacks `.gz` by itself.
         required: Type of each column that there must be.
         optional: Type of each column that is read where there is one.
-        names: Names of the columns of a file without a header.
 
     Raises:
         InputError: If the file is not there, a column is missing, or a field is not of its type.
     """
     place = Path(path)
     types = dict(required) | dict(optional or {})
-    header = list(names or _header(place))
+    header = _header(place)
     missing = [name for name in required if name not in header]
     if missing:
         raise InputError(
@@ -114,15 +112,14 @@ def read_csv(
         null_values=[""],
     )
     try:
-        table = csv.read_csv(place, csv.ReadOptions(column_names=names), convert_options=convert)
+        table = csv.read_csv(place, convert_options=convert)
     except pa.ArrowInvalid:
         try:  # once more, slowly: without threads it says which row is wrong
-            csv.read_csv(place, csv.ReadOptions(column_names=names, use_threads=False), convert_options=convert)
+            csv.read_csv(place, csv.ReadOptions(use_threads=False), convert_options=convert)
         except pa.ArrowInvalid as error:
             raise _named(place, error, header) from error
         raise
-    first = 1 if names else 2
-    return CsvFile.of(place, table, np.arange(first, first + table.num_rows))
+    return CsvFile.of(place, table, np.arange(2, 2 + table.num_rows))
 
 
 def codes_of(words: pa.DictionaryArray, known: Mapping[str, int]) -> np.ndarray:

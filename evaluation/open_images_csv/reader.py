@@ -11,7 +11,7 @@ from pyarrow import compute
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.open_images_csv.columns import TEXT, CsvFile, codes_of, read_csv
 from evaluation.open_images_csv.masks import MaskRows, read_masks
-from fusion.errors import InputError
+from fusion.class_descriptions import read_class_descriptions
 from fusion.hierarchy import Hierarchy, read_hierarchy
 
 __all__ = ["read_open_images"]
@@ -164,14 +164,7 @@ def _categories(path: _Path | None, files: Sequence[CsvFile], tree: Hierarchy | 
                 other for label in used & set(tree) for other in (*tree.ancestors(label), *tree.descendants(label))
             }
         return {label: label for label in sorted(used)}
-    file = read_csv(path, {"label": pa.string(), "name": pa.string()}, names=("label", "name"))
-    labels, names = file.table["label"].to_pylist(), file.table["name"].to_pylist()
-    if labels[:1] == ["LabelName"]:
-        labels, names = labels[1:], names[1:]
-    found = {label: name or label for label, name in zip(labels, names, strict=True) if label}
-    if len(found) < len(labels):
-        raise InputError(path, "a label is empty or occurs twice", "Labels must be unique")
-    return found
+    return read_class_descriptions(path)
 
 
 def _relatives(

@@ -77,7 +77,7 @@ def _check(
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text or text[:1] in b"[{" or path.suffix == ".json":
         return _check_json(source, path, findings, form, images, split, progress)
-    listed = None if images is None else image_list(images, "openimages-detection")
+    listed = None if images is None else image_list(images, "openimages-detection").with_text_ids()
     try:
         submission = CsvSubmission(path, findings, progress)
     except InputError as error:

@@ -14,7 +14,7 @@ from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.submissions.csv_files import read_rows
 from fusion.errors import InputError
 
-__all__ = ["COCO_CATEGORIES", "LVIS_CATEGORIES", "ImageList", "read_classes", "read_image_list"]
+__all__ = ["COCO_CATEGORIES", "LVIS_CATEGORIES", "ImageList", "read_image_list"]
 
 COCO_CATEGORIES = np.array(
     [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)], dtype=np.int32
@@ -97,6 +97,10 @@ class ImageList:
         found = places_of(self.image_id[self._order], ids)
         return np.where(found >= 0, self._order[np.maximum(found, 0)] if len(self) else -1, -1)
 
+    def with_text_ids(self) -> "ImageList":
+        """Return the list with ids as a CSV file has them, texts."""
+        return replace(self, image_id=np.array([str(name) for name in self.image_id.tolist()], dtype=object))
+
     def with_classes(self, labels: Sequence[str]) -> "ImageList":
         """Return the list with Open Images labels; their ids are 1, 2, ... in this order."""
         ids = np.arange(1, len(labels) + 1, dtype=np.int32)
@@ -128,20 +132,6 @@ def read_image_list(path: str | os.PathLike[str], *, text_ids: bool = False) -> 
         raise InputError(place, "there is no such file") from None
     except OSError as error:
         raise InputError(place, f"cannot be read: {error.strerror}") from error
-
-
-def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read the labels of Open Images' class descriptions, `label,name` lines; id 1 is the first.
-
-    Raises:
-        InputError: If the file cannot be read, or a label occurs twice.
-    """
-    labels = [row[0] for row in read_rows(Path(path)) if row and row[0] != "LabelName"]
-    twice = _first_twice(labels)
-    if twice is not None or not labels:
-        got = "none at all" if twice is None else f"{labels[twice]!r} twice"
-        raise InputError(path, f"expected labels such as /m/011k07, each once, got {got}")
-    return tuple(labels)
 
 
 def _from_json(place: Path) -> ImageList:

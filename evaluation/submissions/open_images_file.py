@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pycocotools import mask as mask_codec
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit, Block
@@ -17,8 +16,8 @@ from evaluation.submissions.mask_strings import decode_mask
 from evaluation.submissions.open_images import EVALUATOR_BOXES, EVALUATOR_MASKS, KAGGLE_BOXES, KAGGLE_MASKS
 from evaluation.submissions.report import Findings
 from fusion.errors import InputError
-from fusion.masks import mask_array
-from fusion.table import DetectionTable, Metadata
+from fusion.masks import mask_array, mask_bounds
+from fusion.table import MASK_TYPE, DetectionTable, Metadata
 
 __all__ = ["CsvSubmission", "check_csv", "read_open_images_submission"]
 
@@ -266,9 +265,8 @@ def read_open_images_submission(
     box = np.concatenate([np.zeros((0, 4)), *(block.xywh for block in blocks)])
     mask = None
     if submission.iou_type == "segm":
-        mask = pa.chunked_array([block.mask for block in blocks]) if blocks else None
-        rles = [{"size": [m["height"], m["width"]], "counts": m["counts"]} for m in (mask.to_pylist() if mask else ())]
-        box, unit = np.asarray(mask_codec.toBbox(rles), np.float64).reshape(-1, 4) if rles else box, "pixel"
+        mask, unit = pa.chunked_array([block.mask for block in blocks], MASK_TYPE), "pixel"
+        box = mask_bounds(mask)
     elif unit == "pixel":
         box *= _sizes(known, image)
     return DetectionTable.from_arrays(

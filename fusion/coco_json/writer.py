@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pycocotools import mask as mask_codec
 
 from fusion.atomic import replacing
 from fusion.coco_json.records import Rle
 from fusion.errors import InputError
+from fusion.masks import mask_bounds
 from fusion.table import DetectionTable
 
 __all__ = ["write_coco_results"]
@@ -99,8 +99,6 @@ def _bounds(table: DetectionTable) -> bool:
     for low in range(0, len(table), _ROWS):
         rows = table.arrow.slice(low, _ROWS)
         box = np.stack([_doubles(rows, name) for name in "xywh"], axis=1)
-        masks = rows["mask"].to_pylist()
-        runs = [{"size": [mask["height"], mask["width"]], "counts": mask["counts"]} for mask in masks]
-        if not np.array_equal(box, mask_codec.toBbox(runs)):
+        if not np.array_equal(box, mask_bounds(rows["mask"])):
             return False
     return True

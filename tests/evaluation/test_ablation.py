@@ -4,6 +4,7 @@ import pytest
 
 from evaluation import Coco, prepare
 from evaluation.ablation import road_map, stages_of
+from evaluation.cli.ablate import ablate
 from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.ready import READY, Learned
@@ -58,3 +59,12 @@ def test_a_tree_has_no_stages():
 def test_nothing_to_measure():
     with pytest.raises(InputError, match="at least one stage"):
         road_map([], TABLES, prepare(TRUTH, Coco()))
+
+
+def test_options_that_a_file_would_not_use_are_refused(tmp_path):
+    (tmp_path / "r.toml").write_text('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n')
+    table, truth = tmp_path / "t.parquet", tmp_path / "gt.json"
+    with pytest.raises(InputError, match="go with its name"):
+        ablate(table, ground_truth=truth, recipe=(str(tmp_path / "r.toml"),), weights=tmp_path / "w.toml")
+    with pytest.raises(InputError, match=r"'mmfruit': is no file and no recipe of this name. Those ready are mmfruit-"):
+        ablate(table, ground_truth=truth, recipe=("mmfruit",))

@@ -5,6 +5,7 @@ import pytest
 
 from evaluation import evaluate
 from evaluation.calibration import Matched, choose_least, learn_calibration, matched_iou
+from evaluation.cli.common import OpenImagesFiles
 from evaluation.cli.learn import learn_calibration as command
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
@@ -192,6 +193,26 @@ def test_command_and_errors(simulation, tmp_path, capsys):
     normalized = table.with_metadata(unit="normalized")
     with pytest.raises(InputError, match=r"its boxes are normalized where those of .* are pixel"):
         learn_calibration(normalized, truth)
+
+
+def test_command_numbers_open_images_classes_as_the_table_does(tmp_path):
+    # without the class descriptions, the ids would be those of the sorted labels
+    (tmp_path / "boxes.csv").write_text(
+        "ImageID,LabelName,XMin,XMax,YMin,YMax\n" + "".join(f"i{i},/m/{'ab'[i % 2]},0,.5,0,.5\n" for i in range(20))
+    )
+    (tmp_path / "classes.csv").write_text("/m/b,B\n/m/a,A\n")
+    table = DetectionTable.from_arrays(
+        image_id=np.array([f"i{i}" for i in range(20)], dtype=object),
+        category_id=np.array([2 - i % 2 for i in range(20)]),
+        score=np.linspace(0.1, 0.9, 20),
+        xywh=np.tile([0, 0, 0.5, 0.5], (20, 1)),
+        metadata=Metadata(unit="normalized"),
+    )
+    write_table(table, tmp_path / "t.parquet")
+    files = OpenImagesFiles(class_descriptions=tmp_path / "classes.csv")
+    command(tmp_path / "t.parquet", ground_truth=tmp_path / "boxes.csv", output=tmp_path / "m.toml", open_images=files)
+    (values,) = (entry["value"] for entry in read_learned(tmp_path / "m.toml", "maps")[0].values())
+    assert min(values) > 0.99  # every detection finds its object
 
 
 @pytest.mark.skipif(not MVOR.is_dir(), reason="the MVOR files are not beside the checkout (../shared/data)")

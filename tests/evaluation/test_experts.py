@@ -119,7 +119,7 @@ def simulated():
 def test_simulated_expert(simulated, tmp_path):
     truth, base, expert = simulated
     prepared = prepare(truth)
-    drawn = [bootstrap(prepared.evaluate(table), 400, replicates=200, sizes=False) for table in (base, expert)]
+    drawn = [bootstrap(prepared.evaluate(table), replicates=200, sizes=False) for table in (base, expert)]
     learned = learn_experts(("base", drawn[0]), {"expert": drawn[1]})
     assert learned.categories == {"expert": [1]}
     assert {row.category_id for row in learned.rows} == {1, 2, 3}

@@ -69,7 +69,7 @@ def test_lines_are_what_the_bootstrap_says(data, options, tmp_path):
     truth = read_coco(data / "ground_truth.json")
     ready = prepare(truth, Coco())
     results = {name: ready.evaluate(read_table(data / f"{name}.parquet")) for name in "abc"}
-    entries = {name: bootstrap(result, 40, replicates=60) for name, result in results.items()}
+    entries = {name: bootstrap(result, replicates=60) for name, result in results.items()}
     rows = pq.read_table(tmp_path / "x.parquet").to_pylist()
     best = rows[0]["name"]
     for row in rows:
@@ -133,7 +133,7 @@ def test_what_cannot_be_compared_is_refused(data, options, tmp_path):
 def test_files_that_are_no_leaderboard(data, options, tmp_path):
     for text in (b"nothing", (data / "a.parquet").read_bytes()):
         (tmp_path / "x.parquet").write_bytes(text)
-        with pytest.raises(InputError, match=r"expected a leaderboard"):
+        with pytest.raises(InputError, match=r"is no leaderboard"):
             leaderboard(data / "b.parquet", output=tmp_path / "x", **options)
 
 

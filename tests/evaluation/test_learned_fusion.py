@@ -101,5 +101,5 @@ def test_hierarchy(folder):
     with pytest.raises(InputError, match=r"labels such as /m/011k07, each once"):
         fuse(tables[0], method="expand_hierarchy", options=options, output=place / "x.parquet")
     (place / "classes.csv").unlink()
-    with pytest.raises(InputError, match=r"expected class descriptions, lines of label,name"):
+    with pytest.raises(InputError, match=r"classes.csv: there is no such file"):
         fuse(tables[0], method="expand_hierarchy", options=options, output=place / "x.parquet")

@@ -406,7 +406,7 @@ def test_lines_are_those_of_the_file_after_rows_were_left_out(write):
     [
         ("image_labels", LABELS.replace("c,0", "c,0.7"), ["line 3, column Confidence", "1 for a class", "0.7"]),
         ("image_labels", LABELS.replace("Confidence", "Score"), ["column Confidence is missing"]),
-        ("class_descriptions", CLASSES + "/m/b,Bee again\n", ["occurs twice"]),
+        ("class_descriptions", CLASSES + "/m/b,Bee again\n", ["'/m/b' twice"]),
         (
             "hierarchy",
             json.dumps(node("r", node("/m/b"))),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluation.cli.common import OpenImagesFiles
 from evaluation.cli.relations import learn_relations as command
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.relation_pictures import relation_picture
@@ -187,13 +188,24 @@ def test_command_on_open_images(tmp_path, capsys):
     )
     (tmp_path / "labels.csv").write_text("ImageID,LabelName,Confidence\nb,/m/guitar,1\nc,/m/guitar,0\n")
     files = {"ground_truth": tmp_path / "boxes.csv", "output": tmp_path / "r.toml"}
-    command(**files, image_labels=tmp_path / "labels.csv")
+    command(**files, open_images=OpenImagesFiles(image_labels=tmp_path / "labels.csv"))
     relations = Relations.from_dict(read_learned(tmp_path / "r.toml", "relations")[0])
     assert relations.category_images.tolist() == [2, 2], "the verified label counts, the absent one does not"
     assert relations.together.images.tolist() == [2]
     assert [column.tolist() for column in relations.surrounding] == [[0], [1], [1], [1]]
-    with pytest.raises(InputError, match="belong to Open Images' CSV"):
-        command(ground_truth=tmp_path / "x.json", output=tmp_path / "r.toml", image_labels=tmp_path / "labels.csv")
+    with pytest.raises(InputError, match="go with a CSV file of Open Images boxes"):
+        command(
+            ground_truth=tmp_path / "x.json",
+            output=tmp_path / "r.toml",
+            open_images=OpenImagesFiles(image_labels=tmp_path / "labels.csv"),
+        )
+
+
+@pytest.mark.parametrize(("options", "words"), [({"picture": "heat.jpg"}, "png or .svg"), ({"top": 0}, "option top")])
+def test_command_checks_its_options_before_it_reads(tmp_path, options, words):
+    paths = {name: tmp_path / value if name == "picture" else value for name, value in options.items()}
+    with pytest.raises(InputError, match=words):
+        command(ground_truth=tmp_path / "none.json", output=tmp_path / "r.toml", **paths)
 
 
 def test_no_heavy_imports():

@@ -9,16 +9,11 @@ from evaluation import Coco, GroundTruth, Lvis, prepare
 from evaluation.comparison import compare
 from evaluation.ground_truth import Labels
 from evaluation.open_images import prepare_open_images
-from evaluation.statistics import Replicates, draw
-from evaluation.statistics import bootstrap as bootstrap_over
+from evaluation.statistics import Replicates, bootstrap, draw
 from fusion.errors import InputError
 from fusion.table import DetectionTable, Metadata
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from tests.evaluation.test_lvis import federated_case, lvis_truth
-
-
-def bootstrap(result, **options):
-    return bootstrap_over(result, len(result.truth.start) - 1, **options)
 
 
 def measured(seed=0, **options):
@@ -195,6 +190,17 @@ class TestComparison:
         assert ap.p < 1e-6
         assert ap.share == 1
 
+    def test_sizes_are_listed(self):
+        def with_sizes(figures):
+            return figures | dict.fromkeys(("APs", "APm", "APl"), figures["AP"])
+
+        a, b = (replace(e, observed=with_sizes(e.observed), values=with_sizes(e.values)) for e in planted([0.1] * 8))
+        sentence = compare(a, b).sentence
+        assert "it is better in 8 (c0 +10.00, c1 +10.00, c2 +10.00, ...) and worse in none of 8 categories" in sentence
+        assert sentence.endswith("; better on small, medium and large objects.")
+        a, b = (replace(e, values={n: e.values[n] for n in ("AP", "APs", "APl")}) for e in (a, b))
+        assert compare(a, b).sentence.endswith("; better on small and large objects.")
+
     def test_turned_round(self):
         a, b = planted([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, -0.1, 0])
         there, back = compare(a, b), compare(b, a)
@@ -366,7 +372,7 @@ def test_intervals_cover_the_population(protocol, images, categories):
     for number in range(sets):
         chosen = np.sort(rng.integers(population, size=images))
         sample = evaluated(*some_scenes(truth, detectors, chosen), images, categories, protocol)
-        a, b = (bootstrap_over(result, images, replicates=128, seed=number, sizes=False) for result in sample)
+        a, b = (bootstrap(result, replicates=128, seed=number, sizes=False) for result in sample)
         intervals = [a.intervals["AP"], b.intervals["AP"], compare(a, b).figures["AP"]]
         held[number] = [i.low <= value <= i.high for i, value in zip(intervals, wanted, strict=True)]
     coverage = held.mean(axis=0)

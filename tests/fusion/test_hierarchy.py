@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -115,3 +116,17 @@ def test_unknown_class_and_missing_file(tmp_path):
         Hierarchy.from_tree(TREE).descendants("x")
     with pytest.raises(InputError, match="no such file"):
         read_hierarchy(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        (node("root", node("a", node("a"))), "class 'a' stands above itself$"),
+        (node("root", node("a", node("b", node("a")))), "class 'a' stands above itself"),
+        (node("root", node("a", node("b")), node("b", node("a"))), "'a' stands above itself, by way of 'b'"),
+    ],
+)
+def test_circles_are_refused(tree, words):
+    with pytest.raises(InputError) as caught:
+        Hierarchy.from_tree(tree, "tree.json")
+    assert re.search(words, caught.value.problem)

@@ -9,7 +9,9 @@ from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
-from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
+from fusion.kernels.filter import frame_of, hits, margin, narrow, place, share_factor
+from fusion.kernels.jit import uncounted
+from fusion.kernels.vectors import verdicts
 from fusion.nms import Nms, nms
 from fusion.pool import trace
 from fusion.table import DetectionTable
@@ -45,6 +47,11 @@ def test_equals_the_plain_definition(scene, iou):
     assert oracle.listed(Nms(iou=iou).fuse(pool, sources=True)) == oracle.expected(cells, oracle.nms, threshold=iou)
 
 
+@uncounted
+def judge(near, box, more):
+    return verdicts(near, 0, box[0], box[1], box[2], box[3], box[4], more)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.integers(0, 2**32),
@@ -54,8 +61,8 @@ def test_equals_the_plain_definition(scene, iou):
     st.sampled_from([0.0, 1.0, -1e3, 1e7]),
     st.booleans(),
 )
-def test_filter_never_misses_a_pair(seed, size, threshold, scale, offset, small):
-    """Thresholds at and just under the IoU of some pair, where rounding decides."""
+def test_filter_never_errs(seed, size, threshold, scale, offset, small):
+    """Thresholds at, just under and just above the IoU of some pair, where rounding decides."""
     rng = np.random.default_rng(seed)
     low = rng.random((size, 2)) * (0.1 if small else 1) + 0.1
     high = low + rng.random((size, 2)) * (10.0 ** rng.integers(-6, 0, (size, 2)))
@@ -64,7 +71,8 @@ def test_filter_never_misses_a_pair(seed, size, threshold, scale, offset, small)
     boxes = np.ascontiguousarray(np.hstack((low, np.maximum(high, low))).T) * scale + offset
     near = np.empty((1, 5, 16), np.float32)
     ious = {(i, j): oracle.iou(boxes[:, i], boxes[:, j]) for i in range(size) for j in range(size)}
-    for limit in {threshold, *(np.nextafter(u, 0) for u in list(ious.values())[::7] if u > 0)}:
+    near_ious = [u for u in list(ious.values())[::7] if u > 0]
+    for limit in {threshold, *(np.clip(u * (1 + by), 0, 1) for u in near_ious for by in (-1e-6, -1e-16, 0, 1e-7))}:
         origin, factor = frame_of(*boxes, 0, size), share_factor(float(limit))
         thin = [narrow(*boxes[:, i], origin, factor) for i in range(size)]
         for i in range(size):
@@ -74,6 +82,8 @@ def test_filter_never_misses_a_pair(seed, size, threshold, scale, offset, small)
             assert bits >> size == 0
             missed = [j for j in range(size) if ious[i, j] > limit and not bits >> j & 1]
             assert not missed
+            certain = int(judge(near[0], thin[i], margin(*thin[i][:4], origin[2]))) >> 16
+            assert not [j for j in range(16) if certain >> j & 1 and not (j < size and ious[i, j] > limit)]
 
 
 def test_the_filter_is_not_a_sieve():
@@ -86,6 +96,8 @@ def test_the_filter_is_not_a_sieve():
     for i in range(16):
         place(near, i, thin[i])
     assert all(int(hits(near[0], thin[i])).bit_count() == 1 for i in range(16))
+    sure = [int(judge(near[0], box, margin(*box[:4], origin[2]))) >> 16 for box in thin]
+    assert sure == [1 << i for i in range(16)]
 
 
 def test_equal_is_not_above():

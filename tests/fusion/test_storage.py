@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fusion.errors import InputError
-from fusion.storage import part_of, read_table, write_table
+from fusion.storage import part_of, read_metadata, read_pieces, read_table, write_table
 from fusion.table import DetectionTable
 
 ROOT = Path(__file__).parents[2]
@@ -140,3 +140,32 @@ def test_full_disk_gives_one_message_and_leaves_nothing(tmp_path):
     assert done.returncode == 2, done.stderr
     assert "could not be written" in done.stderr
     assert [path.name for path in (tmp_path).iterdir()] == []
+
+
+@pytest.mark.parametrize("parts", [None, 3])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_pieces_of_whole_images_make_the_table(tmp_path, parts, rows):
+    one = table(ids=str)
+    write_table(one, tmp_path / "t", parts=parts)
+    whole = read_table(tmp_path / "t")
+    pieces = list(read_pieces(tmp_path / "t", rows))
+    assert len(pieces) >= (parts or 1)
+    joined = pa.concat_tables([piece.arrow for piece in pieces]).unify_dictionaries()
+    joined = DetectionTable.from_arrow(joined, one.metadata, "pieces").arrow
+    assert joined.combine_chunks().to_pydict() == whole.arrow.to_pydict()
+    images = [image for piece in pieces for image in piece.image_ids]
+    assert len(images) == len(set(images)) == 20
+    assert read_metadata(tmp_path / "t") == (one.metadata, len(one))
+
+
+def test_pieces_of_an_image_in_two_parts_are_refused(tmp_path):
+    write_table(table(), tmp_path / "t", parts=2)
+    (tmp_path / "t" / "part-00001.parquet").write_bytes((tmp_path / "t" / "part-00000.parquet").read_bytes())
+    with pytest.raises(InputError, match="occurs again after others"):
+        list(read_pieces(tmp_path / "t"))
+
+
+def test_metadata_of_what_is_no_table(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="not a detection table; its columns are a"):
+        read_metadata(tmp_path / "x.parquet")

@@ -140,11 +140,15 @@ def test_what_goes_wrong_leaves_nothing(data, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize(("truths", "results"), [(0, 50), (40, 0), (0, 0)])
-def test_empty_sides_have_pictures_too(tmp_path, truths, results):
+@pytest.mark.parametrize(
+    ("truths", "results", "sentence"),
+    [(0, 50, "no objects to find"), (40, 0, "no detections: every object is missed"), (0, 0, "no objects to find")],
+)
+def test_empty_sides_have_pictures_too(tmp_path, truths, results, sentence):
     _, _, prepared, table, _ = case(3, truths=truths, results=results)
     analysis = analyze_table(table, prepared)
-    assert analysis.sentences()
+    (line,) = analysis.sentences()
+    assert sentence in line
     for name in analysis.write(tmp_path, "empty"):
         assert (tmp_path / name).is_file()
 

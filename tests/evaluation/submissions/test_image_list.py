@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from evaluation.submissions import ImageList, read_classes, read_image_list
+from evaluation.submissions import ImageList, read_image_list
 from fusion.errors import InputError
 
 
@@ -69,12 +69,13 @@ def test_no_file(tmp_path):
         read_image_list(tmp_path)
 
 
-def test_classes(tmp_path):
-    (tmp_path / "classes.csv").write_text('LabelName,DisplayName\n/m/011k07,Tortoise\n/m/012074,"Magpie, a bird"\n')
-    labels = read_classes(tmp_path / "classes.csv")
-    assert labels == ("/m/011k07", "/m/012074")
+def test_classes():
+    labels = ("/m/011k07", "/m/012074")
     images = ImageList(np.array(["a"], dtype=object), np.zeros(1, np.int32), np.zeros(1, np.int32)).with_classes(labels)
     assert images.category_id.tolist() == [1, 2]
-    (tmp_path / "classes.csv").write_text("/m/1,a\n/m/1,b\n")
-    with pytest.raises(InputError, match="twice"):
-        read_classes(tmp_path / "classes.csv")
+    assert images.category_label == labels
+
+
+def test_integer_ids_are_texts_in_a_csv_file():
+    images = ImageList(np.array([7, 10]), np.ones(2, np.int32), np.ones(2, np.int32))
+    assert images.with_text_ids().places(np.array(["10", "7", "07"], dtype=object)).tolist() == [1, 0, -1]

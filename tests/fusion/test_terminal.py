@@ -1,0 +1,32 @@
+"""What the commands print."""
+
+import pytest
+from rich.table import Table
+
+from fusion.terminal import print_table
+
+
+def table():
+    printed = Table("name", "first", "second")
+    printed.add_row("[bird]", "0.12345678", "0.87654321")
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("width", "seen", "left_out"), [(80, ["0.12345678", "0.87654321"], ""), (30, ["0.12345678"], "second")]
+)
+def test_a_narrow_terminal_gets_whole_columns(monkeypatch, capsys, width, seen, left_out):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(table())
+    out, err = capsys.readouterr()
+    assert [value for value in ("0.12345678", "0.87654321") if value in out] == seen
+    assert "[bird]" in out
+    assert err.strip().endswith(left_out)
+    assert bool(err) == bool(left_out)
+
+
+def test_a_file_gets_all(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "30")
+    print_table(table())
+    assert "0.87654321" in capsys.readouterr().out

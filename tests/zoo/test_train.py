@@ -1,0 +1,276 @@
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytest.importorskip("timm", reason="timm is not installed")
+from safetensors.torch import load_file  # noqa: E402
+
+from fusion.errors import InputError  # noqa: E402
+from zoo.checkpoint import latest, load_weights  # noqa: E402
+from zoo.config import MaskHead, Model, replace  # noqa: E402
+from zoo.data import open_data  # noqa: E402
+from zoo.rcnn import build  # noqa: E402
+from zoo.runs import Run, read_json  # noqa: E402
+from zoo.scale import tiny  # noqa: E402
+from zoo.train import train  # noqa: E402
+from zoo.training import optimizer_of  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+SCENES = "scenes:7,64,0,categories=4"
+
+
+@pytest.fixture(scope="module")
+def data():
+    return open_data(SCENES)
+
+
+def small(**changes):
+    """A tiny mask detector; epochs of 7 images in steps of 4, so that the second step crosses an epoch."""
+    model = tiny(Model(mask=MaskHead()))
+    settings = {
+        "segments": (),
+        "steps": 4,
+        "batch": 4,
+        "accumulate": 2,
+        "warmup_steps": 3,
+        "ema": 0.9,
+        "checkpoint_steps": 2,
+    }
+    return replace(
+        model,
+        data=replace(model.data, short=(64, 72), long=96),
+        train=replace(model.train, **settings | changes),
+        infer=replace(model.infer, short=(64,), long=96),
+    )
+
+
+class Failing:
+    """A data set that does something at its n-th image."""
+
+    def __init__(self, data, at, act):
+        self._data, self._left, self._act = data, at, act
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+    def __len__(self):
+        return len(self._data)
+
+    def load(self, index):
+        self._left -= 1
+        image, target = self._data.load(index)
+        return self._act(image, target) if self._left == 0 else (image, target)
+
+
+def crash(image, target):
+    raise OSError("the power is gone")
+
+
+def press_ctrl_c(image, target):
+    os.kill(os.getpid(), signal.SIGINT)
+    return image, target
+
+
+def log_of(folder):
+    with (folder / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder):
+    found = {}
+    for file in ("model", "ema"):
+        found |= {f"{file}.{n}": t for n, t in load_file(latest(folder) / f"{file}.safetensors").items()}
+    return found
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A training that was never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(small(), data, folder, variant="tiny-mask")
+    return folder
+
+
+def test_a_training_leaves_weights_log_record_and_card(whole):
+    run = read_json(whole / "run.json", Run)
+    assert (run.step, run.steps, run.images, run.finished) == (4, 4, 7, True)
+    assert run.epochs == pytest.approx(16 / 7)
+    assert run.parameters == sum(p.numel() for p in build(small(), 4).parameters())
+    assert all(math.isfinite(value) for value in run.losses.values())
+    assert {"loss", "mask", "gradient_norm"} <= set(run.losses)
+    rows = log_of(whole)
+    assert [row["step"] for row in rows] == ["4"]
+    assert float(rows[0]["learning_rate"]) == 0.02
+    assert "tiny-mask" in (whole / "card.md").read_text()
+    assert sorted(path.name for path in whole.glob("checkpoint-*")) == ["checkpoint-00000004"]
+
+
+def test_a_crash_loses_no_more_than_to_the_last_checkpoint_and_resuming_gives_the_same_bits(data, whole, tmp_path):
+    with pytest.raises(OSError, match="power"):
+        train(small(), Failing(data, 14, crash), tmp_path)  # in the fourth step, which loads images 13 to 16
+    assert latest(tmp_path).name == "checkpoint-00000002"
+    train(small(), data, tmp_path, resume=True)
+    assert_same_bits(weights(tmp_path), weights(whole))
+
+
+def test_ctrl_c_writes_a_checkpoint_first(data, whole, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(checkpoint_steps=100), Failing(data, 9, press_ctrl_c), tmp_path)
+    assert latest(tmp_path).name == "checkpoint-00000003"
+    assert read_json(tmp_path / "run.json", Run).step == 3
+    assert signal.getsignal(signal.SIGINT) is before
+    train(small(checkpoint_steps=100), data, tmp_path, resume=True)
+    assert_same_bits(weights(tmp_path), weights(whole))
+    assert [row["step"] for row in log_of(tmp_path)] == ["3", "4"]
+
+
+def test_workers_make_no_difference(data, whole, tmp_path):
+    train(small(), data, tmp_path, workers=1)
+    assert_same_bits(weights(tmp_path), weights(whole))
+
+
+def test_resuming_where_nothing_is_begins(data, tmp_path):
+    run = train(small(steps=1), data, tmp_path / "new", resume=True)
+    assert run.step == 1
+    run = train(small(steps=2), data, tmp_path / "new", resume=True)  # a longer schedule may be asked for
+    assert run.step == 2
+
+
+def test_a_folder_is_not_used_for_another_training(data, whole):
+    before = weights(whole)
+    with pytest.raises(InputError, match="holds a training"):
+        train(small(), data, whole)
+    with pytest.raises(InputError, match=r"train\.momentum: is 0\.5, the training in .* began with 0\.9"):
+        train(small(momentum=0.5), data, whole, resume=True)
+    with pytest.raises(InputError, match="other categories"):
+        train(small(), open_data("scenes:7,64,0,categories=3"), whole, resume=True)
+    assert_same_bits(weights(whole), before)
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_images(data, tmp_path):
+    def spoil(image, target):
+        target.loss_weight = math.nan
+        return image, target
+
+    broken = Failing(data, 6, spoil)
+    with pytest.raises(InputError, match=r"step 2: the loss is no finite number any more \(.*nan.*train\.clip"):
+        train(small(), broken, tmp_path)
+    report = json.loads((tmp_path / "stopped-rank0.json").read_text())
+    assert report["step"] == 2
+    assert len(report["image_ids"]) == 2
+    assert report["config"]["train"]["steps"] == 4
+    assert latest(tmp_path) is None
+
+
+def test_memory_that_runs_out_says_what_to_change(data, tmp_path, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("zoo.rcnn.TwoStage.forward", exhausted)
+    with pytest.raises(InputError, match=r"memory ran out with 2 images of up to .* pixels\. Set train\.accumulate=4"):
+        train(small(), data, tmp_path)
+
+
+def test_pre_training_on_other_categories(data, tmp_path):
+    train(small(steps=1), open_data("scenes:7,64,0,categories=6"), tmp_path / "first")
+    run = train(small(steps=1, init_from=str(tmp_path / "first")), data, tmp_path / "second")
+    (note,) = run.notes
+    assert "gave all weights but" in note
+    start = load_weights(tmp_path / "first")
+    same = [name for name, tensor in build(small(), 4).state_dict().items() if tensor.shape == start[name].shape]
+    assert 0 < len(start) - len(same) < 12
+
+
+def test_epochs_are_kept_for_averaging(data, tmp_path):
+    train(small(steps=4, keep_epochs=(1, 2)), data, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-001.safetensors", "epoch-002.safetensors"]
+    last, kept = load_file(latest(tmp_path) / "model.safetensors"), load_weights(tmp_path / "epoch-002.safetensors")
+    assert_same_bits(kept, last)  # epoch 2 ends with the last step's second image
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_lower_precision_trains(data, tmp_path, precision):
+    run = train(small(precision=precision), data, tmp_path)
+    assert all(math.isfinite(value) for value in run.losses.values())
+
+
+def test_biases_and_norms_may_have_a_weight_decay_of_their_own():
+    model = build(small(), 4)
+    plain, spared = optimizer_of(model, small(norm_decay=0.0).train).param_groups
+    assert (plain["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert all(p.ndim == 1 for p in spared["params"])
+    assert all(names[id(p)].endswith("weight") for p in plain["params"])
+    assert {group["weight_decay"] for group in optimizer_of(model, small().train).param_groups} == {1e-4}
+
+
+class Alike:
+    """The images of a data set that have the size of the first; padding, which depends on what is beside, is none."""
+
+    def __init__(self, data):
+        self._data = data
+        self._kept = [index for index, size in enumerate(data.sizes.tolist()) if size == data.sizes[0].tolist()]
+        self.sizes = data.sizes[self._kept]
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+    def __len__(self):
+        return len(self._kept)
+
+    def load(self, index):
+        return self._data.load(self._kept[index])
+
+
+def train_alike(folder):
+    """A step at the full rate on 4 images of one size."""
+    config = small(accumulate=1, ema=None, steps=1, warmup_steps=0)
+    config = replace(config, data=replace(config.data, short=(64,)))
+    train(config, Alike(open_data("scenes:12,64,0,categories=4")), folder)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from test_train import train_alike
+train_alike(Path(sys.argv[1]))
+"""
+
+
+def launch(script, folder, processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    done = launch(script, tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "two" / "run.json", Run).processes == 2
+    train_alike(tmp_path / "one")
+    one, two = load_weights(tmp_path / "one"), load_weights(tmp_path / "two")
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            two[name], tensor, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )

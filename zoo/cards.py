@@ -1,0 +1,154 @@
+"""Cards: what a variant or a member is and what is known of it, as Markdown.
+
+What the authors of a report state and what was measured here stand in tables of their own, never in one column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import Model
+from zoo.registry import Variant, variants
+
+if TYPE_CHECKING:
+    from zoo.store import Member
+
+__all__ = ["member_card", "variant_card", "variant_of"]
+
+_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+_EXTREMES = 5
+
+
+def variant_card(variant: Variant, members: Sequence[Member] = (), parameters: int | None = None) -> str:
+    """Return the card of a variant.
+
+    Args:
+        variant: Of the registry.
+        members: The members of a store; those trained from this variant are shown.
+        parameters: Numbers that it learns at full scale, if that has been counted.
+    """
+    model = variant.make()
+    lines = [f"# {variant.name}", "", _origin(variant)]
+    if parameters is not None:
+        lines += ["", f"{parameters:,} trained parameters at full scale, with 80 categories."]
+    if variant.boxes_from is not None:
+        lines += [
+            "",
+            f"Its boxes are those of `{variant.boxes_from}`: "
+            f"`quorum predict runs/{variant.name} --data SPEC --boxes BOXES.parquet -o MASKS.parquet`.",
+        ]
+    lines += ["", *_reported(variant)]
+    own = [member for member in members if variant_of(member) == variant.name]
+    if own:
+        lines += ["", "## Trained here", "", *_measured(own)]
+    lines += ["", "## Settings that are not the defaults", "", *_settings(model)]
+    lines += ["", f"Train it: `quorum train {variant.name} --data SPEC -o runs/{variant.name}`"]
+    return "\n".join(lines) + "\n"
+
+
+def member_card(member: Member) -> str:
+    """Return the card of a member of the store."""
+    lines = [f"# {member.name}", ""]
+    known = variants().get(variant_of(member))
+    if member.origin is not None:
+        lines += [f"Registered from `{member.origin.source}`, trained elsewhere. {member.origin.about}".rstrip()]
+    elif member.identity is not None and known is None:
+        lines += [f"Variant `{member.identity.variant}`, which is not in the registry."]
+    elif known is not None and member.identity is not None:
+        scale = member.identity.variant.partition(":")[2]
+        lines += [f"Variant `{known.name}`{f', {scale}' if scale else ''}: {_origin(known)}"]
+    if member.run is not None:
+        lines += ["", "## Training", "", *_training(member)]
+    if member.figures:
+        lines += ["", "## Measured here", "", *_measured([member]), *_categories(member)]
+    if known is not None and known.reported:
+        lines += ["", *_reported(known)]
+    if member.identity is not None:
+        model = Model.from_dict(member.identity.model)
+        base = Model() if known is None else known.make()
+        lines += ["", f"## Settings that differ from {'the defaults' if known is None else known.name}", ""]
+        lines += _settings(model, base)
+    if member.tables:
+        lines += ["", "## Tables", "", *(f"- `tables/{path.name}`" for path in member.tables.values())]
+    return "\n".join(lines) + "\n"
+
+
+def variant_of(member: Member) -> str:
+    """Return the name of the variant that a member was trained from, "" for one registered."""
+    return "" if member.identity is None else member.identity.variant.partition(":")[0]
+
+
+def _origin(variant: Variant) -> str:
+    place = f"{variant.report}, table {variant.table}, row {variant.row}." if variant.report else ""
+    if variant.parent is not None:
+        place += f" From `{variant.parent}` by a change of {', '.join(f'`{name}`' for name in variant.changes)}."
+    return f"{place} {variant.note}".strip()
+
+
+def _reported(variant: Variant) -> list[str]:
+    if not variant.reported:
+        return []
+    heading = f"## Reported by the authors of {variant.report}, not reproduced"
+    return [heading, "", *_table(list(variant.reported), [[f"{value:g}" for value in variant.reported.values()]])]
+
+
+def _measured(members: Iterable[Member]) -> list[str]:
+    found = [(member, key, figures) for member in members for key, figures in member.figures.items()]
+    if not found:
+        return ["No run has been measured yet."]
+    names = [name for name in _FIGURES if any(name in figures.stats for *_, figures in found)]
+    rows = []
+    for member, (split, kind), figures in found:
+        values = [figures.stats.get(name, -1.0) for name in names]
+        shown = ["" if value < 0 else f"{100 * value:.2f}" for value in values]
+        rows.append([member.name, split, kind, f"{figures.images:,}", *shown])
+    return _table(["member", "split", "by", "images", *names], rows)
+
+
+def _categories(member: Member) -> list[str]:
+    lines = []
+    for (split, kind), figures in member.figures.items():
+        known = sorted((row for row in figures.categories if row.AP is not None), key=lambda row: -(row.AP or 0.0))
+        if len(known) < 2:
+            continue
+        ends = known if len(known) <= 2 * _EXTREMES else [*known[:_EXTREMES], *known[-_EXTREMES:]]
+        text = ", ".join(f"{row.name} {100 * (row.AP or 0.0):.1f}" for row in ends)
+        kept = f"`figures/{split}.{kind}.json`"
+        lines += ["", f"Best and worst of {len(known)} categories on {split} ({kind}; all in {kept}): {text}."]
+    return lines
+
+
+def _training(member: Member) -> list[str]:
+    run = member.run
+    if run is None:
+        return []
+    state = "to its end" if run.finished else f"so far {run.step:,} of {run.steps:,} steps"
+    where = " ".join(name for name in (run.dataset, run.split) if name)
+    facts: Mapping[str, Any] = {
+        "data": f"{where}, {run.images:,} images (fingerprint {run.data[:16]})",
+        "schedule": f"{run.step:,} steps, {run.epochs:.2f} epochs, {state}",
+        "time": f"{timedelta(seconds=round(run.seconds))} on {run.processes} x {run.device}",
+        "trained parameters": f"{run.parameters:,}",
+        "last losses": ", ".join(f"{name} {value:.4g}" for name, value in run.losses.items()),
+        "seed": run.seed,
+        "versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
+        "code": run.source,
+    }
+    return [*(f"- {name}: {value}" for name, value in facts.items()), *(f"- note: {note}" for note in run.notes)]
+
+
+def _settings(model: Model, base: Model | None = None) -> list[str]:
+    changes = (base or Model()).diff(model)
+    if not changes:
+        return ["None."]
+    return [f"- `{name}` = `{new!r}`" for name, (_, new) in changes.items()]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]

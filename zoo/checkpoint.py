@@ -1,0 +1,249 @@
+"""What a training leaves on disk: weights, the state to go on from, averages of several weights."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fusion.atomic import replacing
+from fusion.errors import InputError
+
+__all__ = [
+    "MovingAverage",
+    "Partial",
+    "average",
+    "latest",
+    "load_matching",
+    "load_weights",
+    "read_state",
+    "save_weights",
+    "weights_file",
+    "write_checkpoint",
+]
+
+_PREFIX = "checkpoint-"
+Weights = Mapping[str, Tensor]
+
+
+class MovingAverage:
+    """Exponential moving average of a model's weights and statistics.
+
+    Args:
+        model: Whose weights are followed; it is copied.
+        decay: Weight of the past at each update.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+
+    def update(self, model: nn.Module) -> None:
+        """Take a step of the model in; call it after the optimizer's step only."""
+        self._average.update_parameters(model)
+        # the average of counters, cut to integers, would stand still near zero
+        for own, theirs in zip(self._average.module.buffers(), model.buffers(), strict=True):
+            if not own.is_floating_point():
+                own.copy_(theirs)
+
+    @property
+    def model(self) -> nn.Module:
+        """The averaged model."""
+        return self._average.module
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what `restore` takes: the averaged weights, and the number of updates."""
+        return {**self.model.state_dict(), _UPDATES: self._average.n_averaged.clone()}
+
+    def restore(self, weights: Weights) -> None:
+        """Go on from `state`."""
+        weights = dict(weights)
+        self._average.n_averaged.copy_(weights.pop(_UPDATES))
+        self.model.load_state_dict(weights)
+
+
+_UPDATES = "n_averaged"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What came of loading weights into a model that has not quite the same.
+
+    Attributes:
+        missing: Names of the model that the weights lack; they keep their initial values.
+        other_shape: Names that both have, in different shapes; they keep their initial values.
+        unused: Names that the model lacks.
+    """
+
+    missing: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def save_weights(weights: Weights, path: str | os.PathLike[str], about: Mapping[str, str] | None = None) -> None:
+    """Write weights to a safetensors file, atomically.
+
+    Args:
+        weights: Tensors by name; shared memory is copied.
+        path: The file.
+        about: Kept in the file's header.
+    """
+    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    with replacing(path) as temporary:
+        save_file(apart, temporary, metadata=dict(about or {}))
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read weights: a safetensors file, or the newest checkpoint's of a training folder (averaged, if it has such).
+
+    Raises:
+        InputError: If there are none, or the file is damaged.
+    """
+    place = weights_file(path)
+    try:
+        weights = load_file(place)
+    except (SafetensorError, OSError) as error:
+        raise InputError(place, f"expected a safetensors file ({error})", "Train again, or fetch it again") from error
+    weights.pop(_UPDATES, None)
+    return weights
+
+
+def weights_file(path: str | os.PathLike[str]) -> Path:
+    """Return the file that `load_weights` reads.
+
+    Raises:
+        InputError: If there is none.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise InputError(place, "there are no such weights", "Name a safetensors file, or the folder of a training")
+    if not place.is_dir():
+        return place
+    checkpoint = place if (place / "model.safetensors").exists() else latest(place)
+    if checkpoint is None:
+        raise InputError(place, "holds no checkpoint", "Train it first: quorum train NAME --data SPEC -o FOLDER")
+    return checkpoint / ("ema.safetensors" if (checkpoint / "ema.safetensors").exists() else "model.safetensors")
+
+
+def load_matching(model: nn.Module, weights: Weights) -> Partial:
+    """Load what has the same name and shape, leave the rest as it is, and say what that is.
+
+    This is how a detector trained on one data set starts the training on another (megdetv2-coco2019,
+    sec. 2.1): the layers whose size follows the number of categories begin anew.
+
+    Raises:
+        InputError: If nothing fits.
+    """
+    own = model.state_dict()
+    fits = {name for name in own if name in weights and own[name].shape == weights[name].shape}
+    if not fits:
+        raise InputError(
+            "initial weights",
+            f"no tensor has a name and shape of this model; they have {', '.join(sorted(weights)[:3])} ..., "
+            f"the model {', '.join(sorted(own)[:3])} ...",
+            "Take a checkpoint of the same kind of model",
+        )
+    model.load_state_dict({name: weights[name] for name in sorted(fits)}, strict=False)
+    return Partial(
+        missing=tuple(sorted(set(own) - set(weights))),
+        other_shape=tuple(sorted(set(own) & set(weights) - fits)),
+        unused=tuple(sorted(set(weights) - set(own))),
+    )
+
+
+def average(states: Sequence[Weights]) -> dict[str, Tensor]:
+    """Return the uniform mean of several weights (mmfruit-openimages2019, sec. 6).
+
+    Floating-point tensors, batch statistics included, are averaged in float64; counters are the last one's.
+
+    Raises:
+        InputError: If there are none, or they do not have the same names and shapes.
+    """
+    if not states:
+        raise InputError("average", "no weights were given")
+    first = {name: tensor.shape for name, tensor in states[0].items()}
+    for number, state in enumerate(states[1:], 2):
+        other = {name: tensor.shape for name, tensor in state.items()}
+        if other != first:
+            odd = sorted(name for name in {*first, *other} if first.get(name) != other.get(name))
+            raise InputError(
+                f"weights {number} of {len(states)}",
+                f"differ from the first in {len(odd)} tensors, such as {odd[0]}",
+                "Average checkpoints of one model",
+            )
+    return {
+        name: sum((state[name].double() for state in states), torch.zeros(())).div(len(states)).to(last.dtype)
+        if last.is_floating_point()
+        else last.clone()
+        for name, last in states[-1].items()
+    }
+
+
+def write_checkpoint(
+    folder: Path, step: int, model: Weights, averaged: Weights | None, state: Mapping[str, Any], config: str
+) -> Path:
+    """Write `folder/checkpoint-<step>` and remove the older ones; a killed process leaves an older one whole.
+
+    Args:
+        folder: Of the training.
+        step: Number of optimizer steps made.
+        model: The weights.
+        averaged: `MovingAverage.state`, if there is one.
+        state: What else it takes to go on: tensors, numbers, text, and lists and dicts of them.
+        config: The configuration as JSON.
+    """
+    place = folder / f"{_PREFIX}{step:08d}"
+    if not place.exists():
+        with replacing(place, folder=True) as temporary:
+            save_weights(model, temporary / "model.safetensors")
+            if averaged is not None:
+                save_weights(averaged, temporary / "ema.safetensors")
+            torch.save(dict(state), temporary / "state.pt")
+            (temporary / "config.json").write_text(config, encoding="utf-8")
+    for old in _checkpoints(folder):
+        if old != place:
+            _remove(old)
+    return place
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest checkpoint of a training folder; None when there is none."""
+    return max(_checkpoints(folder), default=None)
+
+
+def read_state(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]]:
+    """Read a checkpoint: weights, the state of the moving average or None, and the rest.
+
+    Nothing in it is executed: tensors, numbers, text, lists and dicts are all that it may hold.
+
+    Raises:
+        InputError: If a file is missing or damaged.
+    """
+    try:
+        model = load_file(checkpoint / "model.safetensors")
+        averaged = checkpoint / "ema.safetensors"
+        rest = torch.load(checkpoint / "state.pt", map_location="cpu", weights_only=True)
+        return model, load_file(averaged) if averaged.exists() else None, rest
+    except Exception as error:
+        raise InputError(
+            checkpoint, f"cannot be read as a checkpoint ({type(error).__name__}: {error})", "Remove it and train again"
+        ) from error
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def _remove(checkpoint: Path) -> None:
+    import shutil
+
+    # renamed first, so that a half-removed one is never taken for a checkpoint
+    grave = checkpoint.with_name(f".{checkpoint.name}.old")
+    checkpoint.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)

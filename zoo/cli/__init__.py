@@ -1,0 +1,1 @@
+"""Commands of package `zoo`; importing them needs no PyTorch."""

@@ -1,0 +1,159 @@
+"""Commands `quorum zoo ...`: the variants, and the members of the store."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from fusion.errors import InputError
+from fusion.terminal import notes, stderr, stdout
+from zoo.cli.common import Output, Scale, Store, missing_packages, need_torch, tell_figures
+from zoo.registry import Variant, find, variants
+
+__all__ = ["zoo_average", "zoo_list", "zoo_register", "zoo_show"]
+
+
+def zoo_list(*, report: str | None = None, store: Store = Path("runs")) -> None:
+    """List the variants, by report, and the members of the store.
+
+    Args:
+        report: Only variants of reports whose name has this in it.
+        store: Folder of the members.
+    """
+    from rich.table import Table
+
+    from zoo.cards import variant_of
+    from zoo.store import list_members
+
+    members = list_members(store)
+    table = Table("variant", "report", "table", "row", "AP reported", "trained here")
+    for variant in variants().values():
+        if report is not None and report not in (variant.report or ""):
+            continue
+        own = [member.name for member in members if variant_of(member) == variant.name]
+        reported = next(iter(variant.reported.values()), None) if variant.reported else None
+        table.add_row(
+            variant.name,
+            variant.report or "",
+            str(variant.table or ""),
+            str(variant.row or ""),
+            "" if reported is None else f"{reported:g}",
+            ", ".join(own),
+        )
+    console = stdout()
+    console.print(table)
+    if members:
+        board = Table("member", "variant", "split", "by", "AP measured")
+        for member in members:
+            variant_name = member.identity.variant if member.identity else "registered"
+            rows = [(s, k, f"{100 * f.stats['AP']:.2f}") for (s, k), f in member.figures.items()] or [("", "", "")]
+            for row in rows:
+                board.add_row(member.name, variant_name, *row)
+        console.print(board)
+
+
+def zoo_show(
+    name: str,
+    /,
+    *,
+    scale: Scale = "full",
+    store: Store = Path("runs"),
+    as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
+) -> None:
+    """Show the card of a variant or of a member of the store.
+
+    Args:
+        name: A variant, or a member.
+        scale: Of a variant's configuration.
+        store: Folder of the members.
+        as_format: text for the card; json for a variant's configuration, which `quorum train` takes too.
+    """
+    from zoo.cards import member_card, variant_card
+    from zoo.store import list_members
+
+    members = {member.name: member for member in list_members(store)}
+    known: Variant | None = variants().get(name)
+    if as_format == "json":
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(find(name).make(scale).to_dict())).decode() + "\n")
+        return
+    console = stdout()
+    if known is not None:
+        card = variant_card(known, list(members.values()), _parameters(known))
+        console.print(card, markup=False, highlight=False, soft_wrap=True)
+    if name in members:
+        console.print(member_card(members[name]), markup=False, highlight=False, soft_wrap=True)
+    if known is None and name not in members:
+        find(name)  # its error names what comes close
+
+
+def zoo_register(
+    results: Path,
+    /,
+    *,
+    name: str,
+    ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
+    split: str | None = None,
+    protocol: Literal["coco", "lvis"] = "coco",
+    about: str = "",
+    store: Store = Path("runs"),
+) -> None:
+    """Take a member that was trained elsewhere into the store, by what it finds.
+
+    Args:
+        results: COCO results as JSON, or a detection table.
+        name: Of the member.
+        ground_truth: Annotations, to check ids against and to measure AP.
+        split: Name of the split; the name of the results when not given.
+        protocol: Which official evaluation.
+        about: A sentence for its card.
+        store: Folder of the members.
+    """
+    from evaluation.coco_json import read_coco
+    from zoo.store import register
+
+    truth = None if ground_truth is None else read_coco(ground_truth)
+    if truth is not None:
+        notes(ground_truth, truth.notes)
+    member = register(store, name, results, truth=truth, split=split, protocol=protocol, about=about)
+    tell_figures(member.folder, split or results.stem)
+
+
+def zoo_average(
+    *weights: Path,
+    output: Output,
+) -> None:
+    """Average the weights of several checkpoints or epochs of one training, uniformly.
+
+    Args:
+        weights: Safetensors files, or folders of trainings.
+        output: A folder like that of a training, ready for `quorum predict`.
+    """
+    need_torch("zoo average")
+    from zoo.checkpoint import average, load_weights, save_weights
+    from zoo.runs import Identity, read_json, write_json
+    from zoo.store import write_card
+
+    if not weights:
+        raise InputError("zoo average", "no weights were given", "Name runs/x/epoch-009.safetensors and others")
+    if (output / "config.json").exists():
+        raise InputError(output, "holds a model", "Choose another folder, or remove it")
+    homes = [path if path.is_dir() else path.parent for path in weights]
+    home = next((path for path in (homes[-1], homes[-1].parent) if (path / "config.json").exists()), homes[-1])
+    identity = read_json(home / "config.json", Identity)
+    mean = average([load_weights(path) for path in weights])
+    save_weights(mean, output / "checkpoint-average" / "model.safetensors", {"average of": " ".join(map(str, weights))})
+    write_json(identity, output / "config.json")
+    write_card(output)
+    stderr.print(f"{output}: the mean of {len(weights)} sets of weights", highlight=False)
+
+
+def _parameters(variant: Variant) -> int | None:
+    """Count what a variant learns at full scale, without making the numbers; None without PyTorch."""
+    if missing_packages():
+        return None
+    from zoo.rcnn import build
+
+    model = build(variant.make(), 80, device="meta")
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

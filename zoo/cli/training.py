@@ -1,0 +1,195 @@
+"""Commands `quorum train` and `quorum predict`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from fusion.errors import InputError
+from fusion.terminal import notes, progress_bar, stderr
+from zoo.cli.common import Output, Scale, need_torch, split_of, tell_figures, use_threads
+from zoo.config import Model, with_field
+from zoo.registry import find
+
+if TYPE_CHECKING:
+    from zoo.data import Data
+
+__all__ = ["predict", "train"]
+
+
+def train(
+    name: str,
+    /,
+    *,
+    data: Annotated[tuple[str, ...], Parameter(negative="")],
+    output: Output,
+    val: str | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    scale: Scale = "full",
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+    tensorboard: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a variant; also in several processes: torchrun --nproc-per-node N -m quorum train ...
+
+    Ctrl-C writes a checkpoint first; the same call with --resume goes on from there.
+
+    Args:
+        name: A variant (`quorum zoo list`), or a JSON file as `quorum zoo show NAME --format json` prints.
+        data: What to train on, for example coco:annotations.json,images/; several are joined.
+        output: Folder for weights, log and card; its name is the member's.
+        val: Data to predict and measure when the training is over.
+        settings: Fields to change, for example --set train.batch=8 --set train.steps=9000.
+        scale: tiny builds the variant small enough for tests on a CPU.
+        resume: Go on from the checkpoint in the folder; without one, begin.
+        workers: Processes that load images; 4 with a graphics card, none without, when not given.
+        tensorboard: Also write TensorBoard's files.
+    """
+    need_torch("train")
+    import torch
+
+    from zoo import train as training
+    from zoo.data import open_data
+    from zoo.distributed import joined
+
+    use_threads()
+    config = _configured(name, scale, settings)
+    loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
+    sources = open_data(*data)
+    held_out = None if val is None else open_data(val)  # now, since a typing error must not show up after a day
+    variant = Path(name).stem if name.endswith(".json") else name
+    if scale != "full":
+        variant = f"{variant}:{scale}"
+    with joined() as ranks:
+        run = training.train(
+            config, sources, output, variant=variant, resume=resume, workers=loaders, tensorboard=tensorboard
+        )
+        if ranks.first:
+            losses = f", loss {run.losses['loss']:.3f}" if run.losses else ""
+            spent = timedelta(seconds=round(run.seconds))
+            stderr.print(f"{output}: {run.step:,} steps in {spent}{losses}", highlight=False)
+        if held_out is not None:
+            _predict(output, held_out, output / "tables" / f"{split_of(held_out)}.parquet", workers=loaders)
+
+
+def predict(
+    run: Path,
+    /,
+    *,
+    data: str,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    views: str | None = None,
+    flip: Annotated[bool, Parameter(negative="")] = False,
+    boxes: Path | None = None,
+    scores: Literal["box", "mask"] = "box",
+    parts: int | None = None,
+    batch: int = 1,
+    workers: int | None = None,
+) -> None:
+    """Run a trained model over a data set and write a detection table.
+
+    An interrupted run is taken up by the same call. Where the data have annotations and there is one view, AP is
+    measured too and goes to the model's card.
+
+    Args:
+        run: Folder of the training.
+        data: The images, for example coco:annotations.json,images/.
+        output: The table; RUN/tables/SPLIT.parquet when not given. With --parts a folder.
+        views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. The
+            model's own when not given.
+        flip: See every view flipped as well.
+        boxes: A table whose boxes get masks from this model; boxes and scores stay as they are.
+        scores: mask: scores are multiplied by the IoU that a mask-rescoring head predicts.
+        parts: Cut the table into this many files, for data sets whose table does not fit in memory.
+        batch: Images that go through the model together.
+        workers: Processes that load images; 4 with a graphics card, none without, when not given.
+    """
+    need_torch("predict")
+    import torch
+
+    from zoo.data import open_data
+
+    use_threads()
+    source = open_data(data)
+    if output is None:
+        if boxes is not None:
+            raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
+        output = run / "tables" / (split_of(source) + ("" if parts else ".parquet"))
+    loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
+    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders)
+
+
+def _predict(
+    run: Path,
+    data: "Data",
+    output: Path,
+    views: str | None = None,
+    flip: bool = False,
+    boxes: Path | None = None,
+    scores: Literal["box", "mask"] = "box",
+    parts: int | None = None,
+    batch: int = 1,
+    workers: int = 0,
+) -> None:
+    from fusion.storage import read_table
+    from zoo import predict as prediction
+    from zoo.runs import Identity, read_json
+    from zoo.store import add_figures
+    from zoo.views import views_of
+
+    identity = read_json(run / "config.json", Identity)
+    chosen = views_of(Model.from_dict(identity.model).infer, views, flip)
+    with progress_bar() as bar:
+        task = bar.add_task("predicting", total=None)
+        report = prediction.predict(
+            run,
+            data,
+            output,
+            views=chosen,
+            boxes=boxes,
+            scores=scores,
+            parts=parts,
+            batch=batch,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    stderr.print(
+        f"{output}: {report.detections:,} detections on {report.images:,} images, {len(chosen)} views, "
+        f"{report.images * len(chosen) / max(report.seconds, 1e-9):.1f} images a second",
+        highlight=False,
+    )
+    if report.resumed:
+        notes(output, [f"{report.resumed} parts were taken from an interrupted run"])
+    truth = data.truth
+    if boxes is None and len(chosen) == 1 and truth.unit == "pixel" and len(truth.annotation_id):
+        protocol = "lvis" if truth.frequency is not None and truth.negative is not None else "coco"
+        add_figures(run, split_of(data), read_table(output), truth, protocol)
+        tell_figures(run, split_of(data))
+
+
+def _configured(name: str, scale: Scale, settings: tuple[str, ...]) -> Model:
+    if name.endswith(".json"):
+        try:
+            config = Model.from_dict(msgspec.json.decode(Path(name).read_bytes(), type=dict))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise InputError(name, f"cannot be read as a configuration ({error})") from error
+    else:
+        config = find(name).make(scale)
+    pairs = [setting.partition("=") for setting in settings]
+    for setting, (_, equals, _) in zip(settings, pairs, strict=True):
+        if not equals:
+            raise InputError("option --set", f"expected field=value, got {setting!r}", "For example train.batch=8")
+    fields = {field.strip() for field, _, _ in pairs}
+    if fields & {"train.steps", "train.epochs"} and "train.segments" not in fields:
+        config = with_field(config, "train.segments", [])  # one length of the training takes the place of the other
+    for field, other in (("train.steps", "train.epochs"), ("train.epochs", "train.steps")):
+        if field in fields and other not in fields:
+            config = with_field(config, other, None)
+    for field, _, value in pairs:
+        config = with_field(config, field.strip(), value.strip())
+    return config

@@ -1,0 +1,86 @@
+"""The processes of a training: one, or those that torchrun starts."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["Ranks", "joined"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of this process among those that train together.
+
+    Attributes:
+        rank: Number of this process.
+        world: Number of processes.
+        device: What this process computes on.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model so that its gradients are means over all processes."""
+        if self.world == 1:
+            return model
+        own = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=own)
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Return the mean over all processes of each number."""
+        if self.world == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor)
+        return [value / self.world for value in tensor.tolist()]
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """Return the tensor [n] of every process, in the order of ranks."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Join the processes that torchrun has started, or be the only one; inside another such block, share its group.
+
+    Tensors on graphics cards go by NCCL, tensors in main memory by Gloo.
+    """
+    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if world == 1:
+        yield Ranks(0, 1, device)
+        return
+    outermost = not dist.is_initialized()
+    if outermost:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        if outermost:
+            dist.destroy_process_group()

@@ -1,0 +1,242 @@
+"""Running a trained model over a data set: a detection table, written part by part."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+
+from fusion.atomic import replacing
+from fusion.checks import at_least
+from fusion.errors import InputError
+from fusion.storage import part_of, read_table, write_table
+from fusion.table import DetectionTable, Metadata
+from zoo.checkpoint import weights_file
+from zoo.config import Model
+from zoo.data import Data, View
+from zoo.distributed import Ranks, joined
+from zoo.inference import Inference, load_model
+from zoo.runs import Identity, source_revision, versions
+from zoo.store import hash_of
+from zoo.views import views_of
+
+__all__ = ["PredictReport", "predict"]
+
+_CHUNK = 256  # images in memory at a time where the output is one file
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What a prediction did.
+
+    Attributes:
+        images: Images of the data set.
+        detections: Rows written.
+        seconds: Of this call.
+        resumed: Parts taken from an interrupted run.
+    """
+
+    images: int
+    detections: int
+    seconds: float
+    resumed: int
+
+
+def predict(
+    folder: Path,
+    data: Data,
+    output: Path,
+    *,
+    views: Sequence[View] | None = None,
+    boxes: Path | None = None,
+    scores: Literal["box", "mask"] = "box",
+    parts: int | None = None,
+    batch: int = 1,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictReport:
+    """Run a model over a data set and write what it finds as a detection table.
+
+    Every view of an image is seen on its own and its detections keep the view's name; merging them is fusion's
+    work. Finished parts stay in `<output>.unfinished` when a run is interrupted, and the same call takes them up.
+    Under torchrun the parts are shared among the processes.
+
+    Args:
+        folder: Of the training.
+        data: Images, with or without annotations.
+        output: A file, or with `parts` a folder.
+        views: Sizes and flips; the configuration's when not given.
+        boxes: A table whose boxes get masks (two-pass, megdetv2-coco2019, sec. 1): rows, boxes, categories and
+            scores stay as they are, and no other boxes are found. With several views, each row comes once per view.
+        scores: "mask" multiplies scores by the IoU that a mask-rescoring head predicts.
+        parts: Cut the table into a folder of this many files, for data sets whose table does not fit in memory.
+        batch: Images that go through the model together.
+        workers: Processes that load images.
+        progress: Called with (images done, images in all), counting each view.
+
+    Raises:
+        InputError: If the model, the boxes and the data do not go together, or the output cannot be written.
+    """
+    started = time.perf_counter()
+    at_least("batch", batch, 1, whole=True)
+    if output.exists() and (parts is not None or output.is_dir()):
+        raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
+    if not len(data):
+        raise InputError(data.name, "has no image")
+    with joined() as ranks:
+        model, identity = load_model(folder, ranks.device)
+        _check_categories(identity, data, folder)
+        inference = Inference(
+            model=model,
+            identity=identity,
+            data=data,
+            views=tuple(views or views_of(Model.from_dict(identity.model).infer)),
+            given=None if boxes is None else _given(boxes, data, identity),
+            scores=scores,
+            batch=batch,
+            workers=workers,
+        )
+        mask = inference.config.mask
+        if boxes is not None and mask is None:
+            raise InputError(folder, "has no mask head, and --boxes asks for masks", "Train a variant with masks")
+        if scores == "mask" and (mask is None or mask.iou is None):
+            raise InputError("option --scores mask", f"{folder} has no mask-rescoring head", "Leave it out")
+        metadata = _metadata(inference, folder, boxes)
+        resumed = _write_parts(inference, output, metadata, parts, ranks, progress)
+        rows = _finish(output, parts) if ranks.first else 0
+        ranks.wait()
+        return PredictReport(len(data), rows, time.perf_counter() - started, resumed)
+
+
+def _check_categories(identity: Identity, data: Data, folder: Path) -> None:
+    if [int(i) for i in data.category_ids] != list(identity.category_ids):
+        raise InputError(
+            data.name,
+            f"has {len(data.category_ids)} categories with other ids than the {len(identity.category_ids)} of {folder}",
+            "Predict on a data set with the categories of the training",
+        )
+
+
+def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
+    table = read_table(boxes)
+    if table.metadata.unit != "pixel":
+        raise InputError(boxes, f"its boxes are {table.metadata.unit}, expected pixels")
+    unknown = np.setdiff1d(table.category_id, np.array(identity.category_ids))
+    if len(unknown):
+        raise InputError(boxes, f"has category {unknown[0]}, which the model does not know")
+    known = set(data.image_ids)
+    outside = [image for image in table.image_ids.tolist() if image not in known]
+    if outside:
+        raise InputError(
+            boxes,
+            f"has boxes on {len(outside)} images that the data set does not have, such as {outside[0]!r}",
+            "Give the data set that the boxes were found on",
+        )
+    return table
+
+
+def _metadata(inference: Inference, folder: Path, boxes: Path | None) -> Metadata:
+    made_by: dict[str, Any] = {
+        "variant": inference.identity.variant,
+        "checkpoint": hash_of(weights_file(folder)),
+        "views": [f"{view.name} (long side up to {view.long})" for view in inference.views],
+        "scores": inference.scores,
+        "versions": versions(),
+        "source": source_revision(),
+    }
+    name = folder.resolve().name
+    if boxes is not None and inference.given is not None:
+        given = inference.given.metadata.member
+        made_by["boxes"] = {"file": str(boxes), "sha256": hash_of(boxes), "member": given}
+        name = f"{given or boxes.stem}+{name}"
+    return Metadata(
+        dataset=inference.data.name or None,
+        split=inference.data.split or None,
+        categories=inference.data.truth.categories_fingerprint,
+        member=name,
+        made_by=made_by,
+    )
+
+
+def _write_parts(
+    inference: Inference,
+    output: Path,
+    metadata: Metadata,
+    parts: int | None,
+    ranks: Ranks,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Write this process's share of the parts that are not there yet; return how many were."""
+    pieces = _pieces(inference.data, parts)
+    work = _work_folder(output)
+    if ranks.first:
+        _prepare(work, _run_key(inference, metadata, len(pieces)))
+    ranks.wait()
+    mine = list(enumerate(pieces))[ranks.rank :: ranks.world]
+    total, done = len(inference.views) * sum(len(piece) for _, piece in mine), 0
+
+    def advance(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    targets = {number: work / f"part-{number:05d}.parquet" for number, _ in mine}
+    left = [(number, piece) for number, piece in mine if not targets[number].exists()]
+    advance(total - len(inference.views) * sum(len(piece) for _, piece in left))
+    tables = inference.tables([piece for _, piece in left], metadata, advance)
+    for (number, _), table in zip(left, tables, strict=True):
+        write_table(table, targets[number])
+    ranks.wait()
+    return len(mine) - len(left)
+
+
+def _pieces(data: Data, parts: int | None) -> list[np.ndarray]:
+    """Indices of the images of each part; chunks in the order of ids, or by `fusion.storage.part_of`."""
+    given = data.image_ids
+    ids = np.array(given, dtype=object if isinstance(given[0], str) else np.int64)
+    order = np.argsort(ids, kind="stable")
+    if parts is None:
+        return [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+    part = part_of(ids, parts)[order]
+    return [order[part == number] for number in range(parts)]
+
+
+def _work_folder(output: Path) -> Path:
+    return output.with_name(output.name + ".unfinished")
+
+
+def _prepare(work: Path, key: str) -> None:
+    if work.exists() and not ((work / "run").exists() and (work / "run").read_text() == key):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "run").write_text(key)
+
+
+def _run_key(inference: Inference, metadata: Metadata, pieces: int) -> str:
+    """Identify a run by all that its parts depend on, so that nothing stale is taken up."""
+    document = [metadata, inference.identity, inference.data.fingerprint, inference.data.image_ids, pieces]
+    return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+
+
+def _finish(output: Path, parts: int | None) -> int:
+    """Make the output of the finished parts, one in memory at a time; return the number of rows."""
+    work = _work_folder(output)
+    files = sorted(work.glob("part-*.parquet"))
+    rows = sum(int(pq.ParquetFile(file).metadata.num_rows) for file in files)
+    if parts is not None:
+        (work / "run").unlink()
+        work.rename(output)
+        return rows
+    schema = pq.read_schema(files[0])
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for file in files:
+            writer.write_table(pq.read_table(file))
+    shutil.rmtree(work)
+    return rows

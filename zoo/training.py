@@ -1,0 +1,253 @@
+"""The state of a training: how it begins, what a checkpoint holds, how it goes on, and its record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from fusion.errors import InputError
+from fusion.terminal import notes, stderr
+from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
+from zoo.config import Model, Train
+from zoo.data import Data, epoch_indices
+from zoo.distributed import Ranks
+from zoo.feed import Feed, Position
+from zoo.rcnn import build
+from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
+from zoo.schedule import Schedule, schedule_of
+from zoo.stopping import refuse_step
+
+__all__ = ["Training", "optimizer_of"]
+
+_FREE = ("train.steps", "train.epochs", "train.checkpoint_steps", "train.keep_epochs")
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@dataclass
+class Training:
+    """A training in progress, in one of its processes.
+
+    Attributes:
+        config: The model and its schedule.
+        identity: What a reader of the weights has to know.
+        folder: Where everything goes.
+        ranks: This process among those that train together.
+        model: Whose weights are trained.
+        parallel: The model, its gradients averaged over the processes.
+        optimizer: Of the trained parameters.
+        scaler: Of the loss, for fp16.
+        ema: The averaged copy, or None.
+        feed: The order of the images.
+        schedule: The learning rate.
+        step: Optimizer steps made.
+        position: Images used.
+        seconds: Of training, over all starts.
+        notes: What a reader of the record should know.
+    """
+
+    config: Model
+    identity: Identity
+    folder: Path
+    ranks: Ranks
+    model: nn.Module
+    parallel: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: MovingAverage | None
+    feed: Feed
+    schedule: Schedule
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def begin(cls, config: Model, data: Data, folder: Path, variant: str, ranks: Ranks, *, resume: bool) -> Training:
+        """Build everything, and with `resume` go on from the checkpoint in the folder if there is one.
+
+        Raises:
+            InputError: If the folder holds another training, or a setting does not fit.
+        """
+        settings = config.validate(ranks.device.type).train
+        identity = Identity(
+            variant=variant,
+            model=config.to_dict(),
+            category_ids=tuple(int(i) for i in data.category_ids),
+            category_names=tuple(data.category_names),
+        )
+        _check_folder(folder, identity, config, resume=resume)
+        ranks.wait()  # nobody writes to the folder before every process has looked at it
+        feed = Feed(
+            lambda epoch: epoch_indices(data, config.data, settings.seed, epoch, settings.batch),
+            batch=settings.batch,
+            accumulate=settings.accumulate,
+            rank=ranks.rank,
+            world=ranks.world,
+        )
+        torch.manual_seed(settings.seed)
+        checkpoint = latest(folder) if resume else None
+        model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
+        said: tuple[str, ...] = ()
+        if settings.init_from is not None and checkpoint is None:
+            partial = load_matching(model, load_weights(settings.init_from))
+            anew = (*partial.missing, *partial.other_shape)
+            said = (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
+        model.to(ranks.device).train()
+        training = cls(
+            config=config,
+            identity=identity,
+            folder=folder,
+            ranks=ranks,
+            model=model,
+            parallel=ranks.wrap(model),
+            optimizer=optimizer_of(model, settings),
+            scaler=torch.amp.GradScaler(ranks.device.type, enabled=settings.precision == "fp16"),
+            ema=None if settings.ema is None else MovingAverage(model, settings.ema),
+            feed=feed,
+            schedule=schedule_of(settings, feed.epoch_length(0) / settings.batch),
+            notes=said,
+        )
+        torch.manual_seed(settings.seed + ranks.rank)
+        if checkpoint is not None:
+            training._restore(checkpoint)
+        if ranks.first:
+            notes(folder, said)
+            write_json(identity, folder / "config.json")
+        return training
+
+    def save(self) -> None:
+        """Write a checkpoint; every process takes part, the first one writes.
+
+        Raises:
+            InputError: If a weight is no finite number.
+        """
+        broken = [name for name, weight in self.model.named_parameters() if not bool(torch.isfinite(weight).all())]
+        if broken:
+            self.refuse("a weight", {f"weight {name}": math.nan for name in broken[:3]}, [])
+        random = self.ranks.gather(torch.get_rng_state())
+        cuda = self.ranks.device.type == "cuda"
+        on_card = self.ranks.gather(torch.cuda.get_rng_state() if cuda else torch.zeros(0, dtype=torch.uint8))
+        if self.ranks.first:
+            state = {
+                "step": self.step,
+                "epoch": self.position.epoch,
+                "offset": self.position.offset,
+                "seconds": self.seconds,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "random": random,
+                "random_cuda": on_card,
+                "notes": list(self.notes),
+            }
+            averaged = None if self.ema is None else self.ema.state()
+            text = msgspec.json.format(msgspec.json.encode(self.identity), indent=2).decode()
+            write_checkpoint(self.folder, self.step, self.model.state_dict(), averaged, state, text)
+        self.ranks.wait()
+
+    def refuse(self, what: str, values: dict[str, float], image_ids: list[int | str]) -> None:
+        """Stop because numbers are not finite.
+
+        Raises:
+            InputError: Always.
+        """
+        refuse_step(
+            what,
+            values,
+            image_ids,
+            step=self.step + 1,
+            learning_rate=self.schedule.at(self.step),
+            config=self.config.to_dict(),
+            path=self.folder / f"stopped-rank{self.ranks.rank}.json",
+        )
+
+    def record(self, data: Data, losses: dict[str, float]) -> Run:
+        """Return what is to be said of the training so far."""
+        device = self.ranks.device
+        return Run(
+            dataset=data.name,
+            split=data.split,
+            data=data.fingerprint,
+            images=len(data),
+            seed=self.config.train.seed,
+            processes=self.ranks.world,
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            step=self.step,
+            steps=self.schedule.total,
+            epochs=self.position.epoch + self.position.offset / self.feed.epoch_length(self.position.epoch),
+            seconds=self.seconds,
+            losses=losses,
+            notes=self.notes,
+            versions=versions(),
+            source=source_revision(),
+        )
+
+    def _restore(self, checkpoint: Path) -> None:
+        weights, averaged, state = read_state(checkpoint)
+        self.model.load_state_dict(weights)
+        if self.ema is not None and averaged is not None:
+            self.ema.restore(averaged)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.position = Position(state["epoch"], state["offset"])
+        self.notes = tuple(state["notes"])
+        if len(state["random"]) == self.ranks.world:
+            torch.set_rng_state(state["random"][self.ranks.rank])
+            if self.ranks.device.type == "cuda" and len(state["random_cuda"][self.ranks.rank]):
+                torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank])
+        else:
+            self.notes += (f"resumed at step {self.step} with another number of processes",)
+        if self.ranks.first:
+            stderr.print(f"{checkpoint}: going on from step {self.step}", highlight=False)
+
+
+def optimizer_of(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
+    """Make the optimizer of the parameters that are to be trained.
+
+    `norm_decay`, where it is set, is the weight decay of all biases and of the weights of normalisation layers.
+    """
+    norms = {id(p) for layer in model.modules() if isinstance(layer, _NORMS) for p in layer.parameters(recurse=False)}
+    plain: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (spared if name.endswith("bias") or id(parameter) in norms else plain).append(parameter)
+    decay = settings.weight_decay if settings.norm_decay is None else settings.norm_decay
+    groups: list[dict[str, Any]] = [{"params": plain}, {"params": spared, "weight_decay": decay}]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
+    )
+
+
+def _check_folder(folder: Path, identity: Identity, config: Model, *, resume: bool) -> None:
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    if not resume:
+        raise InputError(folder, "holds a training", "Go on with --resume, choose another folder, or remove it")
+    before = read_json(path, Identity)
+    if before.category_ids != identity.category_ids:
+        raise InputError(folder, "was trained on a data set with other categories", "Choose another folder")
+    changed = {
+        name: values
+        for name, values in Model.from_dict(before.model).diff(config).items()
+        if name not in _FREE and not name.startswith("infer")
+    }
+    if changed:
+        name, (old, new) = next(iter(changed.items()))
+        raise InputError(
+            f"config field {name}",
+            f"is {new!r}, the training in {folder} began with {old!r}",
+            f"Only {', '.join(_FREE)} may change when resuming; choose another folder",
+        )

@@ -1,0 +1,43 @@
+"""The views that a user asks for, and left and right of what is found in a mirrored one."""
+
+import numpy as np
+
+from fusion.errors import InputError
+from zoo.config import Infer
+from zoo.data.views import View, views
+
+__all__ = ["mirrored", "views_of"]
+
+
+def views_of(infer: Infer, sizes: str | None = None, flip: bool = False) -> tuple[View, ...]:
+    """Return the views of a configuration, or those that a user names.
+
+    Args:
+        infer: Settings of the model.
+        sizes: "600,800,1000x1600": short sides with commas between; after an x the longest side. Without it, the
+            longest side is the configuration's, more in proportion where the short side is above all of its own.
+        flip: Each size also flipped, even if the configuration says no.
+
+    Raises:
+        InputError: If a size cannot be read, or comes twice.
+    """
+    if sizes is None:
+        return views(infer.short, infer.long, with_flip=flip or infer.flip)
+    pairs = [_size(word.strip(), infer) for word in sizes.split(",")]
+    if len({short for short, _ in pairs}) < len(pairs):
+        raise InputError("option --views", f"expected short sides that differ, got {sizes!r}")
+    return tuple(view for short, long in pairs for view in views((short,), long, with_flip=flip))
+
+
+def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
+    """Exchange left and right of xyxy boxes [n, 4] in an image of `width` pixels."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+
+
+def _size(word: str, infer: Infer) -> tuple[int, int]:
+    short, cross, long = word.partition("x")
+    if not short.isdigit() or int(short) < 1 or (cross and not long.isdigit()):
+        raise InputError("option --views", f"expected short sides such as 600,800,1000x1600, got {word!r}")
+    if cross and int(long) < int(short):
+        raise InputError("option --views", f"the longest side of {word!r} is below the short one")
+    return int(short), int(long) if cross else round(infer.long * max(1.0, int(short) / max(infer.short)))
