@@ -9,6 +9,7 @@ demo: .venv/base
 
 test: .venv/test
 	$(BIN)/python -m pytest -q
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q tests/fusion/cuda
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -30,6 +31,9 @@ bench: .venv/peers
 	$(BIN)/python benchmarks/masks.py
 	$(BIN)/python benchmarks/other_operators.py
 	$(BIN)/python benchmarks/submissions.py
+	$(BIN)/python -m benchmarks.search_throughput
+	$(BIN)/python -m benchmarks.search_peers
+	$(BIN)/python benchmarks/gpu.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

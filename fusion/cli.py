@@ -1,7 +1,7 @@
 """Commands of package `fusion`: fuse, export."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from fusion.pool import Step
 from fusion.ready import Learned, find_ready
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
-from fusion.storage import read_table
+from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
 __all__ = ["MethodOptions", "export_coco", "fuse", "read_for_ready"]
@@ -102,6 +102,7 @@ def fuse(
     calibration: Path | None = None,
     save_recipe: Path | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> None:
     """Fuse tables into one, by a method or by a recipe.
 
@@ -119,6 +120,7 @@ def fuse(
         options: Parameters of the method.
         save_recipe: Also write what is done here as a recipe.
         threads: Number of threads; all processors when not given. The result is the same.
+        device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
     """
     if threads is not None:
         os.environ["QUORUM_THREADS"] = str(threads)
@@ -133,7 +135,11 @@ def fuse(
         unused += ["--calibration"] if calibration is not None and ready is None else []
         if unused:
             raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
-        plan = read_recipe(recipe) if ready is None else ready.recipe(read_for_ready(options, weights, calibration))
+        plan = (
+            read_recipe(recipe)
+            if ready is None
+            else ready.recipe(read_for_ready(tables, options, weights, calibration))
+        )
     else:
         plan = _plan(str(method), given, weights, calibration)
     if save_recipe is not None:
@@ -145,6 +151,7 @@ def fuse(
             tables,
             output,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            device=device,
         )
     notes(output, report.notes)
     stderr.print(
@@ -153,9 +160,12 @@ def fuse(
     )
 
 
-def read_for_ready(options: MethodOptions, weights: Path | None, calibration: Path | None) -> Learned:
-    """Read what a ready recipe takes besides the tables."""
-    values: dict[str, Any] = {"vote_masks": bool(options.vote_masks)}
+def read_for_ready(
+    tables: Sequence[Path], options: MethodOptions, weights: Path | None, calibration: Path | None
+) -> Learned:
+    """Read what a ready recipe takes besides the tables, and the names of their members."""
+    names = [read_metadata(path)[0].member or path.stem for path in tables]
+    values: dict[str, Any] = {"members": names, "vote_masks": bool(options.vote_masks)}
     tuned_on = None
     if calibration is not None:
         table, tuned_on = read_learned(calibration, "maps")

@@ -4,10 +4,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fusion.cuda.choice import settle
 from fusion.errors import InputError
 from fusion.recipe import Recipe
 from fusion.storage import part_paths, read_table, write_table
@@ -36,6 +37,8 @@ def fuse_files(
     tables: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    device: str = "cpu",
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -48,22 +51,26 @@ def fuse_files(
         tables: Parquet files or folders of parts.
         output: A file, or a folder where the inputs are folders.
         progress: Called with (what, done, total) before each node or part.
+        device: "cpu", "cuda", or "auto" for the GPU where there is one; a note says where there is none.
 
     Raises:
-        InputError: If a table cannot be read, they do not go together, or the output cannot be written.
+        InputError: If a table cannot be read, they do not go together, the output cannot be written, or the device
+            cannot be used.
     """
     if not tables:
         raise InputError("fuse", "no table was given")
+    device, said = settle(device)
     progress = progress or _silent
     parts = [part_paths(table) for table in tables]
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and counts != {1}:
-        return _fuse_parts(recipe, parts, Path(output), progress)
+        report = _fuse_parts(recipe, parts, Path(output), progress, device)
+        return replace(report, notes=(*said, *report.notes))
     inputs = [named(read_table(table), table) for table in tables]
     steps = list(recipe.nodes)
-    fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)))
+    fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)), device=device)
     write_table(_signed(fused, recipe), output)
-    return FuseReport(sum(map(len, inputs)), len(fused), _unused(recipe, inputs))
+    return FuseReport(sum(map(len, inputs)), len(fused), (*said, *_unused(recipe, inputs)))
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -76,7 +83,11 @@ def named(table: DetectionTable, path: str | os.PathLike[str]) -> DetectionTable
 
 
 def _fuse_parts(
-    recipe: Recipe, parts: Sequence[Sequence[Path]], output: Path, progress: Callable[[str, int, int], None]
+    recipe: Recipe,
+    parts: Sequence[Sequence[Path]],
+    output: Path,
+    progress: Callable[[str, int, int], None],
+    device: str,
 ) -> FuseReport:
     if output.exists():
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
@@ -96,7 +107,7 @@ def _fuse_parts(
             written += len(read_table(target))
             continue
         inputs = [named(read_table(path), path.parent) for path in paths]
-        fused = recipe.fuse(inputs)
+        fused = recipe.fuse(inputs, device=device)
         write_table(_signed(fused, recipe), target)
         read += sum(map(len, inputs))
         written += len(fused)

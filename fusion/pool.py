@@ -9,10 +9,27 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.columns import Columns, Fused, Sources, sort_columns
+from fusion.cuda.choice import open_session
 from fusion.errors import InputError
 from fusion.table import OPTIONAL, DetectionTable, Metadata
 
-__all__ = ["Pool", "Rebuilt", "Rescored", "Step", "Tables", "apply", "pool_tables", "trace"]
+__all__ = [
+    "Pool",
+    "Rebuilt",
+    "Rescored",
+    "Step",
+    "Tables",
+    "agreed_metadata",
+    "apply",
+    "check_agreement",
+    "dense",
+    "distinct",
+    "id_column",
+    "name_members",
+    "pool_tables",
+    "taken",
+    "trace",
+]
 
 Tables = DetectionTable | Sequence[DetectionTable]
 
@@ -63,7 +80,7 @@ class Pool:
 
     def category(self) -> np.ndarray:
         """Return the dense category index of each input row: int32 [rows]."""
-        return _joined([_dense(table.category_id, self.category_ids) for table in self.tables])
+        return _joined([dense(table.category_id, self.category_ids) for table in self.tables])
 
     def column(self, name: str) -> np.ndarray:
         """Return a numeric column of the tables, one behind the other: [rows]."""
@@ -128,16 +145,24 @@ def pool_tables(tables: Tables, *, shared: bool = False) -> Pool:
     _check_compatible(inputs)
     members, codes = _members(inputs, shared)
     image_ids = np.unique(np.concatenate([t.image_ids for t in inputs if len(t)] or [np.zeros(0, np.int64)]))
-    category_ids = np.unique(np.concatenate([_distinct(table.category_id) for table in inputs])).astype(np.int32)
+    category_ids = np.unique(np.concatenate([distinct(table.category_id) for table in inputs])).astype(np.int32)
     return Pool(inputs, members, image_ids, category_ids, codes)
 
 
-def apply(step: Step, tables: Tables) -> DetectionTable:
+def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
     """Run one step on tables.
 
+    Args:
+        step: The step.
+        tables: One table or several.
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
+
     Raises:
-        InputError: If the tables do not go together, or the step refuses them.
+        InputError: If the tables do not go together, the step refuses them, or the device cannot be used.
     """
+    session = open_session(device, tables)
+    if session is not None:
+        return session.run(step, tables)
     pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
     return _to_table(pool, step.fuse(pool))
 
@@ -179,7 +204,7 @@ def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
         corners, votes = fused.corners, fused.votes
         pool.forget_columns()
     data = {
-        "image_id": _id_column(pool.image_ids, image),
+        "image_id": id_column(pool.image_ids, image),
         "category_id": pa.array(pool.category_ids[category]),
         "score": pa.array(fused.score),
     }
@@ -192,7 +217,7 @@ def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
     # a soft mask belongs to the box that it was made for
     for name in ("mask", "soft_mask", "view") if corners is None else ("mask", "view"):
         if any(name in table.arrow.column_names for table in pool.tables):
-            data[name] = _taken(pool.tables, name, fused.row)
+            data[name] = taken(pool.tables, name, fused.row)
     if corners is None:
         names = pa.array(pool.members, pa.string())
         data["member"] = pa.DictionaryArray.from_arrays(pa.array(pool.member[fused.row].astype(np.int32)), names)
@@ -200,11 +225,20 @@ def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
         data["votes"] = pa.array(votes)
     elif all("votes" in table.arrow.column_names for table in pool.tables):
         data["votes"] = pa.array(pool.column("votes")[fused.row])
-    return DetectionTable.from_arrow(pa.table(data), _fused_metadata(pool.tables, corners is not None), "fusion")
+    return DetectionTable.from_arrow(pa.table(data), agreed_metadata(pool.tables, corners is not None), "fusion")
 
 
-def _fused_metadata(tables: Sequence[DetectionTable], new_boxes: bool) -> Metadata:
-    """What the inputs agree on; the fused table has no name of its own yet."""
+class _Described(Protocol):
+    """Whatever has a table's metadata."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the table says about itself."""
+        ...
+
+
+def agreed_metadata(tables: Sequence[_Described], new_boxes: bool) -> Metadata:
+    """Return what the inputs agree on; the fused table has no name of its own yet."""
     first = tables[0].metadata
 
     def agreed(name: str, otherwise: str | None) -> str | None:
@@ -223,6 +257,18 @@ def _fused_metadata(tables: Sequence[DetectionTable], new_boxes: bool) -> Metada
 
 
 def _check_compatible(tables: Sequence[DetectionTable]) -> None:
+    check_agreement(tables)
+    kinds = {str(table.arrow["image_id"].type) for table in tables if len(table)}
+    if len(kinds) > 1:
+        raise InputError("tables", f"some have integer image ids and some have strings ({', '.join(sorted(kinds))})")
+
+
+def check_agreement(tables: Sequence[_Described]) -> None:
+    """Require one unit and one set of categories.
+
+    Raises:
+        InputError: If two tables differ; the message names them.
+    """
     for name, remedy in (
         ("unit", "Import them in the same unit"),
         ("categories", "Import both with the same ground truth, with a label map where the category sets differ"),
@@ -239,22 +285,44 @@ def _check_compatible(tables: Sequence[DetectionTable]) -> None:
                 f"differ in {name} ({one} and {two})",
                 remedy,
             )
-    kinds = {str(table.arrow["image_id"].type) for table in tables if len(table)}
-    if len(kinds) > 1:
-        raise InputError("tables", f"some have integer image ids and some have strings ({', '.join(sorted(kinds))})")
 
 
-def _label(tables: Sequence[DetectionTable], number: int) -> str:
+def _label(tables: Sequence[_Described], number: int) -> str:
     return tables[number].metadata.member or f"table{number}"
 
 
 def _members(tables: Sequence[DetectionTable], shared: bool) -> tuple[tuple[str, ...], np.ndarray]:
+    columns = [table.member for table in tables]
+    named = [None if column is None else column.dictionary.to_pylist() for column in columns]
+    names, lookups = name_members(tables, named, shared=shared)
+    codes = [
+        np.full(len(table), lookup[0], np.int16) if column is None else lookup[column.indices.to_numpy()]
+        for table, column, lookup in zip(tables, columns, lookups, strict=True)
+    ]
+    return names, _joined(codes)
+
+
+def name_members(
+    tables: Sequence[_Described], named: Sequence[Sequence[str] | None], *, shared: bool
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Name the members behind tables.
+
+    Args:
+        tables: The tables.
+        named: Names in the `member` column of each, None for a table without it, which is a member itself.
+        shared: Whether two tables may bring the same member.
+
+    Returns:
+        The names of all members, and for each table the index there of each of its own: int16.
+
+    Raises:
+        InputError: If two tables bring the same member and may not, or there are too many.
+    """
     names: list[str] = []
     owner: dict[str, int] = {}
-    codes = []
-    for number, table in enumerate(tables):
-        column = table.member
-        own = [_label(tables, number)] if column is None else column.dictionary.to_pylist()
+    lookups = []
+    for number, column in enumerate(named):
+        own = [_label(tables, number)] if column is None else column
         place = []
         for name in own:
             if owner.setdefault(name, number) != number and not shared:
@@ -268,13 +336,12 @@ def _members(tables: Sequence[DetectionTable], shared: bool) -> tuple[tuple[str,
             place.append(names.index(name))
         if len(names) >= 2**15:
             raise InputError("fusion", f"got {len(names)} members, at most {2**15 - 1} are possible")
-        lookup = np.array(place, dtype=np.int16)
-        codes.append(np.full(len(table), place[0], np.int16) if column is None else lookup[column.indices.to_numpy()])
-    return tuple(names), _joined(codes)
+        lookups.append(np.array(place, dtype=np.int16))
+    return tuple(names), lookups
 
 
-def _distinct(values: np.ndarray) -> np.ndarray:
-    """np.unique without sorting, for ids in a narrow range."""
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Return the distinct values, ascending: np.unique without sorting, for ids in a narrow range."""
     low, width = _span(values)
     if width > 4 * len(values) + 1024:
         return np.unique(values)
@@ -283,7 +350,8 @@ def _distinct(values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(seen) + low
 
 
-def _dense(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def dense(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the index of each value in `ids`, which are ascending and have them all: int32."""
     low, width = _span(ids)
     if width > 4 * len(values) + 1024:
         return np.searchsorted(ids, values).astype(np.int32)
@@ -301,14 +369,15 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _id_column(ids: np.ndarray, index: np.ndarray) -> pa.Array:
+def id_column(ids: np.ndarray, index: np.ndarray) -> pa.Array:
+    """Return image ids, int64 or names, by index as a table's column."""
     if ids.dtype == object:
         return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(ids, pa.string()))
     return pa.array(ids[index] if len(ids) else np.zeros(0, np.int64))
 
 
-def _taken(tables: Sequence[DetectionTable], name: str, rows: np.ndarray) -> pa.Array:
-    """Take an optional column by row; rows of tables without it are null."""
+def taken(tables: Sequence[DetectionTable], name: str, rows: np.ndarray) -> pa.Array:
+    """Return an optional column by row; rows of tables without it are null."""
     kind = OPTIONAL[name]
     chunks = [
         table.arrow[name] if name in table.arrow.column_names else pa.chunked_array([pa.nulls(len(table), kind)])

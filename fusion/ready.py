@@ -1,7 +1,7 @@
 """The reports' recipes, ready by name; each is a road of stages, the last of which is the recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
@@ -29,6 +29,7 @@ class Learned:
         scales: Weights and limits of views (`quorum learn scales`).
         parents: Category id -> ids of its ancestors.
         vote_masks: Whether masks of the inputs vote on the boxes that come out.
+        members: Names of the members in the order given; empty where they are not known.
         tuned_on: The data that weights or scales were learned on.
     """
 
@@ -37,6 +38,7 @@ class Learned:
     scales: Scales | None = None
     parents: Mapping[int, Sequence[int]] | None = None
     vote_masks: bool = False
+    members: Sequence[str] = ()
     tuned_on: TunedOn | None = None
 
 
@@ -147,7 +149,18 @@ def _alibaba(learned: Learned) -> list[Stage]:
 
 
 def _megdet(learned: Learned) -> list[Stage]:
-    return _road(learned, ("NMS", [Nms(iou=0.5)]), ("soft-NMS", [SoftNms()]))
+    road = _road(replace(learned, vote_masks=False), ("ensemble", [SoftNms()]))
+    if len(learned.members) > 1:
+        # Table 4 adds soft-NMS and the views of one model before the other models
+        first = learned.members[0]
+        alone: list[tuple[str, Step]] = [(f"{first}, NMS of its views", Nms(iou=0.5)), ("soft-NMS", SoftNms())]
+        road = [Stage(added, Recipe({OUTPUT: Node(step, (first,))}, learned.tuned_on)) for added, step in alone] + road
+    if learned.vote_masks:
+        nodes = {"boxes" if name == OUTPUT else name: node for name, node in road[-1].recipe.nodes.items()}
+        # Table 5 ensembles the masks of two models
+        nodes[OUTPUT] = Node(VoteMasks(), ("boxes", *(learned.members[:2] or (ALL,))))
+        road.append(Stage("masks of the first two voted", Recipe(nodes, learned.tuned_on)))
+    return road
 
 
 def find_ready(name: str) -> ReadyRecipe | None:
@@ -194,8 +207,8 @@ READY: Mapping[str, ReadyRecipe] = {
         ReadyRecipe(
             "megdetv2-ensemble",
             "megdetv2-coco2019, sec. 2.3 (2, 8, 9), sec. 3.2 (6, 7), Tables 4 and 5",
-            "views of all models pooled with gaussian soft-NMS, masks voted; how models are put together is not "
-            "printed in the report",
+            "the first model's views, then those of all pooled with gaussian soft-NMS, masks of the first two voted; how "
+            "models are put together is not printed in the report",
             ("vote_masks",),
             (),
             _megdet,

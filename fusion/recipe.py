@@ -11,6 +11,7 @@ from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.concat import Concat
 from fusion.consensus import Consensus
 from fusion.cooccurrence import Cooccurrence
+from fusion.cuda.choice import open_session
 from fusion.dropout import Dropout
 from fusion.errors import InputError
 from fusion.expand_hierarchy import ExpandHierarchy
@@ -107,29 +108,38 @@ class Recipe:
         nodes = {name: Node(step, (source,)) for name, step, source in zip(names, steps, inputs, strict=True)}
         return cls(nodes, tuned_on)
 
-    def fuse(self, tables: Sequence[DetectionTable], progress: Callable[[str], None] | None = None) -> DetectionTable:
+    def fuse(
+        self,
+        tables: Sequence[DetectionTable],
+        progress: Callable[[str], None] | None = None,
+        *,
+        device: str = "cpu",
+    ) -> DetectionTable:
         """Run the recipe.
 
         Args:
             tables: The members; each is known by its metadata's name.
             progress: Called with the name of each node before it runs.
+            device: "cpu", "cuda", or "auto" for the GPU where there is one.
 
         Returns:
             The answer of the node "output".
 
         Raises:
-            InputError: If a member that the recipe names was not given.
+            InputError: If a member that the recipe names was not given, or the device cannot be used.
         """
         members = {table.metadata.member or f"table{number}": table for number, table in enumerate(tables)}
         shadowed = sorted(set(members) & set(self.nodes))
         if shadowed:
             raise InputError("recipe", f"node {shadowed[0]!r} has the name of a table", "Rename the node")
-        done: dict[str, DetectionTable] = {}
+        session = open_session(device, tables)
+        run: Callable[[Step, Any], Any] = apply if session is None else session.apply
+        done: dict[str, Any] = {}
         uses = [name for node in self.nodes.values() for name in node.inputs]
         for name, node in self.nodes.items():
             if progress is not None:
                 progress(name)
-            inputs: list[DetectionTable] = []
+            inputs: list[Any] = []
             for source in node.inputs:
                 if source == ALL:
                     inputs.extend(tables)
@@ -145,10 +155,12 @@ class Recipe:
                     )
             for source in node.inputs:
                 uses.remove(source)
-            done[name] = apply(node.step, inputs).with_metadata(member=name)
+            done[name] = run(node.step, inputs).with_metadata(member=name)
             # a node's table is let go with its last reader
             done = {key: table for key, table in done.items() if key in uses or key == name}
-        return done[OUTPUT].with_metadata(member=None)
+        answer = done[OUTPUT].with_metadata(member=None)
+        table: DetectionTable = answer if isinstance(answer, DetectionTable) else answer.to_table()
+        return table
 
     def to_toml(self) -> str:
         """Write the recipe in its one canonical form, with every parameter spelled out."""

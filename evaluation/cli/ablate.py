@@ -72,7 +72,7 @@ def ablate(
     paths = some_tables(tables, "ablate")
     ready = find_ready(recipe[0]) if len(recipe) == 1 else None
     if ready is not None:
-        stages = ready.stages(read_for_ready(options, weights, calibration))
+        stages = ready.stages(read_for_ready(paths, options, weights, calibration))
     elif options != MethodOptions() or weights is not None or calibration is not None:
         raise InputError("ablate", "options of a report's recipe go with its name", "Write them into the TOML file")
     elif len(recipe) == 1:

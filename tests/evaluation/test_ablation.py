@@ -19,7 +19,7 @@ TABLES = make_members(3, 3, TRUTH)
 
 def test_rows_are_plain_evaluations_and_their_paired_differences():
     prepared = prepare(TRUTH, Coco())
-    stages = READY["megdetv2-ensemble"].stages(Learned())
+    stages = READY["alibaba-tta"].stages(Learned())
     rows = road_map(stages, TABLES, prepared, replicates=50).rows
     alone = [prepared.evaluate(table).AP for table in TABLES]
     staged = [prepared.evaluate(stage.recipe.fuse(TABLES)).AP for stage in stages]

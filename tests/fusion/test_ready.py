@@ -27,7 +27,7 @@ EVERYTHING = {
     "mmfruit-naive": Learned(weights={"a": 1.0, "b": {1: 0.5, 2: 0.25}}, parents={1: [2], 2: []}),
     "lvistraveler-tta": Learned(scales=Scales(limits={"a": (0, 15), "b": (10, 100)}), vote_masks=True),
     "alibaba-tta": Learned(scales=Scales(sides=(12,), weights={"a": (1, 0.5), "b": (0.5, 1)}), vote_masks=True),
-    "megdetv2-ensemble": Learned(vote_masks=True),
+    "megdetv2-ensemble": Learned(vote_masks=True, members=("a", "b")),
 }
 
 
@@ -59,9 +59,15 @@ def test_mmfruit_is_the_steps_of_the_report():
 
 def test_calibration_comes_second_and_stays():
     maps = {name: ScoreMap(kind="rank", score=[0.0, 1.0], value=[0.1, 0.5]) for name in "ab"}
-    stages = READY["megdetv2-ensemble"].stages(Learned(maps=maps))
+    stages = READY["alibaba-tta"].stages(Learned(maps=maps))
     assert [stage.added for stage in stages] == ["NMS", "calibrated scores", "soft-NMS"]
     assert [len(stage.recipe.nodes) for stage in stages] == [1, 2, 2]
+
+
+def test_megdet_adds_models_to_the_first_and_votes_the_masks_of_two():
+    stages = READY["megdetv2-ensemble"].stages(Learned(vote_masks=True, members=("a", "b", "c")))
+    inputs = [stage.recipe.nodes["output"].inputs for stage in stages]
+    assert inputs == [("a",), ("a",), ("*",), ("boxes", "a", "b")]
 
 
 def test_what_is_missing_or_not_used_is_named():

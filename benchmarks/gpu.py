@@ -1,0 +1,266 @@
+"""Fusion on the GPU beside the CPU and torchvision: `python benchmarks/gpu.py [--images N] [--large]`.
+
+First every operator's answer is compared with the CPU's. Then it is timed after a warm-up: alone, from rows that are on
+the GPU to rows that are (device events, sorting included); with the copies there and back; and from tables to a table.
+The CPU has all cores. `--large` adds 28 members x 40,000 images. Without a GPU nothing is measured, and it says so.
+With NUMBA_ENABLE_CUDASIM=1 only the comparison is made, on as many images as are given (try 1).
+"""
+
+import argparse
+import datetime
+import itertools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.load import Load, make_load
+from benchmarks.measure import wall
+from fusion.concat import Concat
+from fusion.cuda.choice import settle
+from fusion.errors import InputError
+from fusion.kernels.jit import threads
+from fusion.nms import Nms
+from fusion.nmw import Nmw
+from fusion.pool import apply
+from fusion.recipe import Recipe
+from fusion.reweight import Reweight
+from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.table import DetectionTable, Metadata
+from fusion.vote import Vote
+from fusion.wbf import Wbf
+
+SIDE = 640.0
+RUNS = 7
+PAIRS_PER_THREAD = 4096
+
+
+def steps(members: int) -> dict[str, Any]:
+    """The operators."""
+    weights = {f"m{m}": 1.0 - 0.5 * m / members for m in range(members)}
+    return {
+        "nms": Nms(),
+        "soft_nms gaussian": SoftNms(),
+        "soft_nms linear": SoftNms(method="linear"),
+        "adj_nms": AdjNms(),
+        "nms_then_soft": NmsThenSoft(),
+        "wbf": Wbf(),
+        "wbf, weights": Wbf(weights=weights),
+        "nmw": Nmw(),
+        "vote": Vote(),
+        "reweight": Reweight(weights=weights),
+        "concat, 100 per image": Concat(max_per_image=100),
+    }
+
+
+def tables_of(load: Load) -> list[DetectionTable]:
+    """Make a table per member, in pixels."""
+    tables = []
+    for m in range(int(load.member.max()) + 1):
+        rows = np.flatnonzero(load.member == m)
+        x1, y1, x2, y2 = (getattr(load, name)[rows] * SIDE for name in ("x1", "y1", "x2", "y2"))
+        tables.append(
+            DetectionTable.from_arrays(
+                image_id=load.image[rows],
+                category_id=load.category[rows],
+                score=load.score[rows],
+                xywh=(x1, y1, x2 - x1, y2 - y1),
+                metadata=Metadata(member=f"m{m}"),
+            )
+        )
+    return tables
+
+
+def compared(ours: DetectionTable, theirs: DetectionTable) -> str:
+    """How two answers differ."""
+    if ours.arrow.equals(theirs.arrow):
+        return "same to the last bit"
+    if len(ours) != len(theirs):
+        return f"DIFFERENT: {len(ours):,} rows against {len(theirs):,}"
+    same = all(np.array_equal(ours.column(name), theirs.column(name)) for name in ("image_id", "category_id", *"xywh"))
+    apart = np.max(np.abs(ours.score - theirs.score) / np.maximum(np.abs(theirs.score), 1e-300))
+    return f"{'same rows and order' if same else 'DIFFERENT rows or order'}, scores within {apart:.1e}"
+
+
+def elapsed(call: Callable[[], Any], runs: int = RUNS) -> float:
+    """Least milliseconds between two device events around a call."""
+    from fusion.cuda.kernels.device import cuda
+
+    times = []
+    for _ in range(runs):
+        begin, end = cuda.event(), cuda.event()
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return min(times)
+
+
+def ceilings() -> tuple[float, float]:
+    """Bytes per second that a copy on the GPU moves, and IoUs per second of boxes in registers."""
+    from fusion.cuda.kernels.device import THREADS, cuda, empty
+    from fusion.cuda.kernels.formulas import area_of, iou
+
+    source, target = empty(2**27, np.float64), empty(2**27, np.float64)
+    target.copy_to_device(source)
+    copied = 2 * 2**30 / elapsed(lambda: target.copy_to_device(source)) * 1e3
+
+    @cuda.jit
+    def pairs(out):
+        i = cuda.grid(1)
+        x = float(i)
+        total = 0.0
+        for j in range(PAIRS_PER_THREAD):
+            y = x + float(j & 7)
+            total += iou(x, x, x + 9.0, x + 9.0, area_of(x, x, x + 9.0, x + 9.0), y, y, y + 8.0, y + 8.0, 64.0)
+        out[i] = total
+
+    blocks = 132 * 64
+    out = empty(blocks * THREADS, np.float64)
+    pairs[blocks, THREADS](out)
+    return copied, blocks * THREADS * PAIRS_PER_THREAD / elapsed(lambda: pairs[blocks, THREADS](out)) * 1e3
+
+
+def pairs_of(name: str, tables: list[DetectionTable], fused: DetectionTable) -> float | None:
+    """Pairs of boxes that must be compared: for NMS each kept box and those behind it in its cell."""
+    if name != "nms":
+        return None
+    keys = [table.image_id.astype(np.int64) * 1000 + table.category_id for table in tables]
+    key, score = np.concatenate(keys), np.concatenate([table.score for table in tables])
+    order = np.lexsort((-score, key))
+    key, score = key[order], score[order]
+    behind = np.searchsorted(key, key, side="right") - 1 - np.arange(len(key))
+    kept = np.isin(score, fused.score)  # no two scores of the load are equal
+    return float(behind[kept].sum())
+
+
+def torchvision_ms(load: Load, images: int) -> float | None:
+    """Milliseconds of torchvision's batched_nms on the GPU, called for each of some images, scaled to all."""
+    try:
+        import torch
+        from torchvision.ops import batched_nms
+    except ImportError:
+        print("torch and torchvision are not installed: no comparison")
+        return None
+    if not torch.cuda.is_available():
+        print("this torch sees no GPU: no comparison with torchvision")
+        return None
+    order = np.argsort(load.image, kind="stable")
+    every = int(load.image.max()) + 1
+    cuts = np.searchsorted(load.image[order], np.arange(min(images, every) + 1)).tolist()
+    corners = np.stack([load.x1, load.y1, load.x2, load.y2], axis=1)[order]
+    boxes = torch.from_numpy(corners).cuda()
+    scores = torch.from_numpy(load.score[order]).cuda()
+    labels = torch.from_numpy(load.category[order].astype(np.int64)).cuda()
+
+    def call() -> None:
+        for a, b in itertools.pairwise(cuts):
+            batched_nms(boxes[a:b], scores[a:b], labels[a:b], 0.5)
+        torch.cuda.synchronize()
+
+    call()
+    return wall(call, 3) * 1e3 * every / (len(cuts) - 1)
+
+
+def report(load: Load, ceiling: tuple[float, float] | None, peer_images: int) -> None:
+    """Compare and time every operator on one load; without ceilings, compare only."""
+    tables = tables_of(load)
+    rows, members, images = len(load.score), len(tables), int(load.image.max()) + 1
+    print(f"\n{members} members x {images:,} images, {rows:,} detections")
+    peer = torchvision_ms(load, peer_images) if ceiling else None
+    if ceiling:
+        print(f"{'':22} {'alone':>9} {'copies':>9} {'tables':>9} {'CPU':>9} {'faster':>7} {'GB/s':>7} {'of copy':>8}")
+    for name, step in steps(members).items():
+        line(name, step, tables, ceiling, peer)
+    recipe = Recipe.chain([Reweight(weights={f"m{m}": 1.0 for m in range(members)}), Wbf(), SoftNms()])
+    print(f"{'reweight, wbf, soft':22} {compared(recipe.fuse(tables, device='cuda'), recipe.fuse(tables))}")
+    if ceiling:
+        gpu, cpu = (wall(lambda device=device: recipe.fuse(tables, device=device), 3) for device in ("cuda", "cpu"))
+        print(f"{'':22} tables to table: {gpu * 1e3:.1f} ms, CPU {cpu * 1e3:.1f} ms, {cpu / gpu:.1f} x")
+
+
+def bytes_of(resident: Any) -> int:
+    """Size of rows on the GPU."""
+    return sum(len(column) * column.dtype.itemsize for column in resident.rows)
+
+
+def line(
+    name: str, step: Any, tables: list[DetectionTable], ceiling: tuple[float, float] | None, peer: float | None
+) -> None:
+    """Compare and time one operator."""
+    from fusion.cuda.kernels.device import to_host
+    from fusion.cuda.session import Session
+
+    fused, expected = apply(step, tables, device="cuda"), apply(step, tables)
+    answer = compared(fused, expected)
+    if ceiling is None:
+        print(f"{name:22} {answer}")
+        return
+    session = Session(tables)
+    resident: Any = session.apply(step, tables)  # uploads them
+    alone = elapsed(lambda: session.apply(step, tables))
+
+    def copied() -> None:
+        there: Any = Session(tables).apply(step, tables)
+        for column in there.rows:
+            to_host(column)
+
+    copies = wall(copied) * 1e3
+    whole = wall(lambda: apply(step, tables, device="cuda"), 3) * 1e3
+    cpu = wall(lambda: apply(step, tables), 3) * 1e3
+    # what has to be read and written once: the rows, and what is left of them
+    there: list[Any] = [session.apply(Concat(), [table]) for table in tables]
+    moved = sum(map(bytes_of, [*there, resident])) / alone * 1e3
+    print(
+        f"{name:22} {alone:7.2f}ms {copies:7.1f}ms {whole:7.1f}ms {cpu:7.1f}ms {cpu / whole:6.1f}x"
+        f" {moved / 1e9:7.1f} {moved / ceiling[0]:7.1%}  {answer}"
+    )
+    pairs = pairs_of(name, tables, fused)
+    if pairs is not None:
+        rate = pairs / alone * 1e3
+        print(
+            f"{'':22} {pairs / 1e6:.1f} M pairs, {rate / 1e9:.2f} G/s, {rate / ceiling[1]:.1%} of what the GPU can do"
+        )
+    if peer is not None and name == "nms":
+        print(f"{'':22} torchvision batched_nms per image, on the GPU: {peer:.1f} ms, {peer / alone:.1f} x ours alone")
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--large", action="store_true", help="also 28 members x 40,000 images; needs 64 GB of memory")
+    parser.add_argument("--peer-images", type=int, default=500)
+    arguments = parser.parse_args()
+    try:
+        settle("cuda")
+    except InputError as error:
+        print(f"There is no GPU here, so nothing was measured. {error}")
+        return
+    from fusion.cuda.kernels.device import SIMULATED, cuda
+
+    warnings.simplefilter("ignore")  # Numba's on launches that are small
+    if SIMULATED:
+        sys.setswitchinterval(1e-5)
+        print("Kernels run in Numba's simulator: answers are compared, and nothing is timed.")
+        report(make_load(arguments.images), None, 0)
+        return
+    name = cuda.get_current_device().name
+    name = name.decode() if isinstance(name, bytes) else name
+    print(f"{datetime.date.today()}, {name}; the CPU's path on {threads()} of {os.cpu_count()} processors")
+    ceiling = ceilings()
+    print(f"A copy on the GPU moves {ceiling[0] / 1e9:.0f} GB/s; it takes {ceiling[1] / 1e9:.0f} G IoUs per second")
+    report(make_load(arguments.images), ceiling, arguments.peer_images)
+    if arguments.large:
+        report(make_load(40_000, 28), ceiling, arguments.peer_images)
+
+
+if __name__ == "__main__":
+    main()

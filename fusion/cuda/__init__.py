@@ -1,0 +1,29 @@
+"""The fusion operators on an NVIDIA GPU: twins of `fusion/kernels`, from the same formulas, with the same answers.
+
+How it works:
+
+* `session.Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
+  there as a `Resident`, which is what the next step of a recipe takes; it becomes a table once, at the end. A step
+  without a twin gets ordinary tables and runs on the CPU (`steps.TWINS` lists those with one).
+* A step pools its inputs, then sorts them into the CPU's order: (image, category, score descending, row). Rows are
+  dealt into their cells by atomic counters, in any order, and then each finds its place by counting the rows of its
+  cell that come before it. That takes the square of a cell's size, like suppression itself, but is one launch without a
+  barrier for all cells, small or huge, and its answer does not depend on the order in which threads run.
+* An operator is one launch per class of cell sizes (`kernels/cells.CLASSES`), over all cells of the part: one thread
+  for a cell of a few boxes, a whole block for the largest, several cells in a block in between, so that warps are
+  full. Cells share nothing but barriers: a block goes on until its last cell is done.
+* What an operator leaves is flagged where it stands, with its new score and box; `kernels/answer.py` orders that within
+  its cell by (score descending, row) and packs it.
+
+Equality with the CPU: formulas are those of `fusion/geometry.py`, in float64, summed in the same order, ties by row.
+Products that go into a sum are rounded first (`kernels/device.product`), since the GPU's compiler would otherwise join
+them into fused multiply-adds. So `nms`, `wbf`, `nmw`, `vote`, `reweight`, `concat` and linear soft suppression give the
+same bits. Gaussian soft suppression takes the GPU's exp, which differs from the CPU's by at most two units in the last
+place: a box has the same score within 1e-15 of it, and two boxes whose lowered scores are that close may change places.
+
+In here: `choice` (which device), `session` and `resident` (tables and answers on the GPU), `steps` (the host's part of
+the twins), `kernels` (device code). `kernels/device.py` is the only module that imports CUDA to compile or launch; all
+but `choice` is imported when a GPU is asked for.
+"""
+
+__all__: list[str] = []

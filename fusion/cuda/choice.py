@@ -1,0 +1,107 @@
+"""Where a fusion runs: on the CPU, on the GPU, or on the GPU if there is one."""
+
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from fusion.checks import one_of
+from fusion.errors import InputError
+from fusion.table import DetectionTable
+
+if TYPE_CHECKING:
+    from fusion.cuda.session import Session
+
+__all__ = ["DEVICES", "open_session", "settle"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_said: set[str] = set()
+
+
+def settle(device: str) -> tuple[str, tuple[str, ...]]:
+    """Find out beforehand whether a device can be used.
+
+    Args:
+        device: One of `DEVICES`.
+
+    Returns:
+        The device to use, "cpu" for "auto" where there is no GPU, and a note that says why, if so.
+
+    Raises:
+        InputError: If it is none of the names, or "cuda" and there is no GPU to be used; the message says why.
+    """
+    one_of("device", device, DEVICES)
+    try:
+        if device != "cpu":
+            _require_gpu()
+    except InputError as error:
+        if device == "cuda":
+            raise
+        return "cpu", (f"fused on the CPU: {error.problem}",)
+    return device, ()
+
+
+def open_session(device: str, tables: DetectionTable | Sequence[DetectionTable]) -> "Session | None":
+    """Prepare the GPU for a fusion of some tables.
+
+    Args:
+        device: One of `DEVICES`.
+        tables: All tables that will be fused.
+
+    Returns:
+        What runs steps on the GPU, or None where the CPU should. With "auto" that is so without a usable GPU or with
+        too little memory on it; a warning says so, once for each reason.
+
+    Raises:
+        InputError: If the device has another name, or is "cuda" and cannot be used.
+    """
+    one_of("device", device, DEVICES)
+    if device == "cpu":
+        return None
+    try:
+        _require_gpu()
+        from fusion.cuda.session import Session
+
+        return Session(tables)
+    except InputError as error:
+        if device == "cuda":
+            raise
+        if error.problem not in _said:
+            _said.add(error.problem)
+            warnings.warn(f"Fusing on the CPU: {error.problem}", stacklevel=3)
+        return None
+
+
+def _require_gpu() -> None:
+    """Refuse with the reason where CUDA cannot be used."""
+    from numba import config
+
+    if config.ENABLE_CUDASIM:  # kernels run in Python, for tests
+        return
+    if find_spec("numba_cuda") is None:
+        raise InputError(
+            "device cuda",
+            "the package numba-cuda is not installed",
+            'Install the extra: pip install "quorum-detection[gpu]"; or use --device cpu',
+        )
+    from fusion.cuda.kernels.device import failure
+
+    error = failure()
+    if error is not None:
+        raise InputError("device cuda", *_reason(error)) from error
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """What is wrong with the driver, and what to do."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = lines[0].rstrip(":.") if lines else type(error).__name__
+    if "INSUFFICIENT_DRIVER" in text or "version" in text.lower():
+        return (
+            f"the NVIDIA driver is too old for CUDA 13 ({said})",
+            "Update the driver to 580 or newer; or use --device cpu",
+        )
+    if "MEMORY" in text:
+        return f"the GPU has no memory left ({said})", "See nvidia-smi for who uses it; or use --device cpu"
+    return f"no GPU can be used ({said})", "See that nvidia-smi lists one; or use --device cpu"

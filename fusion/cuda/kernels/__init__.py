@@ -1,0 +1,1 @@
+"""Device code of the fusion operators; see `fusion.cuda`."""

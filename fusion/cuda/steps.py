@@ -1,0 +1,143 @@
+"""The steps that have a twin on the GPU, and what it does with a pool."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fusion.concat import Concat
+from fusion.cuda.kernels.answer import Left, pack, pack_rows
+from fusion.cuda.kernels.cells import Columns, sort_rows
+from fusion.cuda.kernels.cluster import Rule, fuse_clusters
+from fusion.cuda.kernels.device import empty, filled, to_device
+from fusion.cuda.kernels.rescore import flag_best, select_rows, weigh_rows
+from fusion.cuda.kernels.soft import Decay, soften
+from fusion.cuda.kernels.suppress import suppress
+from fusion.cuda.kernels.vote import Ballot, vote_on
+from fusion.cuda.resident import GpuPool, Resident
+from fusion.kernels.fuse import CONFIDENCES
+from fusion.nms import Nms
+from fusion.nmw import Nmw
+from fusion.reweight import Reweight
+from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.vote import Vote
+from fusion.wbf import Wbf, member_weights
+
+__all__ = ["TWINS", "UnsuitableError"]
+
+
+class UnsuitableError(Exception):
+    """The twin cannot take this input; the step on the CPU can, or says what is wrong with it."""
+
+
+def _sorted(pool: GpuPool, score: Any = None, used: Any = None, categories: int | None = None) -> Columns:
+    rows = pool.rows
+    return sort_rows(
+        rows,
+        rows.score if score is None else score,
+        filled(len(rows.image), np.int8, 1) if used is None else used,
+        len(pool.origins.image_ids),
+        categories or len(pool.origins.category_ids),
+    )
+
+
+def _kept(pool: GpuPool, columns: Columns, alive: Any, score: Any) -> Resident:
+    """The boxes flagged, as they are but for their scores."""
+    none = empty(0, np.float64)
+    return pool.kept(pack(pool.rows, columns, Left(alive, score, none, none, none, none, empty(0, np.int16))))
+
+
+def _nms(step: Nms, pool: GpuPool) -> Resident:
+    columns = _sorted(pool)
+    return _kept(pool, columns, suppress(columns, float(step.iou)), columns.score)
+
+
+def _soft(pool: GpuPool, hard: float | None, decay: Decay) -> Resident:
+    columns = _sorted(pool)
+    alive = filled(len(columns.row), np.int8, 1) if hard is None else suppress(columns, float(hard))
+    score = soften(columns, alive, decay)
+    return _kept(pool, columns, alive, score)
+
+
+def _soft_nms(step: SoftNms, pool: GpuPool) -> Resident:
+    decay = Decay(step.method == "gaussian", float(step.sigma), float(step.iou), float(step.floor))
+    return _soft(pool, None, decay)
+
+
+def _adj_nms(step: AdjNms, pool: GpuPool) -> Resident:
+    return _soft(pool, step.iou, Decay(True, float(step.sigma), 0.0, float(step.floor)))
+
+
+def _nms_then_soft(step: NmsThenSoft, pool: GpuPool) -> Resident:
+    decay = Decay(step.method == "gaussian", float(step.sigma), float(step.soft_iou), float(step.floor))
+    return _soft(pool, step.iou, decay)
+
+
+def _fused(pool: GpuPool, weights: np.ndarray, skip: float, rule: Rule) -> Resident:
+    """Cluster the boxes by falling score times weight."""
+    size = len(pool.rows.image)
+    key, used = empty(size, np.float64), empty(size, np.int8)
+    on_gpu = to_device(weights)
+    select_rows(size, pool.rows, on_gpu, skip, key, used)
+    columns = _sorted(pool, key, used)
+    if not len(columns.row):
+        return pool.made(pack_rows(pool.rows, key, filled(size, np.int8)))
+    return pool.made(pack(pool.rows, columns, fuse_clusters(columns, on_gpu, rule)))
+
+
+def _wbf(step: Wbf, pool: GpuPool) -> Resident:
+    weights = member_weights(step.weights, pool.members)
+    rule = Rule(
+        True,
+        float(step.iou),
+        CONFIDENCES.index(step.conf_type),
+        bool(step.allows_overflow),
+        float(weights.sum()),
+        float(weights.max()),
+    )
+    return _fused(pool, weights, float(step.skip_box_threshold), rule)
+
+
+def _nmw(step: Nmw, pool: GpuPool) -> Resident:
+    weights = member_weights(step.weights, pool.members)
+    rule = Rule(False, float(step.iou), 0, False, 1.0, 1.0)
+    return _fused(pool, weights / weights.max(), float(step.skip_box_threshold), rule)
+
+
+def _vote(step: Vote, pool: GpuPool) -> Resident:
+    columns = _sorted(pool)
+    ballot = Ballot(min(int(step.k), len(columns.row)), float(step.score), float(step.box), float(step.iou))
+    return pool.made(pack(pool.rows, columns, vote_on(columns, suppress(columns, float(step.iou)), ballot)))
+
+
+def _reweight(step: Reweight, pool: GpuPool) -> Resident:
+    size, categories = len(pool.rows.image), len(pool.origins.category_ids)
+    table = np.stack([step._row(member, pool.origins.category_ids) for member in pool.members])
+    score, used = empty(size, np.float64), empty(size, np.int8)
+    missing = filled(1, np.int32, size)
+    weigh_rows(size, pool.rows, to_device(table.ravel()), categories, score, used, missing)
+    if int(missing[0]) < size:
+        raise UnsuitableError
+    return pool.kept(pack_rows(pool.rows, score, used))
+
+
+def _concat(step: Concat, pool: GpuPool) -> Resident:
+    if step.max_per_image is None:
+        return pool.kept(pool.rows, own_scores=True)
+    columns = _sorted(pool, categories=1)
+    used = empty(len(columns.row), np.int8)
+    flag_best(len(columns.row), columns, min(int(step.max_per_image), len(columns.row)), used)
+    return pool.kept(pack_rows(pool.rows, pool.rows.score, used), own_scores=True)
+
+
+TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident]] = {
+    AdjNms: _adj_nms,
+    Concat: _concat,
+    Nms: _nms,
+    NmsThenSoft: _nms_then_soft,
+    Nmw: _nmw,
+    Reweight: _reweight,
+    SoftNms: _soft_nms,
+    Vote: _vote,
+    Wbf: _wbf,
+}

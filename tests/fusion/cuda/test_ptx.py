@@ -1,0 +1,61 @@
+"""Every kernel, compiled for the GPU without one."""
+
+import re
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from numba import config, cuda, typeof
+
+from fusion.cuda.kernels.formulas import gaussian
+from tests.fusion.cuda.launches import F8, KERNELS, LAUNCHES
+
+pytestmark = [
+    pytest.mark.skipif(bool(config.ENABLE_CUDASIM), reason="the simulator compiles nothing"),
+    pytest.mark.skipif(find_spec("numba_cuda") is None, reason="needs no GPU, but the extra: pip install .[gpu]"),
+]
+# Kernels that only move and count whole numbers.
+WHOLE = {"begin_cells", "classify", "count_keys", "flag_best", "occupied", "scan_tiles", "sum_tiles"}
+# Clusters' sums are float32; libdevice's exp looks at its argument as a float32.
+SINGLE = {"cluster_cells", "finish_clusters", "soften_cells"}
+
+
+def ptx(function, arguments):
+    text, _ = cuda.compile_ptx(function, tuple(map(typeof, arguments)), cc=(9, 0))
+    assert ".target sm_90" in text
+    return text
+
+
+def joined(text):
+    """How many sums take a product that is not rounded: those joined by now, and products that may be joined later.
+
+    Those of libdevice's exp have a literal among their operands, and do not count.
+    """
+    literals = set(re.findall(r"mov\.f\d\d\s+(%\w+), 0[df]", text))
+    operands = re.findall(r"\bfma\.[a-z.]*f(?:32|64)\s+%\w+, (%\w+), (%\w+), (%\w+)", text)
+    return sum(not literals & set(three) for three in operands), len(re.findall(r"\bmul\.f(?:32|64)", text))
+
+
+def exponential(values):
+    values[0] = gaussian(values[0], values[1])
+
+
+def product_and_sum(values):
+    values[0] = values[1] * values[2] + values[3]
+
+
+def test_every_kernel_has_its_types():
+    assert KERNELS.keys() == LAUNCHES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCHES))
+def test_kernels_compile_for_sm_90(name):
+    for arguments in LAUNCHES[name]:
+        text = ptx(KERNELS[name].function, arguments)
+        assert joined(text) == (joined(ptx(exponential, (F8,))) if name == "soften_cells" else (0, 0))
+        assert name not in WHOLE or ".f64" not in text
+        assert name in SINGLE or ".f32" not in text
+
+
+def test_a_plain_product_would_be_joined():
+    assert joined(ptx(product_and_sum, (np.zeros(4),))) == (1, 0)
