@@ -207,8 +207,8 @@ READY: Mapping[str, ReadyRecipe] = {
         ReadyRecipe(
             "megdetv2-ensemble",
             "megdetv2-coco2019, sec. 2.3 (2, 8, 9), sec. 3.2 (6, 7), Tables 4 and 5",
-            "the first model's views, then those of all pooled with gaussian soft-NMS, masks of the first two voted; how "
-            "models are put together is not printed in the report",
+            "the first model's views, then those of all pooled with gaussian soft-NMS, masks of the first two voted; "
+            "how models are put together is not printed in the report",
             ("vote_masks",),
             (),
             _megdet,
