@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.load import Load, make_load
 from benchmarks.measure import Cells, Image, columns_of, cpu, extra_memory, first_images, images_of, sorted_rows, wall
 from fusion.columns import Columns, Fused, sort_columns
-from fusion.kernels.filter import LANES
+from fusion.kernels.vectors import LANES
 from fusion.nms import Nms
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.vote import Vote

@@ -95,7 +95,7 @@ def sort_columns(
     n = len(image)
     images = int(image.max()) + 1 if n else 0
     categories = int(category.max()) + 1 if n else 0
-    order = np.empty(n, np.int32 if n < 2**31 else np.int64)
+    order = np.empty(n, np.uint32 if n < 2**32 else np.uint64)
     image_start = group_by_image(image, images, order)
     columns: tuple[np.ndarray, ...] = tuple(np.empty(n, kind) for kind in (*[np.float64] * 5, np.int16, np.int64))
     source = (category, score, x1, y1, x2, y2, member)

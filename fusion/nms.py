@@ -8,7 +8,7 @@ import numpy as np
 from fusion.checks import within
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
-from fusion.kernels.suppress import Picked, nms_cells, scratch
+from fusion.kernels.suppress import Picked, Scratch, nms_cells, scratch
 from fusion.pool import Pool, Tables, apply
 from fusion.table import DetectionTable
 
@@ -36,7 +36,7 @@ class Nms:
         """Return the kept boxes of the pool, in order of (cell, score descending, row)."""
         columns, threshold = pool.columns, float(self.iou)
         return suppress(
-            columns, lambda low, high, near, out: nms_cells(columns, low, high, threshold, near, out), sources
+            columns, lambda low, high, work, out: nms_cells(columns, low, high, threshold, work, out), sources
         )
 
 
@@ -56,7 +56,7 @@ def nms(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
     return apply(Nms(iou=iou), tables)
 
 
-def suppress(columns: Columns, kernel: Callable[[int, int, np.ndarray, Picked], int], sources: bool) -> Fused:
+def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int], sources: bool) -> Fused:
     """Run a suppression kernel over all cells on the kernel threads.
 
     Args:

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Columns, Fused
 from fusion.errors import InputError
 from fusion.kernels.soft import soft_cells, soft_scratch
-from fusion.kernels.suppress import Picked, all_cells, nms_cells
+from fusion.kernels.suppress import Picked, Scratch, all_cells, nms_cells
 from fusion.nms import suppress
 from fusion.pool import Pool, Tables, apply
 from fusion.table import DetectionTable
@@ -191,16 +189,16 @@ def _check(sigma: object, floor: object) -> None:
 
 def _kernel(
     columns: Columns, hard: float | None, floor: float, method: tuple[bool, float, float]
-) -> Callable[[int, int, np.ndarray, Picked], int]:
+) -> Callable[[int, int, Scratch, Picked], int]:
     """Hard suppression where `hard` is a threshold, then soft suppression (gaussian or not, sigma, threshold)."""
     gaussian, sigma, threshold = method
     soft = (gaussian, float(sigma), float(threshold))
 
-    def kernel(low: int, high: int, near: np.ndarray, out: Picked) -> int:
+    def kernel(low: int, high: int, work: Scratch, out: Picked) -> int:
         if hard is None:
             left = all_cells(columns, low, high, out)
         else:
-            left = nms_cells(columns, low, high, float(hard), near, out)
+            left = nms_cells(columns, low, high, float(hard), work, out)
         return int(soft_cells(columns, left, float(floor), soft, soft_scratch(columns, low, high), out))
 
     return kernel

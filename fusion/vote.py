@@ -67,12 +67,12 @@ class Vote:
         sizes = np.diff(columns.start[low : high + 1])
         largest = int(sizes.max())
         k = min(int(self.k), largest)
-        near, kept = scratch(columns, low, high), allocate(int(sizes.sum()), False)
-        left = nms_cells(columns, low, high, float(self.iou), near, kept)
+        kept = allocate(int(sizes.sum()), False)
+        left = nms_cells(columns, low, high, float(self.iou), scratch(columns, low, high), kept)
         members = int(columns.member[columns.start[low] : columns.start[high]].max()) + 1
         out = _room(left, k if sources else None)
         options = (float(self.iou), float(self.score), float(self.box), sources)
-        written = vote_cells(columns, kept, left, options, near, ballot(k, members, largest), out)
+        written = vote_cells(columns, kept, left, options, ballot(k, members, largest), out)
         return _in_order(kept, out, written)
 
 

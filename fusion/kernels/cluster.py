@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion import geometry
-from fusion.kernels.filter import LANES, first_bit, frame, hits, narrow, place, share_factor
+from fusion.kernels.filter import frame, hits, narrow, place, share_factor
 from fusion.kernels.jit import jit, uncounted
 from fusion.kernels.sort import sort_descending
+from fusion.kernels.vectors import LANES, first_bit
 
 __all__ = [
     "CONSENSUS",

@@ -1,28 +1,43 @@
-"""A float32 test for "may these boxes overlap by more than the threshold", 16 boxes at a time.
+"""A float32 test for "may, or must, these boxes overlap by more than the threshold", 16 boxes at a time.
 
-Suppression and clustering ask of every pair of boxes whether its IoU is above a threshold, and mostly it is not. The
-test here needs no division (5 G pairs/s against 0.4 for the exact IoU, one by one); what passes is decided by the
-exact float64 formula. It never misses a pair: boxes are moved to the cell's corner and widened by 2^-22 of the cell's
-extent on each side, more than the rounding of the float32 arithmetic on them, and areas are taken 2^-20 too small.
-Results are therefore those of the exact loop, to the last bit.
+Suppression and clustering ask of every pair of boxes whether its IoU is above a threshold. The test here needs no
+division (5 G pairs/s against 0.4 for the exact IoU, one by one); the exact float64 formula decides what is in doubt.
+Results are therefore those of the exact loop, to the last bit:
+
+- A pair that may not overlap does not: boxes are moved to the corner of all and widened by a pad, 2^-22 of their
+  extent, on each side, more than the rounding of the float32 arithmetic on them, and areas are taken 2^-20 too small.
+- A pair that must overlap does. The sides of its intersection are at most 2.75 pads too long (two pads, and three
+  roundings of a quarter at most), and no longer than a box's sides. So 8 pads times the sum of a box's sides is more
+  than the intersection is too large by, and more than it is where a true side is 0; 2^-17 of the box's area is more
+  than what the areas taken too small come to.
 """
 
 import numpy as np
 
 from fusion.kernels.jit import uncounted
+from fusion.kernels.vectors import LANES, verdicts
 
-__all__ = ["ALWAYS", "LANES", "first_bit", "frame", "frame_of", "hits", "narrow", "place", "share_factor"]
+__all__ = [
+    "ALWAYS",
+    "NEVER",
+    "frame",
+    "frame_of",
+    "hits",
+    "margin",
+    "narrow",
+    "place",
+    "share_factor",
+]
 
-LANES = 16
 # The share of a box that passes every test, and of a place without a box, which passes none.
-ALWAYS, _NEVER = np.float32(-np.inf), np.float32(np.nan)
+ALWAYS, NEVER = np.float32(-np.inf), np.float32(np.nan)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _PAD = 2.0**-22
 _LESS = 1 - 2.0**-20
 # Extents whose squares, and those of 2^-22 of them, are normal numbers in float32.
 _SMALLEST, _LARGEST = 1e-9, 1e15
-# Place of the lowest set bit of b: _DE_BRUIJN[(b & -b) * 0x077CB531 >> 27], in uint32.
-_DE_BRUIJN = np.array([((0x077CB531 << i) & 0xFFFFFFFF) >> 27 for i in range(32)]).argsort()
+# Part of its area by which a box that must overlap does more than the threshold asks.
+_MORE = np.float32(2.0**-17)
 
 
 @uncounted
@@ -69,27 +84,20 @@ def place(block, k, box):
     b, lane = k // LANES, k % LANES
     if lane == 0:
         for i in range(LANES):
-            block[b, 4, i] = _NEVER
+            block[b, 4, i] = NEVER
     for r in range(5):
         block[b, r, lane] = box[r]
+
+
+@uncounted
+def margin(x1, y1, x2, y2, pad):
+    """Return by how much more than may a narrowed box must overlap; infinite where float32 will not do."""
+    width, height = x2 - x1, y2 - y1
+    return (width + height) * np.float32(8 * pad) + width * height * _MORE if pad > 0 else np.float32(np.inf)
 
 
 @uncounted
 def hits(row, box):
     """Return a bit for each of the 16 boxes of a block whose IoU with the box may exceed the threshold."""
     x1, y1, x2, y2, share = box
-    bits = np.uint32(0)
-    for i in range(LANES):
-        left, top, right, bottom = row[0, i], row[1, i], row[2, i], row[3, i]
-        width = (right if right < x2 else x2) - (left if left > x1 else x1)
-        height = (bottom if bottom < y2 else y2) - (top if top > y1 else y1)
-        width = width if width > _ZERO else _ZERO
-        bits = np.uint32(bits | (np.uint32(width * height > share + row[4, i]) << np.uint32(i)))
-    return bits
-
-
-@uncounted
-def first_bit(bits):
-    """Return the place of the lowest set bit of a uint32 that is not 0."""
-    lowest = np.uint32(bits & np.uint32(~bits + np.uint32(1)))
-    return _DE_BRUIJN[np.uint32(lowest * np.uint32(0x077CB531)) >> np.uint32(27)]
+    return np.uint32(verdicts(row, 0, x1, y1, x2, y2, share, _ZERO) & np.uint32(0xFFFF))

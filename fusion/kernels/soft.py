@@ -7,8 +7,8 @@ import numpy as np
 
 from fusion import geometry
 from fusion.columns import Columns
-from fusion.kernels.filter import LANES
 from fusion.kernels.jit import jit
+from fusion.kernels.vectors import LANES, first_equal, highest
 
 __all__ = ["SoftScratch", "soft_cells", "soft_scratch"]
 
@@ -49,11 +49,18 @@ class SoftScratch(NamedTuple):
     candidate: np.ndarray
 
 
+def _aligned(size: int) -> np.ndarray:
+    """Zeros, float64, from the start of a cache line on: what is written across two lines is slow to read back."""
+    room = np.zeros(size + 7)
+    first = -(room.ctypes.data // 8) % 8
+    return room[first : first + size]
+
+
 def soft_scratch(columns: Columns, low: int, high: int) -> SoftScratch:
     """Allocate working memory for cells low..high-1."""
     blocks = -(-int(np.diff(columns.start[low : high + 1]).max()) // LANES)
     # zeros: places without a candidate are reckoned with as well, and must hold numbers
-    block, top_value = np.zeros(blocks * _BLOCK), np.empty(blocks)
+    block, top_value = _aligned(blocks * _BLOCK), np.empty(blocks)
     candidate = np.empty(blocks * LANES, np.int64)
     return SoftScratch(block, block.view(np.int64), top_value, top_value.view(np.int64), candidate)
 
@@ -106,9 +113,7 @@ def soft_cells(columns, total, floor, method, work, out):
             if best < 0:
                 break
             p = first * _BLOCK + _RANK
-            lane = 0
-            while bits[p + lane] != best:
-                lane += 1
+            lane = first_equal(bits, p, best)
             k = first * LANES + lane
             value = block[p + lane]
             if is_gaussian:
@@ -150,10 +155,7 @@ def soft_cells(columns, total, floor, method, work, out):
                         row[q + _RANK] = max(row[q + _START] - taken * inverse, row[q + _LEAST])
                     else:
                         row[q + _RANK] *= linear(u, threshold)
-                best = ranks[0]
-                for q in range(1, LANES):
-                    best = max(best, ranks[q])
-                top[b] = best
+                top[b] = highest(ranks, 0)
         order_ties(columns.row, begin, left, out)
     for k in range(left):
         out.row[k] = columns.row[out.position[k]]

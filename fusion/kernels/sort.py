@@ -18,15 +18,16 @@ _PATIENCE = 8
 def group_by_image(image, images, order):
     """Write the stable order of rows by image into `order` and return the offsets, int64 [images + 1]."""
     start = np.zeros(images + 1, np.int64)
+    following = start[1:]
     for i in range(len(image)):
-        start[image[i] + 1] += 1
+        following[np.uint32(image[i])] += 1
     for k in range(images):
         start[k + 1] += start[k]
-    place = start[:-1].copy()
+    place = start[:-1].astype(np.uint64)
     for i in range(len(image)):
-        k = image[i]
+        k = np.uint32(image[i])
         order[place[k]] = i
-        place[k] += 1
+        place[k] += np.uint64(1)
     return start
 
 
@@ -113,7 +114,7 @@ def _deal(score, count, lowest, highest, bucket, counts, dealt):
     scale = (buckets - 1) / span if 1e-300 < span < 1e300 else 0.0
     counts[:buckets] = 0
     for r in range(count):
-        d = np.int32((highest - score[r]) * scale) if scale > 0.0 else np.int32(0)
+        d = np.uint32((highest - score[r]) * scale) if scale > 0.0 else np.uint32(0)
         bucket[r] = d
         counts[d] += 1
     total = 0
@@ -153,12 +154,13 @@ def fill_images(low, high, image_start, order, categories, source, out):
     widest = 0
     for i in range(low, high):
         widest = max(widest, image_start[i + 1] - image_start[i])
-    place = np.zeros(categories, np.int32)
-    counts = np.empty(_BUCKETS, np.int32)
-    kind, bucket, dealt = np.empty(widest, np.int32), np.empty(widest, np.int32), np.empty(widest, np.int32)
+    place = np.zeros(categories, np.uint32)
+    counts = np.empty(_BUCKETS, np.uint32)
+    # unsigned, as numbers that may be negative are tested for that wherever they are an index
+    kind, bucket, dealt = np.empty(widest, np.uint32), np.empty(widest, np.uint32), np.empty(widest, np.uint32)
     own = np.empty((5, widest))
     key, other_key = np.empty(widest), np.empty(widest)
-    index, other_index = np.empty(widest, np.int64), np.empty(widest, np.int64)
+    index, other_index = np.empty(widest, np.uint32), np.empty(widest, np.uint32)
     cell_start = np.empty(total, np.int64)
     cell_image, cell_category = np.empty(total, np.int32), np.empty(total, np.int32)
     cells = 0
@@ -167,10 +169,12 @@ def fill_images(low, high, image_start, order, categories, source, out):
         count = image_start[i + 1] - first
         if count == 0:
             continue
+        last = first + count
+        rows = order[first:last]
         lowest, highest = np.inf, -np.inf
         for r in range(count):
-            row = order[first + r]
-            c = category[row]
+            row = rows[r]
+            c = np.uint32(category[row])
             kind[r] = c
             place[c] += 1
             s = np.float64(score[row])
@@ -195,15 +199,14 @@ def fill_images(low, high, image_start, order, categories, source, out):
             key[q] = own[4, r]
             index[q] = r
         for c in range(first_cell, cells):
-            place[cell_category[c]] = 0
+            place[np.uint32(cell_category[c])] = 0
             end = count if c + 1 == cells else cell_start[c + 1] - first
             _tidy(key, index, other_key, other_index, cell_start[c] - first, end)
+        left, top, right, bottom = out_x1[first:last], out_y1[first:last], out_x2[first:last], out_y2[first:last]
+        scores, members, numbers = out_score[first:last], out_member[first:last], out_row[first:last]
         for p in range(count):
             r = index[p]
-            q = first + p
-            out_x1[q], out_y1[q], out_x2[q], out_y2[q] = own[0, r], own[1, r], own[2, r], own[3, r]
-            out_score[q] = key[p]
-            row = order[first + r]
-            out_member[q] = member[row]
-            out_row[q] = row
+            left[p], top[p], right[p], bottom[p], scores[p] = own[0, r], own[1, r], own[2, r], own[3, r], key[p]
+            row = rows[r]
+            members[p], numbers[p] = member[row], row
     return cell_start[:cells].copy(), cell_image[:cells].copy(), cell_category[:cells].copy()

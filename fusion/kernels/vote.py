@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion.kernels.cluster import order_by_key
-from fusion.kernels.filter import LANES, first_bit, frame_of, hits, narrow, place, share_factor
+from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
 from fusion.kernels.jit import jit
 from fusion.kernels.suppress import overlap
+from fusion.kernels.vectors import LANES, first_bit
 
 __all__ = ["Ballot", "Voted", "ballot", "vote_cells"]
 
@@ -21,6 +22,7 @@ class Ballot(NamedTuple):
         iou: float64 [k].
         position: int64 [k].
         seen: int64 [members], the last box for which a member was counted.
+        near: float32 [blocks, 5, LANES], a cell's boxes as the filter sees them.
         key: float64 [largest cell], and like it `other_key`, `slot` and `other_slot` (int64): for sorting.
     """
 
@@ -28,6 +30,7 @@ class Ballot(NamedTuple):
     iou: np.ndarray
     position: np.ndarray
     seen: np.ndarray
+    near: np.ndarray
     key: np.ndarray
     other_key: np.ndarray
     slot: np.ndarray
@@ -61,6 +64,7 @@ def ballot(k: int, members: int, largest: int) -> Ballot:
         np.empty(k),
         np.empty(k, np.int64),
         np.full(members, -1, np.int64),
+        np.empty((-(-largest // LANES), 5, LANES), np.float32),
         np.empty(largest),
         np.empty(largest),
         np.empty(largest, np.int64),
@@ -89,11 +93,11 @@ def enter(other, u, j, found, best_other, best_iou, best_position):
 
 
 @jit
-def vote_cells(columns, kept, total, options, near, work, out):
+def vote_cells(columns, kept, total, options, work, out):
     """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources."""
     threshold, score_share, box_share, sources = options
     x1, y1, x2, y2, member, row = columns.x1, columns.y1, columns.x2, columns.y2, columns.member, columns.row
-    other, iou, position, seen = work.other, work.iou, work.position, work.seen
+    other, iou, position, seen, near = work.other, work.iou, work.position, work.seen, work.near
     cell, picked = kept.cell, kept.position
     factor = share_factor(threshold)
     low, written = 0, 0
