@@ -113,10 +113,13 @@ def _deal(score, count, lowest, highest, bucket, counts, dealt):
     # 0 puts all into one range: equal scores, or a span too small or too large for a double
     scale = (buckets - 1) / span if 1e-300 < span < 1e300 else 0.0
     counts[:buckets] = 0
+    bucket[:count] = 0
+    if scale > 0.0:
+        for r in range(count):
+            bucket[r] = np.int32((highest - score[r]) * scale)
+    # counted on its own: in one loop with the line above, both took up to 10 ns per row more, by where the code lay
     for r in range(count):
-        d = np.uint32((highest - score[r]) * scale) if scale > 0.0 else np.uint32(0)
-        bucket[r] = d
-        counts[d] += 1
+        counts[bucket[r]] += 1
     total = 0
     for d in range(buckets):
         size = counts[d]
