@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion.checks import within
-from fusion.kernels.jit import chunks, run
-from fusion.kernels.support import supported_cells
+from fusion.kernels.support import supported_rows
 from fusion.pool import Pool, Rescored, Tables, apply
 from fusion.table import DetectionTable
 
@@ -37,12 +36,7 @@ class Support:
         """Return all rows with their new scores; those of factor 0 are left out."""
         score = pool.column("score").astype(np.float64)
         side = np.repeat(np.arange(len(pool.tables), dtype=np.int32), [len(table) for table in pool.tables])
-        supported = np.zeros(len(score), bool)
-        columns, threshold = pool.columns, float(self.iou)
-        run(
-            lambda low, high: supported_cells(columns, low, high, side, threshold, supported),
-            chunks(columns.start),
-        )
+        supported = supported_rows(pool.columns, side, float(self.iou))
         row = np.arange(len(score)) if self.factor > 0 else np.flatnonzero(supported)
         return Rescored(row, np.where(supported, score, score * self.factor)[row])
 

@@ -12,15 +12,17 @@ from fusion.columns import Columns, Fused
 from fusion.dropout import Dropout
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
-from fusion.kernels.support import supported_cells
+from fusion.kernels.support import supported_rows
 from fusion.support import Support
-from search.kernels.sheets import merge_cells
-from search.sheet import Grid, Sheet, offsets, sorting
+from search.kernels.sheets import lower_cells, merge_cells
+from search.sheet import Grid, Sheet, offsets
 
 __all__ = ["Merged", "dropped", "fused", "merge", "pooled", "supported"]
 
 _POSITION = np.int64(0xFFFFFFFF)
 _NONE = np.zeros(0, np.int32)
+# What the kernels of sheets read and write, in their order.
+_ARRAYS = ("x1", "y1", "x2", "y2", "w", "h", "score", "member", "row", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,20 +136,13 @@ def fused(merged: Merged, step: Any) -> Sheet:
 
 def supported(merged: Merged, step: Support) -> Merged:
     """Run `Support` on two merged sheets."""
-    rank = merged.rank
-    side = (rank >= merged.first).astype(np.int32)
-    found = np.zeros(len(rank), bool)
-    columns = merged.by_position()
-    run(lambda low, high: supported_cells(columns, low, high, side, float(step.iou), found), chunks(columns.start))
-    score = np.where(found, merged.score, merged.score * step.factor)
-    order = sorting(merged.start, score, rank)
-    if order is None:
-        return replace(merged, score=score)
-    numbers = (merged.x1, merged.y1, merged.x2, merged.y2, merged.w, merged.h, score, merged.member)
-    row = (rank[order].astype(np.int64) << 32) | np.arange(len(rank))
-    source = merged.source[order] if len(merged.source) else _NONE
-    x1, y1, x2, y2, w, h, score, member = (column[order] for column in numbers)
-    return replace(merged, x1=x1, y1=y1, x2=x2, y2=y2, w=w, h=h, score=score, member=member, row=row, source=source)
+    side = (merged.row >= merged.first << 32).view(np.int8)
+    lowered = ~supported_rows(merged.by_position(), side, float(step.iou))
+    given = tuple(getattr(merged, name) for name in _ARRAYS)
+    out = tuple(np.empty_like(array) for array in given)
+    start, factor = merged.start, float(step.factor)
+    run(lambda low, high: lower_cells(low, high, start, lowered, factor, given, out), chunks(start))
+    return replace(merged, **dict(zip(_ARRAYS, out, strict=True)))
 
 
 def dropped(grid: Grid, left: Sheet, right: Sheet, step: Dropout) -> Sheet:

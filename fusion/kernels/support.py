@@ -1,25 +1,71 @@
 """Which boxes of a cell are supported by a box of another input."""
 
-from fusion import geometry
-from fusion.kernels.jit import jit, uncounted
+import numpy as np
 
-__all__ = ["supported_cells"]
+from fusion.columns import Columns
+from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
+from fusion.kernels.jit import chunks, run, uncounted
+from fusion.kernels.suppress import overlap
+from fusion.kernels.vectors import LANES, first_bit
 
-iou = jit(geometry.iou)
+__all__ = ["supported_rows"]
+
+
+def supported_rows(columns: Columns, side: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which rows overlap a row of another side, in their cell, by at least a threshold.
+
+    Args:
+        columns: Sorted detections.
+        side: Integer [n], by row.
+        threshold: IoU in [0, 1].
+
+    Returns:
+        Bool [n], by row.
+    """
+    supported = np.zeros(len(side), bool)
+
+    def task(low: int, high: int) -> None:
+        largest = int(np.diff(columns.start[low : high + 1]).max())
+        near = np.empty((-(-largest // LANES), 5, LANES), np.float32)
+        supported_cells(columns, low, high, side, threshold, near, np.empty(largest, side.dtype), supported)
+
+    run(task, chunks(columns.start))
+    return supported
 
 
 @uncounted
-def supported_cells(columns, low, high, side, threshold, supported):
-    """Set `supported` at the rows of cells low..high-1 that overlap a box of another side by at least `threshold`."""
+def supported_cells(columns, low, high, side, threshold, near, sides, supported):
+    """Set `supported` at the rows of cells low..high-1 that have support; `near` and `sides` are scratch."""
     x1, y1, x2, y2, row, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.row, columns.start
+    factor = share_factor(threshold)
     for c in range(low, high):
-        for i in range(start[c], start[c + 1]):
-            own = side[row[i]]
-            area = (x2[i] - x1[i]) * (y2[i] - y1[i])
-            for j in range(start[c], start[c + 1]):
-                if side[row[j]] == own:
-                    continue
-                other = (x2[j] - x1[j]) * (y2[j] - y1[j])
-                if iou(x1[i], y1[i], x2[i], y2[i], area, x1[j], y1[j], x2[j], y2[j], other) >= threshold:
-                    supported[row[i]] = True
+        first, last = start[c], start[c + 1]
+        mixed = False
+        for i in range(first, last):
+            sides[i - first] = side[row[i]]
+            mixed |= sides[i - first] != sides[0]
+        if not mixed:
+            continue
+        left, top, pad = frame_of(x1, y1, x2, y2, first, last)
+        if threshold <= 0:
+            pad = -1.0  # boxes that do not touch count as well: no test can tell
+        origin = left, top, pad
+        for i in range(first, last):
+            place(near, i - first, narrow(x1[i], y1[i], x2[i], y2[i], origin, factor))
+        for i in range(first, last):
+            if supported[row[i]]:
+                continue
+            own = sides[i - first]
+            box = narrow(x1[i], y1[i], x2[i], y2[i], origin, factor)
+            found = False
+            for b in range((last - first + LANES - 1) // LANES):
+                bits = hits(near[b], box)
+                while bits and not found:
+                    k = b * LANES + first_bit(bits)
+                    j = first + k
+                    bits = np.uint32(bits & (bits - np.uint32(1)))
+                    if sides[k] != own and overlap(x1, y1, x2, y2, i, j) >= threshold:
+                        supported[row[i]] = supported[row[j]] = True
+                        found = True
+                if found:
                     break

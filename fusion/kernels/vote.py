@@ -6,11 +6,14 @@ import numpy as np
 
 from fusion.kernels.cluster import order_by_key
 from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
-from fusion.kernels.jit import jit
+from fusion.kernels.jit import uncounted
 from fusion.kernels.suppress import overlap
 from fusion.kernels.vectors import LANES, first_bit
 
 __all__ = ["Ballot", "Voted", "ballot", "vote_cells"]
+
+# Up to so many kept boxes of a cell, which come nearly in order, are sorted by insertion.
+_SHORT = 32
 
 
 class Ballot(NamedTuple):
@@ -72,7 +75,7 @@ def ballot(k: int, members: int, largest: int) -> Ballot:
     )
 
 
-@jit
+@uncounted
 def enter(other, u, j, found, best_other, best_iou, best_position):
     """Put a voter where it belongs among the best, after its equals; return how many there are."""
     k = len(best_iou)
@@ -92,13 +95,14 @@ def enter(other, u, j, found, best_other, best_iou, best_position):
     return found
 
 
-@jit
+@uncounted
 def vote_cells(columns, kept, total, options, work, out):
     """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources."""
     threshold, score_share, box_share, sources = options
     x1, y1, x2, y2, member, row = columns.x1, columns.y1, columns.x2, columns.y2, columns.member, columns.row
     other, iou, position, seen, near = work.other, work.iou, work.position, work.seen, work.near
-    cell, picked = kept.cell, kept.position
+    cell, picked, picked_row = kept.cell, kept.position, kept.row
+    key, slot = work.key, work.slot
     factor = share_factor(threshold)
     low, written = 0, 0
     while low < total:
@@ -106,6 +110,7 @@ def vote_cells(columns, kept, total, options, work, out):
         high = low
         while high < total and cell[high] == cell[low]:
             high += 1
+        short = high - low <= _SHORT
         origin = frame_of(x1, y1, x2, y2, first, last)
         for i in range(first, last):
             place(near, i - first, narrow(x1[i], y1[i], x2[i], y2[i], origin, factor))
@@ -113,13 +118,16 @@ def vote_cells(columns, kept, total, options, work, out):
             i = picked[p]
             box = narrow(x1[i], y1[i], x2[i], y2[i], origin, factor)
             found = 0
+            itself = np.uint32(1) << np.uint32((i - first) % LANES)
             for b in range((last - first + LANES - 1) // LANES):
                 bits = hits(near[b], box)
+                if b == (i - first) // LANES:
+                    bits = np.uint32(bits & ~itself)
                 while bits:
                     j = first + b * LANES + first_bit(bits)
                     bits = np.uint32(bits & (bits - np.uint32(1)))
                     u = overlap(x1, y1, x2, y2, i, j)
-                    if u > threshold and j != i:
+                    if u > threshold:
                         found = enter(1 if member[j] != member[i] else 0, u, j, found, other, iou, position)
             seen[member[i]] = i
             votes = 1
@@ -149,8 +157,18 @@ def vote_cells(columns, kept, total, options, work, out):
                 for v in range(found):
                     out.source[written + 1 + v] = row[position[v]]
                 written += 1 + found
-            work.key[p - low], work.slot[p - low] = out.score[p], p
-        order_by_key(work.key, work.slot, kept.row, work.other_key, work.other_slot, high - low)
-        out.order[low:high] = work.slot[: high - low]
+            q = p - low
+            if short:
+                while q > 0 and (
+                    key[q - 1] < out.score[p]
+                    or (key[q - 1] == out.score[p] and picked_row[slot[q - 1]] > picked_row[p])
+                ):
+                    key[q], slot[q] = key[q - 1], slot[q - 1]
+                    q -= 1
+            key[q], slot[q] = out.score[p], p
+        if not short:
+            order_by_key(key, slot, picked_row, work.other_key, work.other_slot, high - low)
+        for p in range(low, high):
+            out.order[p] = slot[p - low]
         low = high
     return written

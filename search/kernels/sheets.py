@@ -5,7 +5,7 @@ import numpy as np
 from fusion.kernels.cluster import order_by_key
 from fusion.kernels.jit import jit, uncounted
 
-__all__ = ["merge_cells", "settle_cells"]
+__all__ = ["lower_cells", "merge_cells", "settle_cells"]
 
 
 @uncounted
@@ -45,6 +45,55 @@ def merge_cells(low, high, a, b, members, start, out):
                     source[k] = b_source[j]
                 j += 1
             row[k] = (rank << 32) | k
+
+
+@uncounted
+def lower_cells(low, high, start, lowered, factor, given, out):
+    """Multiply the scores of some rows of cells low..high-1 by a factor, and put the cells back into their order.
+
+    Both the rows that are lowered and the others are in order already, so that one pass merges them.
+
+    Args:
+        low: First cell.
+        high: One past the last cell.
+        start: int64 [cells + 1].
+        lowered: Bool [n], the rows to multiply.
+        factor: Above 0.
+        given: (x1, y1, x2, y2, w, h, score, member, row, source) as `merge_cells` writes them.
+        out: The same, of the same sizes.
+    """
+    x1, y1, x2, y2, w, h, score, member, row, source = given
+    x1_out, y1_out, x2_out, y2_out, w_out, h_out, score_out, member_out, row_out, source_out = out
+    traced = len(source) > 0
+    for c in range(low, high):
+        first, last = start[c], start[c + 1]
+        i = j = first
+        for k in range(first, last):
+            while i < last and lowered[i]:
+                i += 1
+            while j < last and not lowered[j]:
+                j += 1
+            # of equal scores the lower rank: the upper half of a row
+            other = score[j] * factor if j < last else -np.inf
+            if i < last and (j == last or score[i] > other or (score[i] == other and row[i] < row[j])):
+                taken, value = i, score[i]
+                i += 1
+            else:
+                taken, value = j, other
+                j += 1
+            place = k
+            # products that only rounding made equal may have come in the wrong order
+            while place > first and score_out[place - 1] == value and row_out[place - 1] > row[taken]:
+                row_out[place], score_out[place] = row_out[place - 1], value
+                place -= 1
+            row_out[place], score_out[place] = row[taken], value
+        for k in range(first, last):
+            p = row_out[k] & 0xFFFFFFFF
+            x1_out[k], y1_out[k], x2_out[k], y2_out[k] = x1[p], y1[p], x2[p], y2[p]
+            w_out[k], h_out[k], member_out[k] = w[p], h[p], member[p]
+            if traced:
+                source_out[k] = source[p]
+            row_out[k] = (row_out[k] >> 32 << 32) | k
 
 
 @jit
