@@ -161,7 +161,8 @@ def fill_images(low, high, image_start, order, categories, source, out):
     counts = np.empty(_BUCKETS, np.uint32)
     # unsigned, as numbers that may be negative are tested for that wherever they are an index
     kind, bucket, dealt = np.empty(widest, np.uint32), np.empty(widest, np.uint32), np.empty(widest, np.uint32)
-    own = np.empty((5, widest))
+    # the four sides of a box together: they are read in another order than written
+    box, own_score = np.empty((widest, 4)), np.empty(widest)
     key, other_key = np.empty(widest), np.empty(widest)
     index, other_index = np.empty(widest, np.uint32), np.empty(widest, np.uint32)
     cell_start = np.empty(total, np.int64)
@@ -181,7 +182,7 @@ def fill_images(low, high, image_start, order, categories, source, out):
             kind[r] = c
             place[c] += 1
             s = np.float64(score[row])
-            own[0, r], own[1, r], own[2, r], own[3, r], own[4, r] = x1[row], y1[row], x2[row], y2[row], s
+            box[r, 0], box[r, 1], box[r, 2], box[r, 3], own_score[r] = x1[row], y1[row], x2[row], y2[row], s
             lowest, highest = min(lowest, s), max(highest, s)
         first_cell = cells
         offset = 0
@@ -194,12 +195,12 @@ def fill_images(low, high, image_start, order, categories, source, out):
                 cells += 1
                 place[c] = offset
                 offset += size
-        _deal(own[4], count, lowest, highest, bucket, counts, dealt)
+        _deal(own_score, count, lowest, highest, bucket, counts, dealt)
         for p in range(count):
             r = dealt[p]
             q = place[kind[r]]
             place[kind[r]] = q + 1
-            key[q] = own[4, r]
+            key[q] = own_score[r]
             index[q] = r
         for c in range(first_cell, cells):
             place[np.uint32(cell_category[c])] = 0
@@ -209,7 +210,7 @@ def fill_images(low, high, image_start, order, categories, source, out):
         scores, members, numbers = out_score[first:last], out_member[first:last], out_row[first:last]
         for p in range(count):
             r = index[p]
-            left[p], top[p], right[p], bottom[p], scores[p] = own[0, r], own[1, r], own[2, r], own[3, r], key[p]
+            left[p], top[p], right[p], bottom[p], scores[p] = box[r, 0], box[r, 1], box[r, 2], box[r, 3], key[p]
             row = rows[r]
             members[p], numbers[p] = member[row], row
     return cell_start[:cells].copy(), cell_image[:cells].copy(), cell_category[:cells].copy()
