@@ -1,5 +1,8 @@
 """The commands, as a user runs them."""
 
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,7 +10,7 @@ import quorum
 from evaluation import prepare
 from evaluation.coco_json import read_coco
 from evaluation.open_images_csv import read_open_images
-from evaluation.protocol import Coco, OpenImages
+from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
@@ -120,6 +123,39 @@ def test_lvis_and_its_errors(folder, tmp_path, run):
     code, _, err = run(*call_of(folder, tmp_path / "run", "--protocol", "lvis", "--budget", 10))
     assert code == 2
     assert "LVIS" in err or "neg_category_ids" in err
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_lvis(tmp_path, run, iou_type):
+    simulation = simulate(Scenario(images=60, categories=6, masks=iou_type == "segm"), demo_members(6)[:3], 0)
+    truth = simulation.ground_truth()
+    rng = np.random.default_rng(0)
+    for image in truth["images"]:
+        present = {a["category_id"] for a in truth["annotations"] if a["image_id"] == image["id"]}
+        absent = [c["id"] for c in truth["categories"] if c["id"] not in present]
+        image["neg_category_ids"] = [c for c in absent if rng.random() < 0.5]
+        image["not_exhaustive_category_ids"] = [c for c in present if rng.random() < 0.3]
+    for place, category in enumerate(truth["categories"]):
+        category["frequency"] = "rcf"[place % 3]
+    path = tmp_path / "lvis.json"
+    path.write_text(json.dumps(truth))
+    lists, output = tmp_path / "lists", tmp_path / "run"
+    code, _, err = run("split", path, "-o", lists, "--shares", "search=0.5,verify=0.5")
+    assert code == 0, err
+    tables = []
+    for member in simulation.members:
+        write_table(member.table(), place := tmp_path / f"{member.skill.name}.parquet")
+        tables.append(place)
+    options = ("--splits", lists, "--protocol", "lvis", "--iou-type", iou_type, "--budget", 25)
+    code, out, err = run("search", *tables, "-g", path, *options, "-o", output)
+    assert code == 0, err
+    assert "on the verify split" in out
+    fused = read_recipe(output / "best.toml").fuse([read_table(table) for table in tables])
+    searched = read_coco(path).subset(np.loadtxt(lists / "search.txt", dtype=int))
+    found = prepare(searched, Lvis(iou_type=iou_type)).evaluate(fused.select_images(searched.image_id)).AP
+    trials = pd.read_parquet(output / "trials.parquet")
+    # the mean over categories, taken in another order
+    assert np.isclose(trials.loc[~trials["pruned"], "AP"], found, rtol=0, atol=1e-14).any()
 
 
 def test_open_images(tmp_path, run):
