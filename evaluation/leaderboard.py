@@ -35,7 +35,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ground_truth: Fingerprint of the ground truth.
         images: Number of images.
         units: Number of things drawn: images, or groups of them.
-        protocol: "coco", "lvis" or "openimages".
+        protocol: "coco", "lvis" or "openimages", with the options that are not the official ones behind.
         iou_type: "bbox" or "segm".
         replicates: Number of draws.
         draws: Fingerprint of the draws.

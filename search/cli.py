@@ -16,16 +16,14 @@ from rich.progress import TaskID
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
     Output,
-    ProtocolName,
-    official,
     read_groups,
     read_image_list,
     read_truth,
     some_tables,
 )
+from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.ground_truth import GroundTruth
 from fusion.atomic import replacing
 from fusion.checks import at_least
@@ -101,7 +99,7 @@ def search(
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
-        problem = pose(members, truth, parts, official(protocol, iou_type), calibrate=calibrate)
+        problem = pose(members, truth, parts, protocol_of(protocol, iou_type), calibrate=calibrate)
         del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)

@@ -199,6 +199,26 @@ def test_other_caps(data, tables, run):
     assert run("evaluate", tables[0], "-g", truth, "--max-dets", "1,x")[0] == 2
 
 
+def test_options_of_the_protocol_where_entries_are_compared(data, tables, tmp_path, run):
+    truth, caps = data / "ground_truth.json", ("--max-dets", "1,2")
+    found = [
+        json.loads(run("evaluate", tables[0], "-g", truth, "--format", "json", *options)[1])[0]["AP"]
+        for options in ((), caps)
+    ]
+    assert found[0] != found[1]
+    for options, ap in zip(((), caps), found, strict=True):
+        shared = ("-g", truth, "--replicates", 20, *options)
+        code, out, err = run("compare", tables[1], tables[0], *shared, "--format", "json")
+        assert code == 0, err
+        assert json.loads(out)["figures"]["AP"]["b"] == ap
+        code, out, err = run("leaderboard", tables[0], *shared, "-o", tmp_path / ("capped" if options else "board"))
+        assert code == 0, err
+        assert f"{ap:.4f}" in out
+    code, _, err = run("leaderboard", tables[0], "-g", truth, "--replicates", 20, *caps, "-o", tmp_path / "board")
+    assert code == 2
+    assert "protocol coco, not coco --max-dets 1,2" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

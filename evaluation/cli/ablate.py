@@ -9,14 +9,12 @@ from evaluation.ablation import road_map, stages_of
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
-    ProtocolName,
-    official,
     prepared_truth,
     read_member,
     some_tables,
 )
+from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from fusion.atomic import replacing
 from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
@@ -80,7 +78,7 @@ def ablate(
     else:
         stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
     with announcing_compilation(), progress_bar() as bar:
-        truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+        truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
         members = [read_member(path, truth, images) for path in paths]
         task = bar.add_task("", total=None)
         rows = road_map(

@@ -10,7 +10,8 @@ from rich.table import Table
 from evaluation.analysis.ensemble_analysis import EnsembleAnalysis, analyze_ensemble
 from evaluation.analysis.members import member_names
 from evaluation.analysis.table_analysis import TableAnalysis, analyze_table
-from evaluation.cli.common import GroundTruthFile, IouType, Output, read_member, read_truth, some_tables
+from evaluation.cli.common import GroundTruthFile, Output, read_member, read_truth, some_tables
+from evaluation.cli.protocols import IouType
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from fusion.atomic import replacing

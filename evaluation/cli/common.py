@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +25,9 @@ from fusion.terminal import notes
 __all__ = [
     "NO_FILES",
     "GroundTruthFile",
-    "IouType",
     "OpenImagesFiles",
     "Output",
-    "ProtocolName",
     "note_categories",
-    "official",
     "prepared_truth",
     "read_groups",
     "read_image_list",
@@ -41,8 +38,6 @@ __all__ = [
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"))]
-IouType = Literal["bbox", "segm"]
-ProtocolName = Literal["coco", "lvis", "openimages"]
 
 
 @Parameter(name="*")
@@ -110,16 +105,6 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
     if not len(truth):
         notes(path, ["there are no annotations, and nothing can be measured without"])
     return truth
-
-
-def official(protocol: ProtocolName, iou_type: IouType) -> Coco | Lvis | OpenImages:
-    """Return a protocol with its official options."""
-    kinds: dict[str, type[Coco] | type[Lvis] | type[OpenImages]] = {
-        "coco": Coco,
-        "lvis": Lvis,
-        "openimages": OpenImages,
-    }
-    return kinds[protocol](iou_type=iou_type)
 
 
 def prepared_truth(

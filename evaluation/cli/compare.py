@@ -11,14 +11,12 @@ from cyclopts import Parameter
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
-    ProtocolName,
-    official,
     prepared_truth,
     read_groups,
     read_member,
 )
+from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.comparison import compare as compare_replicates
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import PreparedOpenImages
@@ -41,6 +39,7 @@ def compare(
     ground_truth: GroundTruthFile,
     iou_type: IouType = "bbox",
     protocol: ProtocolName = "coco",
+    options: ProtocolOptions = OFFICIAL,
     groups: Path | None = None,
     replicates: int = 1000,
     seed: int = 0,
@@ -59,6 +58,7 @@ def compare(
         ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
         iou_type: Boxes or masks.
         protocol: Which official evaluation.
+        options: Of the protocol, where they are not to be the official ones.
         groups: A CSV file with columns image_id and group: images of one group (a video) are drawn together.
         replicates: Number of draws.
         seed: Of the draws.
@@ -67,7 +67,7 @@ def compare(
         as_format: text for people, or a JSON object.
         per_category: Print the table per category.
     """
-    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type, options), images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
     entries = [

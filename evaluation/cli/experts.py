@@ -6,15 +6,13 @@ from typing import Literal
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
     Output,
-    ProtocolName,
-    official,
     prepared_truth,
     some_tables,
 )
 from evaluation.cli.compare import replicated
+from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.experts import learn_experts as learn
 from evaluation.learning import tuned_on
 from evaluation.statistics import Replicates
@@ -52,7 +50,7 @@ def learn_experts(
         seed: Of the draws.
         open_images: Further files of the ground truth.
     """
-    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
         table, entry = replicated(

@@ -8,15 +8,13 @@ from cyclopts import Parameter
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
-    ProtocolName,
-    official,
     prepared_truth,
     read_groups,
     some_tables,
 )
 from evaluation.cli.compare import replicated
+from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
@@ -31,6 +29,7 @@ def leaderboard(
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     iou_type: IouType = "bbox",
     protocol: ProtocolName = "coco",
+    options: ProtocolOptions = OFFICIAL,
     groups: Path | None = None,
     replicates: int = 1000,
     seed: int = 0,
@@ -46,6 +45,7 @@ def leaderboard(
             new or changed tables are measured.
         iou_type: Boxes or masks.
         protocol: Which official evaluation.
+        options: Of the protocol, where they are not to be the official ones.
         groups: A CSV file with columns image_id and group: images of one group (a video) are drawn together.
         replicates: Number of draws.
         seed: Of the draws.
@@ -53,9 +53,10 @@ def leaderboard(
         open_images: What goes with a CSV file as ground truth.
     """
     some_tables(tables, "leaderboard")
-    truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+    truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type, options), images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
-    split = Split.of(truth, protocol=protocol, iou_type=iou_type, replicates=replicates, seed=seed, groups=labels)
+    measure = f"{protocol} {options}".strip()
+    split = Split.of(truth, protocol=measure, iou_type=iou_type, replicates=replicates, seed=seed, groups=labels)
     board = Leaderboard(split)
     parquet, page = (None, None) if output is None else _files(output)
     if parquet is not None and parquet.exists():

@@ -9,16 +9,14 @@ from evaluation.calibration import learn_calibration as learn_map
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
-    IouType,
     OpenImagesFiles,
     Output,
-    ProtocolName,
-    official,
     prepared_truth,
     read_member,
     read_truth,
     some_tables,
 )
+from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
 from fusion.calibrate import CategoryMaps, ScoreMap
@@ -63,7 +61,7 @@ def learn_weights(
         open_images: What goes with a CSV file as ground truth.
     """
     with announcing_compilation():
-        truth, prepared = prepared_truth(ground_truth, official(protocol, iou_type), images, open_images)
+        truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
         members = [read_member(path, truth, images) for path in some_tables(tables, "learn weights")]
         weights = learn_member_weights(members, prepared, builder, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))

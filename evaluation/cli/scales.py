@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import GroundTruthFile, IouType, Output, read_member, read_truth, some_tables
+from evaluation.cli.common import GroundTruthFile, Output, read_member, read_truth, some_tables
+from evaluation.cli.protocols import IouType
 from evaluation.learning import tuned_on
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.cli.common import read_image_list, read_member, read_truth
-from evaluation.cli.measure import evaluate
+from evaluation.cli.protocols import ProtocolOptions, protocol_of
 from fusion.errors import InputError
 from fusion.storage import write_table
 from fusion.table import DetectionTable, Metadata
@@ -65,6 +65,6 @@ def test_a_table_of_other_categories_is_noted(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("protocol", "caps"), [("coco", "²"), ("coco", ""), ("coco", "1,x"), ("lvis", "100,300")])
-def test_caps_that_cannot_be_used(tmp_path, protocol, caps):
+def test_caps_that_cannot_be_used(protocol, caps):
     with pytest.raises(InputError, match="option --max-dets"):
-        evaluate(tmp_path / "t.parquet", ground_truth=tmp_path / "gt.json", protocol=protocol, max_dets=caps)
+        protocol_of(protocol, "bbox", ProtocolOptions(max_dets=caps))
