@@ -74,8 +74,16 @@ class VoteMasks:
         """Return the first table with new masks; sources are each instance and its voters, best score first.
 
         Raises:
-            InputError: If a mask cannot be read, masks of one image differ in size, or a voter has no weight.
+            InputError: If no table has masks, a mask cannot be read, masks of one image differ in size, or a voter has
+                no weight.
         """
+        names = {name for table in pool.tables for name in table.arrow.column_names}
+        if len(pool.member) and not names & {"mask", "soft_mask"}:
+            raise InputError(
+                "vote_masks",
+                "none of the tables has masks",
+                "Import results that have a segmentation, or leave the step out",
+            )
         masks = pool_masks(pool)
         columns, about = pool.columns, self._voters(pool, masks)
         options = (float(self.iou), float(self.threshold), pool.tables[0].metadata.unit == "normalized", sources)

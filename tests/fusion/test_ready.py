@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pycocotools import mask as rle
 
 from fusion.calibrate import ScoreMap
 from fusion.errors import InputError
+from fusion.masks import mask_array
 from fusion.merge_scales import Scales
 from fusion.ready import READY, Learned
 from fusion.recipe_toml import parse_recipe
@@ -13,11 +15,13 @@ from fusion.table import DetectionTable, Metadata
 
 def make(name, seed):
     rng = np.random.default_rng(seed)
+    masks = rle.encode(np.asfortranarray(rng.random((60, 60, 40)) < 0.5).astype(np.uint8))
     return DetectionTable.from_arrays(
         image_id=rng.integers(0, 3, 40),
         category_id=rng.integers(1, 3, 40),
         score=rng.random(40),
         xywh=np.hstack([rng.uniform(0, 30, (40, 2)), rng.uniform(5, 20, (40, 2))]),
+        mask=mask_array([60] * 40, [60] * 40, [mask["counts"] for mask in masks]),
         metadata=Metadata(member=name),
     )
 

@@ -397,3 +397,11 @@ def test_real_masks():
         )
     ]
     assert masks_of(fused)[: len(answers)] == [mask for mask, _ in answers]
+
+
+def test_tables_without_masks_are_refused():
+    bare = table("a", [(0, 0, 5, 5)], None)
+    with pytest.raises(InputError, match="none of the tables has masks"):
+        vote_masks(bare, [bare.with_metadata(member="b")])
+    empty = bare.select_images(np.zeros(0, np.int64))
+    assert len(vote_masks(empty, [empty])) == 0
