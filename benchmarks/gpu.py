@@ -22,16 +22,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import Load, make_load
 from benchmarks.measure import wall
+from fusion.calibrate import Calibrate, ScoreMap
 from fusion.concat import Concat
+from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.choice import settle
+from fusion.dropout import Dropout
 from fusion.errors import InputError
+from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.jit import threads
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
 from fusion.recipe import Recipe
+from fusion.relations import Relations, Surrounding, Together
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.support import Support
+from fusion.surround import Surround
 from fusion.table import DetectionTable, Metadata
 from fusion.vote import Vote
 from fusion.wbf import Wbf
@@ -39,11 +46,18 @@ from fusion.wbf import Wbf
 SIDE = 640.0
 RUNS = 7
 PAIRS_PER_THREAD = 4096
+CATEGORIES = 80
 
 
 def steps(members: int) -> dict[str, Any]:
     """The operators."""
     weights = {f"m{m}": 1.0 - 0.5 * m / members for m in range(members)}
+    knots = np.linspace(0, 1, 60)
+    maps = {
+        name: ScoreMap(kind="isotonic", score=knots, value=0.01 + 0.9 * knots**2 * w) for name, w in weights.items()
+    }
+    above = {CATEGORIES + k: [CATEGORIES + 8] for k in range(8)} | {CATEGORIES + 8: []}
+    parents = {c: [CATEGORIES + c % 8] for c in range(CATEGORIES)} | above
     return {
         "nms": Nms(),
         "soft_nms gaussian": SoftNms(),
@@ -56,7 +70,34 @@ def steps(members: int) -> dict[str, Any]:
         "vote": Vote(),
         "reweight": Reweight(weights=weights),
         "concat, 100 per image": Concat(max_per_image=100),
+        "calibrate": Calibrate(maps=maps),
+        "cooccurrence": Cooccurrence(relations=relations()),
+        "surround": Surround(relations=relations()),
+        "expand_hierarchy": ExpandHierarchy(parents=parents),
+        "support": Support(),
+        "dropout, two members": Dropout(),
     }
+
+
+def relations() -> Relations:
+    """Counts for every pair of categories."""
+    rng = np.random.default_rng(0)
+    ids = np.arange(CATEGORIES, dtype=np.int32)
+    images = rng.integers(100, 1000, CATEGORIES)
+    objects = 2 * images
+    first, second = (part.astype(np.int32) for part in np.triu_indices(CATEGORIES, 1))
+    both = (images[first] * images[second] // 2000).astype(np.int64)
+    return Relations(
+        ioa=0.9,
+        images=2000,
+        categories="",
+        category_id=ids,
+        category_name=tuple(map(str, ids)),
+        category_images=images,
+        category_objects=objects,
+        together=Together(first, second, both, both, both),
+        surrounding=Surrounding(first, second, rng.integers(0, images[first]), rng.integers(0, images[second])),
+    )
 
 
 def tables_of(load: Load) -> list[DetectionTable]:
@@ -198,17 +239,19 @@ def line(
     from fusion.cuda.kernels.device import to_host
     from fusion.cuda.session import Session
 
+    if isinstance(step, Dropout):
+        tables = tables[:2]
     fused, expected = apply(step, tables, device="cuda"), apply(step, tables)
     answer = compared(fused, expected)
     if ceiling is None:
         print(f"{name:22} {answer}")
         return
-    session = Session(tables)
+    session = Session(tables, [step])
     resident: Any = session.apply(step, tables)  # uploads them
     alone = elapsed(lambda: session.apply(step, tables))
 
     def copied() -> None:
-        there: Any = Session(tables).apply(step, tables)
+        there: Any = Session(tables, [step]).apply(step, tables)
         for column in there.rows:
             to_host(column)
 

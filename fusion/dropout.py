@@ -13,7 +13,7 @@ from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
 from fusion.pool import Pool, Rebuilt, Tables, apply
-from fusion.table import DetectionTable
+from fusion.table import OPTIONAL, DetectionTable
 
 __all__ = ["PARTS", "Dropout", "dropout"]
 
@@ -91,13 +91,14 @@ class Dropout:
         return Rebuilt(table, box, both)
 
 
-def dropout(tables: Tables, *, part: str = "scores", iou: float = 0.5) -> DetectionTable:
+def dropout(tables: Tables, *, part: str = "scores", iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Use only the scores, or only the boxes, of the first of two tables; see `Dropout`.
 
     Args:
         tables: Left and right.
         part: "scores" or "boxes": what is used of left.
         iou: What the IoU of partners must exceed.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         What left still contributes, under its name. Empty input gives an empty table.
@@ -105,7 +106,7 @@ def dropout(tables: Tables, *, part: str = "scores", iou: float = 0.5) -> Detect
     Raises:
         InputError: If an option is out of range, there are not two tables, or they do not go together.
     """
-    return apply(Dropout(part=part, iou=iou), tables)
+    return apply(Dropout(part=part, iou=iou), tables, device=device)
 
 
 def _mixed(
@@ -117,5 +118,7 @@ def _mixed(
     arrow = arrow.drop_columns([name for name in ("member", "votes") if name in arrow.column_names])
     if left.member is not None:
         arrow = arrow.append_column("member", left.member.take(pa.array(own)))
+        optional = [name for name in OPTIONAL if name in arrow.column_names]
+        arrow = arrow.select([name for name in arrow.column_names if name not in OPTIONAL] + optional)
     name = left.metadata.member or "table0"
     return replace(boxes, arrow=arrow, metadata=msgspec.structs.replace(boxes.metadata, member=name, made_by={}))

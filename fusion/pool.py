@@ -160,10 +160,11 @@ def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
     Raises:
         InputError: If the tables do not go together, the step refuses them, or the device cannot be used.
     """
-    session = open_session(device, tables)
+    inputs = (tables,) if isinstance(tables, DetectionTable) else tuple(tables)
+    session = open_session(device, inputs, [step])
     if session is not None:
-        return session.run(step, tables)
-    pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
+        return session.fuse(lambda run, inputs: run(step, inputs))
+    pool = pool_tables(inputs, shared=getattr(step, "shares_members", False))
     return _to_table(pool, step.fuse(pool))
 
 

@@ -128,12 +128,20 @@ class Recipe:
         Raises:
             InputError: If a member that the recipe names was not given, or the device cannot be used.
         """
+        session = open_session(device, tables, [node.step for node in self.nodes.values()])
+        if session is None:
+            table: DetectionTable = self._run(apply, tables, progress)
+            return table
+        return session.fuse(lambda run, inputs: self._run(run, inputs, progress))
+
+    def _run(
+        self, run: Callable[[Step, Any], Any], tables: Sequence[DetectionTable], progress: Callable[[str], None] | None
+    ) -> Any:
+        """Run all nodes; `run` does one step on tables or on what it answered with before."""
         members = {table.metadata.member or f"table{number}": table for number, table in enumerate(tables)}
         shadowed = sorted(set(members) & set(self.nodes))
         if shadowed:
             raise InputError("recipe", f"node {shadowed[0]!r} has the name of a table", "Rename the node")
-        session = open_session(device, tables)
-        run: Callable[[Step, Any], Any] = apply if session is None else session.apply
         done: dict[str, Any] = {}
         uses = [name for node in self.nodes.values() for name in node.inputs]
         for name, node in self.nodes.items():
@@ -158,9 +166,7 @@ class Recipe:
             done[name] = run(node.step, inputs).with_metadata(member=name)
             # a node's table is let go with its last reader
             done = {key: table for key, table in done.items() if key in uses or key == name}
-        answer = done[OUTPUT].with_metadata(member=None)
-        table: DetectionTable = answer if isinstance(answer, DetectionTable) else answer.to_table()
-        return table
+        return done[OUTPUT].with_metadata(member=None)
 
     def to_toml(self) -> str:
         """Write the recipe in its one canonical form, with every parameter spelled out."""

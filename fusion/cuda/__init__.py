@@ -2,7 +2,10 @@
 
 How it works:
 
-* `session.Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
+* `stream.open_on_gpu` makes a `session.Session` of tables that fit in the GPU's memory. Others are cut by image for a
+  `stream.Stream`, which has a session for each part: while one is fused, a thread with a CUDA stream of its own uploads
+  the next, and another downloads the last answer.
+* `Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
   there as a `Resident`, which is what the next step of a recipe takes; it becomes a table once, at the end. A step
   without a twin gets ordinary tables and runs on the CPU (`steps.TWINS` lists those with one).
 * A step pools its inputs, then sorts them into the CPU's order: (image, category, score descending, row). Rows are
@@ -12,18 +15,21 @@ How it works:
 * An operator is one launch per class of cell sizes (`kernels/cells.CLASSES`), over all cells of the part: one thread
   for a cell of a few boxes, a whole block for the largest, several cells in a block in between, so that warps are
   full. Cells share nothing but barriers: a block goes on until its last cell is done.
+* Steps that only change scores answer with the same columns and another score. What they have to look up (maps,
+  relations, ancestors) is made ready by the host and uploaded; `calibrate`, whose order has to hold within a member,
+  sorts by score with merges (`kernels/calibrate.py`).
 * What an operator leaves is flagged where it stands, with its new score and box; `kernels/answer.py` orders that within
   its cell by (score descending, row) and packs it.
 
 Equality with the CPU: formulas are those of `fusion/geometry.py`, in float64, summed in the same order, ties by row.
 Products that go into a sum are rounded first (`kernels/device.product`), since the GPU's compiler would otherwise join
-them into fused multiply-adds. So `nms`, `wbf`, `nmw`, `vote`, `reweight`, `concat` and linear soft suppression give the
-same bits. Gaussian soft suppression takes the GPU's exp, which differs from the CPU's by at most two units in the last
-place: a box has the same score within 1e-15 of it, and two boxes whose lowered scores are that close may change places.
+them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft suppression,
+`surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by at most two units in the last place: a
+box has the same score within 1e-15 of it, and two boxes whose scores are that close may change places.
 
-In here: `choice` (which device), `session` and `resident` (tables and answers on the GPU), `steps` (the host's part of
-the twins), `kernels` (device code). `kernels/device.py` is the only module that imports CUDA to compile or launch; all
-but `choice` is imported when a GPU is asked for.
+In here: `choice` (which device), `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
+`rescoring` and `rebuilding` (the host's part of the twins), `kernels` (device code). `kernels/device.py` is the only
+module that imports CUDA to compile or launch; all but `choice` is imported when a GPU is asked for.
 """
 
 __all__: list[str] = []

@@ -11,6 +11,8 @@ from fusion.table import DetectionTable
 
 if TYPE_CHECKING:
     from fusion.cuda.session import Session
+    from fusion.cuda.stream import Stream
+    from fusion.pool import Step
 
 __all__ = ["DEVICES", "open_session", "settle"]
 
@@ -42,15 +44,16 @@ def settle(device: str) -> tuple[str, tuple[str, ...]]:
     return device, ()
 
 
-def open_session(device: str, tables: DetectionTable | Sequence[DetectionTable]) -> "Session | None":
+def open_session(device: str, tables: Sequence[DetectionTable], steps: "Sequence[Step]") -> "Session | Stream | None":
     """Prepare the GPU for a fusion of some tables.
 
     Args:
         device: One of `DEVICES`.
         tables: All tables that will be fused.
+        steps: All steps of the fusion.
 
     Returns:
-        What runs steps on the GPU, or None where the CPU should. With "auto" that is so without a usable GPU or with
+        What does the work on the GPU, or None where the CPU should. With "auto" that is so without a usable GPU or with
         too little memory on it; a warning says so, once for each reason.
 
     Raises:
@@ -61,9 +64,9 @@ def open_session(device: str, tables: DetectionTable | Sequence[DetectionTable])
         return None
     try:
         _require_gpu()
-        from fusion.cuda.session import Session
+        from fusion.cuda.stream import open_on_gpu
 
-        return Session(tables)
+        return open_on_gpu(tables, steps)
     except InputError as error:
         if device == "cuda":
             raise

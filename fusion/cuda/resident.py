@@ -7,16 +7,20 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import to_host
+from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
+from fusion.cuda.kernels.device import filled, to_host
 from fusion.pool import agreed_metadata, id_column, taken
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["CARRIED", "NUMBERS", "GpuPool", "Origins", "Resident"]
+__all__ = ["CARRIED", "NUMBERS", "GpuPool", "Origins", "Resident", "UnsuitableError"]
 
 NUMBERS = ("score", "x", "y", "w", "h")
 CARRIED = ("mask", "view")
 _FLOAT64 = np.dtype(np.float64)
+
+
+class UnsuitableError(Exception):
+    """The twin cannot take this input; the step on the CPU can, or says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,17 @@ class GpuPool:
     def origins(self) -> Origins:
         """What the rows refer to."""
         return self.inputs[0].origins
+
+    def sorted(self, score: Any = None, used: Any = None, categories: int | None = None) -> Columns:
+        """Return the rows sorted into cells; by other scores, without some, or into cells of whole images (1)."""
+        rows, origins = self.rows, self.origins
+        return sort_rows(
+            rows,
+            rows.score if score is None else score,
+            filled(len(rows.image), np.int8, 1) if used is None else used,
+            len(origins.image_ids),
+            categories or len(origins.category_ids),
+        )
 
     def kept(self, rows: Rows, *, own_scores: bool = False) -> Resident:
         """Return rows that keep their boxes as the answer; with `own_scores`, also the type of their scores."""

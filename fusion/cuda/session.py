@@ -1,26 +1,59 @@
 """One fusion on the GPU: tables are uploaded once, fused step by step, and downloaded once."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.cuda.kernels.cells import MOST_CELLS, Rows, rows_like
-from fusion.cuda.kernels.device import free_memory, out_of_memory, to_device
+from fusion.cuda.kernels.device import out_of_memory, to_device
 from fusion.cuda.kernels.rescore import copy_rows
-from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident
-from fusion.cuda.steps import TWINS, UnsuitableError
+from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
+from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
-from fusion.pool import Step, Tables, apply, check_agreement, dense, distinct, name_members
+from fusion.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.pool import Step, apply, check_agreement, dense, distinct, name_members
 from fusion.table import DetectionTable
 
-__all__ = ["Session"]
+__all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table"]
 
 # An upper bound of what is on the GPU at once: a row as it was uploaded (54 bytes), pooled (54), sorted (70), what
 # `wbf`, the largest operator, works with (120), and its answer (100).
 _BYTES_PER_ROW = 400
 _BYTES_PER_CELL = 16
-_SMALLER = "Keep the tables as folders of parts, which are fused one at a time; or use --device cpu"
+# What to do where the memory is too small.
+SMALLER = "Keep the tables as folders of parts, which are fused one at a time; or use --device cpu"
+
+# What there is to do, by means of a function that runs one step on some inputs.
+Apply = Callable[[Step, Any], Any]
+Work = Callable[[Apply, Sequence[DetectionTable]], Any]
+
+
+class Need(NamedTuple):
+    """What a fusion takes on the GPU.
+
+    Attributes:
+        rows: Of all tables.
+        images: Number of images.
+        categories: Number of categories.
+        copies: How many rows may come of one.
+    """
+
+    rows: int
+    images: int
+    categories: int
+    copies: int
+
+    @property
+    def bytes(self) -> int:
+        """An upper bound of the memory."""
+        return self.rows * self.copies * _BYTES_PER_ROW + self.images * self.categories * _BYTES_PER_CELL
+
+    def fits(self, memory: float) -> bool:
+        """Whether it can be done at once."""
+        countable = self.rows * self.copies < 2**31 and self.images * self.categories <= MOST_CELLS
+        return countable and self.bytes <= memory
 
 
 class Session:
@@ -28,28 +61,36 @@ class Session:
 
     Args:
         tables: All tables of the fusion.
+        steps: All its steps: those that make new categories tell which.
 
-    Raises:
-        InputError: If the GPU's memory is too small for them.
+    Attributes:
+        tables: As given.
+        need: Bounds of what the fusion takes.
     """
 
-    def __init__(self, tables: Tables) -> None:
-        inputs = (tables,) if isinstance(tables, DetectionTable) else tuple(tables)
-        full = [table for table in inputs if len(table)]
+    def __init__(self, tables: Sequence[DetectionTable], steps: Sequence[Step] = ()) -> None:
+        self.tables = tuple(tables)
+        full = [table for table in tables if len(table)]
         self._id_types = {table.arrow["image_id"].type for table in full}
         images = categories = np.zeros(0, np.int64)
         if len(self._id_types) == 1:  # other tables are refused by the step that pools them
             images = np.unique(np.concatenate([table.image_ids for table in full]))
             categories = np.unique(np.concatenate([distinct(table.category_id) for table in full]))
-        _check_memory(sum(map(len, full)), len(images) * len(categories))
+        categories, copies = _with_ancestors(categories, steps)
+        self.need = Need(sum(map(len, full)), len(images), len(categories), copies)
         self._origins = Origins(images, categories.astype(np.int32))
         self._uploaded: dict[int, Resident] = {}
         self._rows = 0
 
-    def run(self, step: Step, tables: Tables) -> DetectionTable:
-        """Run one step and return its table."""
-        answer = self.apply(step, (tables,) if isinstance(tables, DetectionTable) else tables)
-        return answer if isinstance(answer, DetectionTable) else answer.to_table()
+    def upload(self) -> None:
+        """Put those tables on the GPU that can be there."""
+        with _memory_for("its tables"):
+            for table in filter(self._fits, self.tables):
+                self._upload(table)
+
+    def fuse(self, work: Work) -> DetectionTable:
+        """Do all the work on the tables and return its table."""
+        return as_table(work(self.apply, self.tables))
 
     def apply(self, step: Step, inputs: "Sequence[DetectionTable | Resident]") -> "DetectionTable | Resident":
         """Run one step; its answer stays on the GPU if it was made there.
@@ -60,14 +101,10 @@ class Session:
         twin = TWINS.get(type(step))
         if twin is not None and any(map(len, inputs)) and all(self._fits(table) for table in inputs):
             try:
-                return twin(step, self._pool(inputs))
+                with _memory_for(type(step).__name__):
+                    return twin(step, self._pool(inputs, shared=getattr(step, "shares_members", False)))
             except UnsuitableError:  # the CPU says what is wrong
                 pass
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                problem = f"its memory was used up by {type(step).__name__}"
-                raise InputError("device cuda", problem, _SMALLER) from error
         return apply(step, [table if isinstance(table, DetectionTable) else table.to_table() for table in inputs])
 
     def _fits(self, table: "DetectionTable | Resident") -> bool:
@@ -81,10 +118,10 @@ class Session:
         known = np.isin(distinct(table.category_id), self._origins.category_ids).all()
         return bool(known and np.isin(table.image_ids, self._origins.image_ids).all())
 
-    def _pool(self, inputs: "Sequence[DetectionTable | Resident]") -> GpuPool:
+    def _pool(self, inputs: "Sequence[DetectionTable | Resident]", *, shared: bool) -> GpuPool:
         residents = tuple(table if isinstance(table, Resident) else self._upload(table) for table in inputs)
         check_agreement(residents)
-        members, codes = name_members(residents, [table.names for table in residents], shared=False)
+        members, codes = name_members(residents, [table.names for table in residents], shared=shared)
         rows = residents[0].rows
         if len(residents) > 1:
             size = sum(map(len, residents))
@@ -128,11 +165,29 @@ class Session:
         return Rows._make(map(to_device, columns))
 
 
-def _check_memory(rows: int, cells: int) -> None:
-    need, free = rows * _BYTES_PER_ROW + cells * _BYTES_PER_CELL, free_memory()
-    if need > free:
-        problem = f"the tables need about {need / 2**30:.1f} GiB on the GPU, and {free / 2**30:.1f} GiB are free"
-        raise InputError("device cuda", problem, _SMALLER)
-    if rows >= 2**31 or cells > MOST_CELLS:
-        problem = f"{rows:,} rows, or {cells:,} pairs of image and category, are too many at once"
-        raise InputError("device cuda", problem, _SMALLER)
+def as_table(answer: "DetectionTable | Resident") -> DetectionTable:
+    """Return an answer as a table."""
+    return answer if isinstance(answer, DetectionTable) else answer.to_table()
+
+
+@contextmanager
+def _memory_for(what: str) -> Iterator[None]:
+    """Say in our words that the memory is used up."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError("device cuda", f"its memory was used up by {what}", SMALLER) from error
+
+
+def _with_ancestors(categories: np.ndarray, steps: Sequence[Step]) -> tuple[np.ndarray, int]:
+    """Return the categories that there may be after all steps, and how many rows may come of one."""
+    copies = 1
+    for step in steps:
+        if isinstance(step, ExpandHierarchy):
+            ancestors = ancestors_of(step.parents)
+            reach = [(category, *ancestors.get(category, ())) for category in categories.tolist()]
+            copies *= max(map(len, reach), default=1)
+            categories = np.array(sorted({category for row in reach for category in row}), np.int64)
+    return categories, copies

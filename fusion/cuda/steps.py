@@ -5,40 +5,33 @@ from typing import Any
 
 import numpy as np
 
+from fusion.calibrate import Calibrate
 from fusion.concat import Concat
+from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels.answer import Left, pack, pack_rows
-from fusion.cuda.kernels.cells import Columns, sort_rows
+from fusion.cuda.kernels.cells import Columns
 from fusion.cuda.kernels.cluster import Rule, fuse_clusters
-from fusion.cuda.kernels.device import empty, filled, to_device
+from fusion.cuda.kernels.device import empty, filled, number_at, to_device
 from fusion.cuda.kernels.rescore import flag_best, select_rows, weigh_rows
 from fusion.cuda.kernels.soft import Decay, soften
 from fusion.cuda.kernels.suppress import suppress
 from fusion.cuda.kernels.vote import Ballot, vote_on
-from fusion.cuda.resident import GpuPool, Resident
+from fusion.cuda.rebuilding import dropout, expand_hierarchy
+from fusion.cuda.rescoring import calibrate, cooccurrence, support, surround
+from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
+from fusion.dropout import Dropout
+from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.fuse import CONFIDENCES
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.support import Support
+from fusion.surround import Surround
 from fusion.vote import Vote
 from fusion.wbf import Wbf, member_weights
 
-__all__ = ["TWINS", "UnsuitableError"]
-
-
-class UnsuitableError(Exception):
-    """The twin cannot take this input; the step on the CPU can, or says what is wrong with it."""
-
-
-def _sorted(pool: GpuPool, score: Any = None, used: Any = None, categories: int | None = None) -> Columns:
-    rows = pool.rows
-    return sort_rows(
-        rows,
-        rows.score if score is None else score,
-        filled(len(rows.image), np.int8, 1) if used is None else used,
-        len(pool.origins.image_ids),
-        categories or len(pool.origins.category_ids),
-    )
+__all__ = ["TWINS"]
 
 
 def _kept(pool: GpuPool, columns: Columns, alive: Any, score: Any) -> Resident:
@@ -48,12 +41,12 @@ def _kept(pool: GpuPool, columns: Columns, alive: Any, score: Any) -> Resident:
 
 
 def _nms(step: Nms, pool: GpuPool) -> Resident:
-    columns = _sorted(pool)
+    columns = pool.sorted()
     return _kept(pool, columns, suppress(columns, float(step.iou)), columns.score)
 
 
 def _soft(pool: GpuPool, hard: float | None, decay: Decay) -> Resident:
-    columns = _sorted(pool)
+    columns = pool.sorted()
     alive = filled(len(columns.row), np.int8, 1) if hard is None else suppress(columns, float(hard))
     score = soften(columns, alive, decay)
     return _kept(pool, columns, alive, score)
@@ -79,7 +72,7 @@ def _fused(pool: GpuPool, weights: np.ndarray, skip: float, rule: Rule) -> Resid
     key, used = empty(size, np.float64), empty(size, np.int8)
     on_gpu = to_device(weights)
     select_rows(size, pool.rows, on_gpu, skip, key, used)
-    columns = _sorted(pool, key, used)
+    columns = pool.sorted(key, used)
     if not len(columns.row):
         return pool.made(pack_rows(pool.rows, key, filled(size, np.int8)))
     return pool.made(pack(pool.rows, columns, fuse_clusters(columns, on_gpu, rule)))
@@ -105,7 +98,7 @@ def _nmw(step: Nmw, pool: GpuPool) -> Resident:
 
 
 def _vote(step: Vote, pool: GpuPool) -> Resident:
-    columns = _sorted(pool)
+    columns = pool.sorted()
     ballot = Ballot(min(int(step.k), len(columns.row)), float(step.score), float(step.box), float(step.iou))
     return pool.made(pack(pool.rows, columns, vote_on(columns, suppress(columns, float(step.iou)), ballot)))
 
@@ -116,7 +109,7 @@ def _reweight(step: Reweight, pool: GpuPool) -> Resident:
     score, used = empty(size, np.float64), empty(size, np.int8)
     missing = filled(1, np.int32, size)
     weigh_rows(size, pool.rows, to_device(table.ravel()), categories, score, used, missing)
-    if int(missing[0]) < size:
+    if number_at(missing, 0) < size:
         raise UnsuitableError
     return pool.kept(pack_rows(pool.rows, score, used))
 
@@ -124,7 +117,7 @@ def _reweight(step: Reweight, pool: GpuPool) -> Resident:
 def _concat(step: Concat, pool: GpuPool) -> Resident:
     if step.max_per_image is None:
         return pool.kept(pool.rows, own_scores=True)
-    columns = _sorted(pool, categories=1)
+    columns = pool.sorted(categories=1)
     used = empty(len(columns.row), np.int8)
     flag_best(len(columns.row), columns, min(int(step.max_per_image), len(columns.row)), used)
     return pool.kept(pack_rows(pool.rows, pool.rows.score, used), own_scores=True)
@@ -132,12 +125,18 @@ def _concat(step: Concat, pool: GpuPool) -> Resident:
 
 TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident]] = {
     AdjNms: _adj_nms,
+    Calibrate: calibrate,
     Concat: _concat,
+    Cooccurrence: cooccurrence,
+    Dropout: dropout,
+    ExpandHierarchy: expand_hierarchy,
     Nms: _nms,
     NmsThenSoft: _nms_then_soft,
     Nmw: _nmw,
     Reweight: _reweight,
     SoftNms: _soft_nms,
+    Support: support,
+    Surround: surround,
     Vote: _vote,
     Wbf: _wbf,
 }

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, Rows, rows_like
-from fusion.cuda.kernels.device import Kernel, cuda, empty, filled
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["Left", "pack", "pack_rows", "room"]
@@ -39,7 +39,7 @@ def room(size: int, *, corners: bool, votes: bool) -> Left:
 def pack(rows: Rows, columns: Columns, left: Left) -> Rows:
     """Return the rows that are left, in order of (cell, score descending, row)."""
     before = offsets(left.alive)
-    out = rows_like(rows, int(before[len(left.alive)]), votes=len(left.votes) > 0 or len(rows.votes) > 0)
+    out = rows_like(rows, number_at(before, len(left.alive)), votes=len(left.votes) > 0 or len(rows.votes) > 0)
     pack_cells(len(left.alive), rows, columns, left, before, out)
     return out
 
@@ -47,7 +47,7 @@ def pack(rows: Rows, columns: Columns, left: Left) -> Rows:
 def pack_rows(rows: Rows, score: Any, used: Any) -> Rows:
     """Return the rows whose flag is set, with other scores, in their order."""
     before = offsets(used)
-    out = rows_like(rows, int(before[len(used)]), votes=len(rows.votes) > 0)
+    out = rows_like(rows, number_at(before, len(used)), votes=len(rows.votes) > 0)
     pick_rows(len(used), rows, score, used, before, out)
     return out
 

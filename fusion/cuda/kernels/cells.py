@@ -4,10 +4,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.device import SIMULATED, THREADS, Kernel, cuda, empty, filled
+from fusion.cuda.kernels.device import SIMULATED, THREADS, Kernel, cuda, empty, filled, number_at, to_host
 from fusion.cuda.kernels.scan import offsets
 
-__all__ = ["CLASSES", "MOST_CELLS", "SIZES", "Columns", "Rows", "by_size", "rows_like", "sort_rows"]
+__all__ = [
+    "CLASSES",
+    "MOST_CELLS",
+    "SIZES",
+    "Cells",
+    "Columns",
+    "Rows",
+    "by_size",
+    "cells_of",
+    "rows_like",
+    "sort_rows",
+    "used_categories",
+]
 
 # Largest cell of a class and threads that share a cell. Cells above the last size have a block to themselves.
 CLASSES = ((2, 1), (6, 2), (20, 4)) if SIMULATED else ((4, 1), (32, 8), (256, 32))
@@ -64,6 +76,22 @@ class Columns(NamedTuple):
     start: Any
 
 
+class Cells(NamedTuple):
+    """The cells of columns, which are sorted by (image, category).
+
+    Attributes:
+        image: int32 [cells].
+        category: int32 [cells], by the places that are given to categories.
+        begin: int32 [images], first cell of each image that has one.
+        end: int32 [images], one past its last cell.
+    """
+
+    image: Any
+    category: Any
+    begin: Any
+    end: Any
+
+
 def rows_like(rows: Rows, size: int, *, votes: bool) -> Rows:
     """Return room for other rows."""
     return Rows._make([*(empty(size, column.dtype) for column in rows[:-1]), empty(size if votes else 0, np.int16)])
@@ -89,7 +117,7 @@ def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -
     begin = offsets(count)
     occupied(keys, count)
     dense = offsets(count)
-    left, cells = int(begin[keys]), int(dense[keys])
+    left, cells = number_at(begin, keys), number_at(dense, keys)
     start = empty(cells + 1, np.int32)
     begin_cells(keys + 1, begin, dense, start)
     cursor = filled(keys, np.int32)
@@ -113,10 +141,25 @@ def by_size(start: Any) -> list[tuple[Any, int, int]]:
     count = filled(len(widths), np.int32)
     chosen = empty(len(widths) * cells, np.int32)
     classify(cells, start, count, chosen)
-    counts = count.copy_to_host().tolist()
+    counts = to_host(count).tolist()
     return [
         (chosen[k * cells : k * cells + counts[k]], counts[k], width) for k, width in enumerate(widths) if counts[k]
     ]
+
+
+def used_categories(rows: Rows, categories: int) -> np.ndarray:
+    """Return the categories that rows have, ascending: int64."""
+    used = filled(categories, np.int8)
+    flag_categories(len(rows.image), rows.category, used)
+    return np.flatnonzero(to_host(used))
+
+
+def cells_of(rows: Rows, columns: Columns, place: Any, images: int) -> Cells:
+    """Describe the cells of columns; `place` is int32 [categories], the places given to categories."""
+    count = len(columns.start) - 1
+    cells = Cells._make(empty(size, np.int32) for size in (count, count, images, images))
+    describe_cells(count, rows, columns, place, cells)
+    return cells
 
 
 @Kernel
@@ -188,3 +231,25 @@ def classify(start, count, chosen):
             if size > most:
                 k += 1
         chosen[k * cells + cuda.atomic.add(count, k, 1)] = c
+
+
+@Kernel
+def flag_categories(category, used):
+    """Flag the categories of rows."""
+    for i in range(cuda.grid(1), len(category), cuda.gridsize(1)):
+        used[category[i]] = 1
+
+
+@Kernel
+def describe_cells(rows, columns, place, cells):
+    """Write the image and category of each cell, and which cells an image has."""
+    last = len(cells.image) - 1
+    for c in range(cuda.grid(1), last + 1, cuda.gridsize(1)):
+        r = columns.row[columns.start[c]]
+        image = rows.image[r]
+        cells.image[c] = image
+        cells.category[c] = place[rows.category[r]]
+        if c == 0 or rows.image[columns.row[columns.start[c] - 1]] != image:
+            cells.begin[image] = c
+        if c == last or rows.image[columns.row[columns.start[c + 1]]] != image:
+            cells.end[image] = c + 1

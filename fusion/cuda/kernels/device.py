@@ -3,7 +3,9 @@
 Only what the simulator has as well is used: `grid`, `shared.array`, `syncthreads`, `syncthreads_or`, `atomic`.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,11 @@ __all__ = [
     "failure",
     "filled",
     "free_memory",
+    "new_stream",
+    "number_at",
     "out_of_memory",
     "product",
+    "through",
     "to_device",
     "to_host",
 ]
@@ -36,6 +41,12 @@ if SIMULATED:
     from operator import mul as product
 else:
     from numba.cuda.libdevice import dmul_rn as product  # type: ignore[no-redef]
+
+
+# By their own names, since the simulator puts another module in the place of `cuda` while a kernel of this one runs,
+# and other threads may copy then.
+_copy_up, _array, _stream = cuda.to_device, cuda.device_array, cuda.stream
+_here = threading.local()
 
 
 class Kernel:
@@ -60,9 +71,29 @@ def _configured(compiled: Any, blocks: int) -> Any:
     before = config.CUDA_LOW_OCCUPANCY_WARNINGS
     config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     try:
-        return compiled[blocks, THREADS]
+        return compiled[blocks, THREADS, _here_stream()]
     finally:
         config.CUDA_LOW_OCCUPANCY_WARNINGS = before
+
+
+def new_stream() -> Any:
+    """Return a stream: what goes through it is done in order, beside what goes through others."""
+    return _stream()
+
+
+@contextmanager
+def through(stream: Any) -> Iterator[None]:
+    """Let what this thread copies and launches go through a stream; in the end all of it has been done."""
+    _here.stream = stream
+    try:
+        yield
+        stream.synchronize()
+    finally:
+        _here.stream = 0
+
+
+def _here_stream() -> Any:
+    return getattr(_here, "stream", 0)
 
 
 def device_function(function: Callable[..., Any]) -> Any:
@@ -72,12 +103,16 @@ def device_function(function: Callable[..., Any]) -> Any:
 
 def to_device(array: np.ndarray) -> Any:
     """Copy an array to the GPU."""
-    return cuda.to_device(np.ascontiguousarray(array))
+    stream = _here_stream()
+    copy = _copy_up(np.ascontiguousarray(array), stream=stream)
+    if stream:  # the array may be gone before the stream comes to it
+        stream.synchronize()
+    return copy
 
 
 def empty(size: int, kind: type) -> Any:
     """Return an array on the GPU, not initialised."""
-    return cuda.device_array(size, kind)
+    return _array(size, kind, stream=_here_stream())
 
 
 def filled(size: int, kind: type, value: float = 0) -> Any:
@@ -89,8 +124,18 @@ def filled(size: int, kind: type, value: float = 0) -> Any:
 
 def to_host(array: Any) -> np.ndarray:
     """Copy an array from the GPU."""
-    copy: np.ndarray = array.copy_to_host() if len(array) else np.empty(0, array.dtype)
+    if not len(array):
+        return np.empty(0, array.dtype)
+    stream = _here_stream()
+    copy: np.ndarray = array.copy_to_host(stream=stream)
+    if stream:
+        stream.synchronize()
     return copy
+
+
+def number_at(array: Any, place: int) -> int:
+    """Copy one whole number from the GPU."""
+    return int(to_host(array[place : place + 1])[0])
 
 
 def failure() -> Exception | None:

@@ -8,7 +8,7 @@ from typing import Any
 from fusion import geometry
 from fusion.cuda.kernels.device import device_function, product
 
-__all__ = ["area_of", "gaussian", "iou", "linear", "overlap"]
+__all__ = ["area_of", "formula", "gaussian", "iou", "linear", "overlap"]
 
 
 class _Products(ast.NodeTransformer):
@@ -21,7 +21,7 @@ class _Products(ast.NodeTransformer):
         return ast.copy_location(ast.Call(ast.Name("product", ast.Load()), [node.left, node.right], []), node)
 
 
-def _formula(function: Callable[..., float]) -> Any:
+def formula(function: Callable[..., float]) -> Any:
     """Compile a formula with products that are rounded on their own, as the CPU's are."""
     tree = ast.fix_missing_locations(_Products().visit(ast.parse(inspect.getsource(function))))
     names = {**function.__globals__, "product": product}
@@ -29,9 +29,9 @@ def _formula(function: Callable[..., float]) -> Any:
     return device_function(names[function.__name__])
 
 
-iou = _formula(geometry.iou)
-gaussian = _formula(geometry.gaussian)
-linear = _formula(geometry.linear)
+iou = formula(geometry.iou)
+gaussian = formula(geometry.gaussian)
+linear = formula(geometry.linear)
 
 
 @device_function

@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, empty, product
+from fusion.cuda.kernels.device import Kernel, cuda, empty, number_at, product
 from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.scan import offsets
 
@@ -47,7 +47,7 @@ def vote_on(columns: Columns, alive: Any, ballot: Ballot) -> Left:
     """Let the boxes of each cell vote on those of it that are flagged."""
     size = len(columns.row)
     before = offsets(alive)
-    places = int(before[size]) * ballot.k
+    places = number_at(before, size) * ballot.k
     voters = Voters(empty(places, np.int8), empty(places, np.float64), empty(places, np.int32))
     left = room(size, corners=True, votes=True)._replace(alive=alive)
     vote_boxes(size, columns, before, ballot, voters, left)

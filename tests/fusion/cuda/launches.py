@@ -2,15 +2,29 @@
 
 import numpy as np
 
-from fusion.cuda.kernels import answer, cells, cluster, device, rescore, scan, soft, suppress, vote
+from fusion.cuda.kernels import (
+    answer,
+    calibrate,
+    cells,
+    cluster,
+    device,
+    expand,
+    partners,
+    relations,
+    rescore,
+    scan,
+    soft,
+    suppress,
+    vote,
+)
 
-_MODULES = (answer, cells, cluster, device, rescore, scan, soft, suppress, vote)
+_MODULES = (answer, calibrate, cells, cluster, device, expand, partners, relations, rescore, scan, soft, suppress, vote)
 KERNELS = {
     name: kernel for module in _MODULES for name, kernel in vars(module).items() if isinstance(kernel, device.Kernel)
 }
 
-F8, F4, I4, I2, I1, U8 = (
-    np.zeros(1, kind) for kind in (np.float64, np.float32, np.int32, np.int16, np.int8, np.uint64)
+F8, F4, I8, I4, I2, I1, U8 = (
+    np.zeros(1, kind) for kind in (np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.uint64)
 )
 ROWS = cells.Rows(I4, I4, F8, F8, F8, F8, F8, I2, I4, I2)
 COLUMNS = cells.Columns(F8, F8, F8, F8, F8, I2, I4, I4, I4)
@@ -18,29 +32,53 @@ LEFT = answer.Left(I1, F8, F8, F8, F8, F8, I2)
 CLUSTERS = cluster.Clusters(*[F8] * 5, *[F4] * 4, F8, F8, I4, I4, I4, U8)
 RULE = cluster.Rule(True, 0.5, 0, False, 1.0, 1.0)
 DECAY = soft.Decay(True, 0.5, 0.5, 0.1)
+CELLS = cells.Cells(I4, I4, I4, I4)
+MAPS = calibrate.Maps(I4, I1, F8, F8)
+RUNS = calibrate.Runs(I4, F8, I4)
+REACH = expand.Reach(I4, I4)
+LIKELY = relations.Probabilities(I4, I4, F8)
+EVIDENCE = relations.Evidence(I4, I4, I1, F8, F8)
 BALLOT = vote.Ballot(4, 0.05, 0.3, 0.5)
 
 LAUNCHES = {
     "_fill": [(I1, 1), (I4, 0), (U8, 0)],
     "begin_cells": [(I4, I4, I4)],
+    "check_scores": [(F8, F8, I4)],
     "classify": [(I4, I4, I4)],
     "cluster_cells": [(COLUMNS, I4, 3, 8, F8, 1, RULE, CLUSTERS)],
     "copy_rows": [(ROWS, I2, 3, ROWS)],
+    "copy_to_ancestors": [(ROWS, REACH, I4, I1, I4, ROWS)],
+    "count_copies": [(I4, REACH, I4)],
     "count_keys": [(I4, I4, I1, 5, I4)],
     "deal": [(I4, I4, I1, F8, 5, I4, I4, I4, I4, F8, I4)],
+    "describe_cells": [(ROWS, COLUMNS, I4, CELLS)],
+    "find_best": [(COLUMNS, 3, 0.5, I4, I4)],
     "finish_clusters": [(COLUMNS, CLUSTERS, F8, 1, RULE, LEFT)],
+    "first_bounds": [(RUNS, I8, I4, I8)],
     "flag_best": [(COLUMNS, 5, I1)],
+    "flag_categories": [(I4, I1)],
+    "flag_rises": [(RUNS, I8, I1, I4)],
+    "least_behind": [(RUNS, I8, 4, I8)],
+    "lower_bits": [(RUNS, I8, I4, I8)],
+    "map_scores": [(ROWS, I4, 5, MAPS, RUNS, F8)],
+    "merge_copies": [(ROWS, REACH, I4, COLUMNS, I1)],
+    "merge_runs": [(RUNS, 4, RUNS)],
     "occupied": [(I4,)],
     "order_cells": [(ROWS, I4, F8, COLUMNS)],
     "pack_cells": [(ROWS, COLUMNS, LEFT, I4, ROWS)],
     "pick_rows": [(ROWS, F8, I1, I4, ROWS)],
+    "raise_tops": [(COLUMNS, CELLS, LIKELY, 0.5, 0.1, F8)],
     "scan_tiles": [(I1, I4, I4), (I4, I4, I4)],
     "select_rows": [(ROWS, F8, 0.1, F8, I1)],
+    "settle_pairs": [(COLUMNS, I4, I4, True, I1, I4)],
     "soften_cells": [(COLUMNS, I4, 3, 8, DECAY, I1, F8, F8)],
     "sum_tiles": [(I1, I4), (I4, I4)],
+    "support_rows": [(ROWS, COLUMNS, I4, 0.5, 0.5, F8, I1)],
     "suppress_cells": [(COLUMNS, I4, 3, 8, 0.5, I1)],
     "vote_boxes": [(COLUMNS, I4, BALLOT, vote.Voters(I1, F8, I4), LEFT)],
+    "weigh_boxes": [(COLUMNS, CELLS, EVIDENCE, 0.9, F8)],
     "weigh_rows": [(ROWS, F8, 5, F8, I1, I4)],
+    "write_pairs": [(ROWS, I2, 3, I1, I4, I4, ROWS)],
 }
 
 

@@ -6,19 +6,27 @@ import numpy as np
 import pytest
 from numba import config
 
+from fusion.calibrate import Calibrate
 from fusion.concat import Concat
+from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels import cells
 from fusion.cuda.kernels.device import Kernel, filled, to_device
 from fusion.cuda.kernels.scan import _TILE, offsets
+from fusion.dropout import Dropout
+from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms
+from fusion.support import Support
+from fusion.surround import Surround
 from fusion.vote import Vote
 from fusion.wbf import Wbf
 from tests.fusion.cuda.launches import KERNELS, LAUNCHES, types_of
+from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_twins import scene
+from tests.fusion.relation_cases import relations_of, tables_of
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 SIZES = (1, 2, _TILE - 1, _TILE, _TILE + 1, 3 * _TILE + 5)
@@ -95,8 +103,14 @@ def test_launches_have_the_types_that_are_compiled(monkeypatch):
         Vote(),
         Reweight(weights=dict.fromkeys("abc", 0.5)),
         Concat(max_per_image=3),
+        Calibrate(maps=MAPS),
+        Support(),
+        ExpandHierarchy(parents={0: [5], 5: []}),
     ):
         apply(step, tables, device="cuda")
+    apply(Dropout(), tables[:2], device="cuda")
+    for kind in Cooccurrence, Surround:
+        apply(kind(relations=relations_of(0)), tables_of([(1, 2, 0.9, 0, 0, 1, 1)] * 2), device="cuda")
     offsets(filled(3, np.int32))
     assert seen.keys() == KERNELS.keys()
     assert seen == {name: {types_of(one) for one in launches} for name, launches in LAUNCHES.items()}

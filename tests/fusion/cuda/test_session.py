@@ -133,9 +133,9 @@ def test_rows_stay_on_the_gpu_between_steps(backend, monkeypatch):
 def test_too_little_memory(backend, monkeypatch):
     if backend == "cpu":
         pytest.skip("the memory of the GPU")
-    from fusion.cuda import session
+    from fusion.cuda import stream
 
-    monkeypatch.setattr(session, "free_memory", lambda: 1000.0)
+    monkeypatch.setattr(stream, "free_memory", lambda: 1000.0)
     monkeypatch.setattr(choice, "_said", set())
     tables = [member("a", 1), member("b", 2)]
     with pytest.raises(InputError, match=r"need about .* GiB on the GPU, and 0.0 GiB are free. Keep the tables as fol"):
@@ -203,6 +203,11 @@ def test_auto_says_once_that_it_takes_the_cpu(no_simulator, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(Recipe.chain([Nms()]).fuse([table], device="auto"), Recipe.chain([Nms()]).fuse([table]))
+
+
+def test_no_table(backend):
+    with pytest.raises(InputError, match="no table was given"):
+        apply(Nms(), [], device=backend)
 
 
 def test_an_unknown_device_is_refused():

@@ -1,0 +1,117 @@
+"""Boxes of one input and those of another that they overlap: a thread for each box."""
+
+import numpy as np
+
+from fusion.cuda.kernels.cells import Columns, Rows, rows_like
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at, product
+from fusion.cuda.kernels.formulas import overlap
+from fusion.cuda.kernels.scan import offsets
+
+__all__ = ["pairs", "support_rows"]
+
+
+def pairs(rows: Rows, own: Rows, columns: Columns, iou: float, part: str) -> Rows:
+    """Return what the first of two inputs contributes, in the order of the boxes; see `fusion.dropout.Dropout`.
+
+    Args:
+        rows: The rows of both inputs.
+        own: The rows of the first, with its own members.
+        columns: Both, sorted.
+        iou: What the IoU of a pair must exceed.
+        part: "scores" or "boxes".
+    """
+    size, first = len(rows.image), len(own.image)
+    best, asked = empty(size, np.int32), filled(size, np.int32, size)
+    find_best(size, columns, first, iou, best, asked)
+    used, other = filled(size, np.int8), empty(size, np.int32)
+    settle_pairs(size, columns, best, asked, part == "scores", used, other)
+    before = offsets(used)
+    out = rows_like(rows, number_at(before, size), votes=False)
+    write_pairs(size, rows, own.member, first, used, other, before, out)
+    return out
+
+
+@Kernel
+def support_rows(rows, columns, ends, iou, factor, score, used):
+    """Multiply the score of each box that no box of another input overlaps by at least `iou`.
+
+    Args:
+        rows: `Rows`, one input behind the other.
+        columns: `Columns` of the rows.
+        ends: int32 [inputs], one past the last row of each.
+        iou: Threshold.
+        factor: Of unsupported boxes; 0 leaves them out.
+        score: float64 [n], written by row.
+        used: int8 [n], written by row.
+    """
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        c, r = columns.cell[p], columns.row[p]
+        last = 0
+        while ends[last] <= r:
+            last += 1
+        first = ends[last - 1] if last > 0 else 0
+        q, end = columns.start[c], columns.start[c + 1]
+        found = False
+        while q < end and not found:
+            other = columns.row[q]
+            found = (other < first or other >= ends[last]) and overlap(columns, p, q) >= iou
+            q += 1
+        score[r] = rows.score[r] if found else product(rows.score[r], factor)
+        used[r] = 1 if found or factor > 0.0 else 0
+
+
+@Kernel
+def find_best(columns, first, iou, best, asked):
+    """Find the box of the second input that each of the first (rows below `first`) overlaps best.
+
+    Args:
+        columns: `Columns` of both.
+        first: Number of rows of the first input.
+        iou: What the IoU must exceed.
+        best: int32 [n], written: by position, the position of the partner, -1 without one.
+        asked: int32 [n]; becomes, by position, the first position that asked for it, where it is lower.
+    """
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        found, most = -1, iou
+        if columns.row[p] < first:
+            c = columns.cell[p]
+            for q in range(columns.start[c], columns.start[c + 1]):
+                if columns.row[q] >= first:
+                    u = overlap(columns, p, q)
+                    if u > most:
+                        found, most = q, u
+        best[p] = found
+        if found >= 0:
+            cuda.atomic.min(asked, found, p)
+
+
+@Kernel
+def settle_pairs(columns, best, asked, moved, used, other):
+    """Flag the row that gives the box of each pair, and note the other; a box asked for goes to the first asker."""
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        q = best[p]
+        if q >= 0 and asked[q] == p:
+            mine, theirs = columns.row[p], columns.row[q]
+            if moved:
+                used[theirs] = 1
+                other[theirs] = mine
+            else:
+                used[mine] = 1
+                other[mine] = theirs
+
+
+@Kernel
+def write_pairs(rows, member, first, used, other, before, out):
+    """Write a row per pair: the box of one, the score of the other, the member of the one below `first`."""
+    for i in range(cuda.grid(1), len(used), cuda.gridsize(1)):
+        if used[i] != 0:
+            q = before[i]
+            out.image[q] = rows.image[i]
+            out.category[q] = rows.category[i]
+            out.score[q] = rows.score[other[i]]
+            out.x[q] = rows.x[i]
+            out.y[q] = rows.y[i]
+            out.w[q] = rows.w[i]
+            out.h[q] = rows.h[i]
+            out.member[q] = member[i if i < first else other[i]]
+            out.origin[q] = rows.origin[i]
