@@ -120,17 +120,18 @@ class Calibrate:
         return Rescored(np.arange(len(score)), score)
 
 
-def calibrate(tables: Tables, *, maps: Mapping[str, ScoreMap | CategoryMaps]) -> DetectionTable:
+def calibrate(tables: Tables, *, maps: Mapping[str, ScoreMap | CategoryMaps], device: str = "cpu") -> DetectionTable:
     """Pool tables with each member's scores mapped to calibrated ones.
 
     Args:
         tables: One or several tables.
         maps: Member name -> `ScoreMap` or `CategoryMaps`, as `evaluation.calibration.learn_calibration` gives.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If a member has no map.
     """
-    return apply(Calibrate(maps=maps), tables)
+    return apply(Calibrate(maps=maps), tables, device=device)
 
 
 def _ordered(score_map: ScoreMap, score: np.ndarray) -> np.ndarray:

@@ -42,10 +42,15 @@ class Concat:
         return Rescored(row, score[row])
 
 
-def concat(tables: Tables, *, max_per_image: int | None = None) -> DetectionTable:
+def concat(tables: Tables, *, max_per_image: int | None = None, device: str = "cpu") -> DetectionTable:
     """Put tables together, keeping at most the best `max_per_image` detections of each image; see `Concat`.
+
+    Args:
+        tables: One table or several.
+        max_per_image: None keeps all.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If `max_per_image` is below 1 or the tables do not go together.
     """
-    return apply(Concat(max_per_image=max_per_image), tables)
+    return apply(Concat(max_per_image=max_per_image), tables, device=device)

@@ -47,13 +47,14 @@ class Consensus:
         return fuse_columns(pool.columns, options)
 
 
-def consensus(tables: Tables, *, min_members: int = 2, iou: float = 0.5) -> DetectionTable:
+def consensus(tables: Tables, *, min_members: int = 2, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Keep the boxes on which enough members agree; see `Consensus`.
 
     Args:
         tables: One table or several; several are pooled.
         min_members: Members that must have a box in a cluster for its best box to stay.
         iou: A box joins a cluster whose best box it overlaps by more than this.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The best box of each cluster that stays, unchanged, with `votes` the number of distinct
@@ -62,4 +63,4 @@ def consensus(tables: Tables, *, min_members: int = 2, iou: float = 0.5) -> Dete
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(Consensus(min_members=min_members, iou=iou), tables)
+    return apply(Consensus(min_members=min_members, iou=iou), tables, device=device)

@@ -84,6 +84,7 @@ def cooccurrence(
     given: float = 0.5,
     least: float = 0.1,
     support: int = 20,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Pool tables, and raise the best box of each category that the others make likely; see `Cooccurrence`.
 
@@ -94,9 +95,10 @@ def cooccurrence(
         given: Least best score of a category that raises others.
         least: Least best score of a category that is raised.
         support: Images with j that p(i|j) must be counted on.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If scores are not in [0, 1], the relations are of other categories, or an option is out of range.
     """
     step = Cooccurrence(relations=relations, probability=probability, given=given, least=least, support=support)
-    return apply(step, tables)
+    return apply(step, tables, device=device)

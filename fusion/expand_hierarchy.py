@@ -91,13 +91,16 @@ class ExpandHierarchy:
         )
 
 
-def expand_hierarchy(tables: Tables, *, parents: Parents, keep_all: bool = False) -> DetectionTable:
+def expand_hierarchy(
+    tables: Tables, *, parents: Parents, keep_all: bool = False, device: str = "cpu"
+) -> DetectionTable:
     """Copy each detection to all ancestors of its category; see `ExpandHierarchy`.
 
     Args:
         tables: One table or several; several are pooled.
         parents: Category id -> ids of its direct parents; see `read_parents` for the challenge's file.
         keep_all: Keep several copies of one box in a category.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The detections and their copies. Empty input gives an empty table.
@@ -105,7 +108,7 @@ def expand_hierarchy(tables: Tables, *, parents: Parents, keep_all: bool = False
     Raises:
         InputError: If the hierarchy goes in a circle, or a category is not in it.
     """
-    return apply(ExpandHierarchy(parents=parents, keep_all=keep_all), tables)
+    return apply(ExpandHierarchy(parents=parents, keep_all=keep_all), tables, device=device)
 
 
 def fold_hierarchy(tables: Tables, *, parents: Parents) -> DetectionTable:

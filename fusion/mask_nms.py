@@ -50,12 +50,13 @@ class MaskNms:
         return suppress(columns, kernel, sources)
 
 
-def mask_nms(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
+def mask_nms(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Keep the detections whose mask no better one of their image and category covers; see `MaskNms`.
 
     Args:
         tables: One table or several; several are pooled.
         iou: A detection whose mask's IoU with a kept one's is above this is dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The kept rows, unchanged.
@@ -63,4 +64,4 @@ def mask_nms(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
     Raises:
         InputError: If `iou` is not in [0, 1], a mask cannot be read, or the tables do not go together.
     """
-    return apply(MaskNms(iou=iou), tables)
+    return apply(MaskNms(iou=iou), tables, device=device)

@@ -141,6 +141,7 @@ def merge_scales(
     sigma: float = 0.5,
     soft_iou: float = 0.5,
     floor: float = 0.001,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Merge the views of a member; see `MergeScales`.
 
@@ -152,6 +153,7 @@ def merge_scales(
         sigma: Width of the gaussian.
         soft_iou: Threshold of "linear".
         floor: Boxes with a lower score are dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The rows that stay, with their new scores; boxes unchanged. Empty input gives an empty table.
@@ -160,7 +162,7 @@ def merge_scales(
         InputError: If an option is out of range, the tables do not go together, or a view has no weights.
     """
     step = MergeScales(scales=scales, iou=iou, method=method, sigma=sigma, soft_iou=soft_iou, floor=floor)
-    return apply(step, tables)
+    return apply(step, tables, device=device)
 
 
 def views_of(pool: Pool) -> tuple[tuple[str, ...], np.ndarray]:

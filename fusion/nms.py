@@ -40,12 +40,13 @@ class Nms:
         )
 
 
-def nms(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
+def nms(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Keep the boxes that no better box of their image and category covers; see `Nms`.
 
     Args:
         tables: One table or several; several are pooled.
         iou: A box whose IoU with a kept one is above this is dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The kept rows, unchanged.
@@ -53,7 +54,7 @@ def nms(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
     Raises:
         InputError: If `iou` is not in [0, 1] or the tables do not go together.
     """
-    return apply(Nms(iou=iou), tables)
+    return apply(Nms(iou=iou), tables, device=device)
 
 
 def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int], sources: bool) -> Fused:

@@ -64,6 +64,7 @@ def nmw(
     iou: float = 0.55,
     weights: Mapping[str, float] | None = None,
     skip_box_threshold: float = 0.0,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Fuse tables by non-maximum weighted; see `Nmw`.
 
@@ -72,6 +73,7 @@ def nmw(
         iou: A box joins a cluster whose first box it overlaps by more than this.
         weights: Weight per member name; None for 1 each.
         skip_box_threshold: Boxes with a lower score are left out.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         One row per cluster: new box and score, `votes` the number of distinct members in it, other
@@ -80,4 +82,4 @@ def nmw(
     Raises:
         InputError: If an option is out of range, a member has no weight, or the tables do not go together.
     """
-    return apply(Nmw(iou=iou, weights=weights, skip_box_threshold=skip_box_threshold), tables)
+    return apply(Nmw(iou=iou, weights=weights, skip_box_threshold=skip_box_threshold), tables, device=device)

@@ -61,12 +61,13 @@ class ProbFusion:
         return fuse_columns(pool.columns, options)
 
 
-def prob_fusion(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
+def prob_fusion(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Fuse tables by joining their scores as independent evidence; see `ProbFusion`.
 
     Args:
         tables: One table or several; several are pooled. Scores are probabilities.
         iou: A box joins a cluster whose best box it overlaps by more than this.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         One row per cluster: new box and score, `votes` the number of distinct members in it, other
@@ -75,4 +76,4 @@ def prob_fusion(tables: Tables, *, iou: float = 0.5) -> DetectionTable:
     Raises:
         InputError: If `iou` is not in [0, 1], a score is outside [0, 1], or the tables do not go together.
     """
-    return apply(ProbFusion(iou=iou), tables)
+    return apply(ProbFusion(iou=iou), tables, device=device)

@@ -73,17 +73,18 @@ class Reweight:
         return np.full(len(category_ids), float(weight))
 
 
-def reweight(tables: Tables, *, weights: Weights) -> DetectionTable:
+def reweight(tables: Tables, *, weights: Weights, device: str = "cpu") -> DetectionTable:
     """Pool tables with scores multiplied by a weight per member and category.
 
     Args:
         tables: One or several tables.
         weights: Per member name one number, or a mapping from category id to a number.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If a member or one of its categories has no weight.
     """
-    return apply(Reweight(weights=weights), tables)
+    return apply(Reweight(weights=weights), tables, device=device)
 
 
 def build_weights(

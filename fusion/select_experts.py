@@ -114,6 +114,7 @@ def select_experts(
     mode: str = "take",
     weights: Weights | None = None,
     gate: bool = False,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Use each expert in the categories given to it, and the base everywhere else; see `SelectExperts`.
 
@@ -123,6 +124,7 @@ def select_experts(
         mode: "take", "add" or "weigh".
         weights: For "weigh": name of each expert -> one number, or a number per category id.
         gate: Leave out the experts' background regions.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The rows that are used; boxes unchanged. Empty input gives an empty table.
@@ -131,7 +133,9 @@ def select_experts(
         InputError: If experts and tables do not go together, a weight is missing, or the gate finds
             scores that are no softmax.
     """
-    return apply(SelectExperts(categories=categories, mode=mode, weights=weights or {}, gate=gate), tables)
+    return apply(
+        SelectExperts(categories=categories, mode=mode, weights=weights or {}, gate=gate), tables, device=device
+    )
 
 
 def _background(pool: Pool, table: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -110,6 +110,7 @@ def select_views(
     views: Sequence[Sequence[str]],
     side: float = 56.0,
     ratio: float = 0.25,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Leave only the rows of views that fit the instance they are of; see `SelectViews`.
 
@@ -119,6 +120,7 @@ def select_views(
         views: For each level, names of the views that vote.
         side: Boxes of less than its square are of the first level.
         ratio: So are masks that fill less than this of their box.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The voters' rows that vote.
@@ -127,7 +129,7 @@ def select_views(
         InputError: If an option is out of range, a view is in no level, a mask cannot be read, or the
             tables do not go together.
     """
-    return apply(SelectViews(views=views, side=side, ratio=ratio), [instances, *voters])
+    return apply(SelectViews(views=views, side=side, ratio=ratio), [instances, *voters], device=device)
 
 
 def _areas(table: DetectionTable, masks: pa.StructArray) -> np.ndarray:

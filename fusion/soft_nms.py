@@ -114,7 +114,13 @@ class NmsThenSoft:
 
 
 def soft_nms(
-    tables: Tables, *, method: str = "gaussian", sigma: float = 0.5, iou: float = 0.5, floor: float = 0.001
+    tables: Tables,
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou: float = 0.5,
+    floor: float = 0.001,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Lower the scores of covered boxes and drop those under a floor; see `SoftNms`.
 
@@ -124,6 +130,7 @@ def soft_nms(
         sigma: Width of the gaussian.
         iou: Threshold of "linear".
         floor: Boxes with a lower score are dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The rows that stay, with their lowered scores; boxes unchanged. Empty input gives an empty table.
@@ -131,10 +138,12 @@ def soft_nms(
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(SoftNms(method=method, sigma=sigma, iou=iou, floor=floor), tables)
+    return apply(SoftNms(method=method, sigma=sigma, iou=iou, floor=floor), tables, device=device)
 
 
-def adj_nms(tables: Tables, *, iou: float = 0.5, sigma: float = 0.5, floor: float = 0.001) -> DetectionTable:
+def adj_nms(
+    tables: Tables, *, iou: float = 0.5, sigma: float = 0.5, floor: float = 0.001, device: str = "cpu"
+) -> DetectionTable:
     """Suppress hard, then softly; see `AdjNms`.
 
     Args:
@@ -142,6 +151,7 @@ def adj_nms(tables: Tables, *, iou: float = 0.5, sigma: float = 0.5, floor: floa
         iou: Threshold of hard suppression.
         sigma: Width of the gaussian.
         floor: Boxes with a lower score are dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The rows that stay, with their lowered scores; boxes unchanged. Empty input gives an empty table.
@@ -149,7 +159,7 @@ def adj_nms(tables: Tables, *, iou: float = 0.5, sigma: float = 0.5, floor: floa
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(AdjNms(iou=iou, sigma=sigma, floor=floor), tables)
+    return apply(AdjNms(iou=iou, sigma=sigma, floor=floor), tables, device=device)
 
 
 def nms_then_soft(
@@ -160,6 +170,7 @@ def nms_then_soft(
     sigma: float = 0.5,
     soft_iou: float = 0.5,
     floor: float = 0.001,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Suppress hard at a high threshold, then softly; see `NmsThenSoft`.
 
@@ -170,6 +181,7 @@ def nms_then_soft(
         sigma: Width of the gaussian.
         soft_iou: Threshold of "linear".
         floor: Boxes with a lower score are dropped.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The rows that stay, with their lowered scores; boxes unchanged. Empty input gives an empty table.
@@ -177,7 +189,9 @@ def nms_then_soft(
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(NmsThenSoft(iou=iou, method=method, sigma=sigma, soft_iou=soft_iou, floor=floor), tables)
+    return apply(
+        NmsThenSoft(iou=iou, method=method, sigma=sigma, soft_iou=soft_iou, floor=floor), tables, device=device
+    )
 
 
 def _check(sigma: object, floor: object) -> None:

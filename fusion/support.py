@@ -41,15 +41,16 @@ class Support:
         return Rescored(row, np.where(supported, score, score * self.factor)[row])
 
 
-def support(tables: Tables, *, factor: float = 0.5, iou: float = 0.5) -> DetectionTable:
+def support(tables: Tables, *, factor: float = 0.5, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
     """Multiply the scores of boxes that no other of the tables supports; see `Support`.
 
     Args:
         tables: Several; of one table no box is supported.
         factor: In [0, 1].
         iou: A box of another table supports one whose IoU with it is at least this.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(Support(factor=factor, iou=iou), tables)
+    return apply(Support(factor=factor, iou=iou), tables, device=device)

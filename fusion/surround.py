@@ -98,6 +98,7 @@ def surround(
     up: float = 0.5,
     down: float = 0.5,
     support: int = 20,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Pool tables, and weigh boxes by what lies around and inside them; see `Surround`.
 
@@ -108,8 +109,9 @@ def surround(
         up: Strength of evidence that is there.
         down: Strength of evidence that is missing.
         support: Objects that a share must be counted on.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Raises:
         InputError: If scores are not in [0, 1], the relations are of other categories, or an option is out of range.
     """
-    return apply(Surround(relations=relations, rate=rate, up=up, down=down, support=support), tables)
+    return apply(Surround(relations=relations, rate=rate, up=up, down=down, support=support), tables, device=device)

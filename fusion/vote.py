@@ -76,7 +76,9 @@ class Vote:
         return _in_order(kept, out, written)
 
 
-def vote(tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, iou: float = 0.5) -> DetectionTable:
+def vote(
+    tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, iou: float = 0.5, device: str = "cpu"
+) -> DetectionTable:
     """Keep the boxes of hard suppression, voted on by the k boxes that overlap each best; see `Vote`.
 
     Args:
@@ -85,6 +87,7 @@ def vote(tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, i
         score: Share of the voters' scores that is added.
         box: Share of the voters in the box.
         iou: Threshold of suppression, and what a voter's IoU must exceed.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The kept rows with new scores and boxes; `votes` is the number of distinct members behind each.
@@ -93,7 +96,7 @@ def vote(tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, i
     Raises:
         InputError: If an option is out of range or the tables do not go together.
     """
-    return apply(Vote(k=k, score=score, box=box, iou=iou), tables)
+    return apply(Vote(k=k, score=score, box=box, iou=iou), tables, device=device)
 
 
 def _room(left: int, k: int | None) -> Voted:

@@ -161,6 +161,7 @@ def vote_masks(
     threshold: float = 0.5,
     weights: Mapping[str, float] | None = None,
     tighten: bool = False,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Give each instance the mask that the matched masks of the voters vote for, pixel by pixel; see `VoteMasks`.
 
@@ -171,6 +172,7 @@ def vote_masks(
         threshold: Share of the weight that a pixel needs, above 0.
         weights: Weight per member name; None for 1 each.
         tighten: Whether boxes become the bounds of their masks.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         The instances, with new masks.
@@ -179,7 +181,9 @@ def vote_masks(
         InputError: If an option is out of range, a mask cannot be read, masks of one image differ in
             size, or the tables do not go together.
     """
-    return apply(VoteMasks(iou=iou, threshold=threshold, weights=weights, tighten=tighten), [instances, *voters])
+    return apply(
+        VoteMasks(iou=iou, threshold=threshold, weights=weights, tighten=tighten), [instances, *voters], device=device
+    )
 
 
 def _room(instances: int) -> Votes:

@@ -81,6 +81,7 @@ def wbf(
     weights: Mapping[str, float] | None = None,
     skip_box_threshold: float = 0.0,
     allows_overflow: bool = False,
+    device: str = "cpu",
 ) -> DetectionTable:
     """Fuse tables by weighted boxes fusion; see `Wbf`.
 
@@ -91,6 +92,7 @@ def wbf(
         weights: Weight per member name; None for 1 each.
         skip_box_threshold: Boxes with a lower score are left out.
         allows_overflow: Whether scores may exceed 1.
+        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
 
     Returns:
         One row per cluster: new box and score, `votes` the number of distinct members in it, other
@@ -108,6 +110,7 @@ def wbf(
             allows_overflow=allows_overflow,
         ),
         tables,
+        device=device,
     )
 
 
