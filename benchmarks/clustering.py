@@ -24,6 +24,7 @@ from benchmarks.measure import (
     cpu,
     extra_memory,
     first_images,
+    fuse,
     images_of,
     sorted_rows,
     wall,
@@ -86,7 +87,7 @@ def compare_speed(package: Any, load: Load, lists: list[Image]) -> None:
         ("consensus", Consensus(min_members=2), None),
     ]
     for name, step, function in rows:
-        seconds = cpu(lambda step=step: step.fuse(Cells(columns_of(load))))
+        seconds = cpu(lambda step=step: fuse(step, load))
         line = f"{name:14} {n / seconds / 1e6:6.2f} M detections/s"
         if package is not None and function:
             peer = cpu(lambda function=function: [getattr(package, function)(*image) for image in lists], runs=2)
@@ -119,12 +120,12 @@ def compare_sizes(load: Load, images: int) -> None:
         times = []
         for threads in "1", "2":
             os.environ["QUORUM_THREADS"] = threads
-            times.append(wall(lambda step=step: step.fuse(Cells(columns_of(load)))))
+            times.append(wall(lambda step=step: fuse(step, load)))
         os.environ["QUORUM_THREADS"] = "1"
         print(f"{type(step).__name__}: two threads {times[0] / times[1]:.2f} x one (wall)")
         print(f"{type(step).__name__}: {extra_memory(columns, step)}")
     sizes = [first_images(load, images * part // 8) for part in (1, 2, 4, 8)]
-    rates = [cpu(lambda size=size: Wbf().fuse(Cells(columns_of(size)))) / len(size.score) * 1e9 for size in sizes]
+    rates = [cpu(lambda size=size: fuse(Wbf(), size)) / len(size.score) * 1e9 for size in sizes]
     print("Wbf, ns per detection on 1/8, 1/4, 1/2 and all of the images: " + ", ".join(f"{rate:.0f}" for rate in rates))
     rng = np.random.default_rng(0)
     n = 10_000
@@ -152,7 +153,7 @@ def main() -> None:
     lists = images_of(load, min(arguments.peer_images, arguments.images))
     warm = first_images(load, 20)
     for step in Wbf(), Nmw(), ProbFusion(), Consensus():
-        step.fuse(Cells(columns_of(warm)))
+        fuse(step, warm)
     for name in per_image.__all__:
         getattr(per_image, name)(*lists[0])
         if package is not None:

@@ -18,7 +18,18 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import Load, make_load
-from benchmarks.measure import Cells, Image, columns_of, cpu, extra_memory, first_images, images_of, sorted_rows, wall
+from benchmarks.measure import (
+    Cells,
+    Image,
+    columns_of,
+    cpu,
+    extra_memory,
+    first_images,
+    fuse,
+    images_of,
+    sorted_rows,
+    wall,
+)
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.kernels.vectors import LANES
 from fusion.nms import Nms
@@ -86,7 +97,7 @@ def check_equality(load: Load, images: list[Image], peers: dict[str, Callable[[I
     for name, step in (("nms", "nms"), ("soft_nms gaussian",) * 2, ("soft_nms linear",) * 2):
         if name not in peers:
             continue
-        ours = rows_per_image(STEPS[step].fuse(Cells(columns)), some, len(images))
+        ours = rows_per_image(fuse(STEPS[step], some), some, len(images))
         same = 0
         for image, rows in zip(images, ours, strict=True):
             boxes, _, labels = peers[name](image)
@@ -122,7 +133,7 @@ def compare_speed(load: Load, images: list[Image], peers: dict[str, Callable[[Im
         peer_rates["nms"]["torchvision.ops.batched_nms"] = m / vision_seconds(vision, images)
     for name, step in STEPS.items():
         alone_columns = columns_of(load)
-        seconds = cpu(lambda step=step: step.fuse(Cells(columns_of(load))))
+        seconds = cpu(lambda step=step: fuse(step, load))
         alone = cpu(lambda step=step, columns=alone_columns: step.fuse(Cells(columns)))
         line = f"{name:18} {n / seconds / 1e6:5.2f} M detections/s, {alone / n * 1e9:3.0f} ns each without sorting"
         for peer_name, rate in peer_rates[name].items():
@@ -155,14 +166,12 @@ def compare_sizes(load: Load, images: int) -> None:
         times = []
         for threads in "1", "2":
             os.environ["QUORUM_THREADS"] = threads
-            times.append(wall(lambda step=step: step.fuse(Cells(columns_of(load)))))
+            times.append(wall(lambda step=step: fuse(step, load)))
         os.environ["QUORUM_THREADS"] = "1"
         print(f"{name:18} two threads {times[0] / times[1]:.2f} x one (wall); {extra_memory(columns, step)}")
     parts = [first_images(load, images * part // 8) for part in (1, 2, 4, 8)]
     for name, step in STEPS.items():
-        rates = [
-            cpu(lambda part=part, step=step: step.fuse(Cells(columns_of(part)))) / len(part.score) for part in parts
-        ]
+        rates = [cpu(lambda part=part, step=step: fuse(step, part)) / len(part.score) for part in parts]
         text = ", ".join(f"{rate * 1e9:.0f}" for rate in rates)
         print(f"{name:18} ns per detection on 1/8, 1/4, 1/2 and all of the images: {text}")
     rng = np.random.default_rng(0)
@@ -204,7 +213,7 @@ def main() -> None:
     load = make_load(arguments.images)
     images = images_of(load, min(arguments.peer_images, arguments.images))
     for step in STEPS.values():
-        step.fuse(Cells(columns_of(first_images(load, 20))))
+        fuse(step, first_images(load, 20))
     peers: dict[str, Callable[[Image], Any]] = {}
     if package is not None:
         options = {"iou_thr": IOU, "sigma": SIGMA, "thresh": FLOOR}

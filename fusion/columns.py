@@ -1,5 +1,6 @@
 """What kernels see: flat arrays sorted once, with the offsets of their (image, category) cells."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,10 @@ import numpy as np
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.sort import fill_images, group_by_image
 
-__all__ = ["Columns", "Fused", "Sources", "sort_columns"]
+__all__ = ["Columns", "Fused", "Sorter", "Sources", "fuse_in_ranges", "sort_columns"]
+
+# Detections that are sorted and fused at a time; between 16,384 and 65,536 the time is the same.
+_RANGE = 32768
 
 
 class Columns(NamedTuple):
@@ -67,6 +71,58 @@ class Fused(NamedTuple):
     sources: Sources | None
 
 
+class Sorter:
+    """Detections grouped by image, to be sorted into cells, all at once or some images at a time.
+
+    Attributes:
+        start: int64 [images + 1], number of rows before each image.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        category: np.ndarray,
+        score: np.ndarray,
+        x1: np.ndarray,
+        y1: np.ndarray,
+        x2: np.ndarray,
+        y2: np.ndarray,
+        member: np.ndarray,
+    ) -> None:
+        """Take the detections.
+
+        Args:
+            image: int32 [n], dense image index from 0.
+            category: int32 [n], dense category index from 0.
+            score: [n] finite.
+            x1: [n] corner, as are y1, x2, y2.
+            y1: [n].
+            x2: [n].
+            y2: [n].
+            member: int16 [n].
+        """
+        n = len(image)
+        self._source = (category, score, x1, y1, x2, y2, member)
+        self._categories = int(category.max()) + 1 if n else 0
+        self._order = np.empty(n, np.uint32 if n < 2**32 else np.uint64)
+        self.start: np.ndarray = group_by_image(image, int(image.max()) + 1 if n else 0, self._order)
+
+    def columns(self, low: int, high: int) -> Columns:
+        """Return images low..high-1 sorted, in arrays of their own; scores and corners as float64."""
+        first, last = self.start[low], self.start[high]
+        start, order = self.start[low : high + 1] - first, self._order[first:last]
+        columns: tuple[np.ndarray, ...] = tuple(
+            np.empty(last - first, kind) for kind in (*[np.float64] * 5, np.int16, np.int64)
+        )
+        cells = run(
+            lambda a, b: fill_images(a, b, start, order, self._categories, self._source, columns), chunks(start)
+        )
+        none = np.zeros(0, np.int32)
+        begin = np.concatenate([*(cell[0] for cell in cells), start[-1:]])
+        image, category = (np.concatenate([none, *(cell[i] for cell in cells)]) for i in (1, 2))
+        return Columns._make([*columns, begin, image + np.int32(low), category])
+
+
 def sort_columns(
     image: np.ndarray,
     category: np.ndarray,
@@ -77,32 +133,48 @@ def sort_columns(
     y2: np.ndarray,
     member: np.ndarray,
 ) -> Columns:
-    """Sort detections into cells: by image, category, score descending, then row.
+    """Sort detections into cells: by image, category, score descending, then row; see `Sorter` for the arguments."""
+    sorter = Sorter(image, category, score, x1, y1, x2, y2, member)
+    return sorter.columns(0, len(sorter.start) - 1)
+
+
+def fuse_in_ranges(sorter: Sorter, fuse: Callable[[Columns], Fused]) -> tuple[Fused, np.ndarray, np.ndarray]:
+    """Sort and fuse some images at a time, on the kernel threads.
+
+    The sorted columns of a few thousand boxes stay in the cache and in memory that is used again: with all of them in
+    memory at once, NMS took 46 ns per box where it takes 36 so.
 
     Args:
-        image: int32 [n], dense image index from 0.
-        category: int32 [n], dense category index from 0.
-        score: [n] finite.
-        x1: [n] corner, as are y1, x2, y2.
-        y1: [n].
-        x2: [n].
-        y2: [n].
-        member: int16 [n].
+        sorter: The detections.
+        fuse: What a step does with columns; cells must not depend on one another.
 
     Returns:
-        The sorted columns; scores and corners as float64.
+        The answer for all cells, and the dense image and category index, int32, of each of them.
     """
-    n = len(image)
-    images = int(image.max()) + 1 if n else 0
-    categories = int(category.max()) + 1 if n else 0
-    order = np.empty(n, np.uint32 if n < 2**32 else np.uint64)
-    image_start = group_by_image(image, images, order)
-    columns: tuple[np.ndarray, ...] = tuple(np.empty(n, kind) for kind in (*[np.float64] * 5, np.int16, np.int64))
-    source = (category, score, x1, y1, x2, y2, member)
-    cells = run(
-        lambda low, high: fill_images(low, high, image_start, order, categories, source, columns), chunks(image_start)
-    )
-    none = np.zeros(0, np.int32)
-    start = np.concatenate([*(cell[0] for cell in cells), np.array([n], np.int64)])
-    images_of, categories_of = (np.concatenate([none, *(cell[i] for cell in cells)]) for i in (1, 2))
-    return Columns._make([*columns, start, images_of, categories_of])
+
+    def task(low: int, high: int) -> tuple[Fused, np.ndarray, np.ndarray]:
+        columns = sorter.columns(low, high)
+        return fuse(columns), columns.image, columns.category
+
+    pieces = run(task, chunks(sorter.start, _RANGE)) or [task(0, 0)]
+    answers, image, category = ([piece[i] for piece in pieces] for i in range(3))
+    before = np.cumsum([0, *(len(cells) for cells in image)])
+    for number, answer in enumerate(answers):
+        answers[number] = answer._replace(cell=answer.cell + before[number])
+    return _joined(answers), np.concatenate(image), np.concatenate(category)
+
+
+def _joined(answers: list[Fused]) -> Fused:
+    """Join the answers for several ranges, in order."""
+    sources = None
+    if answers[0].sources is not None:
+        parts = [answer.sources for answer in answers if answer.sources is not None]
+        before = np.cumsum([0, *(len(part.row) for part in parts)])
+        start = [np.zeros(1, np.int64), *(part.start[1:] + begin for part, begin in zip(parts, before, strict=False))]
+        sources = Sources(np.concatenate(start), np.concatenate([part.row for part in parts]))
+    columns = [
+        None if columns[0] is None else np.concatenate(columns)
+        for columns in zip(*(answer[:-1] for answer in answers), strict=True)
+    ]
+    answers.clear()
+    return Fused._make([*columns, sources])

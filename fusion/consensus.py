@@ -1,6 +1,7 @@
 """Consensus of members."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Consensus:
         min_members: Members that must agree, at least 1.
         iou: Threshold in [0, 1].
     """
+
+    cellwise: ClassVar[bool] = True
 
     min_members: int = 2
     iou: float = 0.5

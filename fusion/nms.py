@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Nms:
     Attributes:
         iou: Threshold in [0, 1].
     """
+
+    cellwise: ClassVar[bool] = True
 
     iou: float = 0.5
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fusion.checks import at_least, within
 from fusion.columns import Fused
@@ -33,6 +34,8 @@ class Nmw:
         skip_box_threshold: Boxes with a lower score, before weights, are left out; at least 0, since a
             negative score is no weight.
     """
+
+    cellwise: ClassVar[bool] = True
 
     iou: float = 0.55
     weights: Mapping[str, float] | None = None

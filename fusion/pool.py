@@ -1,14 +1,14 @@
 """Several tables pooled for an operator, and the way back from its answer to a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from fusion.columns import Columns, Fused, Sources, sort_columns
+from fusion.columns import Columns, Fused, Sorter, Sources, fuse_in_ranges
 from fusion.cuda.choice import open_session
 from fusion.errors import InputError
 from fusion.table import OPTIONAL, DetectionTable, Metadata
@@ -55,13 +55,24 @@ class Pool:
     @cached_property
     def columns(self) -> Columns:
         """What kernels see; sorted when first asked for."""
+        sorter = self.sorter()
+        return sorter.columns(0, len(sorter.start) - 1)
+
+    def sorter(self) -> Sorter:
+        """Return the rows, grouped by image."""
         x, y, score = (self.column(name) for name in ("x", "y", "score"))
         x2, y2 = self._far_side(x, "w"), self._far_side(y, "h")
-        return sort_columns(self.image(), self.category(), score, x, y, x2, y2, self.member)
+        return Sorter(self.image(), self.category(), score, x, y, x2, y2, self.member)
 
     def forget_columns(self) -> None:
         """Let the sorted copy of the rows go, before the answer is built beside it."""
         self.__dict__.pop("columns", None)
+
+    def with_columns(self, columns: Columns) -> "Pool":
+        """Return the pool with other sorted columns: those of some of its images, say."""
+        pool = replace(self)
+        vars(pool)["columns"] = columns
+        return pool
 
     def _far_side(self, near: np.ndarray, size: str) -> np.ndarray:
         sizes = self.column(size)
@@ -117,7 +128,8 @@ class Step(Protocol):
     """A fusion method with its parameters.
 
     A step with a class attribute `shares_members = True` takes tables that bring the same members, such
-    as fused boxes beside the tables that they were fused from.
+    as fused boxes beside the tables that they were fused from. One with `cellwise = True` answers `Fused`, looks at
+    the pool's columns and member names alone, and at each cell by itself: it is given some images at a time.
     """
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored | Rebuilt:
@@ -165,7 +177,7 @@ def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
     if session is not None:
         return session.fuse(lambda run, inputs: run(step, inputs))
     pool = pool_tables(inputs, shared=getattr(step, "shares_members", False))
-    return _to_table(pool, step.fuse(pool))
+    return _run(step, pool)[0]
 
 
 def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
@@ -176,11 +188,36 @@ def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
         order given, best score first.
     """
     pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
-    fused = step.fuse(pool, sources=True)
-    if isinstance(fused, Rescored):
-        fused = _in_image_order(pool, fused)
-    sources = getattr(fused, "sources", None) or Sources(np.arange(len(fused.row) + 1), fused.row)
-    return _to_table(pool, fused), sources
+    return _run(step, pool, sources=True)
+
+
+def _run(step: Step, pool: Pool, *, sources: bool = False) -> tuple[DetectionTable, Sources]:
+    """Run a step on a pool; the second answer is that of `trace`, where sources are asked for."""
+    answer: Fused | Rescored | Rebuilt
+    if getattr(step, "cellwise", False):
+        answer, image, category = fuse_in_ranges(pool.sorter(), lambda columns: _fuse(step, pool, columns, sources))
+    else:
+        answer = step.fuse(pool, sources)
+        if isinstance(answer, Fused):
+            image, category = pool.columns.image, pool.columns.category
+            pool.forget_columns()
+    if isinstance(answer, Rebuilt):
+        table = answer.table
+    elif isinstance(answer, Rescored):
+        if sources:
+            answer = _in_image_order(pool, answer)
+        table = _to_table(pool, answer, pool.image()[answer.row], pool.category()[answer.row])
+    else:
+        table = _to_table(pool, answer, image[answer.cell], category[answer.cell])
+    own = Sources(np.arange(len(answer.row) + 1), answer.row)
+    return table, getattr(answer, "sources", None) or own
+
+
+def _fuse(step: Step, pool: Pool, columns: Columns, sources: bool) -> Fused:
+    answer = step.fuse(pool.with_columns(columns), sources)
+    if not isinstance(answer, Fused):
+        raise TypeError(f"{type(step).__name__} is cellwise and must answer Fused, not {type(answer).__name__}")
+    return answer
 
 
 def _in_image_order(pool: Pool, rescored: Rescored) -> Rescored:
@@ -189,21 +226,13 @@ def _in_image_order(pool: Pool, rescored: Rescored) -> Rescored:
     return Rescored(rescored.row[order], rescored.score[order])
 
 
-def _to_table(pool: Pool, fused: Fused | Rescored | Rebuilt) -> DetectionTable:
-    """Build the table of an operator's answer.
+def _to_table(pool: Pool, fused: Fused | Rescored, image: np.ndarray, category: np.ndarray) -> DetectionTable:
+    """Build the table of an operator's answer, whose rows are of these dense image and category indices.
 
     Rows that keep their box keep its every bit, and the name of their member. New boxes come from
     several members: such a table is a member of its own and has no `member` column.
     """
-    if isinstance(fused, Rebuilt):
-        return fused.table
-    corners = votes = None
-    if isinstance(fused, Rescored):
-        image, category = pool.image()[fused.row], pool.category()[fused.row]
-    else:
-        image, category = pool.columns.image[fused.cell], pool.columns.category[fused.cell]
-        corners, votes = fused.corners, fused.votes
-        pool.forget_columns()
+    corners, votes = (None, None) if isinstance(fused, Rescored) else (fused.corners, fused.votes)
     data = {
         "image_id": id_column(pool.image_ids, image),
         "category_id": pa.array(pool.category_ids[category]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Columns, Fused
@@ -39,6 +40,8 @@ class SoftNms:
         floor: Least score that stays, at least 0.
     """
 
+    cellwise: ClassVar[bool] = True
+
     method: str = "gaussian"
     sigma: float = 0.5
     iou: float = 0.5
@@ -68,6 +71,8 @@ class AdjNms:
         floor: Least score that stays, at least 0.
     """
 
+    cellwise: ClassVar[bool] = True
+
     iou: float = 0.5
     sigma: float = 0.5
     floor: float = 0.001
@@ -94,6 +99,8 @@ class NmsThenSoft:
         soft_iou: Threshold in [0, 1] of "linear"; without effect on "gaussian".
         floor: Least score that stays, at least 0.
     """
+
+    cellwise: ClassVar[bool] = True
 
     iou: float = 0.7
     method: str = "gaussian"

@@ -1,6 +1,7 @@
 """Top-k voting on boxes and scores."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Vote:
         box: Share of the voters in the box, in [0, 1].
         iou: Threshold in [0, 1] of both suppression and voting.
     """
+
+    cellwise: ClassVar[bool] = True
 
     k: int = 4
     score: float = 0.05

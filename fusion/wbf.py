@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Wbf:
             negative score is no weight.
         allows_overflow: With "avg", n instead of min(n, M): scores may exceed 1.
     """
+
+    cellwise: ClassVar[bool] = True
 
     iou: float = 0.55
     conf_type: str = "avg"

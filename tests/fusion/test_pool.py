@@ -5,6 +5,7 @@ import pytest
 from fusion.columns import Fused
 from fusion.errors import InputError
 from fusion.pool import Rescored, apply, pool_tables, trace
+from fusion.recipe import STEPS
 from fusion.table import MASK_TYPE, DetectionTable
 
 
@@ -114,3 +115,39 @@ def test_errors():
         apply(KeepAll(), [a.with_metadata(categories="x"), table("b", [1], [0.5]).with_metadata(categories="y")])
     with pytest.raises(InputError, match="integer image ids and some have strings"):
         apply(KeepAll(), [a, table("b", ["1"], [0.5])])
+
+
+CELLWISE = {name: kind for name, kind in STEPS.items() if getattr(kind, "cellwise", False)}
+
+
+def test_which_steps_are_given_some_images_at_a_time():
+    assert set(CELLWISE) == {"adj_nms", "consensus", "nms", "nms_then_soft", "nmw", "soft_nms", "vote", "wbf"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+@pytest.mark.parametrize("name", CELLWISE)
+def test_the_answer_for_all_images_does_not_depend_on_the_ranges(name, size, monkeypatch):
+    rng = np.random.default_rng(size)
+    tables = []
+    for member in "abc":
+        n = 90
+        corner, side = rng.integers(0, 20, (n, 2)), rng.integers(1, 12, (n, 2))
+        table = DetectionTable.from_arrays(
+            image_id=rng.integers(0, 9, n) * 3,
+            category_id=rng.integers(0, 3, n),
+            score=rng.integers(1, 9, n) / 10,
+            xywh=np.hstack([corner, side]).astype(float),
+        )
+        tables.append(table.with_metadata(member=member))
+    tables[0] = tables[0].select_images([0, 3, 24])
+    step = CELLWISE[name]()
+    whole, sources = trace(step, tables)
+    assert np.array_equal(step.fuse(pool_tables(tables)).score, whole.score)
+    monkeypatch.setattr("fusion.columns._RANGE", size)
+    parts, part_sources = trace(step, tables)
+    assert parts.arrow.equals(whole.arrow)
+    assert apply(step, tables).arrow.equals(whole.arrow)
+    assert np.array_equal(sources.start, part_sources.start)
+    assert np.array_equal(sources.row, part_sources.row)
+    empty = [table.select_images([]) for table in tables]
+    assert len(trace(step, empty)[0]) == 0
