@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test slow lint bench clean
 
-demo: .venv/base
-	$(BIN)/quorum demo demo
+demo: .venv/zoo
+	PATH="$(CURDIR)/$(BIN):$$PATH" docs/main-job.sh demo
 
 test: .venv/test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m 'not slow'
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q tests/fusion/cuda
+
+slow: .venv/test
+	$(BIN)/python -m pytest -q -m slow
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -33,29 +36,31 @@ bench: .venv/peers
 	$(BIN)/python benchmarks/submissions.py
 	$(BIN)/python -m benchmarks.search_throughput
 	$(BIN)/python -m benchmarks.search_peers
+	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.zoo_torchvision
 	$(BIN)/python benchmarks/gpu.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 
-.venv/base: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/zoo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[zoo]'
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test,peers]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,peers,zoo]'
 	@# the official Open Images evaluator; what it asks for besides (TensorFlow, Beam) its metrics do not need
 	$(BIN)/python -m pip install --quiet --no-deps tf_models_research_object_detection==2.8.0.post1
-	touch $@ .venv/base
+	touch $@ .venv/zoo .venv/peers
 
 .venv/peers: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[peers]'
-	touch $@ .venv/base
+	$(BIN)/python -m pip install --quiet --editable '.[peers,zoo]'
+	touch $@ .venv/zoo
 
-.venv/dev: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev,test,peers]'
-	touch $@ .venv/base .venv/test .venv/peers
+.venv/dev: .venv/test
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
 
 clean:
 	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache
