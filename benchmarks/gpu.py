@@ -1,8 +1,9 @@
 """Fusion on the GPU beside the CPU and torchvision: `python benchmarks/gpu.py [--images N] [--large]`.
 
 First every operator's answer is compared with the CPU's. Then it is timed after a warm-up: alone, from rows that are on
-the GPU to rows that are (device events, sorting included); with the copies there and back; and from tables to a table.
-The CPU has all cores. `--large` adds 28 members x 40,000 images. Without a GPU nothing is measured, and it says so.
+the GPU to rows that are (device events, sorting included; `vote_masks` to a table, as new masks always come down); with
+the copies there and back; and from tables to a table. The CPU has all cores. `--large` adds 28 members x 40,000 images.
+Without a GPU nothing is measured, and it says so.
 With NUMBA_ENABLE_CUDASIM=1 only the comparison is made, on as many images as are given (try 1).
 """
 
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pycocotools import mask as mask_codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,6 +33,8 @@ from fusion.dropout import Dropout
 from fusion.errors import InputError
 from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.jit import threads
+from fusion.mask_nms import MaskNms
+from fusion.masks import mask_array
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
@@ -41,6 +46,7 @@ from fusion.support import Support
 from fusion.surround import Surround
 from fusion.table import DetectionTable, Metadata
 from fusion.vote import Vote
+from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
 
 SIDE = 640.0
@@ -116,6 +122,31 @@ def tables_of(load: Load) -> list[DetectionTable]:
             )
         )
     return tables
+
+
+def with_masks(tables: list[DetectionTable]) -> list[DetectionTable]:
+    """Give each box one of 12,288 ellipses with ragged edges: that of its place and size, in one of three copies."""
+    rng = np.random.default_rng(0)
+    places, sizes, copies, side = 32, 4, 3, int(SIDE)
+    y, x = np.mgrid[:side, :side] + 0.5
+    texts = []
+    for row, column, size, _ in itertools.product(range(places), range(places), range(sizes), range(copies)):
+        cx, cy, radius = (column + 0.5) * side / places, (row + 0.5) * side / places, 12.0 * 2**size
+        low, high = (slice(max(int(c - radius - 2), 0), min(int(c + radius + 3), side)) for c in (cy, cx))
+        away = np.hypot(x[low, high] - cx, y[low, high] - cy) / radius
+        bitmap = np.zeros((side, side), np.uint8, order="F")
+        bitmap[low, high] = away + 0.05 * rng.random(away.shape) < 1
+        texts.append(mask_codec.encode(bitmap)["counts"])
+    column = mask_array([side] * len(texts), [side] * len(texts), texts)
+    out = []
+    for number, table in enumerate(tables):
+        x, y, w, h = table.xywh.T
+        place = np.clip(np.stack([y + h / 2, x + w / 2]) / SIDE * places, 0, places - 1).astype(int)
+        size = np.clip(np.log2(np.maximum(np.sqrt(w * h), 1) / 24).round(), 0, sizes - 1).astype(int)
+        index = ((place[0] * places + place[1]) * sizes + size) * copies + number % copies
+        arrow = table.arrow.append_column("mask", column.take(pa.array(index)))
+        out.append(DetectionTable.from_arrow(arrow, table.metadata, "benchmark"))
+    return out
 
 
 def compared(ours: DetectionTable, theirs: DetectionTable) -> str:
@@ -220,6 +251,10 @@ def report(load: Load, ceiling: tuple[float, float] | None, peer_images: int) ->
         print(f"{'':22} {'alone':>9} {'copies':>9} {'tables':>9} {'CPU':>9} {'faster':>7} {'GB/s':>7} {'of copy':>8}")
     for name, step in steps(members).items():
         line(name, step, tables, ceiling, peer)
+    if rows < 10_000_000:  # more masks do not fit in one table
+        masked = with_masks(tables)
+        line("mask_nms", MaskNms(), masked, ceiling, None)
+        line("vote_masks", VoteMasks(), [apply(Wbf(), tables), *masked], ceiling, None)
     recipe = Recipe.chain([Reweight(weights={f"m{m}": 1.0 for m in range(members)}), Wbf(), SoftNms()])
     print(f"{'reweight, wbf, soft':22} {compared(recipe.fuse(tables, device='cuda'), recipe.fuse(tables))}")
     if ceiling:
@@ -227,9 +262,11 @@ def report(load: Load, ceiling: tuple[float, float] | None, peer_images: int) ->
         print(f"{'':22} tables to table: {gpu * 1e3:.1f} ms, CPU {cpu * 1e3:.1f} ms, {cpu / gpu:.1f} x")
 
 
-def bytes_of(resident: Any) -> int:
-    """Size of rows on the GPU."""
-    return sum(len(column) * column.dtype.itemsize for column in resident.rows)
+def bytes_of(answer: Any) -> int:
+    """Size of rows on the GPU, or of the masks of a table that came from there."""
+    if isinstance(answer, DetectionTable):
+        return int(answer.arrow["mask"].nbytes)
+    return sum(len(column) * column.dtype.itemsize for column in answer.rows)
 
 
 def line(
@@ -252,15 +289,16 @@ def line(
 
     def copied() -> None:
         there: Any = Session(tables, [step]).apply(step, tables)
-        for column in there.rows:
+        for column in () if isinstance(there, DetectionTable) else there.rows:
             to_host(column)
 
     copies = wall(copied) * 1e3
     whole = wall(lambda: apply(step, tables, device="cuda"), 3) * 1e3
     cpu = wall(lambda: apply(step, tables), 3) * 1e3
-    # what has to be read and written once: the rows, and what is left of them
+    # what has to be read and written once: the rows, for steps on masks their texts, and what is left of them
     there: list[Any] = [session.apply(Concat(), [table]) for table in tables]
-    moved = sum(map(bytes_of, [*there, resident])) / alone * 1e3
+    texts = tables[1:] if isinstance(step, (MaskNms, VoteMasks)) else []
+    moved = sum(map(bytes_of, [*there, *texts, resident])) / alone * 1e3
     print(
         f"{name:22} {alone:7.2f}ms {copies:7.1f}ms {whole:7.1f}ms {cpu:7.1f}ms {cpu / whole:6.1f}x"
         f" {moved / 1e9:7.1f} {moved / ceiling[0]:7.1%}  {answer}"

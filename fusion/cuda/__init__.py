@@ -18,6 +18,10 @@ How it works:
 * Steps that only change scores answer with the same columns and another score. What they have to look up (maps,
   relations, ancestors) is made ready by the host and uploaded; `calibrate`, whose order has to hold within a member,
   sorts by score with merges (`kernels/calibrate.py`).
+* Masks go up as COCO's compressed text, once, and only for steps on masks (`masking.upload_masks`); a thread for each
+  decodes them into boundaries of runs, with room for one per byte of text, so nothing has to be counted first. Votes on
+  them are counted on runs, by a thread for each instance (`kernels/mask_vote.py`), or where soft masks vote by a thread
+  for each column of pixels (`kernels/mask_paint.py`); both write the new text directly, which comes back as a table.
 * What an operator leaves is flagged where it stands, with its new score and box; `kernels/answer.py` orders that within
   its cell by (score descending, row) and packs it.
 
@@ -28,8 +32,8 @@ them into fused multiply-adds. So all twins give the same bits but those that ta
 box has the same score within 1e-15 of it, and two boxes whose scores are that close may change places.
 
 In here: `choice` (which device), `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
-`rescoring` and `rebuilding` (the host's part of the twins), `kernels` (device code). `kernels/device.py` is the only
-module that imports CUDA to compile or launch; all but `choice` is imported when a GPU is asked for.
+`rescoring`, `rebuilding` and `masking` (the host's part of the twins), `kernels` (device code). `kernels/device.py` is
+the only module that imports CUDA to compile or launch; all but `choice` is imported when a GPU is asked for.
 """
 
 __all__: list[str] = []

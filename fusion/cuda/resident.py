@@ -31,11 +31,13 @@ class Origins:
         image_ids: Ids of all images, ascending: int64, or object array of str.
         category_ids: int32, ids of all categories, ascending.
         tables: What was put on the GPU so far; `Rows.origin` counts through them.
+        masks: The masks of those tables on the GPU, by how many tables there were; see `masking`.
     """
 
     image_ids: np.ndarray
     category_ids: np.ndarray
     tables: list[DetectionTable] = field(default_factory=list)
+    masks: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Resident:
         rows: The numbers, on the GPU.
         names: Models behind the rows, by `rows.member`; None for a table that is a member itself.
         kinds: float32 or float64, of score, x, y, w, h in the table that it stands for.
-        optional: Which of the columns "mask", "view" and "votes" it has.
+        optional: Which of the columns "mask", "soft_mask", "view" and "votes" it has.
         metadata: What the table says about itself.
     """
 
@@ -129,6 +131,8 @@ class GpuPool:
     ) -> Resident:
         columns = [source.optional for source in self.inputs]
         optional = frozenset().union(*columns) - {"votes"}
+        if new_boxes:
+            optional -= {"soft_mask"}
         if new_boxes or all("votes" in names for names in columns):
             optional |= {"votes"}
         metadata = agreed_metadata(self.inputs, new_boxes)

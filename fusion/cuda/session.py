@@ -9,12 +9,18 @@ import numpy as np
 from fusion.cuda.kernels.cells import MOST_CELLS, Rows, rows_like
 from fusion.cuda.kernels.device import out_of_memory, to_device
 from fusion.cuda.kernels.rescore import copy_rows
+from fusion.cuda.masking import mask_bytes, upload_masks
 from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
 from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
 from fusion.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.mask_nms import MaskNms
+from fusion.nmw import Nmw
 from fusion.pool import Step, apply, check_agreement, dense, distinct, name_members
 from fusion.table import DetectionTable
+from fusion.vote import Vote
+from fusion.vote_masks import VoteMasks
+from fusion.wbf import Wbf
 
 __all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table"]
 
@@ -22,6 +28,9 @@ __all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table"]
 # `wbf`, the largest operator, works with (120), and its answer (100).
 _BYTES_PER_ROW = 400
 _BYTES_PER_CELL = 16
+# Steps whose answer has no soft masks. A soft mask belongs to its box, so rows on the GPU cannot have one that was
+# for another box; other steps get tables with soft masks on the CPU.
+_WITHOUT_SOFT = {Nmw, Vote, VoteMasks, Wbf}
 # What to do where the memory is too small.
 SMALLER = "Keep the tables as folders of parts, which are fused one at a time; or use --device cpu"
 
@@ -38,17 +47,20 @@ class Need(NamedTuple):
         images: Number of images.
         categories: Number of categories.
         copies: How many rows may come of one.
+        masks: Bytes for masks, if a step is on them.
     """
 
     rows: int
     images: int
     categories: int
     copies: int
+    masks: int
 
     @property
     def bytes(self) -> int:
         """An upper bound of the memory."""
-        return self.rows * self.copies * _BYTES_PER_ROW + self.images * self.categories * _BYTES_PER_CELL
+        rows, cells = self.rows * self.copies, self.images * self.categories
+        return rows * _BYTES_PER_ROW + cells * _BYTES_PER_CELL + self.masks
 
     def fits(self, memory: float) -> bool:
         """Whether it can be done at once."""
@@ -77,7 +89,10 @@ class Session:
             images = np.unique(np.concatenate([table.image_ids for table in full]))
             categories = np.unique(np.concatenate([distinct(table.category_id) for table in full]))
         categories, copies = _with_ancestors(categories, steps)
-        self.need = Need(sum(map(len, full)), len(images), len(categories), copies)
+        self._steps = tuple(steps)
+        self._masks = any(isinstance(step, (MaskNms, VoteMasks)) for step in steps)
+        masks = sum(int(mask_bytes(table)[-1]) for table in full) if self._masks else 0
+        self.need = Need(sum(map(len, full)), len(images), len(categories), copies, masks)
         self._origins = Origins(images, categories.astype(np.int32))
         self._uploaded: dict[int, Resident] = {}
         self._rows = 0
@@ -85,8 +100,11 @@ class Session:
     def upload(self) -> None:
         """Put those tables on the GPU that can be there."""
         with _memory_for("its tables"):
-            for table in filter(self._fits, self.tables):
-                self._upload(table)
+            for table in self.tables:
+                if self._fits(table, self._steps):
+                    self._upload(table)
+            if self._masks and self._origins.tables:
+                upload_masks(self._origins)
 
     def fuse(self, work: Work) -> DetectionTable:
         """Do all the work on the tables and return its table."""
@@ -99,7 +117,7 @@ class Session:
             InputError: If the tables do not go together, or the step refuses them.
         """
         twin = TWINS.get(type(step))
-        if twin is not None and any(map(len, inputs)) and all(self._fits(table) for table in inputs):
+        if twin is not None and any(map(len, inputs)) and all(self._fits(table, [step]) for table in inputs):
             try:
                 with _memory_for(type(step).__name__):
                     return twin(step, self._pool(inputs, shared=getattr(step, "shares_members", False)))
@@ -107,12 +125,14 @@ class Session:
                 pass
         return apply(step, [table if isinstance(table, DetectionTable) else table.to_table() for table in inputs])
 
-    def _fits(self, table: "DetectionTable | Resident") -> bool:
-        """Whether a table can be on the GPU: nothing of it is lost there, and its ids are known."""
-        if isinstance(table, Resident) or id(table) in self._uploaded or not len(table):
+    def _fits(self, table: "DetectionTable | Resident", steps: Sequence[Step]) -> bool:
+        """Whether a table can be on the GPU for one of some steps: nothing of it is lost, and its ids are known."""
+        if isinstance(table, Resident) or not len(table):
             return True
-        if "soft_mask" in table.arrow.column_names:  # it belongs to its box, which a step may replace
+        if "soft_mask" in table.arrow.column_names and not any(type(step) in _WITHOUT_SOFT for step in steps):
             return False
+        if id(table) in self._uploaded:
+            return True
         if table.arrow["image_id"].type not in self._id_types or len(self._id_types) > 1:
             return False
         known = np.isin(distinct(table.category_id), self._origins.category_ids).all()
@@ -141,7 +161,7 @@ class Session:
                 self._rows_of(table),
                 None if table.member is None else tuple(table.member.dictionary.to_pylist()),
                 tuple(table.column(name).dtype for name in NUMBERS),
-                frozenset(name for name in (*CARRIED, "votes") if name in table.arrow.column_names),
+                frozenset(name for name in (*CARRIED, "soft_mask", "votes") if name in table.arrow.column_names),
                 table.metadata,
             )
             # kept, so that no other table gets its id

@@ -16,19 +16,23 @@ from fusion.cuda.kernels.rescore import flag_best, select_rows, weigh_rows
 from fusion.cuda.kernels.soft import Decay, soften
 from fusion.cuda.kernels.suppress import suppress
 from fusion.cuda.kernels.vote import Ballot, vote_on
+from fusion.cuda.masking import mask_nms, vote_masks
 from fusion.cuda.rebuilding import dropout, expand_hierarchy
 from fusion.cuda.rescoring import calibrate, cooccurrence, support, surround
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.dropout import Dropout
 from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.fuse import CONFIDENCES
+from fusion.mask_nms import MaskNms
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.support import Support
 from fusion.surround import Surround
+from fusion.table import DetectionTable
 from fusion.vote import Vote
+from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf, member_weights
 
 __all__ = ["TWINS"]
@@ -123,13 +127,14 @@ def _concat(step: Concat, pool: GpuPool) -> Resident:
     return pool.kept(pack_rows(pool.rows, pool.rows.score, used), own_scores=True)
 
 
-TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident]] = {
+TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident | DetectionTable]] = {
     AdjNms: _adj_nms,
     Calibrate: calibrate,
     Concat: _concat,
     Cooccurrence: cooccurrence,
     Dropout: dropout,
     ExpandHierarchy: expand_hierarchy,
+    MaskNms: mask_nms,
     Nms: _nms,
     NmsThenSoft: _nms_then_soft,
     Nmw: _nmw,
@@ -138,5 +143,6 @@ TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident]] = {
     Support: support,
     Surround: surround,
     Vote: _vote,
+    VoteMasks: vote_masks,
     Wbf: _wbf,
 }

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fusion.calibrate import Calibrate
 from fusion.cuda.kernels.device import free_memory, new_stream, through
+from fusion.cuda.masking import mask_bytes
 from fusion.cuda.resident import Resident
 from fusion.cuda.session import SMALLER, Need, Session, Work, as_table
 from fusion.cuda.steps import TWINS
@@ -107,17 +108,21 @@ def _cuts(tables: Sequence[DetectionTable], need: Need, memory: float) -> list[A
     """Return the ids of the first image of each part; None if one image alone does not fit."""
     full = [table for table in tables if len(table)]
     ids = np.unique(np.concatenate([table.image_ids for table in full]))
-    rows = np.zeros(len(ids), np.int64)
+    rows, masks = np.zeros((2, len(ids)), np.int64)
     for table in full:
-        rows[np.searchsorted(ids, table.image_ids)] += np.diff(table.image_start)
-    before = np.concatenate(([0], np.cumsum(rows)))
+        own = np.searchsorted(ids, table.image_ids)
+        rows[own] += np.diff(table.image_start)
+        if need.masks:
+            masks[own] += np.diff(mask_bytes(table))
+    before, masks_before = (np.concatenate(([0], np.cumsum(numbers))) for numbers in (rows, masks))
     cuts, first = [], 0
     while first < len(ids):
         cuts.append(ids[first])
         fitting, most = first, len(ids)
         while fitting < most:
             last = (fitting + most + 1) // 2
-            if need._replace(rows=int(before[last] - before[first]), images=last - first).fits(memory):
+            size, held = (int(sums[last] - sums[first]) for sums in (before, masks_before))
+            if need._replace(rows=size, images=last - first, masks=held).fits(memory):
                 fitting = last
             else:
                 most = last - 1

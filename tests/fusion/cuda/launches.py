@@ -9,6 +9,10 @@ from fusion.cuda.kernels import (
     cluster,
     device,
     expand,
+    mask_paint,
+    mask_suppress,
+    mask_vote,
+    masks,
     partners,
     relations,
     rescore,
@@ -18,13 +22,16 @@ from fusion.cuda.kernels import (
     vote,
 )
 
-_MODULES = (answer, calibrate, cells, cluster, device, expand, partners, relations, rescore, scan, soft, suppress, vote)
+_MODULES = (
+    *(answer, calibrate, cells, cluster, device, expand, mask_paint, mask_suppress, mask_vote, masks, partners),
+    *(relations, rescore, scan, soft, suppress, vote),
+)
 KERNELS = {
     name: kernel for module in _MODULES for name, kernel in vars(module).items() if isinstance(kernel, device.Kernel)
 }
 
-F8, F4, I8, I4, I2, I1, U8 = (
-    np.zeros(1, kind) for kind in (np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.uint64)
+F8, F4, I8, I4, I2, I1, U8, U1 = (
+    np.zeros(1, kind) for kind in (np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint8)
 )
 ROWS = cells.Rows(I4, I4, F8, F8, F8, F8, F8, I2, I4, I2)
 COLUMNS = cells.Columns(F8, F8, F8, F8, F8, I2, I4, I4, I4)
@@ -39,10 +46,16 @@ REACH = expand.Reach(I4, I4)
 LIKELY = relations.Probabilities(I4, I4, F8)
 EVIDENCE = relations.Evidence(I4, I4, I1, F8, F8)
 BALLOT = vote.Ballot(4, 0.05, 0.3, 0.5)
+MASKS = masks.Masks(I4, I8, I8, I1, I4, I4, I8, I4, I4, I4, I4, I4, F4, I8)
+ELECTION = mask_vote.Election(3, 2, 6, 0.5, 0.5, False)
+MASK_VOTERS = mask_vote.Voters(I8, F8, F8, I4, I4, I1, I8, I8)
+OUTCOME = mask_vote.Outcome(I4, I8, I4, I4, I4, I4, I4, I4, I4)
+FRAMES = mask_paint.Frames(I4, F8, I4, I4, I4, I4, I4, I4, I4, I4)
 
 LAUNCHES = {
-    "_fill": [(I1, 1), (I4, 0), (U8, 0)],
+    "_fill": [(I1, 1), (I4, 0), (I8, 0), (U8, 0)],
     "begin_cells": [(I4, I4, I4)],
+    "bound_runs": [(I4, I4, I8)],
     "check_scores": [(F8, F8, I4)],
     "classify": [(I4, I4, I4)],
     "cluster_cells": [(COLUMNS, I4, 3, 8, F8, 1, RULE, CLUSTERS)],
@@ -50,11 +63,17 @@ LAUNCHES = {
     "copy_to_ancestors": [(ROWS, REACH, I4, I1, I4, ROWS)],
     "count_copies": [(I4, REACH, I4)],
     "count_keys": [(I4, I4, I1, 5, I4)],
+    "count_voters": [(COLUMNS, I1, F8, ELECTION, I4)],
     "deal": [(I4, I4, I1, F8, 5, I4, I4, I4, I4, F8, I4)],
+    "decode_masks": [(U1, MASKS)],
     "describe_cells": [(ROWS, COLUMNS, I4, CELLS)],
     "find_best": [(COLUMNS, 3, 0.5, I4, I4)],
+    "find_faults": [(ROWS, MASKS, I1, I4, I1)],
+    "find_states": [(ROWS, MASKS, I1, I1)],
+    "find_voters": [(ROWS, COLUMNS, MASKS, I1, F8, ELECTION, I4, MASK_VOTERS, OUTCOME, I1)],
     "finish_clusters": [(COLUMNS, CLUSTERS, F8, 1, RULE, LEFT)],
     "first_bounds": [(RUNS, I8, I4, I8)],
+    "first_masks": [(ROWS, I1, I4)],
     "flag_best": [(COLUMNS, 5, I1)],
     "flag_categories": [(I4, I1)],
     "flag_rises": [(RUNS, I8, I1, I4)],
@@ -66,6 +85,7 @@ LAUNCHES = {
     "occupied": [(I4,)],
     "order_cells": [(ROWS, I4, F8, COLUMNS)],
     "pack_cells": [(ROWS, COLUMNS, LEFT, I4, ROWS)],
+    "paint_columns": [(COLUMNS, MASKS, I4, MASK_VOTERS, FRAMES, False, I4, I4, I4, I4, I8)],
     "pick_rows": [(ROWS, F8, I1, I4, ROWS)],
     "raise_tops": [(COLUMNS, CELLS, LIKELY, 0.5, 0.1, F8)],
     "scan_tiles": [(I1, I4, I4), (I4, I4, I4)],
@@ -75,8 +95,11 @@ LAUNCHES = {
     "sum_tiles": [(I1, I4), (I4, I4)],
     "support_rows": [(ROWS, COLUMNS, I4, 0.5, 0.5, F8, I1)],
     "suppress_cells": [(COLUMNS, I4, 3, 8, 0.5, I1)],
+    "suppress_masks": [(ROWS, COLUMNS, MASKS, I4, 3, 8, 0.5, I1)],
     "vote_boxes": [(COLUMNS, I4, BALLOT, vote.Voters(I1, F8, I4), LEFT)],
+    "vote_runs": [(MASKS, I4, MASK_VOTERS, I8, U1, OUTCOME)],
     "weigh_boxes": [(COLUMNS, CELLS, EVIDENCE, 0.9, F8)],
+    "weigh_voters": [(ROWS, COLUMNS, MASKS, I1, F8, ELECTION, I4, MASK_VOTERS, OUTCOME, FRAMES, I1)],
     "weigh_rows": [(ROWS, F8, 5, F8, I1, I4)],
     "write_pairs": [(ROWS, I2, 3, I1, I4, I4, ROWS)],
 }

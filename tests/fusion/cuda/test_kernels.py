@@ -14,6 +14,7 @@ from fusion.cuda.kernels.device import Kernel, filled, to_device
 from fusion.cuda.kernels.scan import _TILE, offsets
 from fusion.dropout import Dropout
 from fusion.expand_hierarchy import ExpandHierarchy
+from fusion.mask_nms import MaskNms
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
@@ -22,11 +23,13 @@ from fusion.soft_nms import AdjNms
 from fusion.support import Support
 from fusion.surround import Surround
 from fusion.vote import Vote
+from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
 from tests.fusion.cuda.launches import KERNELS, LAUNCHES, types_of
 from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_twins import scene
 from tests.fusion.relation_cases import relations_of, tables_of
+from tests.fusion.test_vote_masks import BOX, LEFT, table
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 SIZES = (1, 2, _TILE - 1, _TILE, _TILE + 1, 3 * _TILE + 5)
@@ -108,6 +111,8 @@ def test_launches_have_the_types_that_are_compiled(monkeypatch):
         ExpandHierarchy(parents={0: [5], 5: []}),
     ):
         apply(step, tables, device="cuda")
+    apply(MaskNms(), table("a", BOX * 2, [LEFT] * 2), device="cuda")
+    apply(VoteMasks(), table("a", BOX, [LEFT], soft=[np.ones((2, 2), np.float32)]), device="cuda")
     apply(Dropout(), tables[:2], device="cuda")
     for kind in Cooccurrence, Surround:
         apply(kind(relations=relations_of(0)), tables_of([(1, 2, 0.9, 0, 0, 1, 1)] * 2), device="cuda")

@@ -17,11 +17,16 @@ pytestmark = [
 # Kernels that only move and count whole numbers.
 WHOLE = {
     "begin_cells",
+    "bound_runs",
     "classify",
     "count_copies",
     "count_keys",
+    "decode_masks",
     "describe_cells",
+    "find_faults",
+    "find_states",
     "first_bounds",
+    "first_masks",
     "flag_best",
     "flag_categories",
     "least_behind",
@@ -30,11 +35,12 @@ WHOLE = {
     "scan_tiles",
     "settle_pairs",
     "sum_tiles",
+    "vote_runs",
 }
 # Those that take an exp; libdevice's looks at its argument as a float32.
 EXPONENTIAL = {"map_scores", "soften_cells", "weigh_boxes"}
-# Clusters' sums are float32.
-SINGLE = {"cluster_cells", "finish_clusters"} | EXPONENTIAL
+# Clusters' sums and soft masks are float32.
+SINGLE = {"cluster_cells", "finish_clusters", "paint_columns"} | EXPONENTIAL
 
 
 def ptx(function, arguments):
