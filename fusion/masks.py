@@ -12,7 +12,17 @@ from fusion.pool import Pool
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
 from fusion.table import MASK_TYPE
 
-__all__ = ["MaskText", "PooledMasks", "mask_array", "mask_bounds", "mask_text", "pool_masks", "taken", "unreadable"]
+__all__ = [
+    "MaskText",
+    "PooledMasks",
+    "joined_masks",
+    "mask_array",
+    "mask_bounds",
+    "mask_text",
+    "pool_masks",
+    "taken",
+    "unreadable",
+]
 
 
 class MaskText(NamedTuple):
@@ -105,7 +115,7 @@ def pool_masks(pool: Pool) -> PooledMasks:
         soft_maps(pa.nulls(len(table), SOFT_MASK_TYPE) if table.soft_mask is None else table.soft_mask)
         for table in pool.tables
     ]
-    masks = PooledMasks(np.concatenate(masked), MaskText._make(_joined(texts)), SoftMaps._make(_joined(maps)))
+    masks = PooledMasks(np.concatenate(masked), MaskText._make(joined_masks(texts)), SoftMaps._make(joined_masks(maps)))
     _check_sizes(pool, masks)
     return masks
 
@@ -121,7 +131,7 @@ def unreadable(pool: Pool, masks: PooledMasks, row: int) -> InputError:
     )
 
 
-def _joined(parts: Sequence[MaskText] | Sequence[SoftMaps]) -> list[np.ndarray]:
+def joined_masks(parts: Sequence[MaskText] | Sequence[SoftMaps]) -> list[np.ndarray]:
     """Join the flat data, offsets, heights and widths of tables; offsets go through."""
     data = [part[0][part.offset[0] : part.offset[-1]] for part in parts]
     sizes = np.concatenate([np.diff(part.offset) for part in parts])

@@ -45,7 +45,7 @@ class Reweight:
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows of weight above 0 with their new scores."""
-        table = np.stack([self._row(member, pool.category_ids) for member in pool.members])
+        table = np.stack([self.weights_of(member, pool.category_ids) for member in pool.members])
         # only cells that occur must have a weight
         category = pool.category()
         weight = table[pool.member, category] if len(category) else np.zeros(0)
@@ -60,7 +60,12 @@ class Reweight:
         keep = np.flatnonzero(weight > 0)
         return Rescored(keep, pool.column("score")[keep] * weight[keep])
 
-    def _row(self, member: str, category_ids: np.ndarray) -> np.ndarray:
+    def weights_of(self, member: str, category_ids: np.ndarray) -> np.ndarray:
+        """Return the weight of a member for each category: float64 [k], NaN where there is none.
+
+        Raises:
+            InputError: If the member has no weights.
+        """
         if member not in self.weights:
             raise InputError(
                 "weights",

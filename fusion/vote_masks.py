@@ -17,7 +17,7 @@ from fusion.pool import Pool, Rebuilt, apply
 from fusion.table import MASK_TYPE, DetectionTable
 from fusion.wbf import check_member_weights
 
-__all__ = ["VoteMasks", "vote_masks"]
+__all__ = ["VoteMasks", "mask_texts", "view_codes", "vote_masks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +101,12 @@ class VoteMasks:
         *parts, texts, voters, length = joined(pieces or [(*_room(0), *nothing)])
         votes = Votes._make(parts)
         order = np.argsort(votes.row)  # each row occurs once
-        table = self._rebuilt(pool.tables[0], votes, _texts(texts, length), order)
+        table = self.rebuilt(pool.tables[0], votes, mask_texts(texts, length), order)
         return Rebuilt(table, np.arange(len(table)), _listed(votes.voters, voters, order) if sources else None)
 
     def _voters(self, pool: Pool, masks: PooledMasks) -> Voters:
         instances = len(pool.tables[0])
-        views = [_view_codes(table) for table in pool.tables]
+        views = [view_codes(table) for table in pool.tables]
         names = np.unique(np.concatenate([name for name, _ in views]))
         view = np.concatenate([np.searchsorted(names, name)[code] for name, code in views])
         _, voter = np.unique(pool.member.astype(np.int64) * len(names) + view, return_inverse=True)
@@ -131,7 +131,15 @@ class VoteMasks:
             weights[member] = self.weights[name]
         return weights
 
-    def _rebuilt(self, table: DetectionTable, votes: Votes, texts: pa.Array, order: np.ndarray) -> DetectionTable:
+    def rebuilt(self, table: DetectionTable, votes: Votes, texts: pa.Array, order: np.ndarray) -> DetectionTable:
+        """Return the instances with the masks voted for, and tightened where asked.
+
+        Args:
+            table: The instances.
+            votes: What the votes gave.
+            texts: Their masks, in the order of the votes.
+            order: int64 [n], the vote of each instance.
+        """
         masked = votes.height > 0
         sizes: list[pa.Array] = [pa.array(votes.height), pa.array(votes.width)]
         masks = pa.StructArray.from_arrays([*sizes, texts], fields=list(MASK_TYPE), mask=pa.array(~masked))
@@ -197,7 +205,7 @@ def _room(instances: int) -> Votes:
     )
 
 
-def _view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
+def view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
     """Return the names of a table's views, the first for rows without one, and the index of each row's."""
     if "view" not in table.arrow.column_names:
         return np.array([""]), np.zeros(len(table), np.int64)
@@ -207,7 +215,7 @@ def _view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
     return np.array(["", *column.dictionary.to_pylist()]), codes + 1
 
 
-def _texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
+def mask_texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
     """Make an array of the texts that stand one behind the other in `data`."""
     end = np.concatenate(([0], np.cumsum(length)))
     if end[-1] >= 2**31:

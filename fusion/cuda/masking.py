@@ -13,10 +13,10 @@ from fusion.cuda.kernels.masks import Masks, Texts, decoded, faults, states, upl
 from fusion.cuda.resident import GpuPool, Origins, Resident, UnsuitableError
 from fusion.kernels.mask_vote import Votes
 from fusion.mask_nms import MaskNms
-from fusion.masks import MaskText, _joined, mask_text
+from fusion.masks import MaskText, joined_masks, mask_text
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
 from fusion.table import MASK_TYPE, DetectionTable
-from fusion.vote_masks import VoteMasks, _texts, _view_codes
+from fusion.vote_masks import VoteMasks, mask_texts, view_codes
 
 __all__ = ["mask_bytes", "mask_nms", "masks_of", "upload_masks", "vote_masks"]
 
@@ -37,10 +37,10 @@ def upload_masks(origins: Origins) -> None:
         np.zeros(len(table), bool) if table.mask is None else table.mask.is_valid().to_numpy(zero_copy_only=False)
         for table in tables
     ]
-    views = [_view_codes(table) for table in tables]
+    views = [view_codes(table) for table in tables]
     names = np.unique(np.concatenate([own for own, _ in views]))
     view = np.concatenate([np.searchsorted(names, own)[code] for own, code in views]).astype(np.int32)
-    text, soft = MaskText._make(_joined(texts)), SoftMaps._make(_joined(list(map(_maps, tables))))
+    text, soft = MaskText._make(joined_masks(texts)), SoftMaps._make(joined_masks(list(map(_maps, tables))))
     origins.masks[len(tables)] = uploaded(text, soft, np.concatenate(masked), view)
 
 
@@ -100,7 +100,7 @@ def vote_masks(step: VoteMasks, pool: GpuPool) -> DetectionTable:
     rows = np.arange(len(instances))
     height, width, *bounds = map(to_host, outcome[3:])
     votes = Votes(rows, to_host(outcome.masks).astype(np.int64), height, width, ends, np.stack(bounds, axis=1))
-    return step._rebuilt(instances.to_table(), votes, _texts(text, length), rows)
+    return step.rebuilt(instances.to_table(), votes, mask_texts(text, length), rows)
 
 
 def _weights(step: VoteMasks, pool: GpuPool, others: list[Resident]) -> np.ndarray:

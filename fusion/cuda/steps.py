@@ -109,7 +109,7 @@ def _vote(step: Vote, pool: GpuPool) -> Resident:
 
 def _reweight(step: Reweight, pool: GpuPool) -> Resident:
     size, categories = len(pool.rows.image), len(pool.origins.category_ids)
-    table = np.stack([step._row(member, pool.origins.category_ids) for member in pool.members])
+    table = np.stack([step.weights_of(member, pool.origins.category_ids) for member in pool.members])
     score, used = empty(size, np.float64), empty(size, np.int8)
     missing = filled(1, np.int32, size)
     weigh_rows(size, pool.rows, to_device(table.ravel()), categories, score, used, missing)
