@@ -20,6 +20,8 @@ TRUE = 2
 _NOT_EVALUATED = -2
 _NO_TRUTH = -1
 _LOWEST = -10.0  # the official code takes scores above it alone
+# added by the official code to the area of a detection: of one pixel at most 0.9999999 lies in a group
+_EPSILON = np.float32(1e-7)
 # far above rounding of the quotient in float32
 _SLACK = 1e-6
 
@@ -206,8 +208,9 @@ def _best_mask(runs, size, pixels, box, height, width, truth, masks, low, high, 
             continue
         shared = shared_pixels(runs, 0, size, masks.runs, masks.start[m, 0], masks.start[m, 1])
         if whole:
-            union = pixels + masks.area[m] - shared
-        overlap = np.float32(shared) / np.float32(union)
+            overlap = np.float32(shared) / np.float32(pixels + masks.area[m] - shared)
+        else:
+            overlap = np.float32(shared) / (np.float32(pixels) + _EPSILON)
         if overlap >= limit and overlap > most:
             best = g
             most = overlap

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.ground_truth import GroundTruth
@@ -60,6 +60,7 @@ def unstable(scores):
     threshold=st.sampled_from([0.5, 0.25, 0.7, 1.0]),
     cap=st.sampled_from([10_000, 2]),
 )
+@example(seed=1159, masks=True, grid=False, weight=1.0, threshold=1.0, cap=10_000)  # a group of one pixel
 def test_equals_the_oracle(seed, masks, grid, weight, threshold, cap):
     images = random_images(seed, masks=masks, grid=grid)
     result = ours(images, masks=masks, group_of_weight=weight, iou_threshold=threshold, max_dets=cap)
