@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, rows_like
+from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
@@ -91,15 +91,4 @@ def pick_rows(rows, score, used, before, out):
     """Copy the rows that are used."""
     for i in range(cuda.grid(1), len(used), cuda.gridsize(1)):
         if used[i] != 0:
-            q = before[i]
-            out.image[q] = rows.image[i]
-            out.category[q] = rows.category[i]
-            out.score[q] = score[i]
-            out.x[q] = rows.x[i]
-            out.y[q] = rows.y[i]
-            out.w[q] = rows.w[i]
-            out.h[q] = rows.h[i]
-            out.member[q] = rows.member[i]
-            out.origin[q] = rows.origin[i]
-            if len(rows.votes) > 0:
-                out.votes[q] = rows.votes[i]
+            copy_row(rows, i, rows.category[i], score[i], out, before[i])

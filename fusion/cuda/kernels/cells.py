@@ -4,7 +4,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.device import SIMULATED, THREADS, Kernel, cuda, empty, filled, number_at, to_host
+from fusion.cuda.kernels.device import (
+    SIMULATED,
+    THREADS,
+    Kernel,
+    cuda,
+    device_function,
+    empty,
+    filled,
+    number_at,
+    to_host,
+)
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = [
@@ -16,6 +26,7 @@ __all__ = [
     "Rows",
     "by_size",
     "cells_of",
+    "copy_row",
     "rows_like",
     "sort_rows",
     "used_categories",
@@ -95,6 +106,22 @@ class Cells(NamedTuple):
 def rows_like(rows: Rows, size: int, *, votes: bool) -> Rows:
     """Return room for other rows."""
     return Rows._make([*(empty(size, column.dtype) for column in rows[:-1]), empty(size if votes else 0, np.int16)])
+
+
+@device_function
+def copy_row(rows, i, category, score, out, q):
+    """Write row i, with its category and score, to place q of other rows."""
+    out.image[q] = rows.image[i]
+    out.category[q] = category
+    out.score[q] = score
+    out.x[q] = rows.x[i]
+    out.y[q] = rows.y[i]
+    out.w[q] = rows.w[i]
+    out.h[q] = rows.h[i]
+    out.member[q] = rows.member[i]
+    out.origin[q] = rows.origin[i]
+    if len(out.votes) > 0:
+        out.votes[q] = rows.votes[i]
 
 
 def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -> Columns:

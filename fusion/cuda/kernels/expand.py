@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, rows_like
+from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
@@ -94,15 +94,4 @@ def copy_to_ancestors(rows, reach, begin, alive, place, out):
         own = reach.start[rows.category[i]]
         for e in range(begin[i], begin[i + 1]):
             if alive[e] != 0:
-                q = place[e]
-                out.image[q] = rows.image[i]
-                out.category[q] = reach.category[own + e - begin[i]]
-                out.score[q] = rows.score[i]
-                out.x[q] = rows.x[i]
-                out.y[q] = rows.y[i]
-                out.w[q] = rows.w[i]
-                out.h[q] = rows.h[i]
-                out.member[q] = rows.member[i]
-                out.origin[q] = rows.origin[i]
-                if len(rows.votes) > 0:
-                    out.votes[q] = rows.votes[i]
+                copy_row(rows, i, reach.category[own + e - begin[i]], rows.score[i], out, place[e])

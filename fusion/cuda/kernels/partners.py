@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, rows_like
+from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at, product
 from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.scan import offsets
@@ -106,12 +106,5 @@ def write_pairs(rows, member, first, used, other, before, out):
     for i in range(cuda.grid(1), len(used), cuda.gridsize(1)):
         if used[i] != 0:
             q = before[i]
-            out.image[q] = rows.image[i]
-            out.category[q] = rows.category[i]
-            out.score[q] = rows.score[other[i]]
-            out.x[q] = rows.x[i]
-            out.y[q] = rows.y[i]
-            out.w[q] = rows.w[i]
-            out.h[q] = rows.h[i]
+            copy_row(rows, i, rows.category[i], rows.score[other[i]], out, q)
             out.member[q] = member[i if i < first else other[i]]
-            out.origin[q] = rows.origin[i]

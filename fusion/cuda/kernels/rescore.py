@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fusion.cuda.kernels.cells import copy_row
 from fusion.cuda.kernels.device import Kernel, cuda, product
 
 __all__ = ["copy_rows", "flag_best", "select_rows", "weigh_rows"]
@@ -47,15 +48,5 @@ def flag_best(columns, most, used):
 def copy_rows(rows, codes, first, out):
     """Copy rows behind others, with the members' codes in the whole."""
     for i in range(cuda.grid(1), len(rows.image), cuda.gridsize(1)):
-        q = first + i
-        out.image[q] = rows.image[i]
-        out.category[q] = rows.category[i]
-        out.score[q] = rows.score[i]
-        out.x[q] = rows.x[i]
-        out.y[q] = rows.y[i]
-        out.w[q] = rows.w[i]
-        out.h[q] = rows.h[i]
-        out.member[q] = codes[rows.member[i]]
-        out.origin[q] = rows.origin[i]
-        if len(out.votes) > 0:
-            out.votes[q] = rows.votes[i]
+        copy_row(rows, i, rows.category[i], rows.score[i], out, first + i)
+        out.member[first + i] = codes[rows.member[i]]
