@@ -107,8 +107,9 @@ class Sorter:
         self._order = np.empty(n, np.uint32 if n < 2**32 else np.uint64)
         self.start: np.ndarray = group_by_image(image, int(image.max()) + 1 if n else 0, self._order)
 
-    def columns(self, low: int, high: int) -> Columns:
-        """Return images low..high-1 sorted, in arrays of their own; scores and corners as float64."""
+    def columns(self, low: int = 0, high: int | None = None) -> Columns:
+        """Return images low..high-1, or all, sorted into arrays of their own; scores and corners as float64."""
+        high = len(self.start) - 1 if high is None else high
         first, last = self.start[low], self.start[high]
         start, order = self.start[low : high + 1] - first, self._order[first:last]
         columns: tuple[np.ndarray, ...] = tuple(
@@ -123,19 +124,9 @@ class Sorter:
         return Columns._make([*columns, begin, image + np.int32(low), category])
 
 
-def sort_columns(
-    image: np.ndarray,
-    category: np.ndarray,
-    score: np.ndarray,
-    x1: np.ndarray,
-    y1: np.ndarray,
-    x2: np.ndarray,
-    y2: np.ndarray,
-    member: np.ndarray,
-) -> Columns:
-    """Sort detections into cells: by image, category, score descending, then row; see `Sorter` for the arguments."""
-    sorter = Sorter(image, category, score, x1, y1, x2, y2, member)
-    return sorter.columns(0, len(sorter.start) - 1)
+def sort_columns(*detections: np.ndarray) -> Columns:
+    """Sort detections, as `Sorter` takes them, into cells: by image, category, score descending, then row."""
+    return Sorter(*detections).columns()
 
 
 def fuse_in_ranges(sorter: Sorter, fuse: Callable[[Columns], Fused]) -> tuple[Fused, np.ndarray, np.ndarray]:
@@ -176,5 +167,4 @@ def _joined(answers: list[Fused]) -> Fused:
         None if columns[0] is None else np.concatenate(columns)
         for columns in zip(*(answer[:-1] for answer in answers), strict=True)
     ]
-    answers.clear()
     return Fused._make([*columns, sources])

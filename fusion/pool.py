@@ -55,8 +55,7 @@ class Pool:
     @cached_property
     def columns(self) -> Columns:
         """What kernels see; sorted when first asked for."""
-        sorter = self.sorter()
-        return sorter.columns(0, len(sorter.start) - 1)
+        return self.sorter().columns()
 
     def sorter(self) -> Sorter:
         """Return the rows, grouped by image."""
@@ -177,7 +176,7 @@ def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
     if session is not None:
         return session.fuse(lambda run, inputs: run(step, inputs))
     pool = pool_tables(inputs, shared=getattr(step, "shares_members", False))
-    return _run(step, pool)[0]
+    return _run(step, pool, sources=False)[0]
 
 
 def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
@@ -188,11 +187,13 @@ def trace(step: Step, tables: Tables) -> tuple[DetectionTable, Sources]:
         order given, best score first.
     """
     pool = pool_tables(tables, shared=getattr(step, "shares_members", False))
-    return _run(step, pool, sources=True)
+    table, answer = _run(step, pool, sources=True)
+    sources: Sources | None = getattr(answer, "sources", None)
+    return table, sources or Sources(np.arange(len(answer.row) + 1), answer.row)
 
 
-def _run(step: Step, pool: Pool, *, sources: bool = False) -> tuple[DetectionTable, Sources]:
-    """Run a step on a pool; the second answer is that of `trace`, where sources are asked for."""
+def _run(step: Step, pool: Pool, *, sources: bool) -> tuple[DetectionTable, Fused | Rescored | Rebuilt]:
+    """Run a step on a pool; return the table and, where sources are asked for in its order, the step's answer."""
     answer: Fused | Rescored | Rebuilt
     if getattr(step, "cellwise", False):
         answer, image, category = fuse_in_ranges(pool.sorter(), lambda columns: _fuse(step, pool, columns, sources))
@@ -209,8 +210,7 @@ def _run(step: Step, pool: Pool, *, sources: bool = False) -> tuple[DetectionTab
         table = _to_table(pool, answer, pool.image()[answer.row], pool.category()[answer.row])
     else:
         table = _to_table(pool, answer, image[answer.cell], category[answer.cell])
-    own = Sources(np.arange(len(answer.row) + 1), answer.row)
-    return table, getattr(answer, "sources", None) or own
+    return table, answer
 
 
 def _fuse(step: Step, pool: Pool, columns: Columns, sources: bool) -> Fused:
