@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import quorum
 from zoo.simulated import Scenario, Skill, simulate
 
 ROOT = Path(__file__).parents[1]
@@ -20,20 +19,6 @@ def data(tmp_path_factory):
     skills = [Skill(name="a"), Skill(name="b", separation=1.5, low=0.0, high=50.0), Skill(name="c", recall=0.6)]
     simulate(Scenario(images=60, categories=5), skills, 1).write(folder)
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        try:
-            quorum.main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

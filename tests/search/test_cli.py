@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import quorum
 from evaluation import prepare
 from evaluation.coco_json import read_coco
 from evaluation.open_images_csv import read_open_images
@@ -34,14 +33,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
+def run(run):
     def call(*arguments):
-        try:
-            quorum.main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
+        code, out, err = run(*arguments)
         return code, out, " ".join(err.split())
 
     return call
