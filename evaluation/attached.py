@@ -18,7 +18,7 @@ from fusion.table import DetectionTable
 if TYPE_CHECKING:
     from evaluation.prepared import Paired, Prepared
 
-__all__ = ["Attached", "Layout", "attach"]
+__all__ = ["Attached", "Layout", "attach", "category_means"]
 
 _MOST = 1 << 23  # numbers of a kind in memory at once: 64 MiB
 _SMALL = 1 << 16  # rows a thread takes at once
@@ -132,11 +132,8 @@ class Attached:
         figures = np.full((len(candidates), len(wanted)), np.nan)
         if len(places):
             for first, precision in self._precision(candidates, wanted[places]):
-                if len(places) == 1 and len(self.prepared.category_ids) > 1:
-                    # NumPy sums a lone column in another order than one of several
-                    precision = np.repeat(precision, 2, axis=3)
                 for i, values in enumerate(precision):
-                    figures[first + i, places] = values.mean(axis=(0, 1))[: len(places)]
+                    figures[first + i, places] = category_means(values, len(self.prepared.category_ids))
         return figures.reshape(*shape, len(wanted))
 
     def evaluate(self, scores: npt.ArrayLike) -> CocoResult:
@@ -246,6 +243,23 @@ def attach(prepared: "Prepared", table: DetectionTable) -> Attached:
         thresholds,
     )
     return Attached(prepared, paired, order, Layout(*layout), np.flatnonzero(counts), len(thresholds), RECALLS)
+
+
+def category_means(precision: np.ndarray, categories: int) -> np.ndarray:
+    """Return the AP of some categories, to the last bit that of the official array, which has all of them.
+
+    Args:
+        precision: float64 [t, r, j], at thresholds and recalls.
+        categories: Number of all categories.
+
+    Returns:
+        float64 [j].
+    """
+    if precision.shape[2] == 1 and categories > 1:
+        # NumPy sums a lone column in another order than one of several
+        return category_means(np.repeat(precision, 2, axis=2), categories)[:1]
+    means: np.ndarray = precision.mean(axis=(0, 1))
+    return means
 
 
 def _pieces(sizes: np.ndarray, candidates: int) -> list[tuple[int, int]]:

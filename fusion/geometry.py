@@ -8,7 +8,7 @@ y1 <= y2, in any unit; areas are (x2 - x1) * (y2 - y1).
 
 import math
 
-__all__ = ["gaussian", "intersection", "iou", "linear"]
+__all__ = ["gaussian", "intersection", "iou", "linear", "match"]
 
 
 def intersection(
@@ -40,6 +40,34 @@ def iou(
     if not 0.0 < shared < math.inf:
         return 0.0
     return shared / (area_a + area_b - shared)
+
+
+def match(
+    ax1: float,
+    ay1: float,
+    ax2: float,
+    ay2: float,
+    area_a: float,
+    bx1: float,
+    by1: float,
+    bx2: float,
+    by2: float,
+    area_b: float,
+    crowd: bool,
+    least: float,
+) -> float:
+    """Return how well a detection (a) matches ground truth (b), as pycocotools: IoU; of a crowd, the share of a in it.
+
+    0 where that is clearly below `least`. `area_b` of a crowd is 0. Areas are as given, not of the corners.
+    """
+    width = min(ax2, bx2) - max(ax1, bx1)
+    height = min(ay2, by2) - max(ay1, by1)
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = area_a + area_b - shared
+    # one branch without a division drops nearly all pairs; the slack is far above rounding
+    if not shared > least * (1 - 1e-9) * union:
+        return 0.0
+    return shared / (area_a if crowd else union)
 
 
 def gaussian(squares: float, sigma: float) -> float:

@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from fusion import geometry
 from fusion.kernels.jit import jit
 from fusion.kernels.runs import bounds, decode, shared_pixels
 
 __all__ = ["box_pairs", "mask_pairs"]
+
+matched = jit(geometry.match)
 
 
 @jit
@@ -64,7 +67,6 @@ def box_pairs(first, last, truth, found, categories, least, count):
     pair_truth = np.empty(1024, np.int32)
     pair_iou = np.empty(1024, np.float64)
     used = 0
-    slack = least * (1 - 1e-9)
     for image in range(first, last):
         _cells(truth, image, low, high)
         for d in range(start[image], start[image + 1]):
@@ -79,18 +81,13 @@ def box_pairs(first, last, truth, found, categories, least, count):
                 y2 = h + y1
                 area = w * h
                 for g in range(low[k], high[k]):
-                    width = min(x2, gx2[g]) - max(x1, gx1[g])
-                    height = min(y2, gy2[g]) - max(y1, gy1[g])
-                    shared = max(width, 0.0) * max(height, 0.0)
-                    union = area + box_area[g] - shared
-                    # one branch without a division drops nearly all pairs; the slack is far above rounding.
-                    # A crowd's box area is 0 here, so that it is never dropped wrongly
-                    if shared > slack * union:
-                        overlap = shared / (area if crowd[g] else union)
-                        if overlap >= least:
-                            pair_truth, pair_iou = _room(pair_truth, pair_iou, used)
-                            _insert(pair_truth, pair_iou, begin, used, g, overlap)
-                            used += 1
+                    overlap = matched(
+                        x1, y1, x2, y2, area, gx1[g], gy1[g], gx2[g], gy2[g], box_area[g], crowd[g], least
+                    )
+                    if overlap >= least:
+                        pair_truth, pair_iou = _room(pair_truth, pair_iou, used)
+                        _insert(pair_truth, pair_iou, begin, used, g, overlap)
+                        used += 1
             count[d] = used - begin
         _clear(truth, image, low, high)
     return pair_truth[:used].copy(), pair_iou[:used].copy()

@@ -17,6 +17,8 @@ from fusion.expand_hierarchy import ExpandHierarchy, ancestors_of
 from fusion.mask_nms import MaskNms
 from fusion.nmw import Nmw
 from fusion.pool import Step, apply, check_agreement, dense, distinct, name_members
+from fusion.prob_fusion import ProbFusion
+from fusion.select_views import SelectViews
 from fusion.table import DetectionTable
 from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
@@ -30,7 +32,7 @@ _BYTES_PER_ROW = 400
 _BYTES_PER_CELL = 16
 # Steps whose answer has no soft masks. A soft mask belongs to its box, so rows on the GPU cannot have one that was
 # for another box; other steps get tables with soft masks on the CPU.
-_WITHOUT_SOFT = {Nmw, Vote, VoteMasks, Wbf}
+_WITHOUT_SOFT = {Nmw, ProbFusion, Vote, VoteMasks, Wbf}
 # What to do where the memory is too small.
 SMALLER = "Keep the tables as folders of parts, which are fused one at a time; or use --device cpu"
 
@@ -78,6 +80,7 @@ class Session:
     Attributes:
         tables: As given.
         need: Bounds of what the fusion takes.
+        origins: What the rows on the GPU refer to.
     """
 
     def __init__(self, tables: Sequence[DetectionTable], steps: Sequence[Step] = ()) -> None:
@@ -90,10 +93,10 @@ class Session:
             categories = np.unique(np.concatenate([distinct(table.category_id) for table in full]))
         categories, copies = _with_ancestors(categories, steps)
         self._steps = tuple(steps)
-        self._masks = any(isinstance(step, (MaskNms, VoteMasks)) for step in steps)
+        self._masks = any(isinstance(step, (MaskNms, SelectViews, VoteMasks)) for step in steps)
         masks = sum(int(mask_bytes(table)[-1]) for table in full) if self._masks else 0
         self.need = Need(sum(map(len, full)), len(images), len(categories), copies, masks)
-        self._origins = Origins(images, categories.astype(np.int32))
+        self.origins = Origins(images, categories.astype(np.int32))
         self._uploaded: dict[int, Resident] = {}
         self._rows = 0
 
@@ -103,8 +106,8 @@ class Session:
             for table in self.tables:
                 if self._fits(table, self._steps):
                     self._upload(table)
-            if self._masks and self._origins.tables:
-                upload_masks(self._origins)
+            if self._masks and self.origins.tables:
+                upload_masks(self.origins)
 
     def fuse(self, work: Work) -> DetectionTable:
         """Do all the work on the tables and return its table."""
@@ -135,8 +138,8 @@ class Session:
             return True
         if table.arrow["image_id"].type not in self._id_types or len(self._id_types) > 1:
             return False
-        known = np.isin(distinct(table.category_id), self._origins.category_ids).all()
-        return bool(known and np.isin(table.image_ids, self._origins.image_ids).all())
+        known = np.isin(distinct(table.category_id), self.origins.category_ids).all()
+        return bool(known and np.isin(table.image_ids, self.origins.image_ids).all())
 
     def _pool(self, inputs: "Sequence[DetectionTable | Resident]", *, shared: bool) -> GpuPool:
         residents = tuple(table if isinstance(table, Resident) else self._upload(table) for table in inputs)
@@ -157,7 +160,7 @@ class Session:
         """Put a table on the GPU, unless it is there."""
         if id(table) not in self._uploaded:
             self._uploaded[id(table)] = Resident(
-                self._origins,
+                self.origins,
                 self._rows_of(table),
                 None if table.member is None else tuple(table.member.dictionary.to_pylist()),
                 tuple(table.column(name).dtype for name in NUMBERS),
@@ -165,18 +168,18 @@ class Session:
                 table.metadata,
             )
             # kept, so that no other table gets its id
-            self._origins.tables.append(table)
+            self.origins.tables.append(table)
             self._rows += len(table)
         return self._uploaded[id(table)]
 
     def _rows_of(self, table: DetectionTable) -> Rows:
         n = len(table)
-        image = np.searchsorted(self._origins.image_ids, table.image_ids).astype(np.int32)
+        image = np.searchsorted(self.origins.image_ids, table.image_ids).astype(np.int32)
         member: Any = np.zeros(n, np.int16) if table.member is None else table.member.indices.to_numpy()
         votes = table.column("votes") if "votes" in table.arrow.column_names else np.zeros(0, np.int16)
         columns = (
             np.repeat(image, np.diff(table.image_start)),
-            dense(table.category_id, self._origins.category_ids),
+            dense(table.category_id, self.origins.category_ids),
             *(table.column(name).astype(np.float64, copy=False) for name in NUMBERS),
             member.astype(np.int16, copy=False),
             np.arange(self._rows, self._rows + n, dtype=np.int32),

@@ -8,9 +8,10 @@ import numpy as np
 from fusion.calibrate import _LEAST, _MOST
 from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
+from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 
-__all__ = ["Maps", "Runs", "calibrated"]
+__all__ = ["Maps", "calibrated"]
 
 _LIMIT = 690.0
 _TINY = float(np.finfo(np.float64).tiny)
@@ -33,20 +34,6 @@ class Maps(NamedTuple):
     value: Any
 
 
-class Runs(NamedTuple):
-    """Rows in runs that are sorted by (group, score, row).
-
-    Attributes:
-        group: int32 [n].
-        score: float64 [n].
-        row: int32 [n].
-    """
-
-    group: Any
-    score: Any
-    row: Any
-
-
 def calibrated(rows: Rows, kind: Any, categories: int, maps: Maps) -> Any:
     """Return the rows' mapped scores, in the order of their scores within each group, float64 [n].
 
@@ -57,10 +44,10 @@ def calibrated(rows: Rows, kind: Any, categories: int, maps: Maps) -> Any:
         maps: What `kind` counts through.
     """
     size = len(rows.image)
-    runs, mapped = _runs(size, rows.score), empty(size, np.float64)
+    runs, mapped = room_for_runs(size, rows.score), empty(size, np.float64)
     map_scores(size, rows, kind, categories, maps, runs, mapped)
     bits = mapped.view(np.int64)
-    runs = _sorted(runs)
+    runs = sort_runs(runs)
     above, broken = empty(size, np.int8), filled(1, np.int32)
     flag_rises(size, runs, bits, above, broken)
     if number_at(broken, 0) != 0:
@@ -74,23 +61,6 @@ def calibrated(rows: Rows, kind: Any, categories: int, maps: Maps) -> Any:
             reach *= 2
         lower_bits(size, runs, bound, rank, bits)
     return mapped
-
-
-def _runs(size: int, score: Any = None) -> Runs:
-    own = empty(size, np.float64) if score is None else score
-    return Runs(empty(size, np.int32), own, empty(size, np.int32))
-
-
-def _sorted(runs: Runs) -> Runs:
-    """Sort rows by merging runs, twice as long each time; the runs given are left as they are."""
-    size = len(runs.row)
-    spare, other = _runs(size), _runs(size)
-    width = 1
-    while width < size:
-        merge_runs(size, runs, width, spare)
-        runs, spare, other = spare, other, spare
-        width *= 2
-    return runs
 
 
 @device_function
@@ -151,29 +121,6 @@ def map_scores(rows, kind, categories, maps, runs, mapped):
         elif value > _MOST:
             value = _MOST
         mapped[i] = value
-
-
-@Kernel
-def merge_runs(runs, width, merged):
-    """Merge each two neighbouring runs of a width: a row goes behind those of the other run that come before it."""
-    size = len(runs.row)
-    for p in range(cuda.grid(1), size, cuda.gridsize(1)):
-        second = p // width % 2
-        first = p - p % width
-        other = first - width if second == 1 else first + width
-        g, s = runs.group[p], runs.score[p]
-        low, high = min(other, size), min(other + width, size)
-        while low < high:
-            middle = (low + high) // 2
-            h, t = runs.group[middle], runs.score[middle]
-            if h < g or (h == g and (t < s or (t == s and second == 1))):
-                low = middle + 1
-            else:
-                high = middle
-        q = p + low - min(other, size) - second * width
-        merged.group[q] = g
-        merged.score[q] = s
-        merged.row[q] = runs.row[p]
 
 
 @Kernel

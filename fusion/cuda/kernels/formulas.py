@@ -8,7 +8,7 @@ from typing import Any
 from fusion import geometry
 from fusion.cuda.kernels.device import device_function, product
 
-__all__ = ["area_of", "formula", "gaussian", "iou", "linear", "overlap"]
+__all__ = ["area_of", "formula", "gaussian", "iou", "linear", "match", "overlap"]
 
 
 class _Products(ast.NodeTransformer):
@@ -32,6 +32,7 @@ def formula(function: Callable[..., float]) -> Any:
 iou = formula(geometry.iou)
 gaussian = formula(geometry.gaussian)
 linear = formula(geometry.linear)
+match = formula(geometry.match)
 
 
 @device_function

@@ -8,24 +8,29 @@ from numba import config
 
 from fusion.calibrate import Calibrate
 from fusion.concat import Concat
+from fusion.consensus import Consensus
 from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels import cells
-from fusion.cuda.kernels.device import Kernel, filled, to_device
+from fusion.cuda.kernels.device import filled, to_device
 from fusion.cuda.kernels.scan import _TILE, offsets
 from fusion.dropout import Dropout
 from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.mask_nms import MaskNms
+from fusion.merge_scales import MergeScales
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
+from fusion.prob_fusion import ProbFusion
 from fusion.reweight import Reweight
+from fusion.select_experts import SelectExperts
+from fusion.select_views import SelectViews
 from fusion.soft_nms import AdjNms
 from fusion.support import Support
 from fusion.surround import Surround
 from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
-from tests.fusion.cuda.launches import KERNELS, LAUNCHES, types_of
+from tests.fusion.cuda.launches import KERNELS, LAUNCHES, recorded, types_of
 from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_twins import scene
 from tests.fusion.relation_cases import relations_of, tables_of
@@ -89,14 +94,7 @@ def test_by_size_deals_each_cell_once():
 
 def test_launches_have_the_types_that_are_compiled(monkeypatch):
     """So that `test_ptx` compiles what is launched."""
-    seen = {}
-    launch = Kernel.__call__
-
-    def record(kernel, work, *arguments):
-        seen.setdefault(kernel.function.__name__, set()).add(types_of(arguments))
-        launch(kernel, work, *arguments)
-
-    monkeypatch.setattr(Kernel, "__call__", record)
+    seen = recorded(monkeypatch)
     tables = scene(1, 12)
     for step in (
         Nms(),
@@ -109,6 +107,11 @@ def test_launches_have_the_types_that_are_compiled(monkeypatch):
         Calibrate(maps=MAPS),
         Support(),
         ExpandHierarchy(parents={0: [5], 5: []}),
+        Consensus(),
+        ProbFusion(),
+        MergeScales(),
+        SelectExperts(categories={"b": [0], "c": []}, gate=True),
+        SelectViews(views=[["b", "c"]]),
     ):
         apply(step, tables, device="cuda")
     apply(MaskNms(), table("a", BOX * 2, [LEFT] * 2), device="cuda")

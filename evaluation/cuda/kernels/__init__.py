@@ -1,0 +1,1 @@
+"""Device code of matching and precision; see `evaluation.cuda`."""

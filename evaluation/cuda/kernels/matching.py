@@ -1,0 +1,60 @@
+"""Matching: which rows are right and which are wrong, at every threshold at once; a thread for each cell.
+
+A whole number of 64 bits holds the answers of one row: bit t is of threshold t.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from evaluation.cuda.kernels.pairing import IGNORED, INSIDE, LOST, SHARED, Pairs
+from fusion.cuda.kernels.cells import Columns
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled
+
+__all__ = ["MOST_THRESHOLDS", "matched"]
+
+MOST_THRESHOLDS = 62
+
+
+def matched(columns: Columns, pairs: Pairs, flags: Any, thresholds: Any) -> tuple[Any, Any]:
+    """Match the rows of each cell in order of score.
+
+    Args:
+        columns: The rows.
+        pairs: What they can match.
+        flags: uint8 [g], of the ground truth.
+        thresholds: float64 [t], ascending, at most `MOST_THRESHOLDS`.
+
+    Returns:
+        int64 [n] both: at which thresholds a row is right, and at which it is wrong.
+    """
+    size, cells = len(columns.row), len(columns.start) - 1
+    hits, wrong = empty(size, np.int64), empty(size, np.int64)
+    match_cells(cells, columns, pairs, flags, thresholds, filled(len(flags), np.int64), hits, wrong)
+    return hits, wrong
+
+
+@Kernel
+def match_cells(columns, pairs, flags, thresholds, taken, hits, wrong):
+    """Give each row the best ground truth that is left, at each threshold; `taken` int64 [g] is 0 before."""
+    one, nothing = np.int64(1), np.int64(0)
+    every = (one << np.int64(len(thresholds))) - one
+    for c in range(cuda.grid(1), len(columns.start) - 1, cuda.gridsize(1)):
+        for p in range(columns.start[c], columns.start[c + 1]):
+            found, spared, free = nothing, nothing, every
+            for i in range(pairs.begin[p], pairs.end[p]):
+                g = pairs.truth[i]
+                passed = nothing
+                while passed < len(thresholds) and pairs.iou[i] >= thresholds[passed]:
+                    passed += one
+                take = free & ((one << passed) - one)
+                if flags[g] & SHARED == 0:
+                    take &= ~taken[g]
+                    taken[g] |= take
+                free &= ~take
+                if flags[g] & IGNORED != 0:
+                    spared |= take
+                elif flags[g] & LOST == 0:
+                    found |= take
+            hits[p] = found
+            wrong[p] = every & ~(found | spared) if pairs.state[p] == INSIDE else nothing

@@ -1,0 +1,263 @@
+"""Detections and the ground truth that they can match: a thread for each detection."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.cuda.kernels.cells import Columns, Rows
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, number_at, product
+from fusion.cuda.kernels.formulas import match
+from fusion.cuda.kernels.scan import offsets
+
+__all__ = [
+    "IGNORED",
+    "INSIDE",
+    "LEFT_OUT",
+    "LOST",
+    "OUTSIDE",
+    "SHARED",
+    "Limits",
+    "MaskPairs",
+    "Pairs",
+    "Truth",
+    "TruthCells",
+    "box_pairs",
+    "cells_with_truth",
+    "mask_pairs",
+]
+
+# What became of a row before matching: it may be right or wrong; it cannot be wrong, being outside of the area range or
+# where not every object is annotated; it does not count.
+INSIDE, OUTSIDE, LEFT_OUT = 0, 1, 2
+# Flags of ground truth: it does not count; it is a crowd, which is never taken; a match with it is not counted.
+IGNORED, SHARED, LOST = 1, 2, 4
+
+
+class TruthCells(NamedTuple):
+    """The (image, category) pairs of which something is known, by key; c cells.
+
+    Attributes:
+        key: int64 [c], `image * categories + category`, ascending.
+        begin: int32 [c], first ground truth of each.
+        end: int32 [c], one past its last; none where a category is known to be absent.
+        partial: int8 [c], 1 where not every object is annotated, so that nothing is wrong (LVIS).
+        image: int32 [images of the session], their index in the ground truth.
+        category: int32 [categories of the session], likewise; -1 where no ground truth counts.
+    """
+
+    key: Any
+    begin: Any
+    end: Any
+    partial: Any
+    image: Any
+    category: Any
+
+
+class Truth(NamedTuple):
+    """Ground truth, as `evaluation.columns.Truth`; `flags` is uint8 [g]: `IGNORED`, `SHARED`, `LOST`."""
+
+    x1: Any
+    y1: Any
+    x2: Any
+    y2: Any
+    box_area: Any
+    flags: Any
+
+
+class Limits(NamedTuple):
+    """Rules of a protocol.
+
+    Attributes:
+        least: IoU that a pair must have.
+        cap: Detections of a cell that count.
+        categories: Number of categories of the ground truth.
+        federated: Whether only cells of which something is known count, and boxes that have an area (LVIS).
+        most: Largest area that is in the range "all".
+    """
+
+    least: float
+    cap: int
+    categories: int
+    federated: bool
+    most: float
+
+
+class MaskPairs(NamedTuple):
+    """What masks match, by the row of the session's tables that they come from; m pairs of r rows.
+
+    Attributes:
+        start: int32 [r + 1].
+        truth: int32 [m].
+        iou: float64 [m].
+        state: int8 [r], as of `Pairs`, by the area of the mask; [0] where areas are those of boxes.
+    """
+
+    start: Any
+    truth: Any
+    iou: Any
+    state: Any
+
+
+class Pairs(NamedTuple):
+    """Sorted rows and what they can match: what counts first, then by IoU descending, then the later ground truth.
+
+    Attributes:
+        state: int8 [n], `INSIDE`, `OUTSIDE` or `LEFT_OUT`.
+        begin: int32 [n], first pair of each.
+        end: int32 [n], one past its last.
+        truth: int32 [m].
+        iou: float64 [m].
+    """
+
+    state: Any
+    begin: Any
+    end: Any
+    truth: Any
+    iou: Any
+
+
+def cells_with_truth(rows: Rows, columns: Columns, truth: TruthCells, limits: Limits) -> tuple[Any, Any]:
+    """Find the category and the ground truth of each cell.
+
+    Returns:
+        int32 [cells] both: the category in the ground truth, -1 where the cell does not count; the place in `truth`, -1
+        where nothing is known of it.
+    """
+    cells = len(columns.start) - 1
+    category, place = empty(cells, np.int32), empty(cells, np.int32)
+    find_truth(cells, rows, columns, truth, limits, category, place)
+    return category, place
+
+
+def box_pairs(
+    rows: Rows, columns: Columns, category: Any, place: Any, cells: TruthCells, truth: Truth, limits: Limits
+) -> Pairs:
+    """Find the pairs of boxes; `category` and `place` are those of `cells_with_truth`."""
+    size = len(columns.row)
+    state, count = empty(size, np.int8), empty(size, np.int32)
+    none: Any = empty(0, np.int8)
+    judge_rows(size, rows, columns, category, place, cells, none, limits, state)
+    count_pairs(size, rows, columns, place, cells, truth, limits, state, count)
+    start = offsets(count)
+    found = number_at(start, size)
+    pairs = Pairs(state, start[:size], start[1:], empty(found, np.int32), empty(found, np.float64))
+    fill_pairs(size, rows, columns, place, cells, truth, limits, pairs)
+    return pairs
+
+
+def mask_pairs(
+    rows: Rows, columns: Columns, category: Any, place: Any, cells: TruthCells, known: MaskPairs, limits: Limits
+) -> Pairs:
+    """Look up the pairs of masks, which no step changes."""
+    size = len(columns.row)
+    state, begin, end = empty(size, np.int8), empty(size, np.int32), empty(size, np.int32)
+    judge_rows(size, rows, columns, category, place, cells, known.state, limits, state)
+    look_up_pairs(size, rows, columns, known, state, begin, end)
+    return Pairs(state, begin, end, known.truth, known.iou)
+
+
+@device_function
+def overlap(rows, columns, truth, p, g, least):
+    """Return how well row p matches ground truth g."""
+    r = columns.row[p]
+    return match(
+        columns.x1[p],
+        columns.y1[p],
+        columns.x2[p],
+        columns.y2[p],
+        product(rows.w[r], rows.h[r]),
+        truth.x1[g],
+        truth.y1[g],
+        truth.x2[g],
+        truth.y2[g],
+        truth.box_area[g],
+        truth.flags[g] & SHARED != 0,
+        least,
+    )
+
+
+@Kernel
+def find_truth(rows, columns, truth, limits, category, place):
+    """Look up each cell."""
+    for c in range(cuda.grid(1), len(category), cuda.gridsize(1)):
+        r = columns.row[columns.start[c]]
+        kind, found = truth.category[rows.category[r]], -1
+        if kind >= 0:
+            key = np.int64(truth.image[rows.image[r]]) * limits.categories + kind
+            low, high = 0, len(truth.key)
+            while low < high:
+                middle = (low + high) // 2
+                if truth.key[middle] < key:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < len(truth.key) and truth.key[low] == key:
+                found = low
+            elif limits.federated:
+                kind = -1
+        category[c] = kind
+        place[c] = found
+
+
+@Kernel
+def judge_rows(rows, columns, category, place, cells, given, limits, state):
+    """Write the state of each row; `given` is int8 by origin, of masks, or [0]: then areas are those of boxes."""
+    for p in range(cuda.grid(1), len(state), cuda.gridsize(1)):
+        c, r = columns.cell[p], columns.row[p]
+        if category[c] < 0 or p - columns.start[c] >= limits.cap:
+            state[p] = LEFT_OUT
+        elif len(given) > 0:
+            state[p] = given[rows.origin[r]]
+        else:
+            area = product(rows.w[r], rows.h[r])
+            if limits.federated and not (area > 0.0 and area < np.inf):
+                state[p] = LEFT_OUT
+            elif area < 0.0 or area > limits.most or (place[c] >= 0 and cells.partial[place[c]] != 0):
+                state[p] = OUTSIDE
+            else:
+                state[p] = INSIDE
+
+
+@Kernel
+def count_pairs(rows, columns, place, cells, truth, limits, state, count):
+    """Count the ground truth of each row's cell that it overlaps enough."""
+    for p in range(cuda.grid(1), len(count), cuda.gridsize(1)):
+        at, number = place[columns.cell[p]], 0
+        if at >= 0 and state[p] != LEFT_OUT:
+            for g in range(cells.begin[at], cells.end[at]):
+                if overlap(rows, columns, truth, p, g, limits.least) >= limits.least:
+                    number += 1
+        count[p] = number
+
+
+@Kernel
+def fill_pairs(rows, columns, place, cells, truth, limits, pairs):
+    """Write the pairs of each row in their order."""
+    for p in range(cuda.grid(1), len(pairs.state), cuda.gridsize(1)):
+        first = last = pairs.begin[p]
+        if first < pairs.end[p]:
+            at = place[columns.cell[p]]
+            for g in range(cells.begin[at], cells.end[at]):
+                share = overlap(rows, columns, truth, p, g, limits.least)
+                if share >= limits.least:
+                    ignored = truth.flags[g] & IGNORED
+                    i = last
+                    while i > first:
+                        before = truth.flags[pairs.truth[i - 1]] & IGNORED
+                        if before < ignored or (before == ignored and pairs.iou[i - 1] > share):
+                            break
+                        pairs.truth[i] = pairs.truth[i - 1]
+                        pairs.iou[i] = pairs.iou[i - 1]
+                        i -= 1
+                    pairs.truth[i] = g
+                    pairs.iou[i] = share
+                    last += 1
+
+
+@Kernel
+def look_up_pairs(rows, columns, known, state, begin, end):
+    """Write which pairs each row's mask has."""
+    for p in range(cuda.grid(1), len(state), cuda.gridsize(1)):
+        origin = rows.origin[columns.row[p]]
+        begin[p] = known.start[origin]
+        end[p] = known.start[origin + 1] if state[p] != LEFT_OUT else known.start[origin]

@@ -1,0 +1,36 @@
+"""Arguments of the types that each kernel of the evaluation is launched with."""
+
+from evaluation.cuda.kernels import matching, pairing, precision
+from fusion.cuda.kernels.device import Kernel
+from tests.fusion.cuda.launches import COLUMNS, F8, I1, I4, I8, ROWS, RUNS, U1
+
+KERNELS = {
+    name: kernel
+    for module in (matching, pairing, precision)
+    for name, kernel in vars(module).items()
+    if isinstance(kernel, Kernel)
+}
+
+TRUTH_CELLS = pairing.TruthCells(I8, I4, I4, I1, I4, I4)
+TRUTH = pairing.Truth(F8, F8, F8, F8, F8, U1)
+LIMITS = pairing.Limits(0.5, 100, 80, True, 1e10)
+MASK_PAIRS = pairing.MaskPairs(I4, I4, F8, I1)
+PAIRS = pairing.Pairs(I1, I4, I4, I4, F8)
+EVENTS = precision.Events(I4, RUNS, I4)
+
+LAUNCHES = {
+    "begin_categories": [(RUNS, I4)],
+    "carry_peaks": [(101, 80, F8)],
+    "count_pairs": [(ROWS, COLUMNS, I4, TRUTH_CELLS, TRUTH, LIMITS, I1, I4)],
+    "count_wrong": [(COLUMNS, I4, I8, 10, I4, RUNS, I4)],
+    "fill_pairs": [(ROWS, COLUMNS, I4, TRUTH_CELLS, TRUTH, LIMITS, PAIRS)],
+    "find_peaks": [(EVENTS, I4, F8, I4, I4, 101, F8)],
+    "find_truth": [(ROWS, COLUMNS, TRUTH_CELLS, LIMITS, I4, I4)],
+    "flag_events": [(I8, I8, 10, I1)],
+    "judge_rows": [(ROWS, COLUMNS, I4, I4, TRUTH_CELLS, I1, LIMITS, I1)],
+    "look_up_pairs": [(ROWS, COLUMNS, MASK_PAIRS, I1, I4, I4)],
+    "match_cells": [(COLUMNS, PAIRS, U1, F8, I8, I8, I8)],
+    "spread_bits": [(RUNS, I8, I8, I1, I1)],
+    "take_events": [(COLUMNS, I4, I1, I4, RUNS)],
+    "write_precision": [(EVENTS, I1, I4, I4, I4, F8)],
+}
