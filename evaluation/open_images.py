@@ -7,12 +7,12 @@ then image, then row, and a note says when that matters.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth, Labels
-from evaluation.kernels.open_images import match_boxes, match_masks
+from evaluation.kernels.open_images import LEFT_OUT, look_at_masks, match_boxes, match_masks
 from evaluation.kernels.open_images_curve import positives_of
 from evaluation.open_images_curve import Outcomes, TrueEntries, Trues, true_entries
 from evaluation.open_images_result import OpenImagesResult
@@ -107,6 +107,39 @@ class PreparedOpenImages:
             detections = detections_of(read_table(part), self.ground_truth, self.protocol, again)
             quirks.tied |= trues.add_false(self._match(detections, again)[0])
         return self._result(trues, quirks, None)
+
+    def masks_look_at(self, table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
+        """Find the ground truth that each mask would match, whatever the scores.
+
+        Args:
+            table: Detections with masks, of images that the ground truth has.
+
+        Returns:
+            int32 [4, n], the best ground truth in each section of the cell (see `OpenImagesTruth`), -1 without one;
+            bool [n], whether the mask has pixels and its category is evaluated in its image.
+
+        Raises:
+            InputError: If a mask cannot be read.
+        """
+        truth, masks, *_ = self.sorted_truth
+        if masks is None:
+            raise ValueError("the protocol is for boxes")
+        uncapped = replace(self.protocol, max_dets=len(table) + 1)
+        detections = detections_of(table, self.ground_truth, uncapped, Quirks())
+        found, text = detections.found._replace(score=np.zeros(len(table))), detections.text
+        best, outcome = np.empty((4, len(table)), np.int32), np.zeros(len(table), np.uint8)
+        labels, normalized = (self.positive, self.negative), self.ground_truth.unit == "normalized"
+        categories, least = len(self.positives), float(self.protocol.iou_threshold)
+
+        def task(low: int, high: int) -> int:
+            return look_at_masks(  # type: ignore[no-any-return]
+                low, high, truth, masks, *labels, found, text, normalized, categories, least, best, outcome
+            )
+
+        for wrong in run(task, chunks(found.start, 16384)):
+            if wrong >= 0:
+                raise detections.unreadable(wrong)
+        return best, outcome != LEFT_OUT
 
     def _match(self, detections: Detections, quirks: Quirks) -> tuple[Outcomes, TrueEntries]:
         truth, masks, truth_image, truth_category, _ = self.sorted_truth

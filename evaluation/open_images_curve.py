@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.kernels.open_images import TRUE
 from evaluation.kernels.open_images_curve import count_false, curve_terms
 
-__all__ = ["Outcomes", "TrueEntries", "Trues", "keys_of", "true_entries"]
+__all__ = ["Outcomes", "TrueEntries", "Trues", "average_precision", "keys_of", "true_entries"]
 
 _KEY_BITS = 32
 
@@ -111,21 +111,31 @@ class Trues:
         return bool(count_false(*outcomes, self.place, self.entries.score, self.entries.key, self.between, self.counts))
 
     def average_precision(self, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the area under each category's curve and its highest recall.
+        """Return the area under each category's curve and its highest recall; see `average_precision`."""
+        return average_precision(self.place, self.entries.label, self.between, positives)
 
-        Args:
-            positives: float64 [k], ground truth that counts.
 
-        Returns:
-            float64 [k] both; NaN where there is no ground truth.
-        """
-        categories = len(positives)
-        # a strip more than entries: the one after the last
-        terms = np.zeros(len(self.entries.score) + categories)
-        ends = np.zeros(categories, np.int64)
-        recall = np.empty(categories)
-        curve_terms(self.place, self.entries.label, self.between, positives, terms, ends, recall)
-        starts = self.place[:-1] + np.arange(categories)
-        # NumPy's own sum, category by category: it adds in pairs, and so does the official figure
-        areas = [terms[low:high].sum() for low, high in zip(starts.tolist(), ends.tolist(), strict=True)]
-        return np.where(np.isnan(recall), np.nan, areas), recall
+def average_precision(
+    place: np.ndarray, label: np.ndarray, between: np.ndarray, positives: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the area under each category's curve and its highest recall.
+
+    Args:
+        place: int64 [k + 1], offsets of the categories.
+        label: float64 [t], of the true entries, in order.
+        between: int64 [t + k], as of `Trues`.
+        positives: float64 [k], ground truth that counts.
+
+    Returns:
+        float64 [k] both; NaN where there is no ground truth.
+    """
+    categories = len(positives)
+    # a strip more than entries: the one after the last
+    terms = np.zeros(len(label) + categories)
+    ends = np.zeros(categories, np.int64)
+    recall = np.empty(categories)
+    curve_terms(place, label, between, positives, terms, ends, recall)
+    starts = place[:-1] + np.arange(categories)
+    # NumPy's own sum, category by category: it adds in pairs, and so does the official figure
+    areas = [terms[low:high].sum() for low, high in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return np.where(np.isnan(recall), np.nan, areas), recall

@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.attached import category_means
 from evaluation.columns import Pairs
+from evaluation.cuda.kernels.lookup import find_cells
 from evaluation.cuda.kernels.matching import MOST_THRESHOLDS, matched
 from evaluation.cuda.kernels.pairing import (
     IGNORED,
@@ -19,12 +20,14 @@ from evaluation.cuda.kernels.pairing import (
     Truth,
     TruthCells,
     box_pairs,
-    cells_with_truth,
     mask_pairs,
 )
 from evaluation.cuda.kernels.precision import events_of, interpolated
-from evaluation.ground_truth import Labels, places_of
+from evaluation.cuda.lookup import keys_of, lookup_of
+from evaluation.cuda.open_images import OpenImagesOnGpu
+from evaluation.ground_truth import places_of
 from evaluation.kernels.precision import needed
+from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.protocol import AREA_RANGES, RECALLS, Lvis
 from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
@@ -35,30 +38,39 @@ from fusion.cuda.resident import Origins, Resident
 __all__ = ["PreparedOnGpu", "prepare_on_gpu"]
 
 
-def prepare_on_gpu(prepared: Prepared, origins: Origins) -> "PreparedOnGpu | None":
+def prepare_on_gpu(
+    prepared: Prepared | PreparedOpenImages, origins: Origins
+) -> "PreparedOnGpu | OpenImagesOnGpu | None":
     """Put ground truth on the GPU.
 
     Args:
-        prepared: COCO or LVIS, boxes or masks.
+        prepared: Of any protocol.
         origins: What the answers refer to; their tables are on the GPU already, and no step gives rows a new category.
 
     Returns:
-        None where it cannot be done: categories are pooled, or LVIS's fixed AP or more than 62 thresholds are asked
-        for; an image is not in the ground truth; a detection has no mask, and masks are measured.
+        None where it cannot be done: an image is not in the ground truth; masks are measured, and a detection has none;
+        sizes of images are not known that boxes have to be scaled by; categories are pooled; LVIS's fixed AP or more
+        than 62 thresholds are asked for.
 
     Raises:
         InputError: If a mask cannot be read.
     """
-    protocol = prepared.protocol
-    if not protocol.use_cats or len(protocol.thresholds) > MOST_THRESHOLDS:
+    protocol, truth = prepared.protocol, prepared.ground_truth
+    image = places_of(truth.image_id, origins.image_ids)
+    if not len(image) or np.any(image < 0):
         return None
-    if isinstance(protocol, Lvis) and protocol.fixed_ap:
+    if protocol.iou_type == "segm" and any(table.mask is None or table.mask.null_count for table in origins.tables):
         return None
-    if np.any(places_of(prepared.ground_truth.image_id, origins.image_ids) < 0):
+    if isinstance(prepared, PreparedOpenImages):
+        scaled = any(table.metadata.unit != truth.unit for table in origins.tables) and protocol.iou_type == "bbox"
+        if scaled and np.any((truth.width[image] <= 0) | (truth.height[image] <= 0)):
+            return None
+        return OpenImagesOnGpu(prepared, origins)
+    if any(table.metadata.unit != "pixel" for table in origins.tables):
         return None
-    if prepared.masks is not None and any(
-        table.mask is None or table.mask.null_count or table.metadata.unit != "pixel" for table in origins.tables
-    ):
+    if not prepared.protocol.use_cats or len(prepared.protocol.thresholds) > MOST_THRESHOLDS:
+        return None
+    if isinstance(prepared.protocol, Lvis) and prepared.protocol.fixed_ap:
         return None
     return PreparedOnGpu(prepared, origins)
 
@@ -76,14 +88,19 @@ class PreparedOnGpu:
         self._limits = Limits(
             least=float(thresholds[0]),
             cap=int(protocol.caps[-1]),
-            categories=len(positives),
             federated=prepared.federated is not None,
             most=AREA_RANGES["all"][1],
         )
         self._thresholds, self._counted = to_device(thresholds), counted
         self._counted_here = to_device(counted.astype(np.int32))
         self._need = to_device(np.array(need, np.int32).ravel())
-        self._cells = _truth_cells(prepared, origins)
+        keys = keys_of(truth.start, truth.category, len(positives))
+        known, partial = _labelled(prepared, keys)
+        self._lookup = lookup_of(known, prepared.ground_truth, positives > 0, origins)
+        begin, end = np.searchsorted(keys, known), np.searchsorted(keys, known, side="right")
+        self._cells = TruthCells(
+            to_device(begin.astype(np.int32)), to_device(end.astype(np.int32)), to_device(partial.astype(np.int8))
+        )
         flags = truth.crowd * SHARED + truth.unmatchable * LOST + (truth.outside & 1) * IGNORED
         corners = (truth.x1, truth.y1, truth.x2, truth.y2, truth.box_area)
         self._truth = Truth._make(map(to_device, (*corners, flags.astype(np.uint8))))
@@ -95,14 +112,9 @@ class PreparedOnGpu:
         It equals `Prepared.average_precision_per_category` of the answer's table to the last bit.
 
         Args:
-            table: An answer of the session, in pixels.
-
-        Raises:
-            InputError: If its boxes are normalized.
+            table: An answer of the session.
         """
-        if table.metadata.unit != "pixel":
-            return self._prepared.average_precision_per_category(table.to_table())
-        figures = np.full(self._limits.categories, np.nan)
+        figures = np.full(len(self._prepared.category_ids), np.nan)
         shape = len(self._thresholds), len(RECALLS), len(self._counted)
         if len(self._counted):
             points = self._precision(table, shape) if len(table) else None
@@ -115,7 +127,8 @@ class PreparedOnGpu:
         thresholds, recalls, _ = shape
         rows, limits = table.rows, self._limits
         columns = self._sorted(rows)
-        category, place = cells_with_truth(rows, columns, self._cells, limits)
+        categories = len(self._prepared.category_ids)
+        category, place = find_cells(rows, columns, self._lookup, categories, limits.federated)
         if self._masks is None:
             pairs = box_pairs(rows, columns, category, place, self._cells, self._truth, limits)
         else:
@@ -124,7 +137,7 @@ class PreparedOnGpu:
                 known = known._replace(state=empty(0, np.int8))
             pairs = mask_pairs(rows, columns, category, place, self._cells, known, limits)
         hits, wrong = matched(columns, pairs, self._truth.flags, self._thresholds)
-        events = events_of(columns, category, hits, wrong, thresholds, limits.categories)
+        events = events_of(columns, category, hits, wrong, thresholds, categories)
         if not len(events.before):
             return None
         return interpolated(events, hits, wrong, self._counted_here, self._need, thresholds, recalls)
@@ -157,28 +170,11 @@ class PreparedOnGpu:
         return MaskPairs._make(map(to_device, (*columns, np.concatenate(state).astype(np.int8))))
 
 
-def _truth_cells(prepared: Prepared, origins: Origins) -> TruthCells:
-    """List the cells of which something is known."""
-    truth, count = prepared.truth, len(prepared.category_ids)
-    keys = _keys(Labels(truth.start, truth.category), count)
-    partial = np.zeros(0, np.int64)
-    known = np.unique(keys)
-    if prepared.federated is not None:
-        known = np.union1d(known, _keys(prepared.federated.negative, count))
-        partial = _keys(prepared.federated.partial, count)
-    category = places_of(prepared.category_ids, origins.category_ids)
-    category[category >= 0] = np.where(prepared.positives[category[category >= 0], 0] > 0, category[category >= 0], -1)
-    return TruthCells(
-        key=to_device(known),
-        begin=to_device(np.searchsorted(keys, known).astype(np.int32)),
-        end=to_device(np.searchsorted(keys, known, side="right").astype(np.int32)),
-        partial=to_device(np.isin(known, partial).astype(np.int8)),
-        image=to_device(places_of(prepared.ground_truth.image_id, origins.image_ids).astype(np.int32)),
-        category=to_device(category.astype(np.int32)),
-    )
-
-
-def _keys(labels: Labels, categories: int) -> np.ndarray:
-    """Return the key of each label, int64."""
-    image = np.repeat(np.arange(len(labels.start) - 1), np.diff(labels.start))
-    return np.asarray(image * np.int64(categories) + labels.category)
+def _labelled(prepared: Prepared, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells of which something is known, and whether they are not fully annotated."""
+    known, federated, count = np.unique(keys), prepared.federated, len(prepared.category_ids)
+    if federated is None:
+        return known, np.zeros(len(known), bool)
+    negative, partial = (keys_of(*labels, count) for labels in (federated.negative, federated.partial))
+    known = np.union1d(known, negative)
+    return known, np.isin(known, partial)

@@ -11,15 +11,17 @@ import numpy as np
 from fusion.kernels.jit import jit, uncounted
 from fusion.kernels.runs import bounds, decode, shared_pixels
 
-__all__ = ["FALSE", "LEFT_OUT", "TRUE", "match_boxes", "match_masks"]
+__all__ = ["FALSE", "LEFT_OUT", "LOWEST", "TRUE", "look_at_masks", "match_boxes", "match_masks"]
 
 LEFT_OUT = 0
 FALSE = 1
 TRUE = 2
 
+LOWEST = -10.0
+"""The official code takes scores above it alone."""
+
 _NOT_EVALUATED = -2
 _NO_TRUTH = -1
-_LOWEST = -10.0  # the official code takes scores above it alone
 # added by the official code to the area of a detection: of one pixel at most 0.9999999 lies in a group
 _EPSILON = np.float32(1e-7)
 # far above rounding of the quotient in float32
@@ -136,7 +138,7 @@ def _boxes_of_image(image, truth, positive, negative, found, least, state, best,
         y1 = found.y[d]
         x2 = x1 + found.w[d]
         y2 = y1 + found.h[d]
-        if not (x1 < x2 and y1 < y2 and found.score[d] > _LOWEST):
+        if not (x1 < x2 and y1 < y2 and found.score[d] > LOWEST):
             continue
         outcome[d] = FALSE
         cell = state[k]
@@ -218,37 +220,24 @@ def _best_mask(runs, size, pixels, box, height, width, truth, masks, low, high, 
 
 
 @uncounted
-def _masks_of_image(
-    image,
-    truth,
-    masks,
-    positive,
-    negative,
-    found,
-    text,
-    normalized,
-    least,
-    state,
-    best,
-    winner,
-    runs,
-    outcome,
-    group_score,
+def _look_at_masks(
+    image, truth, masks, positive, negative, found, text, normalized, least, state, best, base, runs, outcome
 ):
-    """Match one image by masks; return (tied, masks of another size, row that cannot be read or -1)."""
-    low = found.start[image]
-    high = found.start[image + 1]
+    """Write what each mask of one image looks at, to best[:, row - base]; it is undecided, or left out.
+
+    Returns (whether one looks at ground truth, masks of another size, row that cannot be read or -1).
+    """
     _mark(image, truth, positive, negative, state)
     strange = 0
     wrong = -1
     matched = False
-    for d in range(low, high):
-        i = d - low
+    for d in range(found.start[image], found.start[image + 1]):
+        i = d - base
         for section in range(4):
             best[section, i] = -1
         outcome[d] = LEFT_OUT
         k = found.category[d]
-        if k < 0 or state[k] == _NOT_EVALUATED or not found.score[d] > _LOWEST:
+        if k < 0 or state[k] == _NOT_EVALUATED or not found.score[d] > LOWEST:
             continue
         height = np.int64(text.height[d])
         width = np.int64(text.width[d])
@@ -281,14 +270,27 @@ def _masks_of_image(
             best[2, i] = _best_iou(x1, y1, x2, y2, truth, c, e, least)
             best[3, i] = _best_ioa(x1, y1, x2, y2, truth, e, f, least)
     _unmark(image, truth, positive, negative, state)
-    if not matched or wrong >= 0:
-        return False, strange, wrong
+    return matched, strange, wrong
+
+
+@uncounted
+def _settle_masks(image, truth, found, best, winner, outcome, group_score):
+    """Settle one image; return whether a detection lost to its equal."""
+    low, high = found.start[image], found.start[image + 1]
     base = truth.bound[truth.start[image], 0]
     tied = _settle(low, high, 0, base, best, found.score, outcome, winner, TRUE)
     _absorb(low, high, 1, best, found.score, outcome, group_score)
     tied |= _settle(low, high, 2, base, best, found.score, outcome, winner, LEFT_OUT)
     _absorb(low, high, 3, best, found.score, outcome, group_score)
-    return tied, strange, -1
+    return tied
+
+
+@jit
+def _longest(offset, first, last):
+    longest = 0
+    for d in range(first, last):
+        longest = max(longest, offset[d + 1] - offset[d])
+    return longest
 
 
 @jit
@@ -319,34 +321,39 @@ def match_masks(
     state = np.full(categories, _NOT_EVALUATED, np.int32)
     best = np.empty((4, _rows_of_images(found.start, first, last)), np.int32)
     winner = np.full(widest, -1, np.int64)
-    longest = 0
-    for d in range(found.start[first], found.start[last]):
-        longest = max(longest, text.offset[d + 1] - text.offset[d])
-    runs = np.empty(longest + 1, np.int32)
+    runs = np.empty(_longest(text.offset, found.start[first], found.start[last]) + 1, np.int32)
     tied = 0
     strange = 0
     for image in range(first, last):
-        if found.start[image] == found.start[image + 1]:
+        base = found.start[image]
+        if base == found.start[image + 1]:
             continue
-        lost, odd, wrong = _masks_of_image(
-            image,
-            truth,
-            masks,
-            positive,
-            negative,
-            found,
-            text,
-            normalized,
-            least,
-            state,
-            best,
-            winner,
-            runs,
-            outcome,
-            group_score,
+        matched, odd, wrong = _look_at_masks(
+            image, truth, masks, positive, negative, found, text, normalized, least, state, best, base, runs, outcome
         )
         if wrong >= 0:
             return tied, strange, wrong
-        tied += lost
+        if matched:
+            tied += _settle_masks(image, truth, found, best, winner, outcome, group_score)
         strange += odd
     return tied, strange, -1
+
+
+@jit
+def look_at_masks(
+    first, last, truth, masks, positive, negative, found, text, normalized, categories, least, best, outcome
+):
+    """Write what each mask of images first..last-1 looks at: int32 [4, n], the ground truth of each section or -1.
+
+    Fills `outcome` uint8 [n]: left out, or false, which is to say undecided. Returns the row that cannot be read or -1.
+    """
+    state = np.full(categories, _NOT_EVALUATED, np.int32)
+    runs = np.empty(_longest(text.offset, found.start[first], found.start[last]) + 1, np.int32)
+    for image in range(first, last):
+        if found.start[image] < found.start[image + 1]:
+            _, _, wrong = _look_at_masks(
+                image, truth, masks, positive, negative, found, text, normalized, least, state, best, 0, runs, outcome
+            )
+            if wrong >= 0:
+                return wrong
+    return -1

@@ -22,7 +22,6 @@ __all__ = [
     "Truth",
     "TruthCells",
     "box_pairs",
-    "cells_with_truth",
     "mask_pairs",
 ]
 
@@ -34,23 +33,17 @@ IGNORED, SHARED, LOST = 1, 2, 4
 
 
 class TruthCells(NamedTuple):
-    """The (image, category) pairs of which something is known, by key; c cells.
+    """Where the ground truth of each (image, category) pair is of which something is known; c cells.
 
     Attributes:
-        key: int64 [c], `image * categories + category`, ascending.
         begin: int32 [c], first ground truth of each.
         end: int32 [c], one past its last; none where a category is known to be absent.
         partial: int8 [c], 1 where not every object is annotated, so that nothing is wrong (LVIS).
-        image: int32 [images of the session], their index in the ground truth.
-        category: int32 [categories of the session], likewise; -1 where no ground truth counts.
     """
 
-    key: Any
     begin: Any
     end: Any
     partial: Any
-    image: Any
-    category: Any
 
 
 class Truth(NamedTuple):
@@ -70,14 +63,12 @@ class Limits(NamedTuple):
     Attributes:
         least: IoU that a pair must have.
         cap: Detections of a cell that count.
-        categories: Number of categories of the ground truth.
-        federated: Whether only cells of which something is known count, and boxes that have an area (LVIS).
+        federated: Whether only boxes that have an area count (LVIS).
         most: Largest area that is in the range "all".
     """
 
     least: float
     cap: int
-    categories: int
     federated: bool
     most: float
 
@@ -116,23 +107,10 @@ class Pairs(NamedTuple):
     iou: Any
 
 
-def cells_with_truth(rows: Rows, columns: Columns, truth: TruthCells, limits: Limits) -> tuple[Any, Any]:
-    """Find the category and the ground truth of each cell.
-
-    Returns:
-        int32 [cells] both: the category in the ground truth, -1 where the cell does not count; the place in `truth`, -1
-        where nothing is known of it.
-    """
-    cells = len(columns.start) - 1
-    category, place = empty(cells, np.int32), empty(cells, np.int32)
-    find_truth(cells, rows, columns, truth, limits, category, place)
-    return category, place
-
-
 def box_pairs(
     rows: Rows, columns: Columns, category: Any, place: Any, cells: TruthCells, truth: Truth, limits: Limits
 ) -> Pairs:
-    """Find the pairs of boxes; `category` and `place` are those of `cells_with_truth`."""
+    """Find the pairs of boxes; `category` and `place` are those of `lookup.find_cells`."""
     size = len(columns.row)
     state, count = empty(size, np.int8), empty(size, np.int32)
     none: Any = empty(0, np.int8)
@@ -174,29 +152,6 @@ def overlap(rows, columns, truth, p, g, least):
         truth.flags[g] & SHARED != 0,
         least,
     )
-
-
-@Kernel
-def find_truth(rows, columns, truth, limits, category, place):
-    """Look up each cell."""
-    for c in range(cuda.grid(1), len(category), cuda.gridsize(1)):
-        r = columns.row[columns.start[c]]
-        kind, found = truth.category[rows.category[r]], -1
-        if kind >= 0:
-            key = np.int64(truth.image[rows.image[r]]) * limits.categories + kind
-            low, high = 0, len(truth.key)
-            while low < high:
-                middle = (low + high) // 2
-                if truth.key[middle] < key:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < len(truth.key) and truth.key[low] == key:
-                found = low
-            elif limits.federated:
-                kind = -1
-        category[c] = kind
-        place[c] = found
 
 
 @Kernel

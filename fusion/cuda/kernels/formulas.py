@@ -8,7 +8,7 @@ from typing import Any
 from fusion import geometry
 from fusion.cuda.kernels.device import device_function, product
 
-__all__ = ["area_of", "formula", "gaussian", "iou", "linear", "match", "overlap"]
+__all__ = ["area_of", "formula", "gaussian", "intersection", "iou", "linear", "match", "overlap"]
 
 
 class _Products(ast.NodeTransformer):
@@ -29,6 +29,7 @@ def formula(function: Callable[..., float]) -> Any:
     return device_function(names[function.__name__])
 
 
+intersection = formula(geometry.intersection)
 iou = formula(geometry.iou)
 gaussian = formula(geometry.gaussian)
 linear = formula(geometry.linear)

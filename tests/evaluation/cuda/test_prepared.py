@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config
 
-from evaluation import Coco, Lvis, prepare
+from evaluation import Coco, Lvis, OpenImages, prepare
 from evaluation.cuda.prepared import prepare_on_gpu
 from fusion.concat import Concat
 from fusion.cuda.session import Session
-from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.table import DetectionTable, Metadata
 from fusion.wbf import Wbf
+from tests.evaluation import open_images_cases
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from tests.evaluation.cuda.launches import KERNELS, LAUNCHES
 from tests.evaluation.test_lvis import federated_case, lvis_truth
@@ -52,8 +52,37 @@ def check(truth, protocol, tables, *more):
     for step in steps:
         answer = session.apply(step, session.tables)
         figures = on_gpu.average_precision_per_category(answer)
-        np.testing.assert_array_equal(figures, prepared.average_precision_per_category(answer.to_table()))
+        table = answer.to_table()
+        if isinstance(protocol, OpenImages):
+            expected = prepared.evaluate(table).average_precision_per_category
+        else:
+            expected = prepared.average_precision_per_category(table)
+        np.testing.assert_array_equal(figures, expected)
     return figures
+
+
+def check_open_images(seed, *, masks=False, unit="normalized", more=(), categories=4, **options):
+    """Check answers of two members, which share the detections of random images."""
+    images = open_images_cases.random_images(seed, categories=categories, masks=masks, images=3)
+    images[0]["found"] += open_images_cases.random_images(0, categories=categories, masks=masks)[1]["found"][:1]
+    truth = open_images_cases.ground_truth(images, categories, masks=masks)
+    whole = open_images_cases.table(images, masks=masks)
+    tables = []
+    for number in range(2):
+        rows = np.arange(number, len(whole), 2)
+        sides = np.array([open_images_cases.WIDTH, open_images_cases.HEIGHT] * 2)
+        tables.append(
+            DetectionTable.from_arrays(
+                image_id=whole.image_id[rows],
+                category_id=whole.category_id[rows],
+                score=whole.score[rows],
+                xywh=whole.xywh[rows] * (sides if unit == "pixel" else 1),
+                mask=whole.mask.take(rows) if masks else None,
+                metadata=Metadata(member=f"member{number}", unit=unit),
+            )
+        )
+    protocol = OpenImages(iou_type="segm" if masks else "bbox", **options)
+    return check(truth, protocol, [table for table in tables if len(table)], *more)
 
 
 @pytest.mark.parametrize("seed", range(3 if SIMULATED else 60))
@@ -102,6 +131,28 @@ def test_other_thresholds(thresholds):
     check(ground_truth(dataset), Coco(iou_thresholds=thresholds), members(results))
 
 
+@settings(max_examples=15 if SIMULATED else 300, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    masks=st.booleans(),
+    unit=st.sampled_from(["normalized", "pixel"]),
+    weight=st.sampled_from([0.0, 0.5, 1.0]),
+    threshold=st.sampled_from([0.25, 0.5, 1.0]),
+    cap=st.sampled_from([1, 2, 10_000]),
+)
+def test_open_images(backend, seed, masks, unit, weight, threshold, cap):  # noqa: F811
+    check_open_images(
+        seed, masks=masks, unit=unit, group_of_weight=weight, iou_threshold=threshold, max_dets=cap, more=(Nms(),)
+    )
+
+
+def test_pixels_of_ground_truth_in_pixels():
+    images = open_images_cases.random_images(4, grid=False)
+    truth = open_images_cases.ground_truth(images, 4, unit="pixel")
+    table = open_images_cases.table(images).with_metadata(member="a")
+    check(truth, OpenImages(), [table], Wbf())
+
+
 def test_many_detections():
     size = 240 if SIMULATED else 40_000
     dataset, results = random_case(9, images=size // 40, categories=3, truths=size // 4, results=size)
@@ -135,17 +186,11 @@ def test_what_is_left_to_the_cpu():
     )
     assert prepare_on_gpu(prepare(truth, Coco(iou_type="segm")), bare.origins) is None
     assert prepare_on_gpu(prepare(truth.subset(truth.image_id[:1]), Coco()), origins.origins) is None
+    normalized = Session(members(results, unit="normalized"))
+    normalized.upload()
+    assert prepare_on_gpu(prepare(truth, Coco()), normalized.origins) is None
     federated = lvis_truth(federated_case(5)[0])
     assert prepare_on_gpu(prepare(federated, Lvis(fixed_ap=True)), origins.origins) is None
-
-
-def test_normalized_boxes_are_refused():
-    dataset, results = random_case(5)
-    session = Session(members(results, unit="normalized"))
-    answer = session.apply(Concat(), session.tables)
-    on_gpu = prepare_on_gpu(prepare(ground_truth(dataset), Coco()), session.origins)
-    with pytest.raises(InputError, match="normalized"):
-        on_gpu.average_precision_per_category(answer)
 
 
 def test_launches_have_the_types_that_are_compiled(monkeypatch):
@@ -154,6 +199,8 @@ def test_launches_have_the_types_that_are_compiled(monkeypatch):
     dataset, results = random_case(5, results=40, masks=True)
     for protocol in Coco(), Coco(iou_type="segm"):
         check(ground_truth(dataset), protocol, members(results))
+    for masks in False, True:
+        check_open_images(1, masks=masks)
     assert seen.keys() >= KERNELS.keys()
     for name, types in seen.items():
         assert not types - {types_of(one) for one in (FUSION | LAUNCHES)[name]}, name

@@ -6,7 +6,17 @@ from tests.evaluation.cuda.launches import KERNELS, LAUNCHES
 from tests.fusion.cuda.test_ptx import joined, ptx, pytestmark  # noqa: F401
 
 # Kernels that only move and count whole numbers.
-WHOLE = {"flag_events", "look_up_pairs", "spread_bits"}
+WHOLE = {
+    "copy_looks",
+    "count_regions",
+    "find_winners",
+    "flag_events",
+    "gather_flags",
+    "look_up_cells",
+    "look_up_pairs",
+    "settle_rows",
+    "spread_bits",
+}
 
 
 def test_every_kernel_has_its_types():

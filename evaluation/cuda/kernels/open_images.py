@@ -1,0 +1,334 @@
+"""The Open Images protocol: which detections are true, false or left out, and the false ones between the true.
+
+A detection looks at its best ground truth of each section of its cell, never at the second best; an object goes to the
+first detection, in the order of scores, that looks at it. So all detections are settled at once.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evaluation.cuda.kernels.precision import begin_categories
+from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
+from fusion.cuda.kernels.cells import Columns, Rows
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
+from fusion.cuda.kernels.formulas import intersection, match
+from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
+from fusion.cuda.kernels.scan import offsets
+
+__all__ = ["Boxes", "Entries", "Scale", "Sections", "entries_of", "look_by_boxes", "look_by_masks", "settle", "usable"]
+
+
+class Scale(NamedTuple):
+    """How boxes come into the unit of the ground truth.
+
+    Attributes:
+        times: 1 where they are multiplied by the sides of their image, -1 where they are divided by them, else 0.
+        width, height: float64 [images of the session].
+    """
+
+    times: int
+    width: Any
+    height: Any
+
+
+class Boxes(NamedTuple):
+    """Ground truth, as `evaluation.open_images_truth.OpenImagesTruth`: float64 [g]."""
+
+    x1: Any
+    y1: Any
+    x2: Any
+    y2: Any
+    area: Any
+
+
+class Sections(NamedTuple):
+    """Where the ground truth of each cell is.
+
+    Attributes:
+        cell: int32 [c], by the place of `lookup.find_cells`; -1 where a category is only known to be there or not.
+        bound: int32 [5 * cells], offsets of the four sections of each cell, and its end.
+    """
+
+    cell: Any
+    bound: Any
+
+
+class Entries(NamedTuple):
+    """True detections, and regions that absorbed one, by category, score descending, image, place in the image.
+
+    Attributes:
+        start: int32 [k + 1], offsets of the categories.
+        region: int8 [t], 1 for a region.
+        between: int32 [t + k], false detections after i of category k's entries, at start[k] + k + i.
+    """
+
+    start: Any
+    region: Any
+    between: Any
+
+
+def usable(rows: Rows, given: Any, scale: Scale) -> Any:
+    """Return flags of the rows that take a place in their cell: int8 [n].
+
+    Args:
+        rows: The detections.
+        given: int8 by origin, of masks, or [0]: then boxes must have an area.
+        scale: For boxes.
+    """
+    used = empty(len(rows.image), np.int8)
+    flag_usable(len(rows.image), rows, given, scale, used)
+    return used
+
+
+def look_by_boxes(
+    rows: Rows, columns: Columns, place: Any, sections: Sections, boxes: Boxes, scale: Scale, least: float
+) -> Any:
+    """Return the best object and region that each row overlaps enough: int32 [2 * n], -1 without one."""
+    size = len(columns.row)
+    best = empty(2 * size, np.int32)
+    look_at_boxes(2 * size, rows, columns, place, sections, boxes, scale, least, best)
+    return best
+
+
+def look_by_masks(rows: Rows, columns: Columns, known: Any) -> Any:
+    """Return what each row's mask looks at, which no step changes: int32 [4 * n], of `known` int32 [4 * origins]."""
+    size = len(columns.row)
+    best = empty(4 * size, np.int32)
+    copy_looks(4 * size, rows, columns, known, best)
+    return best
+
+
+def settle(columns: Columns, category: Any, best: Any, cap: int, truths: int) -> tuple[Any, Any]:
+    """Give objects to the first that look at them, and let regions absorb the others.
+
+    Args:
+        columns: The rows.
+        category: int32 [cells], in the ground truth; -1 where a cell does not count.
+        best: int32 [2 * n] or [4 * n], what they look at.
+        cap: Detections of a cell that count.
+        truths: Number of boxes of the ground truth.
+
+    Returns:
+        int8 [n], what became of each row; int32 [g], the first row that each region absorbed, n without one.
+    """
+    size = len(columns.row)
+    outcome, absorbed = empty(size, np.int8), filled(truths, np.int32, size)
+    judge(size, columns, category, cap, outcome)
+    for section in range(0, len(best) // size, 2):
+        winner = filled(truths, np.int32, size)
+        find_winners(size, best, section, outcome, winner)
+        settle_rows(size, best, section, winner, outcome, absorbed)
+    return outcome, absorbed
+
+
+def entries_of(
+    columns: Columns,
+    category: Any,
+    place: Any,
+    sections: Sections,
+    outcome: Any,
+    absorbed: Any,
+    categories: int,
+    regions: bool,
+) -> Entries:
+    """Rank the true entries and count the false detections between them.
+
+    Args:
+        columns: The rows.
+        category: int32 [cells].
+        place: int32 [cells].
+        sections: The ground truth.
+        outcome: int8 [n], of `settle`.
+        absorbed: int32 [g], of `settle`.
+        categories: Number of categories of the ground truth.
+        regions: Whether regions count.
+    """
+    size, cells = len(columns.row), len(columns.start) - 1
+    # a slot for each row of a cell and behind them one for each of its regions: the order of equal scores
+    held = empty(cells, np.int32)
+    count_regions(cells, place, sections, held)
+    shift = offsets(held)
+    slots = size + number_at(shift, cells)
+    flag, region = filled(slots, np.int8), filled(slots, np.int8)
+    score, group = empty(slots, np.float64), empty(slots, np.int32)
+    fill_rows(size, columns, category, outcome, shift, flag, score, group)
+    if regions:
+        fill_regions(cells, columns, category, place, sections, absorbed, shift, flag, region, score, group)
+    at = offsets(flag)
+    total = number_at(at, slots)
+    runs = room_for_runs(total)
+    take_slots(slots, flag, score, group, at, runs)
+    runs = sort_runs(runs)
+    start, between, is_region = (
+        empty(categories + 1, np.int32),
+        filled(total + categories, np.int32),
+        empty(total, np.int8),
+    )
+    begin_categories(categories + 1, runs, start)
+    gather_flags(total, runs, region, is_region)
+    count_false(size, columns, category, outcome, shift, start, runs, between)
+    return Entries(start, is_region, between)
+
+
+@device_function
+def scaled(value, side, times):
+    """Return a coordinate in the unit of the ground truth."""
+    if times > 0:
+        return product(value, side)
+    if times < 0:
+        return value / side
+    return value
+
+
+@Kernel
+def flag_usable(rows, given, scale, used):
+    """Flag the rows that have an area."""
+    for i in range(cuda.grid(1), len(used), cuda.gridsize(1)):
+        if len(given) > 0:
+            used[i] = given[rows.origin[i]]
+        else:
+            width, height = scale.width[rows.image[i]], scale.height[rows.image[i]]
+            x, y = scaled(rows.x[i], width, scale.times), scaled(rows.y[i], height, scale.times)
+            x2, y2 = x + scaled(rows.w[i], width, scale.times), y + scaled(rows.h[i], height, scale.times)
+            used[i] = 1 if x < x2 and y < y2 else 0
+
+
+@Kernel
+def look_at_boxes(rows, columns, place, sections, boxes, scale, least, best):
+    """Find the first object of largest IoU (the first n) and the region that holds the largest share (the others)."""
+    size = len(columns.row)
+    for i in range(cuda.grid(1), len(best), cuda.gridsize(1)):
+        p, section = i % size, i // size
+        r, at = columns.row[p], place[columns.cell[p]]
+        cell = sections.cell[at] if at >= 0 else -1
+        found = -1
+        if cell >= 0:
+            here = rows.image[r]
+            width, height = scale.width[here], scale.height[here]
+            x1, y1 = scaled(rows.x[r], width, scale.times), scaled(rows.y[r], height, scale.times)
+            x2, y2 = x1 + scaled(rows.w[r], width, scale.times), y1 + scaled(rows.h[r], height, scale.times)
+            area, most = product(y2 - y1, x2 - x1), 0.0
+            for g in range(sections.bound[5 * cell + section], sections.bound[5 * cell + section + 1]):
+                bx1, by1, bx2, by2 = boxes.x1[g], boxes.y1[g], boxes.x2[g], boxes.y2[g]
+                if section == 0:
+                    share = match(x1, y1, x2, y2, area, bx1, by1, bx2, by2, boxes.area[g], False, least)
+                else:
+                    share = intersection(x1, y1, x2, y2, bx1, by1, bx2, by2) / area
+                if share >= least and share > most:
+                    found, most = g, share
+        best[i] = found
+
+
+@Kernel
+def copy_looks(rows, columns, known, best):
+    """Copy what the mask of each row looks at."""
+    size, origins = len(columns.row), len(known) // 4
+    for i in range(cuda.grid(1), len(best), cuda.gridsize(1)):
+        best[i] = known[i // size * origins + rows.origin[columns.row[i % size]]]
+
+
+@Kernel
+def judge(columns, category, cap, outcome):
+    """Leave out what is not evaluated; the others are false until they are found true."""
+    for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
+        c = columns.cell[p]
+        right = category[c] >= 0 and p - columns.start[c] < cap and columns.score[p] > LOWEST
+        outcome[p] = FALSE if right else LEFT_OUT
+
+
+@Kernel
+def find_winners(best, section, outcome, winner):
+    """Find the first undecided row that looks at each object of a section."""
+    size = len(outcome)
+    for p in range(cuda.grid(1), size, cuda.gridsize(1)):
+        g = best[section * size + p]
+        if g >= 0 and outcome[p] == FALSE:
+            cuda.atomic.min(winner, g, p)
+
+
+@Kernel
+def settle_rows(best, section, winner, outcome, absorbed):
+    """Settle the undecided rows of a section of objects and of the section of regions behind it."""
+    size = len(outcome)
+    for p in range(cuda.grid(1), size, cuda.gridsize(1)):
+        if outcome[p] == FALSE:
+            g, region = best[section * size + p], best[(section + 1) * size + p]
+            if g >= 0 and winner[g] == p:
+                outcome[p] = TRUE if section == 0 else LEFT_OUT
+            elif region >= 0:
+                outcome[p] = LEFT_OUT
+                if section == 0:
+                    cuda.atomic.min(absorbed, region, p)
+
+
+@Kernel
+def count_regions(place, sections, held):
+    """Count the regions of each cell that count."""
+    for c in range(cuda.grid(1), len(held), cuda.gridsize(1)):
+        cell = sections.cell[place[c]] if place[c] >= 0 else -1
+        held[c] = sections.bound[5 * cell + 2] - sections.bound[5 * cell + 1] if cell >= 0 else 0
+
+
+@Kernel
+def fill_rows(columns, category, outcome, shift, flag, score, group):
+    """Flag the slots of true rows."""
+    for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
+        c = columns.cell[p]
+        if outcome[p] == TRUE:
+            slot = p + shift[c]
+            flag[slot] = 1
+            score[slot] = -columns.score[p]
+            group[slot] = category[c]
+
+
+@Kernel
+def fill_regions(columns, category, place, sections, absorbed, shift, flag, region, score, group):
+    """Flag the slots of regions that absorbed a row with a score above 0."""
+    for c in range(cuda.grid(1), len(place), cuda.gridsize(1)):
+        cell = sections.cell[place[c]] if place[c] >= 0 else -1
+        if cell >= 0:
+            first = sections.bound[5 * cell + 1]
+            for g in range(first, sections.bound[5 * cell + 2]):
+                p = absorbed[g]
+                if p < len(columns.row) and columns.score[p] > 0.0:
+                    slot = columns.start[c + 1] + shift[c] + g - first
+                    flag[slot] = 1
+                    region[slot] = 1
+                    score[slot] = -columns.score[p]
+                    group[slot] = category[c]
+
+
+@Kernel
+def take_slots(flag, score, group, at, runs):
+    """Gather the slots that are flagged, in their order."""
+    for i in range(cuda.grid(1), len(flag), cuda.gridsize(1)):
+        if flag[i] != 0:
+            e = at[i]
+            runs.group[e] = group[i]
+            runs.score[e] = score[i]
+            runs.row[e] = i
+
+
+@Kernel
+def gather_flags(runs, region, out):
+    """Write which entries are regions."""
+    for e in range(cuda.grid(1), len(out), cuda.gridsize(1)):
+        out[e] = region[runs.row[e]]
+
+
+@Kernel
+def count_false(columns, category, outcome, shift, start, runs, between):
+    """Count each false row behind the entries that come before it."""
+    for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
+        if outcome[p] == FALSE:
+            c = columns.cell[p]
+            k, s, slot = category[c], -columns.score[p], p + shift[c]
+            low, high = start[k], start[k + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if runs.score[middle] < s or (runs.score[middle] == s and runs.row[middle] < slot):
+                    low = middle + 1
+                else:
+                    high = middle
+            cuda.atomic.add(between, low + k, 1)
