@@ -153,6 +153,32 @@ def test_pixels_of_ground_truth_in_pixels():
     check(truth, OpenImages(), [table], Wbf())
 
 
+def test_of_equal_overlaps_the_later_object_is_matched():
+    """The earlier one has id 0, with which a match is not counted."""
+    dataset, _ = random_case(0, truths=2)
+    first, second = dataset["annotations"]
+    objects = [first | {"id": 0, "iscrowd": 0, "area": 25.0, "bbox": [1.0, 1.0, 5.0, 5.0]}]
+    objects.append(objects[0] | {"id": second["id"] + 7})
+    found = {name: first[name] for name in ("image_id", "category_id")} | {"score": 0.5, "bbox": [1.0, 1.0, 5.0, 5.0]}
+    figures = check(ground_truth(dataset | {"annotations": objects}), Coco(), members([found]))
+    assert np.nanmax(figures) > 0.5
+
+
+def test_objects_without_a_mask_only_leave_detections_out():
+    left, right = np.zeros((2, open_images_cases.HEIGHT, open_images_cases.WIDTH), bool)
+    left[2:6, 1:5], right[2:6, 8:12] = True, True
+    kinds = ((left, left), (right, None))
+    truths = [{"category": 0, "box": open_images_cases.tight(m), "group": False, "mask": kept} for m, kept in kinds]
+    found = [
+        {"category": 0, "score": score, "box": open_images_cases.tight(mask), "mask": mask}
+        for mask, score in ((right, 0.9), (right, 0.8), (left, 0.7))
+    ]
+    images = [{"truths": truths, "found": found, "verified": set()}]
+    truth = open_images_cases.ground_truth(images, 1, masks=True)
+    table = open_images_cases.table(images, masks=True).with_metadata(member="a")
+    assert check(truth, OpenImages(iou_type="segm"), [table]) == 0.5
+
+
 def test_many_detections():
     size = 240 if SIMULATED else 40_000
     dataset, results = random_case(9, images=size // 40, categories=3, truths=size // 4, results=size)
