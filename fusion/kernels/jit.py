@@ -15,20 +15,21 @@ import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["chunks", "jit", "joined", "run", "threads", "uncounted"]
+__all__ = ["cache_folder", "chunks", "jit", "joined", "run", "threads", "uncounted"]
 
 
 @functools.cache
-def _cache_folder(package: str) -> str:
+def cache_folder(package: str) -> str:
     """Folder for the compiled kernels of one package, named after the sources they are made of.
 
     Numba's own cache looks at the kernel's file only, so an edited formula in another file would be
-    served stale; a folder named after all of them cannot be. Kernels live in `<package>/kernels/`
+    served stale; a folder named after all of them cannot be. Kernels live in folders called `kernels`
     and their formulas in `fusion/geometry.py`, nowhere else.
     """
     root = Path(__file__).resolve().parents[2]
-    sources = {root / "fusion" / "geometry.py", *(root / "fusion" / "kernels").glob("*.py")}
-    sources.update((root / package / "kernels").glob("*.py"))
+    sources = {root / "fusion" / "geometry.py"}
+    for name in ("fusion", package):
+        sources.update((root / name).glob("**/kernels/*.py"))
     digest = hashlib.sha256()
     for path in sorted(sources):
         if path.exists():
@@ -53,7 +54,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     breaks when two Python threads enter it.
     """
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _cache_folder(function.__module__.partition(".")[0])
+    numba.config.CACHE_DIR = cache_folder(function.__module__.partition(".")[0])
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
     finally:

@@ -164,6 +164,19 @@ def test_of_equal_overlaps_the_later_object_is_matched():
     assert np.nanmax(figures) > 0.5
 
 
+def test_of_equal_overlaps_the_first_object_of_open_images_is_looked_at():
+    """The better detection takes the object that the other one is on, where it could have taken the next."""
+
+    def box(left):
+        return {"category": 0, "box": (left / 16, 0.0, (left + 4) / 16, 0.25)}
+
+    truths = [box(left) | {"group": False, "mask": None} for left in (0, 2)]
+    found = [box(left) | {"score": score} for left, score in ((1, 0.9), (0, 0.8))]
+    images = [{"truths": truths, "found": found, "verified": set()}]
+    truth = open_images_cases.ground_truth(images, 1)
+    assert check(truth, OpenImages(), [open_images_cases.table(images).with_metadata(member="a")]) == 0.5
+
+
 def test_objects_without_a_mask_only_leave_detections_out():
     left, right = np.zeros((2, open_images_cases.HEIGHT, open_images_cases.WIDTH), bool)
     left[2:6, 1:5], right[2:6, 8:12] = True, True

@@ -1,0 +1,46 @@
+"""How the arguments of a launch are laid out. It needs no GPU."""
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fusion.cuda.kernels.launch import laid_out
+
+
+class Pair(NamedTuple):
+    """Two arrays and a number."""
+
+    a: Any
+    b: Any
+    limit: float
+
+
+def array(size, kind, address):
+    """What is looked at of an array on the GPU."""
+    return SimpleNamespace(
+        size=size, dtype=np.dtype(kind), device_ctypes_pointer=SimpleNamespace(value=address if size else None)
+    )
+
+
+def test_arrays_numbers_and_tuples_of_them():
+    pair = Pair(array(3, np.float64, 4096), array(0, np.int16, 0), 0.5)
+    kinds, values = laid_out((pair, 7, True, array(5, np.int8, 64)))
+    assert kinds == (Pair, "d", "h", float, int, bool, "b")
+    plain = [(type(value), value.value) if isinstance(value, ctypes._SimpleCData) else value for value in values]
+    assert plain == [
+        *(0, 0, 3, 8, 4096, 3, 8),
+        *(0, 0, 0, 2, 0, 0, 2),
+        (ctypes.c_double, 0.5),
+        (ctypes.c_int64, 7),
+        True,
+        *(0, 0, 5, 1, 64, 5, 1),
+    ]
+
+
+def test_kinds_tell_launches_apart():
+    one = array(3, np.int32, 8)
+    kinds = {laid_out(arguments)[0] for arguments in ((one, 1), (one, 1.0), (one, True), (one, one), ((one, 1),))}
+    assert len(kinds) == 5
+    assert laid_out((one, 1))[0] == laid_out((array(9, np.int32, 16), 2))[0]
