@@ -12,6 +12,7 @@ import numpy as np
 from numba import config, cuda
 
 from fusion.cuda.kernels.launch import Launch, laid_out
+from fusion.cuda.kernels.memory import pool
 from fusion.kernels.jit import cache_folder
 
 __all__ = [
@@ -48,7 +49,7 @@ else:
 
 # By their own names, since the simulator puts another module in the place of `cuda` while a kernel of this one runs,
 # and other threads may copy then.
-_copy_up, _array, _stream = cuda.to_device, cuda.device_array, cuda.stream
+_array, _stream = cuda.device_array, cuda.stream
 _here = threading.local()
 
 
@@ -116,15 +117,19 @@ def device_function(function: Callable[..., Any]) -> Any:
 def to_device(array: np.ndarray) -> Any:
     """Copy an array to the GPU."""
     stream = _here_stream()
-    copy = _copy_up(np.ascontiguousarray(array), stream=stream)
+    copy = empty(len(array), array.dtype)
+    if len(array):
+        copy.copy_to_device(np.ascontiguousarray(array), stream=stream)
     if stream:  # the array may be gone before the stream comes to it
         stream.synchronize()
     return copy
 
 
-def empty(size: int, kind: type) -> Any:
+def empty(size: int, kind: Any) -> Any:
     """Return an array on the GPU, not initialised."""
-    return _array(size, kind, stream=_here_stream())
+    stream = _here_stream()
+    held = None if SIMULATED or stream or not size else pool()
+    return _array(size, kind, stream=stream) if held is None else held.array(size, np.dtype(kind))
 
 
 def filled(size: int, kind: type, value: float = 0) -> Any:
@@ -166,7 +171,8 @@ def out_of_memory(error: Exception) -> bool:
 
 def free_memory() -> float:
     """Return the bytes that are free on the GPU; no end of them in the simulator."""
-    return float(cuda.current_context().get_memory_info()[0])
+    held = None if SIMULATED else pool()
+    return float(cuda.current_context().get_memory_info()[0]) + (0 if held is None else held.unused())
 
 
 @Kernel
