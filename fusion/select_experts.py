@@ -66,21 +66,35 @@ class SelectExperts:
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows that are used, in order of the input."""
         names = [table.metadata.member or f"table{number}" for number, table in enumerate(pool.tables)]
-        self._check(names)
         table = np.repeat(np.arange(len(names)), [len(given) for given in pool.tables])
-        given = np.array([np.isin(pool.category_ids, self.categories.get(name, ())) for name in names])
-        given[0] = ~given[1:].any(axis=0) if self.mode == "take" else True
-        category = pool.category()
-        keep = given[table, category]
-        score = pool.column("score")
+        factor = self.factors(names, pool.category_ids)[table, pool.category()]
+        keep = factor > 0
         if self.gate:
             keep &= (table == 0) | ~_background(pool, table, names)
-        if self.mode == "weigh":
-            factor = np.array([np.ones(len(pool.category_ids)), *(self._row(name, pool) for name in names[1:])])
-            score = score * factor[table, category]
-            keep &= factor[table, category] > 0
         row = np.flatnonzero(keep)
-        return Rescored(row, score[row])
+        score = pool.column("score")[row]
+        return Rescored(row, score * factor[row] if self.mode == "weigh" else score)
+
+    def factors(self, names: Sequence[str], category_ids: np.ndarray) -> np.ndarray:
+        """Return what scores of each input and category are multiplied by, 0 for those that are left out.
+
+        Args:
+            names: Of base and experts.
+            category_ids: [c], the categories.
+
+        Returns:
+            float64 [names, c].
+
+        Raises:
+            InputError: If experts and inputs do not go together, or a weight is missing.
+        """
+        self._check(names)
+        given = np.array([np.isin(category_ids, self.categories.get(name, ())) for name in names])
+        given[0] = ~given[1:].any(axis=0) if self.mode == "take" else True
+        if self.mode == "weigh":
+            weights = [np.ones(len(category_ids)), *(self._row(name, category_ids) for name in names[1:])]
+            return np.where(given, np.array(weights), 0.0)
+        return given.astype(np.float64)
 
     def _check(self, names: Sequence[str]) -> None:
         experts = names[1:]
@@ -94,17 +108,17 @@ class SelectExperts:
                 "Give the base first, then every expert that has categories; an empty list gives one none",
             )
 
-    def _row(self, name: str, pool: Pool) -> np.ndarray:
-        """The factors of one expert's scores, per category of the pool; those not given to it do not matter."""
+    def _row(self, name: str, category_ids: np.ndarray) -> np.ndarray:
+        """The factors of one expert's scores, per category; those not given to it do not matter."""
         weight = self.weights.get(name)
         if isinstance(weight, Mapping):
             missing = [c for c in self.categories[name] if c not in weight]
             if missing:
                 raise InputError(f"weights of expert {name}", f"there is none for category {missing[0]}")
-            return np.array([weight.get(int(c), 1.0) for c in pool.category_ids])
+            return np.array([weight.get(int(c), 1.0) for c in category_ids], np.float64)
         if weight is None and self.categories[name]:
             raise InputError("weights", f"there is none for expert {name!r}")
-        return np.full(len(pool.category_ids), 1.0 if weight is None else float(weight))
+        return np.full(len(category_ids), 1.0 if weight is None else float(weight))
 
 
 def select_experts(

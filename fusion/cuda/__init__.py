@@ -7,7 +7,7 @@ How it works:
   the next, and another downloads the last answer.
 * `Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
   there as a `Resident`, which is what the next step of a recipe takes; it becomes a table once, at the end. A step
-  without a twin gets ordinary tables and runs on the CPU (`steps.TWINS` lists those with one).
+  without a twin gets ordinary tables and runs on the CPU; `steps.TWINS` has all steps of `fusion.recipe.STEPS`.
 * A step pools its inputs, then sorts them into the CPU's order: (image, category, score descending, row). Rows are
   dealt into their cells by atomic counters, in any order, and then each finds its place by counting the rows of its
   cell that come before it. That takes the square of a cell's size, like suppression itself, but is one launch without a
@@ -22,18 +22,22 @@ How it works:
   decodes them into boundaries of runs, with room for one per byte of text, so nothing has to be counted first. Votes on
   them are counted on runs, by a thread for each instance (`kernels/mask_vote.py`), or where soft masks vote by a thread
   for each column of pixels (`kernels/mask_paint.py`); both write the new text directly, which comes back as a table.
+* Other columns are looked up by the row that was uploaded (`Rows.origin`): masks, and for steps that go by views the
+  number of each row's view (`views`). A table without the column is one view, called as itself.
 * What an operator leaves is flagged where it stands, with its new score and box; `kernels/answer.py` orders that within
   its cell by (score descending, row) and packs it.
 
 Equality with the CPU: formulas are those of `fusion/geometry.py`, in float64, summed in the same order, ties by row.
 Products that go into a sum are rounded first (`kernels/device.product`), since the GPU's compiler would otherwise join
-them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft suppression,
-`surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by at most two units in the last place: a
-box has the same score within 1e-15 of it, and two boxes whose scores are that close may change places.
+them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft suppression
+(`merge_scales` included), `surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by at most two
+units in the last place: a box has the same score within 1e-15 of it, and two boxes whose scores are that close may
+change places. `prob_fusion` adds up logarithms, too; `kernels/agree.joined` says how close its scores are.
 
 In here: `choice` (which device), `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
-`rescoring`, `rebuilding` and `masking` (the host's part of the twins), `kernels` (device code). `kernels/device.py` is
-the only module that imports CUDA to compile or launch; all but `choice` is imported when a GPU is asked for.
+`rescoring`, `rebuilding`, `masking` and `views` (the host's part of the twins), `kernels` (device code).
+`kernels/device.py` is the only module that imports CUDA to compile or launch; all but `choice` is imported when a GPU
+is asked for.
 """
 
 __all__: list[str] = []

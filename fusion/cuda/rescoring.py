@@ -11,13 +11,16 @@ from fusion.cuda.kernels.calibrate import Maps, calibrated
 from fusion.cuda.kernels.cells import Cells, Columns, cells_of, used_categories
 from fusion.cuda.kernels.device import empty, filled, to_device
 from fusion.cuda.kernels.partners import support_rows
+from fusion.cuda.kernels.regions import leave_background_out
 from fusion.cuda.kernels.relations import Evidence, Probabilities, checked_scores, raise_tops, weigh_boxes
+from fusion.cuda.kernels.rescore import weigh_rows
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.pool import Pool
+from fusion.select_experts import SelectExperts
 from fusion.support import Support
 from fusion.surround import Surround
 
-__all__ = ["calibrate", "cooccurrence", "support", "surround"]
+__all__ = ["calibrate", "cooccurrence", "select_experts", "support", "surround"]
 
 
 def calibrate(step: Calibrate, pool: GpuPool) -> Resident:
@@ -101,6 +104,18 @@ def surround(step: Surround, pool: GpuPool) -> Resident:
     )
     weigh_boxes(len(columns.row), columns, cells, evidence, float(step.relations.ioa), score)
     return pool.kept(pool.rows._replace(score=score))
+
+
+def select_experts(step: SelectExperts, pool: GpuPool) -> Resident:
+    """Multiply scores by what each input's are worth in a category."""
+    factors = step.factors(pool.labels, pool.origins.category_ids)
+    size, number = len(pool.rows.image), pool.input_of_rows()
+    score, used, missing = empty(size, np.float64), empty(size, np.int8), filled(1, np.int32)
+    by_input = pool.rows._replace(member=number)
+    weigh_rows(size, by_input, to_device(factors.ravel()), factors.shape[1], score, used, missing)
+    if step.gate and not leave_background_out(pool.rows, number, len(pool.origins.image_ids), used):
+        raise UnsuitableError
+    return pool.kept(pack_rows(pool.rows, score, used), own_scores=step.mode != "weigh")
 
 
 def support(step: Support, pool: GpuPool) -> Resident:

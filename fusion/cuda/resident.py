@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
-from fusion.cuda.kernels.device import filled, to_host
+from fusion.cuda.kernels.device import empty, filled, to_device, to_host
+from fusion.cuda.kernels.rescore import number_inputs
 from fusion.pool import agreed_metadata, id_column, taken
 from fusion.table import DetectionTable, Metadata
 
@@ -32,12 +33,14 @@ class Origins:
         category_ids: int32, ids of all categories, ascending.
         tables: What was put on the GPU so far; `Rows.origin` counts through them.
         masks: The masks of those tables on the GPU, by how many tables there were; see `masking`.
+        views: Their views, likewise; see `views`.
     """
 
     image_ids: np.ndarray
     category_ids: np.ndarray
     tables: list[DetectionTable] = field(default_factory=list)
     masks: dict[int, Any] = field(default_factory=dict)
+    views: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ class GpuPool:
     def origins(self) -> Origins:
         """What the rows refer to."""
         return self.inputs[0].origins
+
+    @property
+    def labels(self) -> list[str]:
+        """What the inputs are called."""
+        return [table.metadata.member or f"table{number}" for number, table in enumerate(self.inputs)]
+
+    def input_of_rows(self) -> Any:
+        """Return which of the inputs each row is of: int16 [n] on the GPU."""
+        size = len(self.rows.image)
+        number = empty(size, np.int16)
+        number_inputs(size, to_device(np.cumsum([len(table) for table in self.inputs]).astype(np.int32)), number)
+        return number
 
     def sorted(self, score: Any = None, used: Any = None, categories: int | None = None) -> Columns:
         """Return the rows sorted into cells; by other scores, without some, or into cells of whole images (1)."""

@@ -1,32 +1,41 @@
 """The steps that have a twin on the GPU, and what it does with a pool."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fusion.calibrate import Calibrate
 from fusion.concat import Concat
+from fusion.consensus import Consensus
 from fusion.cooccurrence import Cooccurrence
+from fusion.cuda.kernels.agree import agreed, joined
 from fusion.cuda.kernels.answer import Left, pack, pack_rows
 from fusion.cuda.kernels.cells import Columns
 from fusion.cuda.kernels.cluster import Rule, fuse_clusters
 from fusion.cuda.kernels.device import empty, filled, number_at, to_device
+from fusion.cuda.kernels.relations import checked_scores
 from fusion.cuda.kernels.rescore import flag_best, select_rows, weigh_rows
 from fusion.cuda.kernels.soft import Decay, soften
 from fusion.cuda.kernels.suppress import suppress
 from fusion.cuda.kernels.vote import Ballot, vote_on
 from fusion.cuda.masking import mask_nms, vote_masks
 from fusion.cuda.rebuilding import dropout, expand_hierarchy
-from fusion.cuda.rescoring import calibrate, cooccurrence, support, surround
+from fusion.cuda.rescoring import calibrate, cooccurrence, select_experts, support, surround
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
+from fusion.cuda.views import select_views, trusted_scores
 from fusion.dropout import Dropout
 from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.fuse import CONFIDENCES
 from fusion.mask_nms import MaskNms
+from fusion.merge_scales import MergeScales
 from fusion.nms import Nms
 from fusion.nmw import Nmw
+from fusion.prob_fusion import ProbFusion
 from fusion.reweight import Reweight
+from fusion.select_experts import SelectExperts
+from fusion.select_views import SelectViews
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.support import Support
 from fusion.surround import Surround
@@ -49,8 +58,7 @@ def _nms(step: Nms, pool: GpuPool) -> Resident:
     return _kept(pool, columns, suppress(columns, float(step.iou)), columns.score)
 
 
-def _soft(pool: GpuPool, hard: float | None, decay: Decay) -> Resident:
-    columns = pool.sorted()
+def _soft(pool: GpuPool, columns: Columns, hard: float | None, decay: Decay) -> Resident:
     alive = filled(len(columns.row), np.int8, 1) if hard is None else suppress(columns, float(hard))
     score = soften(columns, alive, decay)
     return _kept(pool, columns, alive, score)
@@ -58,16 +66,40 @@ def _soft(pool: GpuPool, hard: float | None, decay: Decay) -> Resident:
 
 def _soft_nms(step: SoftNms, pool: GpuPool) -> Resident:
     decay = Decay(step.method == "gaussian", float(step.sigma), float(step.iou), float(step.floor))
-    return _soft(pool, None, decay)
+    return _soft(pool, pool.sorted(), None, decay)
 
 
 def _adj_nms(step: AdjNms, pool: GpuPool) -> Resident:
-    return _soft(pool, step.iou, Decay(True, float(step.sigma), 0.0, float(step.floor)))
+    return _soft(pool, pool.sorted(), step.iou, Decay(True, float(step.sigma), 0.0, float(step.floor)))
 
 
-def _nms_then_soft(step: NmsThenSoft, pool: GpuPool) -> Resident:
+def _nms_then_soft(step: NmsThenSoft | MergeScales, pool: GpuPool, columns: Columns | None = None) -> Resident:
     decay = Decay(step.method == "gaussian", float(step.sigma), float(step.soft_iou), float(step.floor))
-    return _soft(pool, step.iou, decay)
+    return _soft(pool, columns or pool.sorted(), step.iou, decay)
+
+
+def _merge_scales(step: MergeScales, pool: GpuPool) -> Resident:
+    """Suppress by the scores that the views' trust leaves."""
+    score, used = trusted_scores(step.scales, pool)
+    columns = pool.sorted(score, used)
+    if not len(columns.row):
+        return pool.kept(pack_rows(pool.rows, score, used))
+    return _nms_then_soft(step, pool, columns)
+
+
+def _consensus(step: Consensus, pool: GpuPool) -> Resident:
+    columns = pool.sorted()
+    least = min(int(step.min_members), len(pool.members) + 1)
+    answer = pool.kept(pack(pool.rows, columns, agreed(columns, float(step.iou), least)))
+    return replace(answer, optional=answer.optional | {"votes"})
+
+
+def _prob_fusion(step: ProbFusion, pool: GpuPool) -> Resident:
+    _, right = checked_scores(pool.rows)
+    if not right:
+        raise UnsuitableError
+    columns = pool.sorted()
+    return pool.made(pack(pool.rows, columns, joined(columns, float(step.iou))))
 
 
 def _fused(pool: GpuPool, weights: np.ndarray, skip: float, rule: Rule) -> Resident:
@@ -131,14 +163,19 @@ TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident | DetectionTable]] =
     AdjNms: _adj_nms,
     Calibrate: calibrate,
     Concat: _concat,
+    Consensus: _consensus,
     Cooccurrence: cooccurrence,
     Dropout: dropout,
     ExpandHierarchy: expand_hierarchy,
     MaskNms: mask_nms,
+    MergeScales: _merge_scales,
     Nms: _nms,
     NmsThenSoft: _nms_then_soft,
     Nmw: _nmw,
+    ProbFusion: _prob_fusion,
     Reweight: _reweight,
+    SelectExperts: select_experts,
+    SelectViews: select_views,
     SoftNms: _soft_nms,
     Support: support,
     Surround: surround,

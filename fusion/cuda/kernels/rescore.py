@@ -5,7 +5,7 @@ import numpy as np
 from fusion.cuda.kernels.cells import copy_row
 from fusion.cuda.kernels.device import Kernel, cuda, product
 
-__all__ = ["copy_rows", "flag_best", "select_rows", "weigh_rows"]
+__all__ = ["copy_rows", "flag_best", "number_inputs", "select_rows", "weigh_rows"]
 
 
 @Kernel
@@ -42,6 +42,16 @@ def flag_best(columns, most, used):
     """Flag, by row, the first `most` of each cell."""
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         used[columns.row[p]] = 1 if p - columns.start[columns.cell[p]] < most else 0
+
+
+@Kernel
+def number_inputs(ends, number):
+    """Write which input each row is of; `ends` has one past the last row of each."""
+    for i in range(cuda.grid(1), len(number), cuda.gridsize(1)):
+        k = 0
+        while ends[k] <= i:
+            k += 1
+        number[i] = k
 
 
 @Kernel

@@ -1,51 +1,15 @@
-"""The backends that the twins' tests run on: the CPU, and a GPU, real or (with NUMBA_ENABLE_CUDASIM=1) simulated."""
+"""What the twins' tests share."""
 
-import sys
-import threading
-
-import numpy as np
 import pytest
-from numba import config
-
-from fusion.cuda.choice import settle
-from fusion.errors import InputError
 
 
-@pytest.fixture(params=["simulator"] if config.ENABLE_CUDASIM else ["cpu", "gpu"], scope="module")
-def backend(request):
-    """The device that a test gives to what it calls."""
-    if request.param == "cpu":
-        yield "cpu"
-        return
-    try:
-        settle("cuda")
-    except InputError as error:
-        pytest.skip(f"NUMBA_ENABLE_CUDASIM=1 simulates a GPU; here {error.problem}")
-    with pytest.MonkeyPatch.context() as patch:
-        if config.ENABLE_CUDASIM:
-            share_once(patch)
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)  # the simulator polls its threads: ten times faster than with Python's own 5 ms
-        yield "cuda"
-        sys.setswitchinterval(before)
+@pytest.fixture
+def on_gpu(backend, monkeypatch):
+    """Let nothing go to the CPU in silence."""
+    if backend == "cuda":
+        from fusion.cuda import session
 
+        def refuse(step, tables):
+            raise AssertionError(f"{step} was given to the CPU")
 
-def share_once(patch):
-    """Give all threads of a simulated block the same shared array.
-
-    Numba 0.68's simulator looks for the array and makes it in two steps without a lock: two threads that come at the
-    same time get one each. On two busy cores 2 of 600 prefix sums came out wrong for that.
-    """
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-
-    lock = threading.Lock()
-
-    def array(self, shape, dtype):
-        frame = sys._getframe(1)
-        place = frame.f_code.co_filename, frame.f_lineno
-        with lock:
-            if place not in self._allocations:
-                self._allocations[place] = np.empty(shape, dtype)
-            return self._allocations[place]
-
-    patch.setattr(FakeCUDAShared, "array", array)
+        monkeypatch.setattr(session, "apply", refuse)

@@ -12,6 +12,7 @@ from fusion.mask_nms import MaskNms
 from fusion.masks import mask_array
 from fusion.nms import Nms
 from fusion.pool import apply
+from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Node, Recipe
 from fusion.soft_masks import soft_mask_array
 from fusion.table import DetectionTable
@@ -36,18 +37,6 @@ from tests.fusion.test_vote_masks import (
 from tests.oracles import masks as oracle
 
 BROKEN = {"counts": b"\xff"}
-
-
-@pytest.fixture
-def on_gpu(backend, monkeypatch):
-    """Let nothing go to the CPU in silence."""
-    if backend == "cuda":
-        from fusion.cuda import session
-
-        def refuse(step, tables):
-            raise AssertionError(f"{step} was given to the CPU")
-
-        monkeypatch.setattr(session, "apply", refuse)
 
 
 @few
@@ -265,6 +254,13 @@ def test_soft_masks_in_a_recipe(backend, on_gpu):
     ours = recipe.fuse(tables, device=backend)
     same(ours, recipe.fuse(tables))
     assert 0 < ours.mask.null_count < len(ours)
+
+
+def test_joined_boxes_have_no_soft_masks(backend, on_gpu):
+    tables = members("ab", size=5, soft_share=0.6)
+    fused, cpu = apply(ProbFusion(iou=0.2), tables, device=backend), apply(ProbFusion(iou=0.2), tables)
+    assert fused.arrow.drop_columns("score").equals(cpu.arrow.drop_columns("score"))
+    np.testing.assert_allclose(fused.score, cpu.score, rtol=1e-12, atol=0)
 
 
 def test_soft_masks_stay_with_boxes_that_are_kept(backend):

@@ -49,6 +49,14 @@ def test_operators_run_where_they_are_told(monkeypatch, name):
     assert ran == [(STEPS[name], [table])]
 
 
+def test_every_step_of_a_recipe_has_a_twin(backend):
+    if backend == "cpu":
+        pytest.skip("the twins are imported where there is a GPU")
+    from fusion.cuda.steps import TWINS
+
+    assert TWINS.keys() == set(STEPS.values())
+
+
 def test_operators_answer_alike_on_all_devices(backend):
     tables = [member("a", 1), member("b", 2)]
     same(nms(tables, iou=0.3, device=backend), nms(tables, iou=0.3))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numba import config, cuda, typeof
 
+from fusion.cuda.kernels.agree import log_odds, probability
 from fusion.cuda.kernels.formulas import gaussian
 from tests.fusion.cuda.launches import F8, KERNELS, LAUNCHES
 
@@ -18,29 +19,30 @@ pytestmark = [
 WHOLE = {
     "begin_cells",
     "bound_runs",
+    "bucket_boxes",
     "classify",
     "count_copies",
     "count_keys",
+    "count_votes",
     "decode_masks",
     "describe_cells",
     "find_faults",
     "find_states",
+    "find_views",
     "first_bounds",
     "first_masks",
     "flag_best",
     "flag_categories",
+    "flag_votes",
     "least_behind",
     "lower_bits",
+    "number_inputs",
     "occupied",
     "scan_tiles",
     "settle_pairs",
     "sum_tiles",
     "vote_runs",
 }
-# Those that take an exp; libdevice's looks at its argument as a float32.
-EXPONENTIAL = {"map_scores", "soften_cells", "weigh_boxes"}
-# Clusters' sums and soft masks are float32.
-SINGLE = {"cluster_cells", "finish_clusters", "paint_columns"} | EXPONENTIAL
 
 
 def ptx(function, arguments):
@@ -52,7 +54,7 @@ def ptx(function, arguments):
 def joined(text):
     """How many sums take a product that is not rounded: those joined by now, and products that may be joined later.
 
-    Those of libdevice's exp have a literal among their operands, and do not count.
+    Those of libdevice's exp have a literal among their operands, and do not count; its logarithms have others as well.
     """
     literals = set(re.findall(r"mov\.f\d\d\s+(%\w+), 0[df]", text))
     operands = re.findall(r"\bfma\.[a-z.]*f(?:32|64)\s+%\w+, (%\w+), (%\w+), (%\w+)", text)
@@ -63,8 +65,25 @@ def exponential(values):
     values[0] = gaussian(values[0], values[1])
 
 
+def logarithmic(values):
+    values[0] = probability(values[1])
+    values[1] = log_odds(values[0])
+
+
 def product_and_sum(values):
     values[0] = values[1] * values[2] + values[3]
+
+
+# Kernels that take an exp or a logarithm, and a function that does that alone; libdevice's exp looks at its argument as
+# a float32.
+INEXACT = {
+    "join_votes": logarithmic,
+    "map_scores": exponential,
+    "soften_cells": exponential,
+    "weigh_boxes": exponential,
+}
+# Clusters' sums and soft masks are float32.
+SINGLE = {"cluster_cells", "finish_clusters", "paint_columns"} | INEXACT.keys()
 
 
 def test_every_kernel_has_its_types():
@@ -75,7 +94,7 @@ def test_every_kernel_has_its_types():
 def test_kernels_compile_for_sm_90(name):
     for arguments in LAUNCHES[name]:
         text = ptx(KERNELS[name].function, arguments)
-        assert joined(text) == (joined(ptx(exponential, (F8,))) if name in EXPONENTIAL else (0, 0))
+        assert joined(text) == (joined(ptx(INEXACT[name], (F8,))) if name in INEXACT else (0, 0))
         assert name not in WHOLE or ".f64" not in text
         assert name in SINGLE or ".f32" not in text
 

@@ -13,6 +13,7 @@ from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import Recipe
+from fusion.select_experts import SelectExperts
 from fusion.support import Support
 from fusion.surround import Surround
 from fusion.table import DetectionTable
@@ -21,7 +22,10 @@ from tests.fusion.cuda.test_session import masks, member, same
 from tests.fusion.cuda.test_twins import SIMULATED, few, scene
 from tests.fusion.relation_cases import IDS, listed, relations_of, rows, tables_of
 from tests.fusion.test_cooccurrence import probabilities
+from tests.fusion.test_select_experts import NAMES, ROW
+from tests.fusion.test_select_experts import table as expert_table
 from tests.fusion.test_surround import used_relations
+from tests.oracles import experts as experts_oracle
 from tests.oracles import relations as oracle
 from tests.oracles.suppression import iou
 
@@ -190,6 +194,89 @@ def test_support(backend, seed, factor, threshold):
     fused = apply(step, tables, device=backend)
     assert list(zip(fused.image_id, fused.category_id, fused.score, strict=True)) == expected
     same(fused, apply(step, tables))
+
+
+@few
+@given(
+    st.lists(ROW, max_size=8), st.lists(ROW, max_size=8), st.lists(ROW, min_size=1, max_size=8),
+    st.sets(st.integers(1, 5)), st.sets(st.integers(1, 5)), st.sampled_from(["take", "add", "weigh"]), st.booleans(),
+)  # fmt: skip
+def test_select_experts(backend, on_gpu, base, one, two, first, second, mode, gate):
+    rows = [sorted(part, key=lambda row: row[0]) for part in (base, one, two)]
+    categories = {1: sorted(first), 2: sorted(second)}
+    weights = {1: 0.3, 2: {category: category / 7 - 1 / 7 for category in range(1, 6)}} if mode == "weigh" else {}
+    flat = [(number, *row) for number, part in enumerate(rows) for row in part]
+    expected = [(*flat[k][1:3], score) for k, score in experts_oracle.select(flat, categories, mode, weights, gate)]
+    tables = [expert_table(part, name) for part, name in zip(rows, ("base", "e1", "e2"), strict=True)]
+    step = SelectExperts(
+        categories={NAMES[k]: v for k, v in categories.items()},
+        mode=mode,
+        weights={NAMES[k]: v for k, v in weights.items()},
+        gate=gate,
+    )
+    fused = apply(step, tables, device=backend)
+    listed = zip(fused.image_id.tolist(), fused.category_id.tolist(), fused.score.tolist(), strict=True)
+    assert list(listed) == sorted(expected, key=lambda row: row[0])
+    same(fused, apply(step, tables))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_gate_adds_up_each_region_in_the_order_of_its_rows(backend, on_gpu, many):
+    """Two models' regions with the same boxes, whose background is as likely as the best category but for rounding.
+
+    With many images, all regions of one are in the same bucket.
+    """
+    rng, regions, kinds = np.random.default_rng(6), 16 if SIMULATED else 2000, 5
+    score = rng.random((regions, kinds))
+    score /= (score.sum(axis=1) + score.max(axis=1))[:, None]
+    box = np.repeat(np.arange(regions) // 2, kinds)
+    xywh = np.stack([box // 2 - 1, np.where(rng.random(len(box)) < 0.5, 0.0, -0.0), 1 + box % 2, box * 0 + 1], axis=1)
+    model = np.repeat(np.array(["e", "f"])[np.arange(regions) % 2], kinds)
+    images = 2 * len(box) if many else 3
+    base = DetectionTable.from_arrays(
+        image_id=np.arange(images), category_id=np.zeros(images, int), score=np.full(images, 7.0),
+        xywh=np.ones((images, 4)),
+    )  # fmt: skip
+
+    def gated(order, device):
+        expert = DetectionTable.from_arrays(
+            image_id=box[order] % 3, category_id=np.tile(np.arange(kinds), regions)[order], score=score.ravel()[order],
+            xywh=xywh[order], member=model[order],
+        ).with_metadata(member="expert")  # fmt: skip
+        return apply(SelectExperts(categories={"expert": range(kinds)}, gate=True), [base, expert], device=device)
+
+    order = rng.permutation(len(box))
+    fused = gated(order, backend)
+    same(fused, gated(order, "cpu"))
+    assert 0 < len(fused) < len(box)
+    assert set(fused.score.tolist()) != set(gated(order[::-1], "cpu").score.tolist())
+
+
+def test_experts_carry_their_columns(backend, on_gpu):
+    narrow = [member(name, k, kind=np.float32, member=["x" + name, "y" + name] * 12) for k, name in enumerate("ab")]
+    for mode in "take", "add", "weigh":
+        step = SelectExperts(categories={"b": [7, 21]}, mode=mode, weights={"b": 0.3} if mode == "weigh" else {})
+        same(apply(step, carried(4), device=backend), apply(step, carried(4)))
+        fused = apply(step, narrow, device=backend)
+        same(fused, apply(step, narrow))
+        assert fused.score.dtype == (np.float64 if mode == "weigh" else np.float32)
+
+
+def test_experts_that_cannot_be_used_are_named(backend):
+    base = expert_table([(1, 1, 0, 0.5)], "base")
+    loud = expert_table([(1, 1, 0, 0.8), (1, 2, 0, 0.9)], "expert")
+    step = SelectExperts(categories={"expert": [1]}, gate=True)
+    with pytest.raises(InputError, match=r"expert 'expert': the scores of a region sum to 1.7 .* no softmax"):
+        apply(step, [base, loud], device=backend)
+    below = expert_table([(1, 1, 0, -0.5)], "expert")
+    with pytest.raises(InputError, match=r"the scores of a region sum to -0.5 .* no softmax"):
+        apply(step, [base, below], device=backend)
+    assert len(apply(step, [loud.with_metadata(member="base"), below.select_images([])], device=backend)) == 1
+    with pytest.raises(InputError, match=r"categories for expert 'expert'; the inputs are base 'base'"):
+        apply(step, base, device=backend)
+    weigh = SelectExperts(categories={"expert": [1, 2]}, mode="weigh", weights={"expert": {1: 1}})
+    with pytest.raises(InputError, match=r"weights of expert expert: there is none for category 2"):
+        apply(weigh, [base, loud], device=backend)
 
 
 @pytest.mark.parametrize("names", [False, True])

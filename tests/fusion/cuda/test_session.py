@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,8 @@ from fusion.cuda import choice
 from fusion.cuda.kernels import device
 from fusion.errors import InputError
 from fusion.nms import Nms
+from fusion.nmw import Nmw
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Node, Recipe
 from fusion.reweight import Reweight
 from fusion.soft_nms import SoftNms
@@ -24,6 +25,14 @@ from fusion.wbf import Wbf
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 LINEAR = SoftNms(method="linear")
+
+
+@dataclass(frozen=True)
+class OnTheCpu:
+    """A step without a twin."""
+
+    def fuse(self, pool, sources=False):
+        return Nmw().fuse(pool, sources)
 
 
 def member(name, seed, size=24, *, kind=np.float64, ids=lambda image: image * 3, **columns):
@@ -53,7 +62,7 @@ def same(ours, theirs):
     [
         Recipe.chain([Reweight(weights={"a": 0.5, "b": 2.0, "c": 1.0}), Wbf(), LINEAR, Concat(max_per_image=5)]),
         Recipe.chain([Concat(max_per_image=9), Nms()]),
-        Recipe.chain([Nms(), ProbFusion(), LINEAR]),
+        Recipe.chain([Nms(), OnTheCpu(), LINEAR]),
         Recipe(
             {
                 "weighed": Node(Reweight(weights={"a": 0.5, "b": {0: 1.0, 7: 0.0, 14: 0.9}}), ("a", "b")),

@@ -7,19 +7,22 @@ import pytest
 
 from fusion.calibrate import Calibrate
 from fusion.concat import Concat
+from fusion.consensus import Consensus
 from fusion.cuda import choice
 from fusion.dropout import Dropout
 from fusion.errors import InputError
 from fusion.expand_hierarchy import ExpandHierarchy
+from fusion.merge_scales import MergeScales, Scales
 from fusion.nms import Nms
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Node, Recipe
 from fusion.reweight import Reweight
+from fusion.select_experts import SelectExperts
+from fusion.select_views import SelectViews
 from fusion.soft_nms import SoftNms
 from fusion.wbf import Wbf
 from tests.fusion.cuda.test_rescoring import MAPS
-from tests.fusion.cuda.test_session import masks, member, same
+from tests.fusion.cuda.test_session import OnTheCpu, masks, member, same
 from tests.fusion.cuda.test_twins import scene
 
 LINEAR = SoftNms(method="linear")
@@ -92,6 +95,24 @@ def test_steps_in_parts(backend, little_memory):
     assert backend == "cpu" or len(little_memory) == 4
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        Consensus(iou=0.2),
+        MergeScales(
+            scales=Scales(limits={"left": [0, 9], "right": [0.2, 9], "b": [0, 0.3], "c": [0, 9]}), method="linear"
+        ),
+        SelectExperts(categories={"a": [7], "c": [0]}, gate=True),
+        SelectViews(views=[["left"], ["right", "c"]], side=1.0),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_views_and_experts_in_parts(backend, on_gpu, little_memory, step):
+    a, b, c = tables_of(lambda image: image)
+    same(apply(step, [b, a, c], device=backend), apply(step, [b, a, c]))
+    assert backend == "cpu" or little_memory[0] > 2
+
+
 def test_an_image_too_large_for_a_part(backend):
     tables = scene(1, 90, images=1)
     if backend == "cuda":
@@ -99,7 +120,7 @@ def test_an_image_too_large_for_a_part(backend):
             apply(Nms(), tables, device="cuda")
 
 
-@pytest.mark.parametrize("step", [Calibrate(maps=MAPS), ProbFusion()])
+@pytest.mark.parametrize("step", [Calibrate(maps=MAPS), OnTheCpu()])
 def test_steps_that_have_to_see_whole_tables_are_not_cut(backend, monkeypatch, step):
     if backend == "cpu":
         pytest.skip("the memory of the GPU")

@@ -1,18 +1,21 @@
 """Every step with a twin, on every backend, against the plain definitions."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numba import config
 
 from fusion.concat import Concat
+from fusion.consensus import Consensus
 from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply, pool_tables
+from fusion.prob_fusion import ProbFusion
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.table import DetectionTable
@@ -55,6 +58,11 @@ CASES = {
         lambda boxes, step: suppression.nms_then_soft(boxes, step.iou, "gaussian", step.sigma, 0, step.floor),
     ),
     "nms_then_soft": (NmsThenSoft(iou=0.8, method="linear", soft_iou=0.2), nms_then_soft),
+    "consensus": (
+        Consensus(min_members=2, iou=0.3),
+        lambda boxes, step: clustering.consensus(boxes, step.min_members, step.iou),
+    ),
+    "consensus of one": (Consensus(min_members=1), lambda boxes, step: clustering.consensus(boxes, 1, step.iou)),
     "vote": (
         Vote(k=3, score=0.1, box=0.4, iou=0.3),
         lambda boxes, step: suppression.vote(boxes, step.k, step.score, step.box, step.iou),
@@ -145,7 +153,7 @@ def expected(step, definition, tables):
 @pytest.mark.parametrize("case", CASES)
 @few
 @given(scene_options=SCENES)
-def test_equals_the_plain_definition(backend, case, scene_options):
+def test_equals_the_plain_definition(backend, on_gpu, case, scene_options):
     step, definition = CASES[case]
     tables = scene(**scene_options)
     with np.errstate(all="ignore"):
@@ -157,6 +165,80 @@ def test_equals_the_plain_definition(backend, case, scene_options):
         np.testing.assert_allclose([row[2] for row in ours], [row[2] for row in theirs], rtol=1e-15)
     else:
         assert repr(ours) == repr(theirs)
+
+
+@few
+@given(scene_options=SCENES, iou=st.sampled_from([0.0, 0.5]))
+@example(scene_options={"seed": 1, "size": 40, "images": 1, "ties": True, "scale": 1.0}, iou=0.2)  # scores of 0 and 1
+def test_prob_fusion(backend, on_gpu, scene_options, iou):
+    step, tables = ProbFusion(iou=iou), scene(**scene_options)
+    fused, cpu = apply(step, tables, device=backend), apply(step, tables)
+    plain = expected(step, lambda boxes, step: clustering.prob_fusion(boxes, step.iou), tables)
+    # boxes whose scores are that close may come in another order
+    ours, theirs, plain = (
+        sorted(rows, key=lambda row: (*row[:2], *np.round(row[3:7], 6))) for rows in (listed(fused), listed(cpu), plain)
+    )
+    # the plain definition is exact, and adds up the boxes in another order
+    assert [(*row[:2], row[8]) for row in ours] == [(*row[:2], row[8]) for row in plain]
+    np.testing.assert_allclose([row[2:7] for row in ours], [row[2:7] for row in plain], rtol=1e-12, atol=0)
+    np.testing.assert_allclose([row[2] for row in ours], [row[2] for row in theirs], rtol=1e-12, atol=0)
+    assert [(*row[:2], *row[3:]) for row in ours] == [(*row[:2], *row[3:]) for row in theirs]
+    if backend == "cpu" or SIMULATED:
+        assert fused.arrow.equals(cpu.arrow)
+
+
+def stacked(*scores):
+    """One box per member, all in the same place."""
+    return [
+        DetectionTable.from_arrays(image_id=[1], category_id=[1], score=[score], xywh=[[0, 0, 4, 4]]).with_metadata(
+            member=f"m{number}"
+        )
+        for number, score in enumerate(scores)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "score"),
+    [
+        ((1.0, 0.3), 1.0),
+        ((0.0, 0.3), 0.0),
+        ((1.0, 0.0, 0.3), 0.3),
+        ((1.0, 1.0, 0.0), 1.0),
+        ((0.0, 0.0), 0.0),
+        ((1.0, 0.0), 0.5),
+        ((1e-300, 1e-300), 0.0),
+        ((1e-200, 1e-108), 1e-308),
+        ((5e-324,) * 3, 0.0),
+        ((1 - 2**-53,) * 9, 1.0),
+        ((0.1 + 0.2,), 0.1 + 0.2),
+        ((0.5,) * 90, 0.5),
+    ],
+)
+def test_prob_fusion_of_certain_and_small_scores(backend, scores, score):
+    """The odds of the smallest overflow."""
+    fused = apply(ProbFusion(), stacked(*scores), device=backend)
+    logarithms = sum(abs(math.log(p)) + abs(math.log1p(-p)) for p in scores if 0 < p < 1)
+    bound = (len(scores) + 5) * 2**-52 * (1 + logarithms)  # see `fusion.cuda.kernels.agree.joined`
+    np.testing.assert_allclose(fused.score, [score], rtol=bound, atol=0)
+    assert fused.column("votes").tolist() == [len(scores)]
+    if backend == "cpu" or SIMULATED:
+        assert fused.score[0] == apply(ProbFusion(), stacked(*scores)).score[0]
+
+
+def test_a_member_votes_once_with_its_best_box(backend):
+    a = stacked(0.8)[0]
+    again = DetectionTable.from_arrays(image_id=[1, 1], category_id=[1, 1], score=[0.6, 0.7], xywh=[[0, 0, 4, 5]] * 2)
+    fused = apply(ProbFusion(), [a, again], device=backend)
+    assert fused.score[0] == pytest.approx(0.56 / (0.56 + 0.06))
+    assert fused.column("h").tolist() == [pytest.approx((0.8 * 4 + 0.7 * 5) / 1.5)]
+    assert fused.column("votes").tolist() == [2]
+    assert len(apply(Consensus(min_members=3), [a, again], device=backend)) == 0
+
+
+def test_scores_that_are_no_probabilities_are_counted(backend):
+    with pytest.raises(InputError, match=r"2 of 3 scores are outside \[0, 1\].*Calibrate first"):
+        apply(ProbFusion(), stacked(1.5, 0.5, -0.1), device=backend)
+    assert apply(Consensus(), stacked(1.5, 0.5, -0.1), device=backend).score.tolist() == [1.5]
 
 
 @few
@@ -217,14 +299,19 @@ def test_a_huge_cell_among_small_ones(backend, case):
         assert ours.arrow.equals(cpu.arrow)
 
 
-@pytest.mark.parametrize("step", [Nms(), SoftNms(), Wbf(), Nmw(), Vote(), Reweight(weights={"a": 1.0}), Concat()])
+@pytest.mark.parametrize(
+    "step",
+    [Nms(), SoftNms(), Wbf(), Nmw(), Vote(), Reweight(weights={"a": 1.0}), Concat(), Consensus(), ProbFusion()],
+)
 def test_empty_input(backend, step):
     [table] = scene(1, 1, names=("a",))
     table = table.select_images([-1])
     assert len(apply(step, table, device=backend)) == 0
 
 
-@pytest.mark.parametrize("step", [Wbf(skip_box_threshold=2), Nmw(skip_box_threshold=2), SoftNms(floor=2)])
+@pytest.mark.parametrize(
+    "step", [Wbf(skip_box_threshold=2), Nmw(skip_box_threshold=2), SoftNms(floor=2), Consensus(min_members=9)]
+)
 def test_nothing_is_left(backend, step):
     fused = apply(step, scene(1, 20), device=backend)
     assert len(fused) == 0
@@ -251,6 +338,17 @@ def test_equal_overlaps_go_to_the_better_box(backend, far):
 def test_members_without_a_weight_are_named(backend):
     with pytest.raises(InputError, match=r"option weights: there is none for 'c'"):
         apply(Wbf(weights={"a": 1.0, "b": 1.0}), scene(1, 20), device=backend)
+
+
+def test_a_huge_cell_of_independent_evidence(backend):
+    """Clusters of many boxes, several of each member."""
+    tables = scene(3, 60 if SIMULATED else 10_000, images=1, categories=1)
+    for step in Consensus(min_members=3, iou=0.2), ProbFusion(iou=0.2):
+        fused, cpu = apply(step, tables, device=backend), apply(step, tables)
+        if isinstance(step, Consensus) or backend == "cpu" or SIMULATED:
+            assert fused.arrow.equals(cpu.arrow)
+        else:
+            np.testing.assert_allclose(np.sort(fused.score), np.sort(cpu.score), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("conf_type", ["box_and_model_avg", "absent_model_aware_avg"])

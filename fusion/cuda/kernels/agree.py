@@ -1,0 +1,144 @@
+"""The clusters of hard suppression, and what their members say together: consensus and probabilistic fusion."""
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from fusion.cuda.kernels.answer import Left, room
+from fusion.cuda.kernels.cells import Columns, by_size
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, product
+from fusion.cuda.kernels.formulas import overlap
+
+__all__ = ["agreed", "joined"]
+
+_LARGEST = math.log(sys.float_info.max)  # exp of more is infinite
+
+
+def agreed(columns: Columns, threshold: float, least: int) -> Left:
+    """Leave the best box of each cluster of at least `least` members, with their number; see `fusion.Consensus`."""
+    size = len(columns.row)
+    owner, voter = _clusters(columns, threshold)
+    none: Any = empty(0, np.float64)
+    left = Left(filled(size, np.int8), columns.score, none, none, none, none, empty(size, np.int16))
+    count_votes(size, columns, owner, voter, least, left)
+    return left
+
+
+def joined(columns: Columns, threshold: float) -> Left:
+    """Join each cluster's votes, all in [0, 1], as independent evidence; see `fusion.ProbFusion`.
+
+    Boxes are those of the CPU. So are scores, but for log, log1p and exp: with T the sum over a cluster's votes of
+    |log p| + |log(1 - p)|, they are within (votes + 5) 2^-52 (1 + T) of the CPU's, relatively, since each of the two
+    has every log within one unit of its last place, and as many roundings as votes.
+    """
+    size = len(columns.row)
+    owner, voter = _clusters(columns, threshold)
+    left = room(size, corners=True, votes=True)
+    join_votes(size, columns, owner, voter, left)
+    return left
+
+
+def _clusters(columns: Columns, threshold: float) -> tuple[Any, Any]:
+    """Return, by position, the kept box that each belongs to (int32) and whether it votes for its member (int8)."""
+    size = len(columns.row)
+    owner, voter = filled(size, np.int32, -1), empty(size, np.int8)
+    for chosen, count, width in by_size(columns.start):
+        claim_cells(count * width, columns, chosen, count, width, threshold, owner)
+    flag_votes(size, columns, owner, voter)
+    return owner, voter
+
+
+@Kernel
+def claim_cells(columns, chosen, count, width, threshold, owner):
+    """Suppress in cells chosen[:count], `width` threads on each; `owner` starts with -1 everywhere."""
+    lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
+    groups = THREADS // width
+    for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
+        i = last = 0
+        if base + group < count:
+            c = chosen[base + group]
+            i, last = columns.start[c], columns.start[c + 1]
+        # all cells of the block go on until the last is done: a barrier is for the whole block
+        while cuda.syncthreads_or(np.int32(i < last)):
+            if lane == 0 and i < last:
+                owner[i] = i
+            for j in range(i + 1 + lane, last, width):
+                if owner[j] < 0 and overlap(columns, i, j) > threshold:
+                    owner[j] = i
+            cuda.syncthreads()
+            i += 1
+            while i < last and owner[i] >= 0:
+                i += 1
+
+
+@Kernel
+def flag_votes(columns, owner, voter):
+    """Flag the best box of each member in each cluster."""
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        q, own = owner[p], columns.member[p]
+        while q < p and (owner[q] != owner[p] or columns.member[q] != own):
+            q += 1
+        voter[p] = 1 if q == p else 0
+
+
+@Kernel
+def count_votes(columns, owner, voter, least, left):
+    """Count the votes for each kept box."""
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        if owner[p] == p:
+            votes = 0
+            for q in range(p, columns.start[columns.cell[p] + 1]):
+                if owner[q] == p:
+                    votes += voter[q]
+            left.votes[p] = votes
+            left.alive[p] = 1 if votes >= least else 0
+
+
+@device_function
+def log_odds(p):
+    """Return the log odds of a probability in (0, 1)."""
+    return math.log(p) - math.log1p(-p)
+
+
+@device_function
+def probability(odds):
+    """Return the probability of log odds."""
+    return 1.0 / (1.0 + math.exp(-odds)) if odds >= -_LARGEST else 0.0
+
+
+@Kernel
+def join_votes(columns, owner, voter, left):
+    """Add up the votes for each kept box, best first."""
+    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+        if owner[p] == p:
+            x1 = y1 = x2 = y2 = total = odds = 0.0
+            votes = certain = 0
+            for q in range(p, columns.start[columns.cell[p] + 1]):
+                if owner[q] == p and voter[q] != 0:
+                    s = columns.score[q]
+                    x1 += product(s, columns.x1[q])
+                    y1 += product(s, columns.y1[q])
+                    x2 += product(s, columns.x2[q])
+                    y2 += product(s, columns.y2[q])
+                    total += s
+                    votes += 1
+                    if s > 0.0 and s < 1.0:
+                        odds += log_odds(s)
+                    elif s > 0.0:
+                        certain += 1
+                    else:
+                        certain -= 1
+            left.alive[p] = 1
+            left.votes[p] = votes
+            left.score[p] = columns.score[p]
+            if votes > 1:
+                left.score[p] = probability(odds)
+                if certain != 0:
+                    left.score[p] = 1.0 if certain > 0 else 0.0
+            if votes > 1 and total != 0.0:
+                left.x1[p], left.y1[p], left.x2[p], left.y2[p] = x1 / total, y1 / total, x2 / total, y2 / total
+            else:
+                left.x1[p], left.y1[p] = columns.x1[p], columns.y1[p]
+                left.x2[p], left.y2[p] = columns.x2[p], columns.y2[p]
