@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+# tests that run on a simulated GPU as well
+SIMULATED := tests/fusion/cuda tests/evaluation/cuda tests/search/test_engine.py tests/search/test_device.py
 
 .PHONY: demo test slow lint bench clean
 
@@ -9,7 +11,7 @@ demo: .venv/zoo
 
 test: .venv/test
 	$(BIN)/python -m pytest -q -m 'not slow'
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q tests/fusion/cuda
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q $(SIMULATED)
 
 slow: .venv/test
 	$(BIN)/python -m pytest -q -m slow

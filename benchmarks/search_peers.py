@@ -19,10 +19,9 @@ from ensemble_boxes import weighted_boxes_fusion
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.search_throughput import problem_of, proposed, rate_of
+from benchmarks.search_throughput import fusers_of, problem_of, proposed, rate_of
 from evaluation.ground_truth import GroundTruth
 from fusion.table import DetectionTable
-from search.evaluators import chunked
 
 _SIZE = np.array([640.0, 480.0, 640.0, 480.0])
 
@@ -45,11 +44,11 @@ def main() -> None:
         f"script: {fusing:.1f} s of WBF and {measuring:.1f} s of pycocotools on {len(ids)} images, "
         f"{theirs:.0f} s per candidate on {len(truth.image_id)}"
     )
-    leaves = chunked(tables, problem.chunks)
+    fusers = fusers_of(problem, "cpu")
     memory = 2 << 30
     for fixed_tree in (True, False):
-        stage = proposed(problem, leaves, options.trials, memory, fixed_tree=fixed_tree)
-        ours = 1 / rate_of(problem, leaves, stage, memory)
+        stage = proposed(problem, fusers, options.trials, memory, fixed_tree=fixed_tree)
+        ours = 1 / rate_of(fusers, stage, memory)
         print(f"quorum, {stage.name}: {ours:.2f} s per candidate; ratio {theirs / ours:.0f}")
 
 

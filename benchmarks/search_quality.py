@@ -21,8 +21,9 @@ from evaluation.statistics import bootstrap
 from fusion.recipe_toml import parse_recipe
 from search.answer import choose, paired_error
 from search.engine import Engine
-from search.evaluators import Serial, chunked
+from search.evaluators import Serial
 from search.genome import Genome, used_members
+from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp, Problem, agreement, pose
 from search.splits import matched_split, strata_of
 from search.study import Settings, Study
@@ -53,13 +54,8 @@ def _one(seed: int, options: argparse.Namespace) -> None:
     for mode in options.modes:
         begin = time.perf_counter()
         study = Study(Settings(mode=mode, budget=options.budget, seed=seed), problem.search.category_ids, likeness)
-        engine = Engine(
-            chunked(problem.leaves(), problem.chunks),
-            CategoryAp(problem.search.prepared),
-            problem.chunks,
-            memory=int(options.memory * 2**30),
-        )
-        study.run(Serial(engine))
+        fusers = cpu_fusers(problem.leaves(), problem.chunks, CategoryAp(problem.search.prepared))
+        study.run(Serial(Engine(fusers, memory=int(options.memory * 2**30))))
         seconds = time.perf_counter() - begin
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
         chosen[mode] = trial.genome

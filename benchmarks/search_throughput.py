@@ -5,6 +5,7 @@ vary on one tree, and those of the evolution of whole candidates; the same lists
 Times are CPU seconds of all threads and wall seconds; on a machine that is shared, read the former.
 
     python -m benchmarks.search_throughput --trials 40
+    python -m benchmarks.search_throughput --trials 40 --device cuda
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,13 @@ from benchmarks.measure import memory_kilobytes
 from benchmarks.search_zoo import make_zoo
 from evaluation.protocol import Coco
 from search.baselines import flat, grown, similarity_tree
-from search.engine import Engine, Profile
-from search.evaluators import chunked
+from search.device import measure_on_gpu
+from search.engine import Engine, Fuser, Profile
 from search.genome import Genome, Operator
+from search.on_cpu import cpu_fusers
 from search.population import Population, mutated
 from search.problem import CategoryAp, Problem, agreement, pose
 from search.pruning import Incumbent
-from search.sheet import Leaves
 from search.tpe import TreeTpe
 
 _BATCH = 8
@@ -48,24 +49,25 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40, help="candidates per stage")
     parser.add_argument("--memory", type=float, default=2.0, help="GiB for kept results")
     parser.add_argument("--growth", type=int, default=1000, help="images (members) of the tables of growth; 0 for none")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     before = memory_kilobytes("VmRSS")
     problem = problem_of(options.members, options.images)
-    leaves = chunked(problem.leaves(), problem.chunks)
-    _memory(problem, leaves, before)
+    fusers = fusers_of(problem, options.device)
+    _memory(problem, fusers, before)
     memory = int(options.memory * 2**30)
-    stages = [proposed(problem, leaves, options.trials, memory, fixed_tree=fixed) for fixed in (True, False)]
+    stages = [proposed(problem, fusers, options.trials, memory, fixed_tree=fixed) for fixed in (True, False)]
     for stage in stages:
-        _settings(problem, leaves, stage, memory)
+        _settings(fusers, stage, memory)
     _proposers(problem)
     if options.growth:
-        del problem, leaves
+        del problem, fusers
         print(f"growth with members, {options.growth} images; {_GROWN} candidates each, all categories / given up")
         for members in (4, 8, 16, 28):
-            _growth(members, options.growth, memory, f"{members} members")
+            _growth(members, options.growth, memory, options.device, f"{members} members")
         print(f"growth with images, {options.members} members")
         for images in (options.growth // 2, options.growth, 2 * options.growth, 4 * options.growth):
-            _growth(options.members, images, memory, f"{images} images")
+            _growth(options.members, images, memory, options.device, f"{images} images")
 
 
 def problem_of(members: int, images: int) -> Problem:
@@ -76,26 +78,32 @@ def problem_of(members: int, images: int) -> Problem:
     return pose(tables, truth, {"search": ids[held:], "verify": ids[:held]}, Coco())
 
 
-def _engine(problem: Problem, leaves: list[Leaves], memory: int) -> Engine:
-    return Engine(leaves, CategoryAp(problem.search.prepared), problem.chunks, memory=memory)
+def fusers_of(problem: Problem, device: str) -> list[Fuser[Any]]:
+    """Put the members where a device fuses them."""
+    leaves, chunks = problem.leaves(), problem.chunks
+    if device == "cpu":
+        return [*cpu_fusers(leaves, chunks, CategoryAp(problem.search.prepared))]
+    from search.on_gpu import GpuFuser
+
+    return [GpuFuser(leaves, chunks, lambda origins: measure_on_gpu(problem.search, origins))]
 
 
-def _memory(problem: Problem, leaves: list[Leaves], before: int) -> None:
+def _memory(problem: Problem, fusers: list[Fuser[Any]], before: int) -> None:
     gc.collect()
     tables = sum(table.arrow.nbytes for table in problem.search.tables)
-    sheets = sum(sheet.nbytes for chunk in leaves for sheet in chunk.sheets)
+    held = sum(f.size(f.leaf(member, 1.0, Profile())) for f in fusers for member in range(len(problem.names)))
     rows = sum(len(table) for table in problem.search.tables)
     now = (memory_kilobytes("VmRSS") - before) * 1024
     print(
         f"{len(problem.names)} members, {rows:,} detections: columns {tables / 2**20:.0f} MiB; what the engine "
-        f"holds of them {sheets / 2**20:.0f} MiB, {sheets / tables:.2f} x; RSS since the start, ground truth and all, "
+        f"holds of them {held / 2**20:.0f} MiB, {held / tables:.2f} x; RSS since the start, ground truth and all, "
         f"{now / 2**20:.0f} MiB, {now / tables:.2f} x"
     )
 
 
-def proposed(problem: Problem, leaves: list[Leaves], trials: int, memory: int, *, fixed_tree: bool) -> Stage:
+def proposed(problem: Problem, fusers: list[Fuser[Any]], trials: int, memory: int, *, fixed_tree: bool) -> Stage:
     """Run a search for some trials and write down what it tries."""
-    engine, count = _engine(problem, leaves, memory), len(problem.names)
+    engine, count = Engine(fusers, memory=memory), len(problem.names)
     ids = problem.search.category_ids
     tree = similarity_tree(agreement(problem.search))
     start = grown(tree, count, Operator(kind="vote", factor=0.5))
@@ -122,9 +130,9 @@ def proposed(problem: Problem, leaves: list[Leaves], trials: int, memory: int, *
     return Stage(name, genomes[:trials], incumbents[:trials])
 
 
-def rate_of(problem: Problem, leaves: list[Leaves], stage: Stage, memory: int) -> float:
+def rate_of(fusers: list[Fuser[Any]], stage: Stage, memory: int) -> float:
     """Candidates per CPU second, as a search runs them."""
-    engine = _engine(problem, leaves, memory)
+    engine = Engine(fusers, memory=memory)
     engine.evaluate(stage.genomes[0])
     begin = time.process_time()
     for genome, incumbent in zip(stage.genomes, stage.incumbents, strict=True):
@@ -132,13 +140,13 @@ def rate_of(problem: Problem, leaves: list[Leaves], stage: Stage, memory: int) -
     return len(stage.genomes) / (time.process_time() - begin)
 
 
-def _settings(problem: Problem, leaves: list[Leaves], stage: Stage, memory: int) -> None:
+def _settings(fusers: list[Fuser[Any]], stage: Stage, memory: int) -> None:
     print(f"{stage.name}: {len(stage.genomes)} candidates")
     print("  kept sub-trees  giving up  trials/CPU s  trials/s  median s  given up")
     rates: dict[tuple[bool, bool], float] = {}
     for kept in (False, True):
         for gives_up in (False, True):
-            engine = _engine(problem, leaves, memory if kept else 0)
+            engine = Engine(fusers, memory=memory if kept else 0)
             engine.evaluate(stage.genomes[0])
             engine.profile = Profile()
             cpu, wall = time.process_time(), time.perf_counter()
@@ -185,13 +193,13 @@ def _proposers(problem: Problem) -> None:
 _GROWN = 24
 
 
-def _growth(members: int, images: int, memory: int, label: str) -> None:
+def _growth(members: int, images: int, memory: int, device: str, label: str) -> None:
     problem = problem_of(members, images)
-    leaves = chunked(problem.leaves(), problem.chunks)
-    stage = proposed(problem, leaves, _GROWN, memory, fixed_tree=False)
+    fusers = fusers_of(problem, device)
+    stage = proposed(problem, fusers, _GROWN, memory, fixed_tree=False)
     figures = []
     for gives_up in (False, True):
-        engine = _engine(problem, leaves, memory)
+        engine = Engine(fusers, memory=memory)
         engine.evaluate(stage.genomes[0])
         begin = time.process_time()
         for genome, incumbent in zip(stage.genomes, stage.incumbents, strict=True):

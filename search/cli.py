@@ -33,10 +33,10 @@ from fusion.recipe_toml import write_recipe
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 from search.answer import Answer, find_answer, paired_error
-from search.engine import Engine
-from search.evaluators import Evaluator, Processes, Serial, chunked
+from search.device import open_evaluator, settle_device
+from search.evaluators import Evaluator
 from search.journal import Journal, trials_frame
-from search.problem import CategoryAp, Problem, agreement, pose
+from search.problem import Problem, agreement, pose
 from search.report import outline, write_report
 from search.splits import matched_split, split_in_turn, strata_of
 from search.study import Settings, Study
@@ -57,6 +57,7 @@ def search(
     seed: int = 0,
     workers: int = 1,
     memory: float = 2.0,
+    device: str = "cpu",
     calibrate: bool = True,
     patience: int | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -79,7 +80,8 @@ def search(
         iou_type: Boxes or masks.
         seed: Of everything random; the same seed gives the same answer for any number of workers.
         workers: Processes that run trials.
-        memory: GiB for results of sub-trees in each process.
+        memory: GiB for results of sub-trees, in each process or on the GPU.
+        device: cpu, cuda (an NVIDIA GPU, which runs trials one at a time), or auto: the GPU if there is one.
         calibrate: Learn a score map per member on the first split; it becomes part of the recipe.
         patience: Stop when so many trials have brought no more than a standard error.
         resume: Go on with the trials in the output folder.
@@ -90,6 +92,8 @@ def search(
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
     at_least("workers", workers, 1, whole=True)
     at_least("memory", memory, 0.0)
+    device, said = settle_device(device, workers)
+    notes("search", said)
     journal_path = output / "trials.journal"
     if journal_path.exists() and not resume and storage is None:
         raise InputError(
@@ -106,7 +110,10 @@ def search(
         study = Study(settings, problem.search.category_ids, agreement(problem.search))
     journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
     with tempfile.TemporaryDirectory(prefix="quorum-search-") as scratch:
-        evaluator = _evaluator(problem, Path(scratch), workers, int(memory * 2**30))
+        evaluator, said = open_evaluator(
+            problem, Path(scratch), device=device, workers=workers, memory=int(memory * 2**30)
+        )
+        notes("search", said)
         try:
             _run(study, evaluator, journal, problem)
         finally:
@@ -174,14 +181,6 @@ def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem)
             bar.update(task, completed=done, total=wanted, description=f"{phase}: best AP {100 * best:.2f}")
 
         study.run(evaluator, journal, paired_error=lambda a, b: paired_error(problem, a, b), progress=progress)
-
-
-def _evaluator(problem: Problem, folder: Path, workers: int, memory: int) -> Evaluator:
-    chunks, measure = problem.chunks, CategoryAp(problem.search.prepared)
-    tables = chunked(problem.leaves(), chunks)
-    if workers == 1:
-        return Serial(Engine(tables, measure, chunks, memory=memory))
-    return Processes(tables, measure, chunks, folder, workers=workers, memory=memory)
 
 
 def _write(answer: Answer, study: Study, folder: Path) -> None:

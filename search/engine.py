@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from fusion.concat import Concat
-from fusion.dropout import Dropout
-from fusion.support import Support
-from fusion.table import DetectionTable
 from search.genome import Genome, Operator
-from search.merged import dropped, fused, merge, pooled, supported
 from search.pruning import Incumbent
-from search.sheet import Grid, Leaves, Sheet, table_of, weighted
 from search.tree import Tree, key
 
-__all__ = ["Engine", "Outcome", "Profile", "category_chunks"]
+__all__ = ["Engine", "Fuser", "Outcome", "Profile", "category_chunks"]
 
 _Signature: TypeAlias = "tuple[Any, ...]"
-
-Measure = Callable[[DetectionTable, np.ndarray], np.ndarray]
-"""From a table and int32 [c] category ids to float64 [c], the AP of these categories, NaN without ground truth."""
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +55,48 @@ class Profile:
         self.calls[name] = self.calls.get(name, 0) + 1
 
 
-class Engine:
-    """Members in memory, and the results of sub-trees as long as they fit.
+class Fuser(Protocol[_R]):
+    """Computes the nodes of candidates on the members' rows of some categories; what it answers with is its own."""
+
+    @property
+    def looks(self) -> Sequence[np.ndarray]:
+        """Ids of its categories, int32 each, in the order in which they are looked at."""
+        ...
+
+    def leaf(self, member: int, weight: float, profile: Profile) -> _R:
+        """Return a member with its scores multiplied."""
+        ...
+
+    def node(self, operator: Operator, first: _R, second: _R, profile: Profile) -> _R:
+        """Fuse two children."""
+        ...
+
+    def measure(self, result: _R, profile: Profile) -> np.ndarray:
+        """Return AP, NaN without ground truth, of the categories of all looks one behind the other: float64 [c]."""
+        ...
+
+    def size(self, result: _R) -> int:
+        """Return the bytes that a result takes."""
+        ...
+
+
+class Engine(Generic[_R]):
+    """Walks the trees of candidates, and keeps the results of sub-trees as long as they fit.
 
     A node's result depends on what is below it alone, so it is kept under the genes below: a change at
-    one node costs the way from there to the root. Categories are worked through in chunks, since no step of
-    a tree looks across categories: after each chunk a hopeless candidate is given up.
+    one node costs the way from there to the root. No step of a tree looks across categories, so these are worked
+    through in parts, and looked at in chunks: after each chunk a hopeless candidate is given up.
     """
 
-    def __init__(
-        self, members: Sequence[Leaves], measure: Measure, chunks: Sequence[np.ndarray], *, memory: int
-    ) -> None:
-        """Take the members.
+    def __init__(self, fusers: Sequence[Fuser[_R]], *, memory: int) -> None:
+        """Take what computes the nodes.
 
         Args:
-            members: Of each chunk, from `leaves_of`.
-            measure: Tells the AP per category.
-            chunks: Category ids, int32, of each chunk, together all of the ground truth's.
+            fusers: One for each part of the categories, together all of the ground truth's.
             memory: Bytes that kept results may take; the least recently used go first. 0 keeps nothing.
         """
-        self._members = members
-        self._chunks = [np.asarray(ids, dtype=np.int32) for ids in chunks]
-        self._measure = measure
-        self._kept: OrderedDict[tuple[int, _Signature], Sheet] = OrderedDict()
+        self._fusers = fusers
+        self._kept: OrderedDict[tuple[int, _Signature], _R] = OrderedDict()
         self._bytes = 0
         self._memory = memory
         self.profile = Profile()
@@ -100,86 +111,66 @@ class Engine:
 
         Args:
             genome: What to run; without any member its AP is 0.
-            incumbent: The best candidate so far; one that is significantly worse on the categories measured
-                so far is given up. None measures all categories.
+            incumbent: The best candidate so far; one that is significantly worse on the categories looked at
+                so far is given up. None looks at all categories.
         """
         begin = time.perf_counter()
-        ids = np.concatenate(self._chunks)
+        ids = np.concatenate([look for fuser in self._fusers for look in fuser.looks])
         order = np.argsort(ids, kind="stable")
         figures = np.full(len(ids), np.nan)
         if genome.pruned is None:
             return Outcome(0.0, np.zeros(len(ids)), False, 0.0)
         done = 0
-        for number, chunk in enumerate(self._chunks):
-            table = self.fuse(genome, number)
-            with self.profile.timing("measure"):
-                figures[done : done + len(chunk)] = self._measure(table, chunk)
-            done += len(chunk)
-            if incumbent is not None and number + 1 < len(self._chunks):
-                estimate = incumbent.hopeless(ids[:done], figures[:done])
-                if estimate is not None:
-                    return Outcome(estimate, figures[order], True, time.perf_counter() - begin)
+        for number, fuser in enumerate(self._fusers):
+            first = done
+            measured = fuser.measure(self.fuse(genome, number), self.profile)
+            for look in fuser.looks:
+                last = done + len(look)
+                figures[done:last] = measured[done - first : last - first]
+                done = last
+                if incumbent is not None and done < len(ids):
+                    estimate = incumbent.hopeless(ids[:done], figures[:done])
+                    if estimate is not None:
+                        return Outcome(estimate, figures[order], True, time.perf_counter() - begin)
         known = figures[~np.isnan(figures)]
         value = float(np.mean(known)) if len(known) else 0.0
         return Outcome(value, figures[order], False, time.perf_counter() - begin)
 
-    def fuse(self, genome: Genome, chunk: int) -> DetectionTable:
-        """Return what the candidate's recipe gives on a chunk, to the last bit."""
+    def fuse(self, genome: Genome, part: int) -> _R:
+        """Return what the candidate's recipe gives on a part of the categories, to the last bit."""
         tree = genome.pruned
         if tree is None:
             raise ValueError("the genome uses no member")
-        sheet = self._result(genome, tree, chunk, root=True)
-        with self.profile.timing("table"):
-            return table_of(self._members[chunk].grid, sheet)
+        return self._result(genome, tree, part, root=True)
 
-    def _result(self, genome: Genome, tree: Tree, chunk: int, *, root: bool = False) -> Sheet:
-        leaves = self._members[chunk]
+    def _result(self, genome: Genome, tree: Tree, part: int, *, root: bool = False) -> _R:
+        fuser = self._fusers[part]
         if isinstance(tree, int):
-            leaf = leaves.sheets[tree]
-            weight = genome.weights[tree]
-            return leaf if weight == 1.0 else weighted(leaf, weight)
-        place = chunk, _signature(genome, tree)
-        sheet = None if root else self._recall(place)
-        if sheet is None:
-            first, second = (self._result(genome, child, chunk) for child in tree)
-            sheet = self._node(leaves.grid, genome.operators[key(tree) - 1], first, second)
+            return fuser.leaf(tree, genome.weights[tree], self.profile)
+        place = part, _signature(genome, tree)
+        result = None if root else self._recall(place)
+        if result is None:
+            first, second = (self._result(genome, child, part) for child in tree)
+            result = fuser.node(genome.operators[key(tree) - 1], first, second, self.profile)
             if not root:
-                self._keep(place, sheet)
-        return sheet
+                self._keep(place, result, fuser.size(result))
+        return result
 
-    def _node(self, grid: Grid, operator: Operator, first: Sheet, second: Sheet) -> Sheet:
-        """Do what `recipe_of` writes down for one inner node."""
-        if operator.part != "both":
-            side, _, part = operator.part.partition("_")
-            with self.profile.timing("Dropout"):
-                if side == "first":
-                    first = dropped(grid, first, second, Dropout(part=part))
-                else:
-                    second = dropped(grid, second, first, Dropout(part=part))
-        with self.profile.timing("merge"):
-            merged = merge(grid, first, second)
-        if operator.factor < 1.0:
-            with self.profile.timing("Support"):
-                merged = supported(merged, Support(factor=operator.factor, iou=operator.iou))
-        step = operator.step
-        with self.profile.timing(type(step).__name__):
-            return pooled(merged) if isinstance(step, Concat) else fused(merged, step)
-
-    def _recall(self, place: tuple[int, _Signature]) -> Sheet | None:
-        sheet = self._kept.get(place)
-        if sheet is not None:
+    def _recall(self, place: tuple[int, _Signature]) -> _R | None:
+        result = self._kept.get(place)
+        if result is not None:
             self._kept.move_to_end(place)
             self.profile.reused += 1
-        return sheet
+        return result
 
-    def _keep(self, place: tuple[int, _Signature], sheet: Sheet) -> None:
-        if sheet.nbytes > self._memory:
+    def _keep(self, place: tuple[int, _Signature], result: _R, size: int) -> None:
+        if size > self._memory:
             return
-        self._kept[place] = sheet
-        self._bytes += sheet.nbytes
+        self._kept[place] = result
+        self._bytes += size
         while self._bytes > self._memory:
-            _, old = self._kept.popitem(last=False)
-            self._bytes -= old.nbytes
+            (number, _), old = self._kept.popitem(last=False)
+            self._bytes -= self._fusers[number].size(old)
 
 
 def _signature(genome: Genome, tree: Tree) -> _Signature:

@@ -14,17 +14,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from fusion.errors import InputError
 from fusion.kernels.jit import threads
-from fusion.table import DetectionTable
-from search.engine import Engine, Measure, Outcome
+from search.engine import Engine, Outcome
 from search.genome import Genome
+from search.on_cpu import CpuFuser
 from search.pruning import Incumbent
-from search.sheet import Leaves, leaves_of
 
-__all__ = ["Evaluator", "Processes", "Serial", "chunked"]
+__all__ = ["Evaluator", "Processes", "Serial"]
 
 _ATTEMPTS = 3
 
@@ -47,7 +44,7 @@ class Evaluator(Protocol):
 class Serial:
     """One engine in this process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine[Any]) -> None:
         """Take the engine."""
         self.engine = engine
 
@@ -67,27 +64,16 @@ class Processes:
     down three times is refused.
     """
 
-    def __init__(
-        self,
-        members: Sequence[Leaves],
-        measure: Measure,
-        chunks: Sequence[np.ndarray],
-        folder: Path,
-        *,
-        workers: int,
-        memory: int,
-    ) -> None:
+    def __init__(self, fusers: Sequence[CpuFuser], folder: Path, *, workers: int, memory: int) -> None:
         """Write the members where the processes can map them, and start the processes.
 
         Args:
-            members: Of each chunk of categories, from `chunked`.
-            measure: Tells the AP per category; can be pickled.
-            chunks: Category ids of each chunk.
+            fusers: From `cpu_fusers`, with a measure that can be pickled.
             folder: For the files; exists.
             workers: Number of processes.
             memory: Bytes that kept results may take in each.
         """
-        _share((members, measure, [np.asarray(ids) for ids in chunks], memory), folder)
+        _share((fusers, memory), folder)
         self._arguments = (folder, max(threads() // workers, 1))
         self._workers = workers
         self._pool = self._start()
@@ -137,13 +123,6 @@ class Processes:
         )
 
 
-def chunked(tables: Sequence[DetectionTable], chunks: Sequence[np.ndarray]) -> list[Leaves]:
-    """Return the members' rows of each chunk of categories, sorted."""
-    if len(chunks) == 1:
-        return [leaves_of(tables)]
-    return [leaves_of([table.select_categories(ids) for table in tables]) for ids in chunks]
-
-
 def _share(value: Any, folder: Path) -> None:
     """Write an object so that processes can map its arrays."""
     buffers: list[pickle.PickleBuffer] = []
@@ -171,7 +150,7 @@ def _shared(folder: Path) -> Any:
     return pickle.loads((folder / _PLAN).read_bytes(), buffers=parts)
 
 
-_engine: Engine | None = None
+_engine: Engine[Any] | None = None
 
 
 def _begin(folder: Path, kernel_threads: int) -> None:
@@ -179,8 +158,8 @@ def _begin(folder: Path, kernel_threads: int) -> None:
     global _engine
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["QUORUM_THREADS"] = str(kernel_threads)
-    members, measure, chunks, memory = _shared(folder)
-    _engine = Engine(members, measure, chunks, memory=memory)
+    fusers, memory = _shared(folder)
+    _engine = Engine(fusers, memory=memory)
 
 
 def _run(genome: Genome, incumbent: Incumbent | None) -> Outcome:

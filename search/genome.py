@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -30,6 +30,8 @@ PARTS = ("both", "first_scores", "first_boxes", "second_scores", "second_boxes")
 IOUS = tuple(round(0.3 + 0.05 * step, 2) for step in range(13))
 FACTORS = tuple(step / 12 for step in range(2, 13))
 WEIGHTS = tuple(step / 12 for step in range(13))
+# what the nodes of a recipe that do the first steps of an inner node are called
+_SUFFIXES: Mapping[type[Any], str] = {Dropout: "-part", Support: "-support"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,28 @@ class Operator:
         kinds: Mapping[str, Any] = {"nms": Nms, "adj_nms": AdjNms, "vote": Vote, "wbf": Wbf, "nmw": Nmw}
         step: Step = kinds[self.kind](iou=self.iou)
         return step
+
+    def fuse(self, run: Callable[[Step, Sequence[Any]], Any], first: Any, second: Any) -> Any:
+        """Fuse two children.
+
+        Args:
+            run: Runs one step on some inputs: the children, or what it has answered with before.
+            first: The first child.
+            second: The second.
+
+        Returns:
+            The answer to the last step.
+        """
+        if self.part != "both":
+            side, _, part = self.part.partition("_")
+            if side == "first":
+                first = run(Dropout(part=part), (first, second))
+            else:
+                second = run(Dropout(part=part), (second, first))
+        inputs: tuple[Any, ...] = (first, second)
+        if self.factor < 1.0:
+            inputs = (run(Support(factor=self.factor, iou=self.iou), inputs),)
+        return run(self.step, inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +183,14 @@ def recipe_of(
     def build(part: Tree) -> str:
         if isinstance(part, int):
             return leaf(part)
-        inputs = tuple(build(child) for child in part)
         number = key(part)
-        operator = genome.operators[number - 1]
-        if operator.part != "both":
-            side, _, part_used = operator.part.partition("_")
-            dropped, other = inputs if side == "first" else inputs[::-1]
-            kept = add(f"node{number}-part", Dropout(part=part_used), dropped, other)
-            inputs = (kept, other) if side == "first" else (other, kept)
-        if operator.factor < 1.0:
-            inputs = (add(f"node{number}-support", Support(factor=operator.factor, iou=operator.iou), *inputs),)
-        return add(f"node{number}", operator.step, *inputs)
+
+        def run(step: Step, inputs: Sequence[str]) -> str:
+            return add(f"node{number}{_SUFFIXES.get(type(step), '')}", step, *inputs)
+
+        first, second = map(build, part)
+        name: str = genome.operators[number - 1].fuse(run, first, second)
+        return name
 
     top = build(tree)
     if top in nodes:

@@ -4,9 +4,14 @@ import os
 import signal
 
 import numpy as np
+from numba import config
 
 from evaluation import GroundTruth
 from fusion.table import DetectionTable, Metadata
+from search.engine import Engine
+from search.on_cpu import cpu_fusers
+
+SIMULATED = bool(config.ENABLE_CUDASIM)  # a simulated GPU takes its time: few examples
 
 
 def make_truth(seed, images=12, categories=4, objects=60):
@@ -72,3 +77,20 @@ class Deadly:
                 self.flag.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return self.measure(table, category_ids)
+
+
+def fusers_on(device, tables, chunks, measure):
+    """What computes nodes on a device; `measure` takes tables and category ids."""
+    if device == "cpu":
+        return cpu_fusers(tables, chunks, measure)
+    from search.on_gpu import GpuFuser
+
+    ids = np.sort(np.concatenate(chunks))
+    return [GpuFuser(tables, chunks, lambda origins: lambda answer: measure(answer.to_table(), ids))]
+
+
+def table_of(device, tables, genome):
+    """What the engine hands to the evaluation."""
+    [fuser] = fusers_on(device, tables, [np.arange(1, 5)], None)
+    result = Engine([fuser], memory=0).fuse(genome, 0)
+    return fuser.table(result) if device == "cpu" else result.to_table()

@@ -7,8 +7,9 @@ from evaluation import prepare
 from evaluation.protocol import Coco
 from search.answer import choose, find_answer, front, paired_error
 from search.engine import Engine
-from search.evaluators import Serial, chunked
+from search.evaluators import Serial
 from search.genome import used_members
+from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp, agreement, pose
 from search.report import outline, report_text, write_report
 from search.study import Settings, Study
@@ -24,10 +25,8 @@ SPLITS = {name: TRUTH.image_id[number::3] for number, name in enumerate(("search
 def searched(names, budget=70, tables=TABLES):
     problem = pose(tables, TRUTH, {name: SPLITS[name] for name in names}, Coco())
     study = Study(Settings(budget=budget), problem.search.category_ids, agreement(problem.search))
-    engine = Engine(
-        chunked(problem.leaves(), problem.chunks), CategoryAp(problem.search.prepared), problem.chunks, memory=1 << 24
-    )
-    study.run(Serial(engine))
+    fusers = cpu_fusers(problem.leaves(), problem.chunks, CategoryAp(problem.search.prepared))
+    study.run(Serial(Engine(fusers, memory=1 << 24)))
     return problem, study
 
 

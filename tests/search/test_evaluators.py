@@ -12,7 +12,8 @@ from evaluation import prepare
 from evaluation.protocol import Coco
 from fusion.errors import InputError
 from search.engine import Engine, category_chunks
-from search.evaluators import Processes, Serial, chunked
+from search.evaluators import Processes, Serial
+from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp
 from search.pruning import Incumbent
 from tests.search.members import Deadly, make_members, make_truth
@@ -28,13 +29,16 @@ def candidates(count):
     return [genome for genome in genomes if genome.pruned is not None][:count]
 
 
+def fusers(measure=None):
+    return cpu_fusers(TABLES, CHUNKS, measure or CategoryAp(prepare(TRUTH, Coco())))
+
+
 def serial():
-    return Serial(Engine(chunked(TABLES, CHUNKS), CategoryAp(prepare(TRUTH, Coco())), CHUNKS, memory=1 << 24))
+    return Serial(Engine(fusers(), memory=1 << 24))
 
 
 def processes(folder, measure=None, workers=2):
-    measure = measure or CategoryAp(prepare(TRUTH, Coco()))
-    return Processes(chunked(TABLES, CHUNKS), measure, CHUNKS, folder, workers=workers, memory=1 << 24)
+    return Processes(fusers(measure), folder, workers=workers, memory=1 << 24)
 
 
 def comparable(outcomes):

@@ -8,8 +8,8 @@ from scipy.stats import wilcoxon
 from evaluation import prepare
 from evaluation.protocol import Coco
 from search.engine import Engine, category_chunks
-from search.evaluators import chunked
 from search.genome import Genome, Operator
+from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp
 from search.pruning import Incumbent
 from search.tree import random_tree
@@ -38,7 +38,7 @@ def test_the_better_candidate_is_never_given_up_and_the_worse_ones_often_are():
     truth = make_truth(5, images=60, categories=60, objects=900)
     tables = make_members(5, 6, truth)
     chunks = category_chunks(truth.category_id, np.ones(60, np.int64), 5)
-    engine = Engine(chunked(tables, chunks), CategoryAp(prepare(truth, Coco())), chunks, memory=1 << 26)
+    engine = Engine(cpu_fusers(tables, chunks, CategoryAp(prepare(truth, Coco()))), memory=1 << 26)
     rng = np.random.default_rng(0)
     kinds = ("vote", "nms", "wbf", "concat", "adj_nms")
     candidates = []

@@ -10,9 +10,10 @@ from evaluation.protocol import Coco
 from fusion.errors import InputError
 from search.baselines import Greedy, flat, single
 from search.engine import Engine, Outcome, category_chunks
-from search.evaluators import Processes, Serial, chunked
+from search.evaluators import Processes, Serial
 from search.genome import WEIGHTS, Operator, used_members
 from search.journal import Journal
+from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp
 from search.study import MODES, Settings, Study
 from search.tree import clades, depths
@@ -123,11 +124,11 @@ def test_two_processes_search_as_one_does(tmp_path):
     summaries = []
     for workers in (1, 2):
         study = Study(Settings(budget=60, seed=1), truth.category_id, likeness(4))
-        leaves = chunked(tables, chunks)
+        fusers = cpu_fusers(tables, chunks, measure)
         if workers == 1:
-            evaluator = Serial(Engine(leaves, measure, chunks, memory=1 << 22))
+            evaluator = Serial(Engine(fusers, memory=1 << 22))
         else:
-            evaluator = Processes(leaves, measure, chunks, tmp_path, workers=workers, memory=1 << 20)
+            evaluator = Processes(fusers, tmp_path, workers=workers, memory=1 << 20)
         study.run(evaluator)
         evaluator.close()
         summaries.append(summary(study))

@@ -19,7 +19,6 @@ from tests.evaluation import open_images_cases
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from tests.evaluation.cuda.launches import KERNELS, LAUNCHES
 from tests.evaluation.test_lvis import federated_case, lvis_truth
-from tests.fusion.cuda.conftest import backend  # noqa: F401
 from tests.fusion.cuda.launches import LAUNCHES as FUSION
 from tests.fusion.cuda.launches import recorded, types_of
 
@@ -101,7 +100,7 @@ def test_boxes(seed):
     cap=st.integers(1, 5),
     match_id_zero=st.booleans(),
 )
-def test_random(backend, seed, images, categories, truths, results, cap, match_id_zero):  # noqa: F811
+def test_random(backend, seed, images, categories, truths, results, cap, match_id_zero):
     dataset, found = random_case(seed, images=images, categories=categories, truths=truths, results=results, first_id=0)
     check(ground_truth(dataset), Coco(max_dets=(cap,), match_id_zero=match_id_zero), members(found))
 
@@ -140,7 +139,7 @@ def test_other_thresholds(thresholds):
     threshold=st.sampled_from([0.25, 0.5, 1.0]),
     cap=st.sampled_from([1, 2, 10_000]),
 )
-def test_open_images(backend, seed, masks, unit, weight, threshold, cap):  # noqa: F811
+def test_open_images(backend, seed, masks, unit, weight, threshold, cap):
     check_open_images(
         seed, masks=masks, unit=unit, group_of_weight=weight, iou_threshold=threshold, max_dets=cap, more=(Nms(),)
     )
