@@ -17,9 +17,11 @@ def offsets(values: Any) -> Any:
     """Return the sums of all numbers before each: int32 [n + 1], the last being the sum of all.
 
     Args:
-        values: int8 or int32 [n] on the GPU, n > 0.
+        values: int8 or int32 [n] on the GPU.
     """
     size = len(values)
+    if not size:
+        return filled(1, np.int32)
     tiles = -(-size // _TILE)
     sums = empty(tiles, np.int32)
     sum_tiles(tiles * THREADS, values, sums)

@@ -37,7 +37,7 @@ from tests.fusion.relation_cases import relations_of, tables_of
 from tests.fusion.test_vote_masks import BOX, LEFT, table
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-SIZES = (1, 2, _TILE - 1, _TILE, _TILE + 1, 3 * _TILE + 5)
+SIZES = (0, 1, 2, _TILE - 1, _TILE, _TILE + 1, 3 * _TILE + 5)
 
 
 # the CPU has none of these
