@@ -177,10 +177,10 @@ def elapsed(call: Callable[[], Any], runs: int = RUNS) -> float:
 
 def ceilings() -> tuple[float, float]:
     """Bytes per second that a copy on the GPU moves, and IoUs per second of boxes in registers."""
-    from fusion.cuda.kernels.device import THREADS, cuda, empty
+    from fusion.cuda.kernels.device import THREADS, cuda
     from fusion.cuda.kernels.formulas import area_of, iou
 
-    source, target = empty(2**27, np.float64), empty(2**27, np.float64)
+    source, target = cuda.device_array(2**27), cuda.device_array(2**27)
     target.copy_to_device(source)
     copied = 2 * 2**30 / elapsed(lambda: target.copy_to_device(source)) * 1e3
 
@@ -195,7 +195,7 @@ def ceilings() -> tuple[float, float]:
         out[i] = total
 
     blocks = 132 * 64
-    out = empty(blocks * THREADS, np.float64)
+    out = cuda.device_array(blocks * THREADS)
     pairs[blocks, THREADS](out)
     return copied, blocks * THREADS * PAIRS_PER_THREAD / elapsed(lambda: pairs[blocks, THREADS](out)) * 1e3
 

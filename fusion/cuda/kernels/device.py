@@ -12,7 +12,7 @@ import numpy as np
 from numba import config, cuda
 
 from fusion.cuda.kernels.launch import Launch, laid_out
-from fusion.cuda.kernels.memory import pool
+from fusion.cuda.kernels.memory import Array, pool
 from fusion.kernels.jit import cache_folder
 
 __all__ = [
@@ -116,10 +116,13 @@ def device_function(function: Callable[..., Any]) -> Any:
 
 def to_device(array: np.ndarray) -> Any:
     """Copy an array to the GPU."""
+    given, copy = np.ascontiguousarray(array), empty(len(array), array.dtype)
+    if isinstance(copy, Array):
+        copy.copy_to_device(given)
+        return copy
     stream = _here_stream()
-    copy = empty(len(array), array.dtype)
-    if len(array):
-        copy.copy_to_device(np.ascontiguousarray(array), stream=stream)
+    if len(given):
+        copy.copy_to_device(given, stream=stream)
     if stream:  # the array may be gone before the stream comes to it
         stream.synchronize()
     return copy
@@ -144,7 +147,7 @@ def to_host(array: Any) -> np.ndarray:
     if not len(array):
         return np.empty(0, array.dtype)
     stream = _here_stream()
-    copy: np.ndarray = array.copy_to_host(stream=stream)
+    copy: np.ndarray = array.copy_to_host() if isinstance(array, Array) else array.copy_to_host(stream=stream)
     if stream:
         stream.synchronize()
     return copy

@@ -12,6 +12,8 @@ from typing import Any
 
 from numba import config
 
+from fusion.cuda.kernels.memory import Array
+
 __all__ = ["Launch", "laid_out"]
 
 
@@ -42,8 +44,9 @@ def _lay_out(arguments: Sequence[Any], kinds: list[Any], values: list[Any]) -> N
             dtype = argument.dtype
             kinds.append(dtype.char)
             size, step = argument.size, dtype.itemsize
-            # Numba's own, without an owner: number of items, bytes of one, address, shape, stride
-            values += (0, 0, size, step, argument.device_ctypes_pointer.value or 0, size, step)
+            address = argument.address if kind is Array else argument.device_ctypes_pointer.value
+            # as Numba does, without an owner: number of items, bytes of one, address, shape, stride
+            values += (0, 0, size, step, address if size else 0, size, step)
 
 
 class Launch:
@@ -57,12 +60,12 @@ class Launch:
 
     def __init__(self, compiled: Any, arguments: Sequence[Any], values: Sequence[Any]) -> None:
         self._compiled = compiled
-        self._kernel = _entry(compiled, arguments, values)
+        self._kernel = _entry(compiled, _as_numba(arguments), values)
 
     def __call__(self, blocks: int, threads: int, stream: Any, arguments: Sequence[Any], values: Sequence[Any]) -> None:
         """Launch so many blocks of threads on a stream."""
         if self._kernel is None:
-            _configured(self._compiled, blocks, threads, stream)(*arguments)
+            _configured(self._compiled, blocks, threads, stream)(*_as_numba(arguments))
         else:
             from cuda.core import LaunchConfig, launch
 
@@ -76,6 +79,17 @@ def _stream(handle: int) -> Any:
     from cuda.core import Stream
 
     return Stream.from_handle(handle)
+
+
+def _as_numba(arguments: Sequence[Any]) -> list[Any]:
+    """Return arguments with arrays of Numba's in the place of ours."""
+    out = []
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            out.append(type(argument)(*_as_numba(argument)))
+        else:
+            out.append(argument.as_numba if isinstance(argument, Array) else argument)
+    return out
 
 
 def _entry(compiled: Any, arguments: Sequence[Any], values: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.launch import laid_out
+from fusion.cuda.kernels.memory import Array
 
 
 class Pair(NamedTuple):
@@ -44,3 +45,17 @@ def test_kinds_tell_launches_apart():
     kinds = {laid_out(arguments)[0] for arguments in ((one, 1), (one, 1.0), (one, True), (one, one), ((one, 1),))}
     assert len(kinds) == 5
     assert laid_out((one, 1))[0] == laid_out((array(9, np.int32, 16), 2))[0]
+
+
+def test_arrays_of_ours_are_laid_out_as_numbas():
+    given = [Array(None, 4096, 3, np.dtype(np.float64)), Array(None, 0, 0, np.dtype(np.int16))]
+    theirs = [array(3, np.float64, 4096), array(0, np.int16, 0)]
+    assert laid_out(given) == laid_out(theirs)
+
+
+def test_parts_and_views_of_an_array():
+    whole = Array(None, 1000, 10, np.dtype(np.float64))
+    part = whole[2:7]
+    assert (part.address, part.size, len(part), part.dtype) == (1016, 5, 5, whole.dtype)
+    assert (whole[4:].address, len(whole[4:]), len(whole[:0]), len(whole[7:3])) == (1032, 6, 0, 0)
+    assert (part[1:].address, part.view(np.int64).dtype, part.view(np.int64).address) == (1024, np.int64, 1016)
