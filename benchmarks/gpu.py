@@ -1,8 +1,9 @@
-"""Fusion on the GPU beside the CPU and torchvision: `python benchmarks/gpu.py [--images N] [--large]`.
+"""Fusion and search on the GPU beside the CPU and torchvision: `python benchmarks/gpu.py [--images N] [--large]`.
 
 First every operator's answer is compared with the CPU's. Then it is timed after a warm-up: alone, from rows that are on
 the GPU to rows that are (device events, sorting included; `vote_masks` to a table, as new masks always come down); with
 the copies there and back; and from tables to a table. The CPU has all cores. `--large` adds 28 members x 40,000 images.
+Then candidates of a search among 12 members are fused and measured, and their figures compared with the CPU's.
 Without a GPU nothing is measured, and it says so.
 With NUMBA_ENABLE_CUDASIM=1 only the comparison is made, on as many images as are given (try 1).
 """
@@ -25,8 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import Load, make_load
 from benchmarks.measure import wall
+from benchmarks.search_throughput import fusers_of, problem_of, proposed
 from fusion.calibrate import Calibrate, ScoreMap
 from fusion.concat import Concat
+from fusion.consensus import Consensus
 from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.choice import settle
 from fusion.dropout import Dropout
@@ -35,12 +38,16 @@ from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.jit import threads
 from fusion.mask_nms import MaskNms
 from fusion.masks import mask_array
+from fusion.merge_scales import MergeScales
 from fusion.nms import Nms
 from fusion.nmw import Nmw
 from fusion.pool import apply
+from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Recipe
 from fusion.relations import Relations, Surrounding, Together
 from fusion.reweight import Reweight
+from fusion.select_experts import SelectExperts
+from fusion.select_views import SelectViews
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.support import Support
 from fusion.surround import Surround
@@ -48,6 +55,7 @@ from fusion.table import DetectionTable, Metadata
 from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
+from search.engine import Engine
 
 SIDE = 640.0
 RUNS = 7
@@ -81,6 +89,10 @@ def steps(members: int) -> dict[str, Any]:
         "surround": Surround(relations=relations()),
         "expand_hierarchy": ExpandHierarchy(parents=parents),
         "support": Support(),
+        "consensus": Consensus(),
+        "prob_fusion": ProbFusion(),
+        "merge_scales": MergeScales(),
+        "select_experts": SelectExperts(categories={f"m{m}": range(m, CATEGORIES, members) for m in range(1, members)}),
         "dropout, two members": Dropout(),
     }
 
@@ -251,6 +263,8 @@ def report(load: Load, ceiling: tuple[float, float] | None, peer_images: int) ->
         print(f"{'':22} {'alone':>9} {'copies':>9} {'tables':>9} {'CPU':>9} {'faster':>7} {'GB/s':>7} {'of copy':>8}")
     for name, step in steps(members).items():
         line(name, step, tables, ceiling, peer)
+    levels = [[f"m{m}" for m in range(members) if m % 2 == half] for half in (0, 1)]
+    line("select_views", SelectViews(views=levels), [apply(Wbf(), tables), *tables], ceiling, None)
     if rows < 10_000_000:  # more masks do not fit in one table
         masked = with_masks(tables)
         line("mask_nms", MaskNms(), masked, ceiling, None)
@@ -313,6 +327,27 @@ def line(
         print(f"{'':22} torchvision batched_nms per image, on the GPU: {peer:.1f} ms, {peer / alone:.1f} x ours alone")
 
 
+def search_report(members: int, images: int, trials: int, *, timed: bool) -> None:
+    """Compare and time candidates of a search, as evolution proposes them; without kept results and with them."""
+    problem = problem_of(members, images)
+    cpu, gpu = (fusers_of(problem, device) for device in ("cpu", "cuda"))
+    stage = proposed(problem, cpu, trials, 2**31, fixed_tree=False)
+    rows = sum(len(table) for table in problem.search.tables)
+    print(f"\nsearch: {members} members x {images:,} images, {rows:,} detections; {trials} candidates")
+    figures = [[Engine(each, memory=0).evaluate(genome).value for genome in stage.genomes] for each in (cpu, gpu)]
+    apart = float(np.max(np.abs(np.diff(figures, axis=0))))
+    print(f"AP of all categories: {'the same' if apart == 0 else f'at most {apart:.1e} apart'}")
+    for memory in (0, 2**31) if timed else ():
+        medians = []
+        for each in (gpu, cpu):
+            engine = Engine(each, memory=memory)
+            medians.append(np.median([engine.evaluate(genome).seconds for genome in stage.genomes]) * 1e3)
+        print(
+            f"{'sub-trees kept' if memory else 'nothing kept':22} median of a trial: {medians[0]:.1f} ms, "
+            f"CPU {medians[1]:.1f} ms, {medians[1] / medians[0]:.1f} x"
+        )
+
+
 def main() -> None:
     """Run all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -332,6 +367,7 @@ def main() -> None:
         sys.setswitchinterval(1e-5)
         print("Kernels run in Numba's simulator: answers are compared, and nothing is timed.")
         report(make_load(arguments.images), None, 0)
+        search_report(3, 3, 2, timed=False)
         return
     name = cuda.get_current_device().name
     name = name.decode() if isinstance(name, bytes) else name
@@ -341,6 +377,7 @@ def main() -> None:
     report(make_load(arguments.images), ceiling, arguments.peer_images)
     if arguments.large:
         report(make_load(40_000, 28), ceiling, arguments.peer_images)
+    search_report(12, arguments.images, 40, timed=True)
 
 
 if __name__ == "__main__":
