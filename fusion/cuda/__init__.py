@@ -36,8 +36,8 @@ change places. `prob_fusion` adds up logarithms, too; `kernels/agree.joined` say
 
 In here: `choice` (which device), `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
 `rescoring`, `rebuilding`, `masking` and `views` (the host's part of the twins), `kernels` (device code).
-`kernels/device.py` is the only module that imports CUDA to compile or launch; all but `choice` is imported when a GPU
-is asked for.
+`kernels/device.py`, with `launch` and `memory` beside it, is the only place that knows CUDA; all but `choice` is
+imported when a GPU is asked for. Detections that are there are measured by `evaluation.cuda`.
 """
 
 __all__: list[str] = []
