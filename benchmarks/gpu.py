@@ -277,9 +277,9 @@ def report(load: Load, ceiling: tuple[float, float] | None, peer_images: int) ->
 
 
 def bytes_of(answer: Any) -> int:
-    """Size of rows on the GPU, or of the masks of a table that came from there."""
+    """Size of rows on the GPU, or of a table that came from there."""
     if isinstance(answer, DetectionTable):
-        return int(answer.arrow["mask"].nbytes)
+        return int(answer.arrow.nbytes)
     return sum(len(column) * column.dtype.itemsize for column in answer.rows)
 
 
