@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cuda.kernels.lookup import find_cells
+from evaluation.cuda.kernels.lookup import locate
 from evaluation.cuda.kernels.open_images import (
     Boxes,
     Entries,
@@ -78,15 +78,13 @@ class OpenImagesOnGpu:
         if not len(columns.row):
             return None
         count = len(self._prepared.positives)
-        category, place = find_cells(rows, columns, self._lookup, count, True)
+        located = locate(rows, columns, self._lookup, count, True)
         if self._masks is None:
-            least = float(protocol.iou_threshold)
-            best = look_by_boxes(rows, columns, place, self._sections, self._boxes, scale, least)
+            best = look_by_boxes(rows, located, self._sections, self._boxes, scale, float(protocol.iou_threshold))
         else:
             best = look_by_masks(rows, columns, self._masks[0])
-        outcome, absorbed = settle(columns, category, best, protocol.max_dets, len(self._boxes.x1))
-        regions = protocol.group_of_weight > 0
-        return entries_of(columns, category, place, self._sections, outcome, absorbed, count, regions)
+        outcome, absorbed = settle(located, best, protocol.max_dets, len(self._boxes.x1))
+        return entries_of(located, self._sections, outcome, absorbed, count, protocol.group_of_weight > 0)
 
     def _scale(self, table: Resident) -> Scale:
         times = 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.attached import category_means
 from evaluation.columns import Pairs
-from evaluation.cuda.kernels.lookup import find_cells
+from evaluation.cuda.kernels.lookup import locate
 from evaluation.cuda.kernels.matching import MOST_THRESHOLDS, matched
 from evaluation.cuda.kernels.pairing import (
     IGNORED,
@@ -128,16 +128,16 @@ class PreparedOnGpu:
         rows, limits = table.rows, self._limits
         columns = self._sorted(rows)
         categories = len(self._prepared.category_ids)
-        category, place = find_cells(rows, columns, self._lookup, categories, limits.federated)
+        located = locate(rows, columns, self._lookup, categories, limits.federated)
         if self._masks is None:
-            pairs = box_pairs(rows, columns, category, place, self._cells, self._truth, limits)
+            pairs = box_pairs(rows, located, self._cells, self._truth, limits)
         else:
             known = self._masks
             if table.metadata.boxes != "from_masks":
                 known = known._replace(state=empty(0, np.int8))
-            pairs = mask_pairs(rows, columns, category, place, self._cells, known, limits)
+            pairs = mask_pairs(rows, located, self._cells, known, limits)
         hits, wrong = matched(columns, pairs, self._truth.flags, self._thresholds)
-        events = events_of(columns, category, hits, wrong, thresholds, categories)
+        events = events_of(located, hits, wrong, thresholds, categories)
         if not len(events.before):
             return None
         return interpolated(events, hits, wrong, self._counted_here, self._need, thresholds, recalls)

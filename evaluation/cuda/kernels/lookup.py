@@ -7,7 +7,7 @@ import numpy as np
 from fusion.cuda.kernels.cells import Columns, Rows
 from fusion.cuda.kernels.device import Kernel, cuda, empty
 
-__all__ = ["Lookup", "find_cells"]
+__all__ = ["Located", "Lookup", "locate"]
 
 
 class Lookup(NamedTuple):
@@ -15,7 +15,7 @@ class Lookup(NamedTuple):
 
     Attributes:
         key: int64 [c], `image * categories + category`, ascending.
-        image: int32 [images of the session], their index in the ground truth; -1 where it does not have one.
+        image: int32 [images of the session], their index in the ground truth; all of which it has.
         category: int32 [categories of the session], likewise; -1 also where no ground truth counts.
     """
 
@@ -24,8 +24,22 @@ class Lookup(NamedTuple):
     category: Any
 
 
-def find_cells(rows: Rows, columns: Columns, lookup: Lookup, categories: int, known: bool) -> tuple[Any, Any]:
-    """Find the category and the ground truth of each cell.
+class Located(NamedTuple):
+    """Sorted rows whose cells are looked up.
+
+    Attributes:
+        columns: The rows.
+        category: int32 [cells], in the ground truth; -1 where the cell does not count.
+        place: int32 [cells], in `Lookup.key`; -1 where nothing is known of the cell.
+    """
+
+    columns: Columns
+    category: Any
+    place: Any
+
+
+def locate(rows: Rows, columns: Columns, lookup: Lookup, categories: int, known: bool) -> Located:
+    """Look up the cells of sorted rows.
 
     Args:
         rows: Of images that the ground truth has.
@@ -33,22 +47,18 @@ def find_cells(rows: Rows, columns: Columns, lookup: Lookup, categories: int, kn
         lookup: The ground truth.
         categories: Its number of categories.
         known: Whether only cells of which something is known count.
-
-    Returns:
-        int32 [cells] both: the category in the ground truth, -1 where the cell does not count; the place in
-        `lookup.key`, -1 where nothing is known of it.
     """
     cells = len(columns.start) - 1
-    category, place = empty(cells, np.int32), empty(cells, np.int32)
-    look_up_cells(cells, rows, columns, lookup, categories, known, category, place)
-    return category, place
+    located = Located(columns, empty(cells, np.int32), empty(cells, np.int32))
+    look_up_cells(cells, rows, lookup, categories, known, located)
+    return located
 
 
 @Kernel
-def look_up_cells(rows, columns, lookup, categories, known, category, place):
+def look_up_cells(rows, lookup, categories, known, located):
     """Look up each cell by halving."""
-    for c in range(cuda.grid(1), len(category), cuda.gridsize(1)):
-        r = columns.row[columns.start[c]]
+    for c in range(cuda.grid(1), len(located.place), cuda.gridsize(1)):
+        r = located.columns.row[located.columns.start[c]]
         kind, found = lookup.category[rows.category[r]], -1
         if kind >= 0:
             key = np.int64(lookup.image[rows.image[r]]) * categories + kind
@@ -63,5 +73,5 @@ def look_up_cells(rows, columns, lookup, categories, known, category, place):
                 found = low
             elif known:
                 kind = -1
-        category[c] = kind
-        place[c] = found
+        located.category[c] = kind
+        located.place[c] = found

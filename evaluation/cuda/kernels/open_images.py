@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evaluation.cuda.kernels.lookup import Located
 from evaluation.cuda.kernels.precision import begin_categories
 from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
 from fusion.cuda.kernels.cells import Columns, Rows
@@ -46,7 +47,7 @@ class Sections(NamedTuple):
     """Where the ground truth of each cell is.
 
     Attributes:
-        cell: int32 [c], by the place of `lookup.find_cells`; -1 where a category is only known to be there or not.
+        cell: int32 [c], by the place of `Located`; -1 where a category is only known to be there or not.
         bound: int32 [5 * cells], offsets of the four sections of each cell, and its end.
     """
 
@@ -81,13 +82,11 @@ def usable(rows: Rows, given: Any, scale: Scale) -> Any:
     return used
 
 
-def look_by_boxes(
-    rows: Rows, columns: Columns, place: Any, sections: Sections, boxes: Boxes, scale: Scale, least: float
-) -> Any:
+def look_by_boxes(rows: Rows, located: Located, sections: Sections, boxes: Boxes, scale: Scale, least: float) -> Any:
     """Return the best object and region that each row overlaps enough: int32 [2 * n], -1 without one."""
-    size = len(columns.row)
+    size = len(located.columns.row)
     best = empty(2 * size, np.int32)
-    look_at_boxes(2 * size, rows, columns, place, sections, boxes, scale, least, best)
+    look_at_boxes(2 * size, rows, located, sections, boxes, scale, least, best)
     return best
 
 
@@ -99,12 +98,11 @@ def look_by_masks(rows: Rows, columns: Columns, known: Any) -> Any:
     return best
 
 
-def settle(columns: Columns, category: Any, best: Any, cap: int, truths: int) -> tuple[Any, Any]:
+def settle(located: Located, best: Any, cap: int, truths: int) -> tuple[Any, Any]:
     """Give objects to the first that look at them, and let regions absorb the others.
 
     Args:
-        columns: The rows.
-        category: int32 [cells], in the ground truth; -1 where a cell does not count.
+        located: The rows.
         best: int32 [2 * n] or [4 * n], what they look at.
         cap: Detections of a cell that count.
         truths: Number of boxes of the ground truth.
@@ -112,9 +110,9 @@ def settle(columns: Columns, category: Any, best: Any, cap: int, truths: int) ->
     Returns:
         int8 [n], what became of each row; int32 [g], the first row that each region absorbed, n without one.
     """
-    size = len(columns.row)
+    size = len(located.columns.row)
     outcome, absorbed = empty(size, np.int8), filled(truths, np.int32, size)
-    judge(size, columns, category, cap, outcome)
+    judge(size, located, cap, outcome)
     for section in range(0, len(best) // size, 2):
         winner = filled(truths, np.int32, size)
         find_winners(size, best, section, outcome, winner)
@@ -123,38 +121,29 @@ def settle(columns: Columns, category: Any, best: Any, cap: int, truths: int) ->
 
 
 def entries_of(
-    columns: Columns,
-    category: Any,
-    place: Any,
-    sections: Sections,
-    outcome: Any,
-    absorbed: Any,
-    categories: int,
-    regions: bool,
+    located: Located, sections: Sections, outcome: Any, absorbed: Any, categories: int, regions: bool
 ) -> Entries:
     """Rank the true entries and count the false detections between them.
 
     Args:
-        columns: The rows.
-        category: int32 [cells].
-        place: int32 [cells].
+        located: The rows.
         sections: The ground truth.
         outcome: int8 [n], of `settle`.
         absorbed: int32 [g], of `settle`.
         categories: Number of categories of the ground truth.
         regions: Whether regions count.
     """
-    size, cells = len(columns.row), len(columns.start) - 1
+    size, cells = len(outcome), len(located.place)
     # a slot for each row of a cell and behind them one for each of its regions: the order of equal scores
     held = empty(cells, np.int32)
-    count_regions(cells, place, sections, held)
+    count_regions(cells, located.place, sections, held)
     shift = offsets(held)
     slots = size + number_at(shift, cells)
     flag, region = filled(slots, np.int8), filled(slots, np.int8)
     score, group = empty(slots, np.float64), empty(slots, np.int32)
-    fill_rows(size, columns, category, outcome, shift, flag, score, group)
+    fill_rows(size, located, outcome, shift, flag, score, group)
     if regions:
-        fill_regions(cells, columns, category, place, sections, absorbed, shift, flag, region, score, group)
+        fill_regions(cells, located, sections, absorbed, shift, flag, region, score, group)
     at = offsets(flag)
     total = number_at(at, slots)
     runs = room_for_runs(total)
@@ -167,7 +156,7 @@ def entries_of(
     )
     begin_categories(categories + 1, runs, start)
     gather_flags(total, runs, region, is_region)
-    count_false(size, columns, category, outcome, shift, start, runs, between)
+    count_false(size, located, outcome, shift, start, runs, between)
     return Entries(start, is_region, between)
 
 
@@ -195,12 +184,12 @@ def flag_usable(rows, given, scale, used):
 
 
 @Kernel
-def look_at_boxes(rows, columns, place, sections, boxes, scale, least, best):
+def look_at_boxes(rows, located, sections, boxes, scale, least, best):
     """Find the first object of largest IoU (the first n) and the region that holds the largest share (the others)."""
-    size = len(columns.row)
+    size = len(located.columns.row)
     for i in range(cuda.grid(1), len(best), cuda.gridsize(1)):
         p, section = i % size, i // size
-        r, at = columns.row[p], place[columns.cell[p]]
+        r, at = located.columns.row[p], located.place[located.columns.cell[p]]
         cell = sections.cell[at] if at >= 0 else -1
         found = -1
         if cell >= 0:
@@ -229,11 +218,12 @@ def copy_looks(rows, columns, known, best):
 
 
 @Kernel
-def judge(columns, category, cap, outcome):
+def judge(located, cap, outcome):
     """Leave out what is not evaluated; the others are false until they are found true."""
+    columns = located.columns
     for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
         c = columns.cell[p]
-        right = category[c] >= 0 and p - columns.start[c] < cap and columns.score[p] > LOWEST
+        right = located.category[c] >= 0 and p - columns.start[c] < cap and columns.score[p] > LOWEST
         outcome[p] = FALSE if right else LEFT_OUT
 
 
@@ -271,22 +261,23 @@ def count_regions(place, sections, held):
 
 
 @Kernel
-def fill_rows(columns, category, outcome, shift, flag, score, group):
+def fill_rows(located, outcome, shift, flag, score, group):
     """Flag the slots of true rows."""
     for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
-        c = columns.cell[p]
+        c = located.columns.cell[p]
         if outcome[p] == TRUE:
             slot = p + shift[c]
             flag[slot] = 1
-            score[slot] = -columns.score[p]
-            group[slot] = category[c]
+            score[slot] = -located.columns.score[p]
+            group[slot] = located.category[c]
 
 
 @Kernel
-def fill_regions(columns, category, place, sections, absorbed, shift, flag, region, score, group):
+def fill_regions(located, sections, absorbed, shift, flag, region, score, group):
     """Flag the slots of regions that absorbed a row with a score above 0."""
-    for c in range(cuda.grid(1), len(place), cuda.gridsize(1)):
-        cell = sections.cell[place[c]] if place[c] >= 0 else -1
+    columns = located.columns
+    for c in range(cuda.grid(1), len(located.place), cuda.gridsize(1)):
+        cell = sections.cell[located.place[c]] if located.place[c] >= 0 else -1
         if cell >= 0:
             first = sections.bound[5 * cell + 1]
             for g in range(first, sections.bound[5 * cell + 2]):
@@ -296,7 +287,7 @@ def fill_regions(columns, category, place, sections, absorbed, shift, flag, regi
                     flag[slot] = 1
                     region[slot] = 1
                     score[slot] = -columns.score[p]
-                    group[slot] = category[c]
+                    group[slot] = located.category[c]
 
 
 @Kernel
@@ -318,12 +309,12 @@ def gather_flags(runs, region, out):
 
 
 @Kernel
-def count_false(columns, category, outcome, shift, start, runs, between):
+def count_false(located, outcome, shift, start, runs, between):
     """Count each false row behind the entries that come before it."""
     for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
         if outcome[p] == FALSE:
-            c = columns.cell[p]
-            k, s, slot = category[c], -columns.score[p], p + shift[c]
+            c = located.columns.cell[p]
+            k, s, slot = located.category[c], -located.columns.score[p], p + shift[c]
             low, high = start[k], start[k + 1]
             while low < high:
                 middle = (low + high) // 2

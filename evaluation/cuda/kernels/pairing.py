@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows
+from evaluation.cuda.kernels.lookup import Located
+from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, number_at, product
 from fusion.cuda.kernels.formulas import match
 from fusion.cuda.kernels.scan import offsets
@@ -107,30 +108,26 @@ class Pairs(NamedTuple):
     iou: Any
 
 
-def box_pairs(
-    rows: Rows, columns: Columns, category: Any, place: Any, cells: TruthCells, truth: Truth, limits: Limits
-) -> Pairs:
-    """Find the pairs of boxes; `category` and `place` are those of `lookup.find_cells`."""
-    size = len(columns.row)
+def box_pairs(rows: Rows, located: Located, cells: TruthCells, truth: Truth, limits: Limits) -> Pairs:
+    """Find the pairs of boxes."""
+    size = len(located.columns.row)
     state, count = empty(size, np.int8), empty(size, np.int32)
     none: Any = empty(0, np.int8)
-    judge_rows(size, rows, columns, category, place, cells, none, limits, state)
-    count_pairs(size, rows, columns, place, cells, truth, limits, state, count)
+    judge_rows(size, rows, located, cells, none, limits, state)
+    count_pairs(size, rows, located, cells, truth, limits, state, count)
     start = offsets(count)
     found = number_at(start, size)
     pairs = Pairs(state, start[:size], start[1:], empty(found, np.int32), empty(found, np.float64))
-    fill_pairs(size, rows, columns, place, cells, truth, limits, pairs)
+    fill_pairs(size, rows, located, cells, truth, limits, pairs)
     return pairs
 
 
-def mask_pairs(
-    rows: Rows, columns: Columns, category: Any, place: Any, cells: TruthCells, known: MaskPairs, limits: Limits
-) -> Pairs:
+def mask_pairs(rows: Rows, located: Located, cells: TruthCells, known: MaskPairs, limits: Limits) -> Pairs:
     """Look up the pairs of masks, which no step changes."""
-    size = len(columns.row)
+    size = len(located.columns.row)
     state, begin, end = empty(size, np.int8), empty(size, np.int32), empty(size, np.int32)
-    judge_rows(size, rows, columns, category, place, cells, known.state, limits, state)
-    look_up_pairs(size, rows, columns, known, state, begin, end)
+    judge_rows(size, rows, located, cells, known.state, limits, state)
+    look_up_pairs(size, rows, located.columns, known, state, begin, end)
     return Pairs(state, begin, end, known.truth, known.iou)
 
 
@@ -155,11 +152,12 @@ def overlap(rows, columns, truth, p, g, least):
 
 
 @Kernel
-def judge_rows(rows, columns, category, place, cells, given, limits, state):
+def judge_rows(rows, located, cells, given, limits, state):
     """Write the state of each row; `given` is int8 by origin, of masks, or [0]: then areas are those of boxes."""
     for p in range(cuda.grid(1), len(state), cuda.gridsize(1)):
-        c, r = columns.cell[p], columns.row[p]
-        if category[c] < 0 or p - columns.start[c] >= limits.cap:
+        c, r = located.columns.cell[p], located.columns.row[p]
+        at = located.place[c]
+        if located.category[c] < 0 or p - located.columns.start[c] >= limits.cap:
             state[p] = LEFT_OUT
         elif len(given) > 0:
             state[p] = given[rows.origin[r]]
@@ -167,33 +165,33 @@ def judge_rows(rows, columns, category, place, cells, given, limits, state):
             area = product(rows.w[r], rows.h[r])
             if limits.federated and not (area > 0.0 and area < np.inf):
                 state[p] = LEFT_OUT
-            elif area < 0.0 or area > limits.most or (place[c] >= 0 and cells.partial[place[c]] != 0):
+            elif area < 0.0 or area > limits.most or (at >= 0 and cells.partial[at] != 0):
                 state[p] = OUTSIDE
             else:
                 state[p] = INSIDE
 
 
 @Kernel
-def count_pairs(rows, columns, place, cells, truth, limits, state, count):
+def count_pairs(rows, located, cells, truth, limits, state, count):
     """Count the ground truth of each row's cell that it overlaps enough."""
     for p in range(cuda.grid(1), len(count), cuda.gridsize(1)):
-        at, number = place[columns.cell[p]], 0
+        at, number = located.place[located.columns.cell[p]], 0
         if at >= 0 and state[p] != LEFT_OUT:
             for g in range(cells.begin[at], cells.end[at]):
-                if overlap(rows, columns, truth, p, g, limits.least) >= limits.least:
+                if overlap(rows, located.columns, truth, p, g, limits.least) >= limits.least:
                     number += 1
         count[p] = number
 
 
 @Kernel
-def fill_pairs(rows, columns, place, cells, truth, limits, pairs):
+def fill_pairs(rows, located, cells, truth, limits, pairs):
     """Write the pairs of each row in their order."""
     for p in range(cuda.grid(1), len(pairs.state), cuda.gridsize(1)):
         first = last = pairs.begin[p]
         if first < pairs.end[p]:
-            at = place[columns.cell[p]]
+            at = located.place[located.columns.cell[p]]
             for g in range(cells.begin[at], cells.end[at]):
-                share = overlap(rows, columns, truth, p, g, limits.least)
+                share = overlap(rows, located.columns, truth, p, g, limits.least)
                 if share >= limits.least:
                     ignored = truth.flags[g] & IGNORED
                     i = last

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns
+from evaluation.cuda.kernels.lookup import Located
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.merge_sort import Runs, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
@@ -32,28 +32,27 @@ class Events(NamedTuple):
     before: Any
 
 
-def events_of(columns: Columns, category: Any, hits: Any, wrong: Any, thresholds: int, categories: int) -> Events:
+def events_of(located: Located, hits: Any, wrong: Any, thresholds: int, categories: int) -> Events:
     """Rank the rows that make a difference.
 
     Args:
-        columns: The rows.
-        category: int32 [cells], in the ground truth.
+        located: The rows.
         hits: int64 [n], at which thresholds a row is right.
         wrong: int64 [n], at which it is wrong.
         thresholds: Number of thresholds.
         categories: Number of categories of the ground truth.
     """
-    size = len(columns.row)
+    size = len(located.columns.row)
     flag = empty(size, np.int8)
     flag_events(size, hits, wrong, thresholds, flag)
     place = offsets(flag)
     events = number_at(place, size)
     runs = room_for_runs(events)
-    take_events(size, columns, category, flag, place, runs)
+    take_events(size, located, flag, place, runs)
     runs = sort_runs(runs)
     start, before = empty(categories + 1, np.int32), filled(events, np.int32)
     begin_categories(categories + 1, runs, start)
-    count_wrong(size if events else 0, columns, category, wrong, thresholds, start, runs, before)
+    count_wrong(size if events else 0, located, wrong, thresholds, start, runs, before)
     return Events(start, runs, before)
 
 
@@ -94,13 +93,13 @@ def flag_events(hits, wrong, thresholds, flag):
 
 
 @Kernel
-def take_events(columns, category, flag, place, runs):
+def take_events(located, flag, place, runs):
     """Gather the rows that are flagged, in order of (image, category, score descending, row)."""
     for p in range(cuda.grid(1), len(flag), cuda.gridsize(1)):
         if flag[p] != 0:
             e = place[p]
-            runs.group[e] = category[columns.cell[p]]
-            runs.score[e] = -columns.score[p]
+            runs.group[e] = located.category[located.columns.cell[p]]
+            runs.score[e] = -located.columns.score[p]
             runs.row[e] = p
 
 
@@ -119,12 +118,12 @@ def begin_categories(runs, start):
 
 
 @Kernel
-def count_wrong(columns, category, wrong, thresholds, start, runs, before):
+def count_wrong(located, wrong, thresholds, start, runs, before):
     """Count each row that is wrong at every threshold to the first event that does not come before it."""
     every = (np.int64(1) << np.int64(thresholds)) - np.int64(1)
-    for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
+    for p in range(cuda.grid(1), len(wrong), cuda.gridsize(1)):
         if wrong[p] == every:
-            k, s = category[columns.cell[p]], -columns.score[p]
+            k, s = located.category[located.columns.cell[p]], -located.columns.score[p]
             low, high = start[k], start[k + 1]
             last = high
             while low < high:
