@@ -57,12 +57,11 @@ def progress_bar() -> Progress:
 class _Compilation(event.Listener):  # type: ignore[misc]
     """Says once that kernels are being compiled, since the first call after installation takes a while."""
 
-    def __init__(self) -> None:
-        self.said = False
+    said = False
 
     def on_start(self, event: event.Event) -> None:
-        if not self.said:
-            self.said = True
+        if not _Compilation.said:
+            _Compilation.said = True
             stderr.print(
                 "Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim"
             )

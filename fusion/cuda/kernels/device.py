@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import config, cuda
 
-from fusion.cuda.kernels.launch import Launch, laid_out
+from fusion.cuda.kernels.launch import Launch, laid_out, tell_of_compilation
 from fusion.cuda.kernels.memory import Array, pool
 from fusion.kernels.jit import cache_folder
 
@@ -51,6 +51,9 @@ else:
 # and other threads may copy then.
 _array, _stream = cuda.device_array, cuda.stream
 _here = threading.local()
+
+if not SIMULATED:
+    tell_of_compilation()
 
 
 class Kernel:

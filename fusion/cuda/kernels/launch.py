@@ -14,7 +14,25 @@ from numba import config
 
 from fusion.cuda.kernels.memory import Array
 
-__all__ = ["Launch", "laid_out"]
+__all__ = ["Launch", "laid_out", "tell_of_compilation"]
+
+
+def tell_of_compilation() -> None:
+    """Let whoever listens to Numba hear of kernels that Numba-CUDA compiles: its events are its own."""
+    try:
+        from numba.cuda.core import event as cuda_event
+    except ImportError:  # Numba's own CUDA
+        return
+    from numba.core import event
+
+    class Forward(cuda_event.Listener):  # type: ignore[misc]
+        def on_start(self, _: Any) -> None:
+            event.start_event("numba:compile")
+
+        def on_end(self, _: Any) -> None:
+            event.end_event("numba:compile")
+
+    cuda_event.register("numba-cuda:run_pass", Forward())  # part of a compilation; there is no event for all of it
 
 
 def laid_out(arguments: Sequence[Any]) -> tuple[tuple[Any, ...], list[Any]]:
