@@ -24,6 +24,7 @@ __all__ = [
     "Cells",
     "Columns",
     "Rows",
+    "bounds",
     "by_size",
     "cells_of",
     "copy_row",
@@ -172,6 +173,15 @@ def by_size(start: Any) -> list[tuple[Any, int, int]]:
     return [
         (chosen[k * cells : k * cells + counts[k]], counts[k], width) for k, width in enumerate(widths) if counts[k]
     ]
+
+
+@device_function
+def bounds(start, chosen, count, number):
+    """Return where cell chosen[number] begins and ends; the same place twice where there is none."""
+    begin = end = 0
+    if number < count:
+        begin, end = start[chosen[number]], start[chosen[number] + 1]
+    return begin, end
 
 
 def used_categories(rows: Rows, categories: int) -> np.ndarray:

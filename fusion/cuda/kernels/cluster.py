@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns, by_size
+from fusion.cuda.kernels.cells import Columns, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, product
 from fusion.cuda.kernels.formulas import area_of, iou
 from fusion.cuda.kernels.soft import best_of_group
@@ -94,10 +94,7 @@ def cluster_cells(columns, chosen, count, width, weights, words, rule, clusters)
     lane, group = me % width, me // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
-        first = last = 0
-        if base + group < count:
-            c = chosen[base + group]
-            first, last = columns.start[c], columns.start[c + 1]
+        first, last = bounds(columns.start, chosen, count, base + group)
         b, end = first, first  # clusters of this cell are at first..end-1
         while cuda.syncthreads_or(np.int32(b < last)):
             best, found = rule.iou, -1

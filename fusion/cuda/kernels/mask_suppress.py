@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, by_size
+from fusion.cuda.kernels.cells import Columns, Rows, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, filled
 from fusion.cuda.kernels.masks import Masks, shared_pixels
 
@@ -42,10 +42,7 @@ def suppress_masks(rows, columns, masks, chosen, count, width, threshold, alive)
     lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
-        i = last = 0
-        if base + group < count:
-            c = chosen[base + group]
-            i, last = columns.start[c], columns.start[c + 1]
+        i, last = bounds(columns.start, chosen, count, base + group)
         # all cells of the block go on until the last is done: a barrier is for the whole block
         while cuda.syncthreads_or(np.int32(i < last)):
             for j in range(i + 1 + lane, last, width):

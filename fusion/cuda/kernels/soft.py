@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, by_size
+from fusion.cuda.kernels.cells import Columns, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, product
 from fusion.cuda.kernels.formulas import gaussian, linear, overlap
 
@@ -73,10 +73,7 @@ def soften_cells(columns, chosen, count, width, decay, alive, squares, score):
     lane, group = me % width, me // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
-        first = last = 0
-        if base + group < count:
-            c = chosen[base + group]
-            first, last = columns.start[c], columns.start[c + 1]
+        first, last = bounds(columns.start, chosen, count, base + group)
         for p in range(first + lane, last, width):
             s = columns.score[p] + 0.0  # -0.0 becomes 0.0
             score[p] = s

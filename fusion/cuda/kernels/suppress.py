@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, by_size
+from fusion.cuda.kernels.cells import Columns, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, filled
 from fusion.cuda.kernels.formulas import overlap
 
@@ -25,10 +25,7 @@ def suppress_cells(columns, chosen, count, width, threshold, alive):
     lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
-        i = last = 0
-        if base + group < count:
-            c = chosen[base + group]
-            i, last = columns.start[c], columns.start[c + 1]
+        i, last = bounds(columns.start, chosen, count, base + group)
         # all cells of the block go on until the last is done: a barrier is for the whole block
         while cuda.syncthreads_or(np.int32(i < last)):
             for j in range(i + 1 + lane, last, width):
