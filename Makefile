@@ -1,8 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-# tests that run on a simulated GPU as well
-SIMULATED := tests/fusion/cuda tests/evaluation/cuda tests/search/test_engine.py tests/search/test_device.py
+# tests that also run without a GPU's threads or without a GPU's types
+TWINS := tests/fusion/cuda tests/evaluation/cuda
 
 .PHONY: demo test slow lint bench clean
 
@@ -11,10 +11,12 @@ demo: .venv/zoo
 
 test: .venv/test
 	$(BIN)/python -m pytest -q -m 'not slow'
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q $(SIMULATED)
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q -m 'not slow' $(TWINS)
+	QUORUM_ONE_THREAD=1 $(BIN)/python -m pytest -q -m 'not slow' $(TWINS) tests/search/test_engine.py tests/search/test_device.py
 
 slow: .venv/test
 	$(BIN)/python -m pytest -q -m slow
+	QUORUM_ONE_THREAD=1 $(BIN)/python -m pytest -q -m slow $(TWINS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

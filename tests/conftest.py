@@ -14,6 +14,10 @@ from numba import config
 import quorum
 from fusion.cuda.choice import settle
 from fusion.errors import InputError
+from tests import one_thread
+
+if one_thread.INSTALLED:
+    one_thread.install()
 
 settings.register_profile("explore", derandomize=False)
 settings.register_profile("fixed", derandomize=True)
@@ -36,9 +40,15 @@ def run(capsys):
     return call
 
 
-@pytest.fixture(params=["simulator"] if config.ENABLE_CUDASIM else ["cpu", "gpu"], scope="module")
+BACKENDS = ["simulator"] if config.ENABLE_CUDASIM else ["gpu"] if one_thread.INSTALLED else ["cpu", "gpu"]
+
+
+@pytest.fixture(params=BACKENDS, scope="module")
 def backend(request):
-    """The device that a test gives to what it calls: the CPU, or a GPU, real or (NUMBA_ENABLE_CUDASIM=1) simulated."""
+    """The device that a test gives to what it calls: the CPU, or a GPU.
+
+    The GPU is a real one, simulated (NUMBA_ENABLE_CUDASIM=1), or of one thread (QUORUM_ONE_THREAD=1).
+    """
     if request.param == "cpu":
         yield "cpu"
         return

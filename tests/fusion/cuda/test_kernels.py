@@ -30,6 +30,7 @@ from fusion.surround import Surround
 from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
+from tests import one_thread
 from tests.fusion.cuda.launches import KERNELS, LAUNCHES, recorded, types_of
 from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_twins import scene
@@ -89,7 +90,7 @@ def test_by_size_deals_each_cell_once():
     classes = cells.by_size(to_device(np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)))
     dealt = [(chosen.copy_to_host()[:count], width) for chosen, count, width in classes]
     assert sorted(np.concatenate([chosen for chosen, _ in dealt]).tolist()) == list(range(len(sizes)))
-    assert all(a[0].size and sizes[a[0]].max() < sizes[b[0]].min() and a[1] < b[1] for a, b in pairwise(dealt))
+    assert all(a[0].size and sizes[a[0]].max() < sizes[b[0]].min() and a[1] <= b[1] for a, b in pairwise(dealt))
 
 
 def test_launches_have_the_types_that_are_compiled(monkeypatch):
@@ -122,6 +123,6 @@ def test_launches_have_the_types_that_are_compiled(monkeypatch):
     offsets(filled(3, np.int32))
     assert seen.keys() == KERNELS.keys()
     assert seen == {name: {types_of(one) for one in launches} for name, launches in LAUNCHES.items()}
-    if not SIMULATED:
+    if not SIMULATED and not one_thread.INSTALLED:
         # none is left to Numba's own way of launching
         assert all(launch._kernel for kernel in KERNELS.values() for launch in kernel._launches.values())

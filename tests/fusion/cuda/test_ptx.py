@@ -9,10 +9,13 @@ from numba import config, cuda, typeof
 
 from fusion.cuda.kernels.agree import log_odds, probability
 from fusion.cuda.kernels.formulas import gaussian
+from tests import one_thread
 from tests.fusion.cuda.launches import F8, KERNELS, LAUNCHES
 
 pytestmark = [
-    pytest.mark.skipif(bool(config.ENABLE_CUDASIM), reason="the simulator compiles nothing"),
+    pytest.mark.skipif(
+        bool(config.ENABLE_CUDASIM) or one_thread.INSTALLED, reason="nothing is compiled for a GPU that is none"
+    ),
     pytest.mark.skipif(find_spec("numba_cuda") is None, reason="needs no GPU, but the extra: pip install .[gpu]"),
 ]
 # Kernels that only move and count whole numbers.
