@@ -6,9 +6,12 @@ import pytest
 from evaluation.protocol import Coco
 from fusion.cuda import choice
 from fusion.errors import InputError
+from fusion.nms import Nms
 from fusion.storage import write_table
+from search.baselines import flat
 from search.device import open_evaluator, settle_device
 from search.evaluators import Serial
+from search.genome import Operator
 from search.on_cpu import CpuFuser
 from search.problem import pose
 from tests.search.members import SIMULATED, make_members, make_truth
@@ -83,6 +86,26 @@ def test_members_that_do_not_fit(backend, problem, monkeypatch, tmp_path):
     assert 0 < room < 1e6
     evaluator, _ = opened("cuda", 1e6, memory=1 << 30)
     assert evaluator.engine._memory == room
+
+
+@on_gpu
+def test_memory_used_up_in_mid_search(backend, problem, monkeypatch, tmp_path):
+    from fusion.cuda import steps
+
+    evaluator, _ = open_evaluator(problem, tmp_path, device="cuda", workers=1, memory=0)
+    (fuser,) = fusers(evaluator)
+    genome = flat([1.0, 1.0], Operator(kind="nms"))
+
+    def used_up(*_):
+        raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: there is none left")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(steps.TWINS, Nms, used_up)
+        with pytest.raises(InputError, match=r"used up by Nms\. The trials so far are kept: go on with --resume"):
+            evaluator.engine.evaluate(genome)
+    monkeypatch.setattr(fuser, "_ap", used_up)
+    with pytest.raises(InputError, match=r"used up by the evaluation\. .*--resume"):
+        evaluator.engine.evaluate(genome)
 
 
 @on_gpu
