@@ -1,6 +1,7 @@
-"""The only module that imports CUDA: how kernels are compiled and launched, and arrays on the GPU.
+"""The only module that imports CUDA (with `launch` and `memory` beside it): kernels, and arrays on the GPU.
 
-Only what the simulator has as well is used: `grid`, `shared.array`, `syncthreads`, `syncthreads_or`, `atomic`.
+Only what the simulator has as well is used: `grid`, `shared.array`, `local.array`, `syncthreads`, `syncthreads_or`,
+`atomic`.
 """
 
 import threading
