@@ -6,6 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, Rows
 from fusion.cuda.kernels.device import Kernel, cuda, empty
+from fusion.cuda.kernels.merge_sort import lower_bound
 
 __all__ = ["Located", "Lookup", "locate"]
 
@@ -62,15 +63,9 @@ def look_up_cells(rows, lookup, categories, known, located):
         kind, found = lookup.category[rows.category[r]], -1
         if kind >= 0:
             key = np.int64(lookup.image[rows.image[r]]) * categories + kind
-            low, high = 0, len(lookup.key)
-            while low < high:
-                middle = (low + high) // 2
-                if lookup.key[middle] < key:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < len(lookup.key) and lookup.key[low] == key:
-                found = low
+            at = lower_bound(lookup.key, key)
+            if at < len(lookup.key) and lookup.key[at] == key:
+                found = at
             elif known:
                 kind = -1
         located.category[c] = kind

@@ -14,7 +14,7 @@ from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
 from fusion.cuda.kernels.cells import Columns, Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
 from fusion.cuda.kernels.formulas import intersection, match
-from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
+from fusion.cuda.kernels.merge_sort import first_not_before, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["Boxes", "Entries", "Scale", "Sections", "entries_of", "look_by_boxes", "look_by_masks", "settle", "usable"]
@@ -314,12 +314,6 @@ def count_false(located, outcome, shift, start, runs, between):
     for p in range(cuda.grid(1), len(outcome), cuda.gridsize(1)):
         if outcome[p] == FALSE:
             c = located.columns.cell[p]
-            k, s, slot = located.category[c], -located.columns.score[p], p + shift[c]
-            low, high = start[k], start[k + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if runs.score[middle] < s or (runs.score[middle] == s and runs.row[middle] < slot):
-                    low = middle + 1
-                else:
-                    high = middle
-            cuda.atomic.add(between, low + k, 1)
+            k, s = located.category[c], -located.columns.score[p]
+            e = first_not_before(runs, start[k], start[k + 1], s, p + shift[c])
+            cuda.atomic.add(between, e + k, 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.cuda.kernels.lookup import Located
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
-from fusion.cuda.kernels.merge_sort import Runs, room_for_runs, sort_runs
+from fusion.cuda.kernels.merge_sort import Runs, first_not_before, lower_bound, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["Events", "events_of", "interpolated"]
@@ -107,14 +107,7 @@ def take_events(located, flag, place, runs):
 def begin_categories(runs, start):
     """Find the first event of each category, and behind them the number of events."""
     for k in range(cuda.grid(1), len(start), cuda.gridsize(1)):
-        low, high = 0, len(runs.group)
-        while low < high:
-            middle = (low + high) // 2
-            if runs.group[middle] < k:
-                low = middle + 1
-            else:
-                high = middle
-        start[k] = low
+        start[k] = lower_bound(runs.group, k)
 
 
 @Kernel
@@ -124,16 +117,9 @@ def count_wrong(located, wrong, thresholds, start, runs, before):
     for p in range(cuda.grid(1), len(wrong), cuda.gridsize(1)):
         if wrong[p] == every:
             k, s = located.category[located.columns.cell[p]], -located.columns.score[p]
-            low, high = start[k], start[k + 1]
-            last = high
-            while low < high:
-                middle = (low + high) // 2
-                if runs.score[middle] < s or (runs.score[middle] == s and runs.row[middle] < p):
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < last:
-                cuda.atomic.add(before, low, 1)
+            e = first_not_before(runs, start[k], start[k + 1], s, p)
+            if e < start[k + 1]:
+                cuda.atomic.add(before, e, 1)
 
 
 @Kernel

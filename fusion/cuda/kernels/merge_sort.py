@@ -1,12 +1,12 @@
-"""Sorting any number of rows: runs that are merged, twice as long each time."""
+"""Sorting any number of rows, by runs that are merged, twice as long each time; and places in what is sorted."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.device import Kernel, cuda, empty
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty
 
-__all__ = ["Runs", "room_for_runs", "sort_runs"]
+__all__ = ["Runs", "first_not_before", "lower_bound", "room_for_runs", "sort_runs"]
 
 
 class Runs(NamedTuple):
@@ -39,6 +39,32 @@ def sort_runs(runs: Runs) -> Runs:
         runs, spare, other = spare, other, spare
         width *= 2
     return runs
+
+
+@device_function
+def lower_bound(values, value):
+    """Return the first place of ascending values that is not below one."""
+    low, high = 0, len(values)
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@device_function
+def first_not_before(runs, first, last, score, row):
+    """Return the first place of rows sorted by (score, row) that is not before another row; `last` if all are."""
+    low, high = first, last
+    while low < high:
+        middle = (low + high) // 2
+        if runs.score[middle] < score or (runs.score[middle] == score and runs.row[middle] < row):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @Kernel
