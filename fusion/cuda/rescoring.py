@@ -122,6 +122,5 @@ def support(step: Support, pool: GpuPool) -> Resident:
     """Multiply scores of boxes that no other input has."""
     size = len(pool.rows.image)
     score, used = empty(size, np.float64), filled(size, np.int8)
-    ends = to_device(np.cumsum([len(table) for table in pool.inputs]).astype(np.int32))
-    support_rows(size, pool.rows, pool.sorted(), ends, float(step.iou), float(step.factor), score, used)
+    support_rows(size, pool.rows, pool.sorted(), pool.input_of_rows(), float(step.iou), float(step.factor), score, used)
     return pool.kept(pack_rows(pool.rows, score, used))

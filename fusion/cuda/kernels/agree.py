@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, product
-from fusion.cuda.kernels.formulas import overlap
+from fusion.cuda.kernels.cells import Columns
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, product
+from fusion.cuda.kernels.suppress import claimed
 
 __all__ = ["agreed", "joined"]
 
@@ -43,31 +43,9 @@ def joined(columns: Columns, threshold: float) -> Left:
 def _clusters(columns: Columns, threshold: float) -> tuple[Any, Any]:
     """Return, by position, the kept box that each belongs to (int32) and whether it votes for its member (int8)."""
     size = len(columns.row)
-    owner, voter = filled(size, np.int32, -1), empty(size, np.int8)
-    for chosen, count, width in by_size(columns.start):
-        claim_cells(count * width, columns, chosen, count, width, threshold, owner)
+    owner, voter = claimed(columns, threshold), empty(size, np.int8)
     flag_votes(size, columns, owner, voter)
     return owner, voter
-
-
-@Kernel
-def claim_cells(columns, chosen, count, width, threshold, owner):
-    """Suppress in cells chosen[:count], `width` threads on each; `owner` starts with -1 everywhere."""
-    lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
-    groups = THREADS // width
-    for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
-        i, last = bounds(columns.start, chosen, count, base + group)
-        # all cells of the block go on until the last is done: a barrier is for the whole block
-        while cuda.syncthreads_or(np.int32(i < last)):
-            if lane == 0 and i < last:
-                owner[i] = i
-            for j in range(i + 1 + lane, last, width):
-                if owner[j] < 0 and overlap(columns, i, j) > threshold:
-                    owner[j] = i
-            cuda.syncthreads()
-            i += 1
-            while i < last and owner[i] >= 0:
-                i += 1
 
 
 @Kernel

@@ -32,13 +32,13 @@ def pairs(rows: Rows, own: Rows, columns: Columns, iou: float, part: str) -> Row
 
 
 @Kernel
-def support_rows(rows, columns, ends, iou, factor, score, used):
+def support_rows(rows, columns, number, iou, factor, score, used):
     """Multiply the score of each box that no box of another input overlaps by at least `iou`.
 
     Args:
-        rows: `Rows`, one input behind the other.
+        rows: `Rows`.
         columns: `Columns` of the rows.
-        ends: int32 [inputs], one past the last row of each.
+        number: int16 [n], which input each row is of.
         iou: Threshold.
         factor: Of unsupported boxes; 0 leaves them out.
         score: float64 [n], written by row.
@@ -46,15 +46,11 @@ def support_rows(rows, columns, ends, iou, factor, score, used):
     """
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         c, r = columns.cell[p], columns.row[p]
-        last = 0
-        while ends[last] <= r:
-            last += 1
-        first = ends[last - 1] if last > 0 else 0
         q, end = columns.start[c], columns.start[c + 1]
         found = False
         while q < end and not found:
             other = columns.row[q]
-            found = (other < first or other >= ends[last]) and overlap(columns, p, q) >= iou
+            found = number[other] != number[r] and overlap(columns, p, q) >= iou
             q += 1
         score[r] = rows.score[r] if found else product(rows.score[r], factor)
         used[r] = 1 if found or factor > 0.0 else 0

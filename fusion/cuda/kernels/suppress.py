@@ -5,33 +5,50 @@ from typing import Any
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, filled
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, empty, filled
 from fusion.cuda.kernels.formulas import overlap
 
-__all__ = ["suppress"]
+__all__ = ["claimed", "suppress"]
+
+
+def claimed(columns: Columns, threshold: float) -> Any:
+    """Return the kept box that each belongs to, by position: itself, or the first that covers it; int32 [n]."""
+    owner = filled(len(columns.row), np.int32, -1)
+    for chosen, count, width in by_size(columns.start):
+        claim_cells(count * width, columns, chosen, count, width, threshold, owner)
+    return owner
 
 
 def suppress(columns: Columns, threshold: float) -> Any:
     """Return flags of the boxes that no kept box overlaps by more than the threshold: int8 [n]."""
-    alive = filled(len(columns.row), np.int8, 1)
-    for chosen, count, width in by_size(columns.start):
-        suppress_cells(count * width, columns, chosen, count, width, threshold, alive)
+    size = len(columns.row)
+    alive = empty(size, np.int8)
+    flag_kept(size, claimed(columns, threshold), alive)
     return alive
 
 
 @Kernel
-def suppress_cells(columns, chosen, count, width, threshold, alive):
-    """Suppress in cells chosen[:count], `width` threads on each."""
+def claim_cells(columns, chosen, count, width, threshold, owner):
+    """Suppress in cells chosen[:count], `width` threads on each; `owner` starts with -1 everywhere."""
     lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):
         i, last = bounds(columns.start, chosen, count, base + group)
         # all cells of the block go on until the last is done: a barrier is for the whole block
         while cuda.syncthreads_or(np.int32(i < last)):
+            if lane == 0 and i < last:
+                owner[i] = i
             for j in range(i + 1 + lane, last, width):
-                if alive[j] != 0 and overlap(columns, i, j) > threshold:
-                    alive[j] = 0
+                if owner[j] < 0 and overlap(columns, i, j) > threshold:
+                    owner[j] = i
             cuda.syncthreads()
             i += 1
-            while i < last and alive[i] == 0:
+            while i < last and owner[i] >= 0:
                 i += 1
+
+
+@Kernel
+def flag_kept(owner, alive):
+    """Flag the boxes that belong to themselves."""
+    for p in range(cuda.grid(1), len(owner), cuda.gridsize(1)):
+        alive[p] = 1 if owner[p] == p else 0

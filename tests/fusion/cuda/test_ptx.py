@@ -36,6 +36,7 @@ WHOLE = {
     "first_masks",
     "flag_best",
     "flag_categories",
+    "flag_kept",
     "flag_votes",
     "least_behind",
     "lower_bits",
