@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import numpy as np
 
 from fusion.concat import Concat
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import empty, free_memory, out_of_memory
+from fusion.cuda.kernels.device import empty, free_memory
 from fusion.cuda.resident import Origins, Resident
-from fusion.cuda.session import SMALLER, Need, Session
+from fusion.cuda.session import Need, Session, memory_for
 from fusion.errors import InputError
 from fusion.pool import Step
 from fusion.reweight import Reweight
@@ -30,6 +29,8 @@ Measure = Callable[[Resident], np.ndarray]
 _COLUMNS = ("image_id", "category_id", "score", "x", "y", "w", "h", "mask")
 # A candidate takes what one fusion of all rows does, and besides holds answers of the nodes below.
 _FUSIONS = 2
+# Where the memory is used up by others, since there was room at first.
+_GO_ON = "The trials so far are kept: go on with --resume, and less --memory or --device cpu"
 
 
 class GpuFuser:
@@ -60,7 +61,7 @@ class GpuFuser:
         self._place = np.argsort(np.argsort(ids))
         # a protocol with a single look is one that counts detections of other categories as well
         known = ids if len(self.looks) > 1 else None
-        session = Session([_bare(table, number, known) for number, table in enumerate(tables)])
+        session = Session([_bare(table, number, known) for number, table in enumerate(tables)], remedy=_GO_ON)
         need = session.need._replace(copies=_FUSIONS)
         _require_room(need)
         session.upload()
@@ -85,7 +86,7 @@ class GpuFuser:
 
     def measure(self, result: Resident, profile: Profile) -> np.ndarray:
         """Return the AP of each category of all looks, one behind the other: float64 [k]."""
-        with profile.timing("measure"), _memory_for("the evaluation"):
+        with profile.timing("measure"), memory_for("the evaluation", _GO_ON):
             return self._ap(result)[self._place]
 
     def size(self, result: Resident) -> int:
@@ -94,7 +95,7 @@ class GpuFuser:
 
     def _run(self, step: Step, inputs: Sequence[Resident], profile: Profile) -> Resident:
         # where the GPU is not waited for, this is the time of its orders alone, and a later step has the rest
-        with profile.timing(type(step).__name__), _memory_for(type(step).__name__):
+        with profile.timing(type(step).__name__):
             return self._resident(self._session.apply(step, inputs))
 
     def _resident(self, answer: DetectionTable | Resident) -> Resident:
@@ -113,22 +114,6 @@ class GpuFuser:
             frozenset(name for name in ("mask", "votes") if name in columns),
             answer.metadata,
         )
-
-
-@contextmanager
-def _memory_for(what: str) -> Iterator[None]:
-    """Say what to do in a search where the GPU's memory is used up: by others, since there was room at first."""
-    try:
-        yield
-    except Exception as error:
-        said_by_session = isinstance(error, InputError) and error.remedy == SMALLER
-        if not said_by_session and not out_of_memory(error):
-            raise
-        raise InputError(
-            "device cuda",
-            f"its memory was used up by {what}",
-            "The trials so far are kept: go on with --resume, and less --memory or --device cpu",
-        ) from error
 
 
 def _require_room(need: Need) -> None:

@@ -24,7 +24,7 @@ from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
 
-__all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table"]
+__all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table", "memory_for"]
 
 # An upper bound of what is on the GPU at once: a row as it was uploaded (54 bytes), pooled (54), sorted (70), what
 # `wbf`, the largest operator, works with (120), and its answer (100).
@@ -76,6 +76,7 @@ class Session:
     Args:
         tables: All tables of the fusion.
         steps: All its steps: those that make new categories tell which.
+        remedy: What to do where a step finds the memory used up.
 
     Attributes:
         tables: As given.
@@ -83,8 +84,8 @@ class Session:
         origins: What the rows on the GPU refer to.
     """
 
-    def __init__(self, tables: Sequence[DetectionTable], steps: Sequence[Step] = ()) -> None:
-        self.tables = tuple(tables)
+    def __init__(self, tables: Sequence[DetectionTable], steps: Sequence[Step] = (), remedy: str = SMALLER) -> None:
+        self.tables, self._remedy = tuple(tables), remedy
         full = [table for table in tables if len(table)]
         self._id_types = {table.arrow["image_id"].type for table in full}
         images = categories = np.zeros(0, np.int64)
@@ -102,7 +103,7 @@ class Session:
 
     def upload(self) -> None:
         """Put those tables on the GPU that can be there."""
-        with _memory_for("its tables"):
+        with memory_for("its tables"):
             for table in self.tables:
                 if self._fits(table, self._steps):
                     self._upload(table)
@@ -122,7 +123,7 @@ class Session:
         twin = TWINS.get(type(step))
         if twin is not None and any(map(len, inputs)) and all(self._fits(table, [step]) for table in inputs):
             try:
-                with _memory_for(type(step).__name__):
+                with memory_for(type(step).__name__, self._remedy):
                     return twin(step, self._pool(inputs, shared=getattr(step, "shares_members", False)))
             except UnsuitableError:  # the CPU says what is wrong
                 pass
@@ -194,14 +195,14 @@ def as_table(answer: "DetectionTable | Resident") -> DetectionTable:
 
 
 @contextmanager
-def _memory_for(what: str) -> Iterator[None]:
-    """Say in our words that the memory is used up."""
+def memory_for(what: str, remedy: str = SMALLER) -> Iterator[None]:
+    """Say in our words that the GPU's memory is used up, and what to do."""
     try:
         yield
     except Exception as error:
         if not out_of_memory(error):
             raise
-        raise InputError("device cuda", f"its memory was used up by {what}", SMALLER) from error
+        raise InputError("device cuda", f"its memory was used up by {what}", remedy) from error
 
 
 def _with_ancestors(categories: np.ndarray, steps: Sequence[Step]) -> tuple[np.ndarray, int]:
