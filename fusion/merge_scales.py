@@ -99,9 +99,8 @@ class MergeScales:
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return what stays of the pool, in order of (cell, score descending, row)."""
         factor = self._factors(pool)
-        inner = replace(pool)
         # the step behind sorts by the new scores
-        vars(inner)["columns"] = _sorted(pool, np.flatnonzero(factor > 0), factor)
+        inner = pool.with_columns(_sorted(pool, np.flatnonzero(factor > 0), factor))
         fused = self._suppression().fuse(inner, sources)
         # cells of the pool that lost all their boxes are not among those of `inner`
         count = len(pool.category_ids)

@@ -25,6 +25,7 @@ __all__ = [
     "dense",
     "distinct",
     "id_column",
+    "label",
     "name_members",
     "pool_tables",
     "taken",
@@ -311,13 +312,14 @@ def check_agreement(tables: Sequence[_Described]) -> None:
         if len(seen) > 1:
             (one, first), (two, second) = list(seen.items())[:2]
             raise InputError(
-                f"tables {_label(tables, first)} and {_label(tables, second)}",
+                f"tables {label(tables, first)} and {label(tables, second)}",
                 f"differ in {name} ({one} and {two})",
                 remedy,
             )
 
 
-def _label(tables: Sequence[_Described], number: int) -> str:
+def label(tables: Sequence[_Described], number: int) -> str:
+    """Return what one of some tables is called: its member, or its number."""
     return tables[number].metadata.member or f"table{number}"
 
 
@@ -352,7 +354,7 @@ def name_members(
     owner: dict[str, int] = {}
     lookups = []
     for number, column in enumerate(named):
-        own = [_label(tables, number)] if column is None else column
+        own = [label(tables, number)] if column is None else column
         place = []
         for name in own:
             if owner.setdefault(name, number) != number and not shared:

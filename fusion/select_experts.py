@@ -8,7 +8,7 @@ import numpy as np
 from fusion.checks import at_least, listed, one_of
 from fusion.errors import InputError
 from fusion.expand_hierarchy import image_order, twins_of
-from fusion.pool import Pool, Rescored, Tables, apply
+from fusion.pool import Pool, Rescored, Tables, apply, label
 from fusion.reweight import Weights
 from fusion.table import DetectionTable
 
@@ -65,7 +65,7 @@ class SelectExperts:
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows that are used, in order of the input."""
-        names = [table.metadata.member or f"table{number}" for number, table in enumerate(pool.tables)]
+        names = [label(pool.tables, number) for number in range(len(pool.tables))]
         table = np.repeat(np.arange(len(names)), [len(given) for given in pool.tables])
         factor = self.factors(names, pool.category_ids)[table, pool.category()]
         keep = factor > 0

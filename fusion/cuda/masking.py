@@ -108,7 +108,7 @@ def _weights(step: VoteMasks, pool: GpuPool, others: list[Resident]) -> np.ndarr
     if step.weights is None:
         return np.ones(len(pool.members))
     for number, table in enumerate(others, 1):
-        names = (table.metadata.member or f"table{number}",) if table.names is None else table.names
+        names = (pool.labels[number],) if table.names is None else table.names
         if not step.weights.keys() >= set(names):
             raise UnsuitableError
     return np.array([step.weights.get(name, 0) for name in pool.members], np.float64)

@@ -39,7 +39,7 @@ def dropout(step: Dropout, pool: GpuPool) -> Resident:
         raise UnsuitableError
     left, right = pool.inputs
     boxes = right if step.part == "scores" else left
-    metadata = msgspec.structs.replace(boxes.metadata, member=left.metadata.member or "table0", made_by={})
+    metadata = msgspec.structs.replace(boxes.metadata, member=pool.labels[0], made_by={})
     return Resident(
         pool.origins,
         pairs(pool.rows, left.rows, pool.sorted(), float(step.iou), step.part),

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import number_inputs
-from fusion.pool import agreed_metadata, id_column, taken
+from fusion.pool import agreed_metadata, id_column, label, taken
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["CARRIED", "NUMBERS", "GpuPool", "Origins", "Resident", "UnsuitableError"]
@@ -112,7 +112,7 @@ class GpuPool:
     @property
     def labels(self) -> list[str]:
         """What the inputs are called."""
-        return [table.metadata.member or f"table{number}" for number, table in enumerate(self.inputs)]
+        return [label(self.inputs, number) for number in range(len(self.inputs))]
 
     def input_of_rows(self) -> Any:
         """Return which of the inputs each row is of: int16 [n] on the GPU."""
