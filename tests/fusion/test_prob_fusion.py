@@ -33,6 +33,18 @@ def test_equals_the_plain_definition(seed, size, members, scale, offset, ties, i
         assert corners == pytest.approx(wanted[3], rel=1e-12, abs=1e-12 * scale)
 
 
+# scores that are certain or next to it, and what they are together
+CERTAIN = [
+    ((1.0, 0.3), 1.0),
+    ((0.0, 0.3), 0.0),
+    ((1.0, 0.0, 0.3), 0.3),
+    ((1.0, 1.0, 0.0), 1.0),
+    ((0.0, 0.0), 0.0),
+    ((1.0, 0.0), 0.5),
+    ((1e-300, 1e-300), 0.0),
+]
+
+
 def stacked(*scores):
     """One box per member, all in the same place."""
     return [table(f"m{m}", [[0, 0, 4, 4]], [score]) for m, score in enumerate(scores)]
@@ -58,18 +70,7 @@ def test_a_member_votes_once_with_its_best_box():
     assert sources.row.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("scores", "fused"),
-    [
-        ((1.0, 0.3), 1.0),
-        ((0.0, 0.3), 0.0),
-        ((1.0, 0.0, 0.3), 0.3),
-        ((1.0, 1.0, 0.0), 1.0),
-        ((0.0, 0.0), 0.0),
-        ((1.0, 0.0), 0.5),
-        ((1e-300, 1e-300), 0.0),
-    ],
-)
+@pytest.mark.parametrize(("scores", "fused"), CERTAIN)
 def test_certain_scores(scores, fused):
     answer = prob_fusion(stacked(*scores))
     assert answer.score.tolist() == pytest.approx([fused])

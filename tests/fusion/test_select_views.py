@@ -39,6 +39,22 @@ def level(box, mask_area, side, ratio, levels):
     return min(of_box, of_mask, levels - 1)
 
 
+def voting(boxes, areas, rows, views):
+    """Scores and views of the rows that vote, by the plain definition; `areas` are of the boxes' masks, or None."""
+    left = []
+    for row, view in zip(rows, views, strict=True):
+        near = []
+        for k, box in enumerate(boxes):
+            a, b = ((r[3], r[4], r[3] + r[5], r[4] + r[6]) for r in (row, box))
+            if box[0] == row[0] and iou(a, b) > 0:
+                near.append((iou(a, b), box[2], -k))
+        if near:
+            k = -max(near)[2]
+            if view in LEVELS[level(boxes[k][3:], areas[k], 40, 0.25, 3)]:
+                left.append((row[2], view))
+    return left
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_definition(seed):
     rng = np.random.default_rng(seed)
@@ -55,18 +71,8 @@ def test_equals_the_plain_definition(seed):
             views.append(view)
     order = sorted(range(len(rows)), key=lambda k: rows[k][0])
     rows, views = [rows[k] for k in order], [views[k] for k in order]
-    expected = []
-    for row, view in zip(rows, views, strict=True):
-        near = []
-        for k, box in enumerate(boxes):
-            a, b = ((r[3], r[4], r[3] + r[5], r[4] + r[6]) for r in (row, box))
-            if box[0] == row[0] and iou(a, b) > 0:
-                near.append((iou(a, b), box[2], -k))
-        if near:
-            k = -max(near)[2]
-            area = None if masks[k] is None else int(rle.area({"size": [200, 200], "counts": masks[k]}))
-            if view in LEVELS[level(boxes[k][3:], area, 40, 0.25, 3)]:
-                expected.append((row[2], view))
+    areas = [None if mask is None else int(rle.area({"size": [200, 200], "counts": mask})) for mask in masks]
+    expected = voting(boxes, areas, rows, views)
     left = select_views(table("boxes", boxes, masks), [table("m", rows, views=views)], views=LEVELS, side=40)
     got = list(zip(left.score.tolist(), left.arrow["view"].to_pylist(), strict=True))
     assert got == expected

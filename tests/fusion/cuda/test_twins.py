@@ -21,6 +21,7 @@ from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
 from fusion.table import DetectionTable
 from fusion.vote import Vote
 from fusion.wbf import Wbf
+from tests.fusion.test_prob_fusion import CERTAIN, stacked
 from tests.oracles import clustering, suppression
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -187,26 +188,10 @@ def test_prob_fusion(backend, on_gpu, scene_options, iou):
         assert fused.arrow.equals(cpu.arrow)
 
 
-def stacked(*scores):
-    """One box per member, all in the same place."""
-    return [
-        DetectionTable.from_arrays(image_id=[1], category_id=[1], score=[score], xywh=[[0, 0, 4, 4]]).with_metadata(
-            member=f"m{number}"
-        )
-        for number, score in enumerate(scores)
-    ]
-
-
 @pytest.mark.parametrize(
     ("scores", "score"),
     [
-        ((1.0, 0.3), 1.0),
-        ((0.0, 0.3), 0.0),
-        ((1.0, 0.0, 0.3), 0.3),
-        ((1.0, 1.0, 0.0), 1.0),
-        ((0.0, 0.0), 0.0),
-        ((1.0, 0.0), 0.5),
-        ((1e-300, 1e-300), 0.0),
+        *CERTAIN,
         ((1e-200, 1e-108), 1e-308),
         ((5e-324,) * 3, 0.0),
         ((1 - 2**-53,) * 9, 1.0),

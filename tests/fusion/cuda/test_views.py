@@ -20,10 +20,9 @@ from tests.fusion.cuda.test_session import member, same
 from tests.fusion.cuda.test_twins import SIMULATED, few
 from tests.fusion.test_merge_scales import LIMITS, SIDES, WEIGHTS, random_rows
 from tests.fusion.test_merge_scales import table as view_table
-from tests.fusion.test_select_views import LEVELS, drawn, level
+from tests.fusion.test_select_views import LEVELS, drawn, voting
 from tests.fusion.test_select_views import table as mask_table
 from tests.oracles import scales as oracle
-from tests.oracles.suppression import iou
 
 ON_BOUNDS = [(side, k, 0.5, 0, 0, side, side, view) for side in (32, 60, 96) for k, view in enumerate(WEIGHTS)]
 
@@ -171,18 +170,11 @@ def instances_and_voters(seed, size):
 @given(st.integers(0, 2**32), st.sampled_from([1, 4, 9]), st.booleans())
 def test_select_views(backend, on_gpu, seed, size, masked):
     boxes, masks, fills, rows, views = instances_and_voters(seed, size)
-    expected = []
-    for row, view in zip(rows, views, strict=True):
-        near = []
-        for k, box in enumerate(boxes):
-            a, b = ((r[3], r[4], r[3] + r[5], r[4] + r[6]) for r in (row, box))
-            if box[0] == row[0] and iou(a, b) > 0:
-                near.append((iou(a, b), box[2], -k))
-        if near:
-            k = -max(near)[2]
-            area = round(boxes[k][5] * fills[k]) * boxes[k][6] if masked and fills[k] is not None else None
-            if view in LEVELS[level(boxes[k][3:], area, 40, 0.25, 3)]:
-                expected.append((row[2], view))
+    areas = [
+        round(box[5] * fill) * box[6] if masked and fill is not None else None
+        for box, fill in zip(boxes, fills, strict=True)
+    ]
+    expected = voting(boxes, areas, rows, views)
     tables = [mask_table("boxes", boxes, masks if masked else None), mask_table("m", rows, views=views)]
     step = SelectViews(views=LEVELS, side=40)
     left = apply(step, tables, device=backend)
