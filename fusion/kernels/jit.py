@@ -5,7 +5,7 @@ import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["cache_folder", "chunks", "jit", "joined", "run", "threads", "uncounted"]
+__all__ = ["caching", "chunks", "jit", "joined", "run", "threads", "uncounted"]
 
 
 @functools.cache
-def cache_folder(package: str) -> str:
+def _cache_folder(package: str) -> str:
     """Folder for the compiled kernels of one package, named after the sources they are made of.
 
     Numba's own cache looks at the kernel's file only, so an edited formula in another file would be
@@ -45,6 +45,17 @@ def cache_folder(package: str) -> str:
     return tempfile.mkdtemp(prefix="quorum-kernels-")
 
 
+@contextlib.contextmanager
+def caching(function: Callable[..., Any]) -> Iterator[None]:
+    """Let Numba keep a kernel that it is given inside the block in the folder of its package."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _cache_folder(function.__module__.partition(".")[0])
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
 def jit(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a kernel: no GIL, NumPy's error model, cached on disk.
 
@@ -53,12 +64,8 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     compiles four times faster, can be interrupted between chunks, and Numba's default thread pool
     breaks when two Python threads enter it.
     """
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = cache_folder(function.__module__.partition(".")[0])
-    try:
+    with caching(function):
         return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = before
 
 
 def uncounted(function: Callable[..., Any], **options: Any) -> Any:

@@ -14,7 +14,7 @@ from numba import config, cuda
 
 from fusion.cuda.kernels.launch import Launch, laid_out, tell_of_compilation
 from fusion.cuda.kernels.memory import Array, pool
-from fusion.kernels.jit import cache_folder
+from fusion.kernels.jit import caching
 
 __all__ = [
     "SIMULATED",
@@ -85,12 +85,8 @@ class Kernel:
 
 def _cached(function: Callable[..., None]) -> Any:
     """Let Numba compile a kernel that it keeps on disk: compiling takes 0.3 s for each."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = cache_folder(function.__module__.partition(".")[0])
-    try:
+    with caching(function):
         return cuda.jit(function, cache=True)
-    finally:
-        config.CACHE_DIR = before
 
 
 def new_stream() -> Any:
