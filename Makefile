@@ -24,6 +24,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 bench: .venv/peers
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/suppression.py
 	$(BIN)/python benchmarks/clustering.py
 	$(BIN)/python benchmarks/tables.py

@@ -64,7 +64,7 @@ app.command("zoo.demo:demo", name="demo", help="Show the main job on a small sim
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors of input end with one message and exit code 2."""
     try:
-        app(arguments)
+        _run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("quorum: interrupted; nothing half-written was left\n")
         sys.exit(130)
@@ -80,6 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.write(f"quorum: {error}\n")
         sys.exit(2)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    command, bound, _ = app.parse_args(arguments)
+    if command.__module__.startswith("cyclopts"):  # --help and --version, which load nothing
+        command(*bound.args, **bound.kwargs)
+        return
+    from fusion.errors import in_command_line
+
+    with in_command_line():
+        command(*bound.args, **bound.kwargs)
 
 
 if __name__ == "__main__":

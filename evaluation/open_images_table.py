@@ -9,7 +9,7 @@ import pyarrow as pa
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.pairs import decode_masks
 from evaluation.protocol import OpenImages
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_text, taken
 from fusion.table import DetectionTable
 
@@ -174,8 +174,8 @@ def _kept(
         if table.mask is None:
             raise InputError(
                 table.metadata.member or "detections",
-                "they have no masks, which iou_type='segm' needs",
-                "Evaluate boxes with iou_type='bbox'",
+                f"they have no masks, which {option('iou_type', 'segm')} needs",
+                f"Evaluate boxes with {option('iou_type', 'bbox')}",
             )
         given = table.mask.is_valid().to_numpy(zero_copy_only=False)
         quirks.no_mask += int(np.count_nonzero(~given if keep is None else ~given & keep))

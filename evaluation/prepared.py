@@ -19,7 +19,7 @@ from evaluation.open_images_result import OpenImagesResult
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
 from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_array, mask_text, taken
 from fusion.table import DetectionTable
 
@@ -252,7 +252,7 @@ class Prepared:
             raise InputError(
                 self.ground_truth.source,
                 f"{len(rows)} detections have no mask, and the size of image {unknown!r} is not known",
-                "Evaluate boxes with iou_type='bbox', or give the images their width and height",
+                f"Evaluate boxes with {option('iou_type', 'bbox')}, or give the images their width and height",
             )
         notes.append(f"{len(rows)} detections have no mask; their boxes were taken as masks")
         xywh = np.stack([column[rows] for column in (found.x, found.y, found.w, found.h)], axis=1)
@@ -399,8 +399,9 @@ def _truth_text(ground_truth: GroundTruth, order: np.ndarray) -> MaskText:
     if missing:
         raise InputError(
             ground_truth.source,
-            f"{missing} of {len(ground_truth)} annotations have no segmentation, which iou_type='segm' needs",
-            "Evaluate boxes with iou_type='bbox'",
+            f"{missing} of {len(ground_truth)} annotations have no segmentation, which "
+            f"{option('iou_type', 'segm')} needs",
+            f"Evaluate boxes with {option('iou_type', 'bbox')}",
         )
     if masks is None:
         return mask_text(mask_array([], [], []))

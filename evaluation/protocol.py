@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion.checks import at_least, one_of, within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["AREA_RANGES", "FIXED_AP_DETECTIONS", "RECALLS", "Coco", "Lvis", "OpenImages"]
 
@@ -42,13 +42,19 @@ class Coco:
         one_of("iou_type", self.iou_type, ("bbox", "segm"))
         caps = tuple(self.max_dets)
         if not caps or any(not isinstance(cap, int) or cap < 1 for cap in caps) or len(set(caps)) < len(caps):
-            raise InputError("option max_dets", f"expected different whole numbers of at least 1, got {caps!r}")
+            raise InputError(
+                f"option {option('max_dets')}", f"expected different whole numbers of at least 1, got {caps!r}"
+            )
         object.__setattr__(self, "max_dets", tuple(sorted(caps)))
         thresholds = self.thresholds
         if thresholds.ndim != 1 or not thresholds.size or not np.all((thresholds > 0) & (thresholds <= 1)):
-            raise InputError("option iou_thresholds", f"expected numbers in (0, 1], got {self.iou_thresholds!r}")
+            raise InputError(
+                f"option {option('iou_thresholds')}", f"expected numbers in (0, 1], got {self.iou_thresholds!r}"
+            )
         if np.any(thresholds[1:] <= thresholds[:-1]):
-            raise InputError("option iou_thresholds", f"expected ascending numbers, got {self.iou_thresholds!r}")
+            raise InputError(
+                f"option {option('iou_thresholds')}", f"expected ascending numbers, got {self.iou_thresholds!r}"
+            )
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -82,7 +88,9 @@ class Lvis:
     def __post_init__(self) -> None:
         one_of("iou_type", self.iou_type, ("bbox", "segm"))
         if not isinstance(self.max_dets, int) or self.max_dets < 1:
-            raise InputError("option max_dets", f"expected a whole number of at least 1, got {self.max_dets!r}")
+            raise InputError(
+                f"option {option('max_dets')}", f"expected a whole number of at least 1, got {self.max_dets!r}"
+            )
 
     @property
     def use_cats(self) -> bool:
@@ -124,4 +132,4 @@ class OpenImages:
         within("group_of_weight", self.group_of_weight, 0, 1)
         at_least("max_dets", self.max_dets, 1, whole=True)
         if self.iou_threshold == 0:
-            raise InputError("option iou_threshold", "expected a number above 0, got 0")
+            raise InputError(f"option {option('iou_threshold')}", "expected a number above 0, got 0")

@@ -12,7 +12,7 @@ from evaluation.matches import find_matches
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import RECALLS, Coco, Lvis
 from fusion.checks import at_least, one_of, within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.merge_scales import Scales
 from fusion.reweight import build_weights
 from fusion.table import DetectionTable
@@ -139,7 +139,7 @@ def figures_by_size(
         InputError: If there are too many ranges, or the table does not fit the ground truth.
     """
     if len(sides) >= _MOST_RANGES:
-        raise InputError("option sides", f"expected at most {_MOST_RANGES - 1} bounds, got {len(sides)}")
+        raise InputError(f"option {option('sides')}", f"expected at most {_MOST_RANGES - 1} bounds, got {len(sides)}")
     paired = prepared.paired(table)
     found = paired.found if prepared.federated is None else prepared.federated.cut(paired.found, paired.named)
     truth = prepared.truth

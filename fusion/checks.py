@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["at_least", "listed", "one_of", "within"]
 
@@ -16,7 +16,7 @@ def within(name: str, value: object, low: float, high: float) -> None:
         InputError: If it is anything else; the message names the option and the range.
     """
     if not _is_number(value) or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(f"option {name}", f"expected a number in [{low:g}, {high:g}], got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a number in [{low:g}, {high:g}], got {value!r}")
 
 
 def at_least(name: str, value: object, low: float, *, whole: bool = False) -> None:
@@ -27,7 +27,7 @@ def at_least(name: str, value: object, low: float, *, whole: bool = False) -> No
     """
     if not _is_number(value) or value < low or (whole and not isinstance(value, int)):  # type: ignore[operator]
         kind = "whole number" if whole else "number"
-        raise InputError(f"option {name}", f"expected a {kind} of at least {low:g}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a {kind} of at least {low:g}, got {value!r}")
 
 
 def listed(name: str, value: object, kind: type) -> tuple[Any, ...]:
@@ -39,7 +39,7 @@ def listed(name: str, value: object, kind: type) -> tuple[Any, ...]:
     good = isinstance(value, Sequence) and not isinstance(value, str)
     if not good or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in value):  # type: ignore[attr-defined]
         words = "whole numbers" if kind is int else "names"
-        raise InputError(f"option {name}", f"expected a list of {words}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a list of {words}, got {value!r}")
     return tuple(value)  # type: ignore[arg-type]
 
 
@@ -50,7 +50,7 @@ def one_of(name: str, value: object, choices: Sequence[str]) -> None:
         InputError: If it is anything else; the message lists the choices.
     """
     if value not in choices:
-        raise InputError(f"option {name}", f"expected one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected one of {', '.join(choices)}, got {value!r}")
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from fusion.coco_json import write_coco_results
-from fusion.errors import InputError
+from fusion.errors import InputError, in_command_line
 from fusion.expand_hierarchy import read_parents
 from fusion.parts import fuse_files
 from fusion.pool import Step
@@ -231,7 +231,8 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     scored = f"step{len(steps)}" if steps else ALL
     if "relations" in values:
         values["relations"], tuned_on = read_learned(values["relations"], "relations")
-    steps.append(step_from_options(method, values, f"--method {method}"))
+    with in_command_line(method="decay", weights="member_weights"):
+        steps.append(step_from_options(method, values, f"--method {method}"))
     if cap is not None:
         steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
     plan = Recipe.chain(steps, tuned_on)

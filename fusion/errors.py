@@ -1,6 +1,13 @@
-"""The one error type for input that a user has to mend."""
+"""The one error type for input that a user has to mend, and how its messages name options."""
 
-__all__ = ["InputError"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["InputError", "in_command_line", "in_python", "option"]
+
+# How options are named: None as Python parameters, else as typed at the command line, with those that are typed
+# under another name than the parameter's. One process has one user, so this is a global.
+_typed: dict[str, str] | None = None
 
 
 class InputError(ValueError):
@@ -20,3 +27,48 @@ class InputError(ValueError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{self.where}: {problem}." + (f" {remedy}." if remedy else ""))
+
+
+def option(name: str, value: object = None) -> str:
+    """Name an option in the words of the interface in use.
+
+    Args:
+        name: The Python parameter, such as "box_format"; what follows a dot is kept ("weights.a").
+        value: What it is to be set to; None names the option alone.
+
+    Returns:
+        `box_format='xyxy'` for who calls from Python, `--box-format xyxy` at the command line.
+    """
+    if _typed is None:
+        return name if value is None else f"{name}={value!r}"
+    name, dot, key = name.partition(".")
+    typed = f"--{_typed.get(name, name).replace('_', '-')}{dot}{key}"
+    return typed if value is None else f"{typed} {value}"
+
+
+@contextmanager
+def in_command_line(**typed: str) -> Iterator[None]:
+    """Name options as they are typed at the command line, inside the block.
+
+    Args:
+        **typed: Parameters that are typed under another name: `method="decay"`.
+    """
+    with _named(typed):
+        yield
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Name options as parameters inside the block, also at the command line: so they are written in a file."""
+    with _named(None):
+        yield
+
+
+@contextmanager
+def _named(typed: dict[str, str] | None) -> Iterator[None]:
+    global _typed
+    before, _typed = _typed, typed
+    try:
+        yield
+    finally:
+        _typed = before

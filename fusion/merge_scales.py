@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fusion.checks import at_least
 from fusion.columns import Columns, Fused, sort_columns
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.pool import Pool, Tables, apply
 from fusion.soft_nms import NmsThenSoft
 from fusion.table import DetectionTable
@@ -39,16 +39,18 @@ class Scales:
         for side in self.sides:
             at_least("sides", side, 0.0)
         if any(after <= before for before, after in zip(self.sides, self.sides[1:], strict=False)):
-            raise InputError("option sides", f"expected ascending numbers, got {list(self.sides)}")
+            raise InputError(f"option {option('sides')}", f"expected ascending numbers, got {list(self.sides)}")
         for view, weights in self.weights.items():
             if not isinstance(weights, Sequence) or len(weights) != len(self.sides) + 1:
                 problem = f"expected a number for each of {len(self.sides) + 1} size ranges, got {weights!r}"
-                raise InputError(f"option weights.{view}", problem, f"The ranges meet at sides {list(self.sides)}")
+                raise InputError(
+                    f"option {option('weights')}.{view}", problem, f"The ranges meet at sides {list(self.sides)}"
+                )
             for weight in weights:
                 at_least(f"weights.{view}", weight, 0.0)
         for view, limits in self.limits.items():
             if not isinstance(limits, Sequence) or len(limits) != 2:
-                raise InputError(f"option limits.{view}", f"expected [least, most], got {limits!r}")
+                raise InputError(f"option {option('limits')}.{view}", f"expected [least, most], got {limits!r}")
             for limit in limits:
                 at_least(f"limits.{view}", limit, 0.0)
         for category, factor in self.boost.items():

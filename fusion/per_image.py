@@ -29,7 +29,7 @@ import numpy as np
 
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Columns
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.cluster import NMW, WBF
 from fusion.kernels.fuse import CONFIDENCES, Options
 from fusion.kernels.image import arrange, fuse_image
@@ -165,7 +165,8 @@ def nms_method(
     """
     if method not in (_LINEAR, _GAUSSIAN, _HARD):
         raise InputError(
-            "option method", f"expected 1 (linear soft-NMS), 2 (gaussian soft-NMS) or 3 (hard NMS), got {method!r}"
+            f"option {option('method')}",
+            f"expected 1 (linear soft-NMS), 2 (gaussian soft-NMS) or 3 (hard NMS), got {method!r}",
         )
     threshold = _threshold(iou_thr)
     image = _read(boxes, scores, labels)
@@ -257,7 +258,7 @@ class _Image(NamedTuple):
     def skip(self, threshold: float) -> float:
         """Return the score below which boxes are left out, in the precision of the scores."""
         if not isinstance(threshold, (int, float)) or math.isnan(threshold):
-            raise InputError("option skip_box_thr", f"expected a number, got {threshold!r}")
+            raise InputError(f"option {option('skip_box_thr')}", f"expected a number, got {threshold!r}")
         return float(self.scores.dtype.type(threshold)) if self.scores.dtype.kind == "f" else float(threshold)
 
 
@@ -363,9 +364,11 @@ def _weights(weights: Sequence[float] | None, models: int) -> np.ndarray:
         return np.ones(models)
     factors = np.array(weights, dtype=np.float64)
     if factors.shape != (models,):
-        raise InputError("option weights", f"expected one for each of {models} models, got {weights!r}")
+        raise InputError(f"option {option('weights')}", f"expected one for each of {models} models, got {weights!r}")
     if not (np.isfinite(factors) & (factors >= 0)).all() or (models and not factors.any()):
-        raise InputError("option weights", f"expected finite numbers of at least 0, not all 0, got {weights!r}")
+        raise InputError(
+            f"option {option('weights')}", f"expected finite numbers of at least 0, not all 0, got {weights!r}"
+        )
     return factors
 
 

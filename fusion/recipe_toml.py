@@ -14,7 +14,7 @@ import tomli_w
 
 from fusion.atomic import replacing
 from fusion.calibrate import CategoryMaps, ScoreMap
-from fusion.errors import InputError
+from fusion.errors import InputError, in_python
 from fusion.expand_hierarchy import read_parents
 from fusion.merge_scales import Scales
 from fusion.pool import Step
@@ -100,7 +100,10 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     if not isinstance(nodes, dict) or OUTPUT not in nodes:
         raise InputError(where, f"expected a node [nodes.{OUTPUT}], whose answer is the result")
     learned: list[TunedOn] = []
-    parsed = {name: _node(table, f"{os.fspath(where)}, node {name!r}", where, learned) for name, table in nodes.items()}
+    with in_python():  # as the file names them
+        parsed = {
+            name: _node(table, f"{os.fspath(where)}, node {name!r}", where, learned) for name, table in nodes.items()
+        }
     tuned_on = document.get("tuned_on")
     if tuned_on is not None:
         tuned_on = _build(TunedOn, tuned_on, f"{os.fspath(where)}, tuned_on")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fusion.checks import at_least, listed, one_of
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.expand_hierarchy import image_order, twins_of
 from fusion.pool import Pool, Rescored, Tables, apply, label
 from fusion.reweight import Weights
@@ -58,7 +58,7 @@ class SelectExperts:
         object.__setattr__(self, "categories", categories)
         if (self.mode == "weigh") != bool(self.weights) and any(self.categories.values()):
             problem = "mode weigh needs weights" if self.mode == "weigh" else f"mode {self.mode} takes no weights"
-            raise InputError("option weights", problem, "Give them with mode weigh, and only there")
+            raise InputError(f"option {option('weights')}", problem, "Give them with mode weigh, and only there")
         for expert, weight in self.weights.items():
             for category, number in weight.items() if isinstance(weight, Mapping) else [(None, weight)]:
                 at_least(f"weights.{expert}" + ("" if category is None else f".{category}"), number, 0.0)

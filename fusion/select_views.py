@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.checks import at_least, listed, within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.mask_area import mask_areas
 from fusion.kernels.partners import pair_cells
@@ -63,7 +63,9 @@ class SelectViews:
 
     def __post_init__(self) -> None:
         if not self.views or isinstance(self.views, str):
-            raise InputError("option views", f"expected a list of view names for each level, got {self.views!r}")
+            raise InputError(
+                f"option {option('views')}", f"expected a list of view names for each level, got {self.views!r}"
+            )
         # a file gives lists, and equal steps should be equal
         object.__setattr__(self, "views", tuple(listed("views", names, str) for names in self.views))
         at_least("side", self.side, 1.0)
@@ -87,7 +89,9 @@ class SelectViews:
         unlisted = [name for code, name in enumerate(names) if not votes[:, code].any() and np.any(view[row] == code)]
         if unlisted:
             known = ", ".join(map(repr, sorted({name for level in self.views for name in level})))
-            raise InputError("option views", f"view {unlisted[0]!r} is in no level; there are {known}", "Name it")
+            raise InputError(
+                f"option {option('views')}", f"view {unlisted[0]!r} is in no level; there are {known}", "Name it"
+            )
         row = row[votes[self._levels(pool.tables[0])[partner[row]], view[row]]]
         return Rescored(row, pool.column("score")[row])
 

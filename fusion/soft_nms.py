@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Columns, Fused
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.soft import soft_cells, soft_scratch
 from fusion.kernels.suppress import Picked, Scratch, all_cells, nms_cells
 from fusion.nms import suppress
@@ -204,7 +204,7 @@ def nms_then_soft(
 def _check(sigma: object, floor: object) -> None:
     at_least("sigma", sigma, 0.0)
     if sigma == 0:
-        raise InputError("option sigma", "expected a number above 0, got 0")
+        raise InputError(f"option {option('sigma')}", "expected a number above 0, got 0")
     at_least("floor", floor, 0.0)
 
 

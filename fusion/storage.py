@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusion.atomic import replacing
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.table import VERSION, DetectionTable, Metadata
 
 __all__ = ["part_of", "part_paths", "read_metadata", "read_pieces", "read_table", "write_table"]
@@ -126,7 +126,7 @@ def write_table(table: DetectionTable, path: str | os.PathLike[str], *, parts: i
 def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
     """Return the part number of each image, from its id alone: int64 [n]."""
     if parts < 1:
-        raise InputError("option parts", f"expected a whole number of at least 1, got {parts!r}")
+        raise InputError(f"option {option('parts')}", f"expected a whole number of at least 1, got {parts!r}")
     if image_ids.dtype == object:
         return np.array([zlib.crc32(str(name).encode()) % parts for name in image_ids], dtype=np.int64)
     with np.errstate(over="ignore"):

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fusion.checks import within
 from fusion.columns import Sources
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
 from fusion.masks import PooledMasks, pool_masks, unreadable
@@ -64,11 +64,13 @@ class VoteMasks:
         within("threshold", self.threshold, 0.0, 1.0)
         if self.threshold == 0:
             raise InputError(
-                "option threshold", "expected a number above 0, got 0", "At 0 every pixel would be covered"
+                f"option {option('threshold')}", "expected a number above 0, got 0", "At 0 every pixel would be covered"
             )
         check_member_weights(self.weights)
         if self.weights and not any(self.weights.values()):
-            raise InputError("option weights", "all members have weight 0", "Give one at least a positive weight")
+            raise InputError(
+                f"option {option('weights')}", "all members have weight 0", "Give one at least a positive weight"
+            )
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rebuilt:
         """Return the first table with new masks; sources are each instance and its voters, best score first.
@@ -124,7 +126,7 @@ class VoteMasks:
             name = pool.members[member]
             if self.weights is None or name not in self.weights:
                 raise InputError(
-                    "option weights",
+                    f"option {option('weights')}",
                     f"there is none for {name!r}; they are for {', '.join(map(repr, self.weights or ()))}",
                     "Give every voting member a weight, 0 to leave it out",
                 )

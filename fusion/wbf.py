@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Fused
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.cluster import WBF
 from fusion.kernels.fuse import CONFIDENCES, Options, fuse_columns
 from fusion.pool import Pool, Tables, apply
@@ -138,11 +138,13 @@ def member_weights(weights: Mapping[str, float] | None, members: tuple[str, ...]
     missing = [member for member in members if member not in weights]
     if missing:
         raise InputError(
-            "option weights",
+            f"option {option('weights')}",
             f"there is none for {', '.join(map(repr, missing))}; they are for {', '.join(map(repr, weights))}",
             "Give every member a weight, 0 to leave it out",
         )
     values = np.array([weights[member] for member in members], dtype=np.float64)
     if not (values > 0).any():
-        raise InputError("option weights", "all members have weight 0", "Give one at least a positive weight")
+        raise InputError(
+            f"option {option('weights')}", "all members have weight 0", "Give one at least a positive weight"
+        )
     return values

@@ -27,7 +27,7 @@ from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.ground_truth import GroundTruth
 from fusion.atomic import replacing
 from fusion.checks import at_least
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.parts import named
 from fusion.recipe_toml import write_recipe
 from fusion.storage import read_table
@@ -151,7 +151,7 @@ def split(
     truth = read_truth(ground_truth, None)
     if shares is None:
         if parts < 2:
-            raise InputError("option parts", f"expected a whole number of at least 2, got {parts}")
+            raise InputError(f"option {option('parts')}", f"expected a whole number of at least 2, got {parts}")
         part = split_in_turn(len(truth.image_id), parts)
         names = [f"part-{number}" for number in range(parts)]
     else:

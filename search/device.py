@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion.cuda.choice import settle
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from search.engine import Engine
 from search.evaluators import Evaluator, Processes, Serial
 from search.on_cpu import cpu_fusers
@@ -34,7 +34,7 @@ def settle_device(device: str, workers: int) -> tuple[str, tuple[str, ...]]:
     """
     alone = f"a GPU runs trials one at a time, and --workers is {workers}"
     if device == "cuda" and workers > 1:
-        raise InputError("option device", alone, "Leave out --workers, or use --device cpu")
+        raise InputError(f"option {option('device')}", alone, "Leave out --workers, or use --device cpu")
     device, said = settle(device)
     if device == "auto" and workers > 1:
         return "cpu", (f"fused on the CPU: {alone}",)

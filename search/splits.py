@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["matched_split", "split_in_turn", "strata_of"]
 
@@ -76,7 +76,9 @@ def matched_split(
     images = len(start) - 1
     wanted = np.asarray(shares, dtype=np.float64)
     if wanted.ndim != 1 or not len(wanted) or np.any(wanted <= 0) or wanted.sum() > 1 + 1e-9:
-        raise InputError("option shares", f"expected numbers above 0 that sum to at most 1, got {list(shares)}")
+        raise InputError(
+            f"option {option('shares')}", f"expected numbers above 0 that sum to at most 1, got {list(shares)}"
+        )
     rest = 1 - wanted.sum() > 1e-9
     fractions = np.append(wanted, 1 - wanted.sum()) if rest else wanted
     if groups is None:

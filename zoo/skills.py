@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusion.checks import at_least, within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["Scenario", "Skill", "demo_members"]
 
@@ -96,7 +96,7 @@ class Skill:
 
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name:
-            raise InputError("option name", f"expected a plain file name, got {self.name!r}")
+            raise InputError(f"option {option('name')}", f"expected a plain file name, got {self.name!r}")
         within("recall", self.recall, 0.001, 0.999)
         within("separation", self.separation, 0.1, 100)
         within("localisation", self.localisation, 0, 1)
@@ -112,7 +112,9 @@ class Skill:
         within("best_side", self.best_side, 0, 1e6)
         within("size_slope", self.size_slope, 0, 10)
         if self.low >= self.high:
-            raise InputError("option high", f"expected a number above low ({self.low:g}), got {self.high:g}")
+            raise InputError(
+                f"option {option('high')}", f"expected a number above low ({self.low:g}), got {self.high:g}"
+            )
         for category, shift in self.category_skill.items():
             within(f"category_skill[{category}]", shift, -4, 4)
 

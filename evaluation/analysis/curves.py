@@ -7,7 +7,7 @@ import numpy as np
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,5 +123,7 @@ def _at(result: CocoResult, iou: float | None) -> np.ndarray:
         return np.asarray(precision.mean(axis=0))
     chosen = np.flatnonzero(result.iou_thresholds == iou)
     if not len(chosen):
-        raise InputError("option iou", f"{iou:g} is not among the thresholds {result.iou_thresholds.tolist()}")
+        raise InputError(
+            f"option {option('iou')}", f"{iou:g} is not among the thresholds {result.iou_thresholds.tolist()}"
+        )
     return np.asarray(precision[chosen[0]])

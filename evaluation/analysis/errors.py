@@ -10,7 +10,7 @@ from evaluation.kernels.tide import area_under_curves, find_errors
 from evaluation.prepared import Prepared
 from evaluation.protocol import Lvis
 from fusion.checks import at_least, within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
 from fusion.table import DetectionTable
 
@@ -145,7 +145,9 @@ def analyze_errors(
     within("iou", iou, 0.0, 1.0)
     within("background", background, 0.0, iou)
     if background == 0 or background == iou:
-        raise InputError("option background", f"expected a number between 0 and iou {iou:g}, got {background:g}")
+        raise InputError(
+            f"option {option('background')}", f"expected a number between 0 and iou {iou:g}, got {background:g}"
+        )
     if max_dets is None:
         max_dets = prepared.protocol.max_dets if isinstance(prepared.protocol, Lvis) else 100
     at_least("max_dets", max_dets, 1, whole=True)

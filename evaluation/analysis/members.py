@@ -10,7 +10,7 @@ from evaluation.analysis.overlaps import find_overlaps
 from evaluation.prepared import Prepared
 from evaluation.protocol import RECALLS
 from evaluation.result import CocoResult
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.table import DetectionTable
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def analyze_members(
     names = member_names(tables)
     thresholds = prepared.protocol.thresholds
     if not thresholds[0] <= iou <= 1:
-        raise InputError("option iou", f"expected a number in [{thresholds[0]:g}, 1], got {iou:g}")
+        raise InputError(f"option {option('iou')}", f"expected a number in [{thresholds[0]:g}, 1], got {iou:g}")
     truth = prepared.truth
     objects = np.flatnonzero((truth.outside & 1) == 0)
     found = np.zeros((len(tables), len(objects)), np.bool_)

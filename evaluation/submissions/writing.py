@@ -19,7 +19,7 @@ from evaluation.submissions.open_images import Entries, evaluator_text, kaggle_t
 from evaluation.submissions.report import Findings, Report
 from evaluation.submissions.table_blocks import TableBlocks, block_of
 from fusion.checks import at_least, one_of
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.table import DetectionTable
 
 __all__ = ["CAPS", "Submission", "image_list", "write_submission"]
@@ -312,16 +312,17 @@ def _iou_type(form: str, given: str | None) -> str:
         one_of("iou_type", given, ("bbox", "segm"))
     fixed = {"openimages-detection": "bbox", "openimages-segmentation": "segm"}.get(form)
     if fixed is not None and given not in (None, fixed):
-        raise InputError("option iou_type", f"{form} is {fixed}, got {given}", "Leave it out")
+        raise InputError(f"option {option('iou_type')}", f"{form} is {fixed}, got {given}", "Leave it out")
     return fixed or given or "bbox"
 
 
-def _name(option: str, value: str | None, needed: bool) -> str | None:
+def _name(what: str, value: str | None, needed: bool) -> str | None:
     if value is None and needed:
-        raise InputError(f"option {option}", "is needed for the name of the file", f"Give the {option}'s name")
+        raise InputError(f"option {option(what)}", "is needed for the name of the file", f"Give the {what}'s name")
     if value is not None and not _NAME.fullmatch(value):
         raise InputError(
-            f"option {option}", f"expected letters, digits and . + - _, as it is part of a file name, got {value!r}"
+            f"option {option(what)}",
+            f"expected letters, digits and . + - _, as it is part of a file name, got {value!r}",
         )
     return value
 

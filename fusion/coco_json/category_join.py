@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["CategoryJoin"]
 
@@ -166,12 +166,14 @@ class CategoryJoin:
             if number is None or (self._ids is not None and number not in self._ids):
                 source_name = getattr(self._vocabulary, "where", "a ground truth")
                 raise InputError(
-                    f"option label_map, {key!r}",
+                    f"option {option('label_map')}, {key!r}",
                     f"its target {target!r} is not a category of {source_name}",
                     "Name one of its ids or names",
                 )
             if not -(2**31) <= number < 2**31:
-                raise InputError(f"option label_map, {key!r}", f"a category id has to fit in 32 bits, got {number}")
+                raise InputError(
+                    f"option {option('label_map')}, {key!r}", f"a category id has to fit in 32 bits, got {number}"
+                )
             return number
         return None
 

@@ -15,7 +15,7 @@ from fusion.coco_json.columns import ColumnGatherer
 from fusion.coco_json.image_join import ImageJoin
 from fusion.coco_json.records import Problems, RecordReader, Result, show
 from fusion.coco_json.vocabulary import Listed, Vocabulary, printable
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["read_coco_results"]
@@ -97,11 +97,11 @@ def read_coco_results(
         one_of(name, value, choices)
     for name, given in (("images", images == "file_name"), ("categories", categories == "name" and label_map is None)):
         if given and vocabulary is None:
-            raise InputError(f"option {name}", "joining by name needs a ground truth to join to", "Give one")
+            raise InputError(f"option {option(name)}", "joining by name needs a ground truth to join to", "Give one")
     if image_offset and images == "file_name":
-        raise InputError("option image_offset", "has no meaning where images are joined by file name")
+        raise InputError(f"option {option('image_offset')}", "has no meaning where images are joined by file name")
     if category_offset and (label_map is not None or categories == "name"):
-        raise InputError("option category_offset", "has no meaning with a label map or names")
+        raise InputError(f"option {option('category_offset')}", "has no meaning with a label map or names")
     where = str(path)
 
     def results(listed: Listed) -> _Results:

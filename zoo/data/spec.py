@@ -7,7 +7,7 @@ from typing import TypeVar
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
 from zoo.data.pictures import FolderPictures, Pictures, RenderedPictures
 from zoo.rendered import Rendered, Scenery, Vocabulary
@@ -59,7 +59,9 @@ def open_data(*specs: str) -> Data:
         InputError: If a spec is not of this form, or what it names cannot be used.
     """
     if not specs:
-        raise InputError("option data", "expected a data set, got none", "Such as " + "; ".join(_FORMS.values()))
+        raise InputError(
+            f"option {option('data')}", "expected a data set, got none", "Such as " + "; ".join(_FORMS.values())
+        )
     parts = [_open(spec) for spec in specs]
     return parts[0] if len(parts) == 1 else JoinedData(parts)
 
@@ -69,7 +71,9 @@ def _open(spec: str) -> Data:
     if not colon or kind not in _FORMS:
         remedy = "Write it as " + "; ".join(_FORMS.values())
         raise InputError(
-            "option data", f"expected a kind of data ({', '.join(_FORMS)}) and a colon, got {spec!r}", remedy
+            f"option {option('data')}",
+            f"expected a kind of data ({', '.join(_FORMS)}) and a colon, got {spec!r}",
+            remedy,
         )
     given = _fields(spec, kind, rest)
     if kind == "scenes":
