@@ -227,7 +227,8 @@ def _check_views(pool: Pool, names: Sequence[str], scales: Scales) -> None:
 
 def _sorted(pool: Pool, keep: np.ndarray, factor: np.ndarray) -> Columns:
     """Sort the rows that stay, by their new scores."""
-    x, y, w, h = (pool.column(name)[keep].astype(np.float64, copy=False) for name in "xywh")
+    x, y = (pool.column(name)[keep].astype(np.float64, copy=False) for name in "xy")
+    x2, y2 = (pool.far(name)[keep] for name in "xy")
     score = pool.column("score")[keep] * factor[keep]
-    columns = sort_columns(pool.image()[keep], pool.category()[keep], score, x, y, x + w, y + h, pool.member[keep])
+    columns = sort_columns(pool.image()[keep], pool.category()[keep], score, x, y, x2, y2, pool.member[keep])
     return columns._replace(row=keep[columns.row])

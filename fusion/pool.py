@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.columns import Columns, Fused, Sorter, Sources, fuse_in_ranges
+from fusion.corners import FAR
 from fusion.cuda.choice import open_session
 from fusion.errors import InputError
 from fusion.table import OPTIONAL, DetectionTable, Metadata
@@ -61,7 +62,7 @@ class Pool:
     def sorter(self) -> Sorter:
         """Return the rows, grouped by image."""
         x, y, score = (self.column(name) for name in ("x", "y", "score"))
-        x2, y2 = self._far_side(x, "w"), self._far_side(y, "h")
+        x2, y2 = self.far("x"), self.far("y")
         return Sorter(self.image(), self.category(), score, x, y, x2, y2, self.member)
 
     def forget_columns(self) -> None:
@@ -74,11 +75,9 @@ class Pool:
         vars(pool)["columns"] = columns
         return pool
 
-    def _far_side(self, near: np.ndarray, size: str) -> np.ndarray:
-        sizes = self.column(size)
-        own = len(self.tables) > 1 and sizes.dtype == np.float64  # a copy that nobody else sees
-        far: np.ndarray = np.add(near, sizes, out=sizes if own else None, dtype=np.float64)
-        return far
+    def far(self, near: str) -> np.ndarray:
+        """Return the far side of the boxes, x2 of "x" or y2 of "y", one table behind the other: float64 [rows]."""
+        return _joined([table.far(near) for table in self.tables])
 
     def image(self) -> np.ndarray:
         """Return the dense image index of each input row: int32 [rows]."""
@@ -245,8 +244,8 @@ def _to_table(pool: Pool, fused: Fused | Rescored, image: np.ndarray, category: 
         x1, y1, x2, y2 = corners.T
         for name, values in zip("xywh", (x1, y1, x2 - x1, y2 - y1), strict=True):
             data[name] = pa.array(np.ascontiguousarray(values))
-    # a soft mask belongs to the box that it was made for
-    for name in ("mask", "soft_mask", "view") if corners is None else ("mask", "view"):
+    # a soft mask belongs to the box that it was made for, as do the far sides that its source gave
+    for name in (*FAR.values(), "mask", "soft_mask", "view") if corners is None else ("mask", "view"):
         if any(name in table.arrow.column_names for table in pool.tables):
             data[name] = taken(pool.tables, name, fused.row)
     if corners is None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusion.corners import FAR, far_side, from_corners
 from fusion.errors import InputError
 from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
 
@@ -20,6 +21,8 @@ MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts",
 _NUMBERS = ("score", "x", "y", "w", "h")
 _REQUIRED = ("image_id", "category_id", *_NUMBERS)
 OPTIONAL = {
+    "x2": pa.float64(),
+    "y2": pa.float64(),
     "mask": MASK_TYPE,
     "soft_mask": SOFT_MASK_TYPE,
     "member": pa.dictionary(pa.int32(), pa.string()),
@@ -60,8 +63,9 @@ class DetectionTable:
 
     Columns: `image_id` (int64, or string as a dictionary), `category_id` int32, `score`, `x`, `y`,
     `w`, `h` (float64 or float32; COCO xywh, half-open, in pixels unless the metadata says
-    normalized), and optionally `mask` (COCO compressed RLE), `soft_mask` (probabilities in the box),
-    `member`, `view`, `votes`. Rows of one image are in the order of their source. Build one with
+    normalized), and optionally `x2` and `y2` (float64; the far sides that the source gave where x + w and
+    y + h are not them, null elsewhere), `mask` (COCO compressed RLE), `soft_mask` (probabilities in the
+    box), `member`, `view`, `votes`. Rows of one image are in the order of their source. Build one with
     `from_arrays` or `read_table`; both validate, so that code behind them needs no checks of its own.
 
     Attributes:
@@ -79,7 +83,8 @@ class DetectionTable:
         image_id: npt.ArrayLike,
         category_id: npt.ArrayLike,
         score: npt.ArrayLike,
-        xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+        xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...] | None = None,
+        xyxy: npt.ArrayLike | None = None,
         mask: pa.Array | pa.ChunkedArray | None = None,
         soft_mask: pa.Array | pa.ChunkedArray | None = None,
         member: Sequence[str] | pa.Array | None = None,
@@ -95,6 +100,7 @@ class DetectionTable:
             category_id: [n] integers.
             score: [n] float64 or float32; any finite number.
             xywh: [n, 4] float64 or float32, or a tuple of the four columns.
+            xyxy: [n, 4] corners instead, kept to the last bit as float64.
             mask: [n] Arrow structs (height, width, counts); null where a detection has no mask.
             soft_mask: [n] Arrow structs of `fusion.soft_masks`; null where a detection has none.
             member: [n] names of the models the rows come from.
@@ -107,13 +113,14 @@ class DetectionTable:
             InputError: If lengths differ, or a value is not usable; rows are named.
         """
         ids = _image_id_array(image_id, where)
-        boxes = _box_columns(xywh, where)
+        boxes, far = _box_columns(xywh, xyxy, where)
         columns: dict[str, Any] = {
             "image_id": ids,
             "category_id": _int32(category_id, "category_id", where),
             "score": _floats(score),
         }
         columns.update(zip("xywh", boxes, strict=True))
+        columns.update(far)
         for name, structs in (("mask", mask), ("soft_mask", soft_mask)):
             if structs is not None:
                 columns[name] = structs
@@ -200,6 +207,14 @@ class DetectionTable:
         """[n, 4], a copy."""
         return np.stack([self.column(name) for name in "xywh"], axis=1)
 
+    def known_far(self, near: str) -> np.ndarray | None:
+        """Return the x2 ("x") or y2 ("y") that x + w or y + h is not, float64 [n], NaN elsewhere; None without any."""
+        return self.column(FAR[near]) if FAR[near] in self.arrow.column_names else None
+
+    def far(self, near: str) -> np.ndarray:
+        """Return the far side of the boxes: x2 of "x" or y2 of "y", float64 [n]."""
+        return far_side(self.column(near), self.column({"x": "w", "y": "h"}[near]), self.known_far(near))
+
     @property
     def mask(self) -> pa.StructArray | None:
         """[n] structs (height, width, counts), null where a detection has none; None without the column."""
@@ -273,7 +288,7 @@ def _expected(name: str) -> str:
 
 def _check_values(arrow: pa.Table, where: object) -> None:
     for name in arrow.column_names:
-        if name not in ("mask", "soft_mask", "view") and arrow[name].null_count:
+        if name not in ("mask", "soft_mask", "view", *FAR.values()) and arrow[name].null_count:
             rows = np.flatnonzero(pc.is_null(arrow[name]).to_numpy())
             raise InputError(where, f"column {name} is null in {_rows(rows)}", "Every detection needs it")
     for name in _NUMBERS:
@@ -289,8 +304,24 @@ def _check_values(arrow: pa.Table, where: object) -> None:
                     f"column {name} is negative in {_rows(wrong, values)}",
                     "If the boxes are xyxy, say so at import",
                 )
+    for near, size in (("x", "w"), ("y", "h")):
+        if FAR[near] in arrow.column_names:
+            _check_far(_numpy(arrow[near]), _numpy(arrow[size]), _numpy(arrow[FAR[near]]), FAR[near], where)
     if "soft_mask" in arrow.column_names:
         check_soft_masks(_single(arrow["soft_mask"]), where)
+
+
+def _check_far(near: np.ndarray, size: np.ndarray, far: np.ndarray, name: str, where: object) -> None:
+    """Require of a far side that is there that it is near + size but for rounding."""
+    near, size = near.astype(np.float64, copy=False), size.astype(np.float64, copy=False)
+    unit = np.spacing(np.maximum(np.maximum(np.abs(near), size), np.abs(far)))
+    wrong = np.flatnonzero(~(np.isnan(far) | (np.isfinite(far) & (np.abs(near + size - far) <= 2 * unit))))
+    if len(wrong):
+        raise InputError(
+            where,
+            f"column {name} is not where the box ends in {_rows(wrong, far)}",
+            f"Leave column {name} out where boxes have changed",
+        )
 
 
 def _rows(rows: np.ndarray, values: np.ndarray | None = None) -> str:
@@ -311,15 +342,28 @@ def _image_id_array(image_id: npt.ArrayLike, where: object) -> pa.Array:
     raise InputError(where, f"image ids must be a list of integers or of strings, got {ids.dtype} {ids.shape}")
 
 
-def _box_columns(xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...], where: object) -> list[np.ndarray]:
+def _box_columns(
+    xywh: npt.ArrayLike | tuple[npt.ArrayLike, ...] | None, xyxy: npt.ArrayLike | None, where: object
+) -> tuple[list[np.ndarray], dict[str, pa.Array]]:
+    """Return x, y, w and h, and those of the columns x2 and y2 that are needed."""
+    if (xywh is None) == (xyxy is None):
+        raise InputError(where, "expected boxes as either xywh or xyxy", "Give one of them")
     if isinstance(xywh, tuple):
-        return [_floats(column) for column in xywh]
-    boxes = np.asarray(xywh)
+        return [_floats(column) for column in xywh], {}
+    name, boxes = ("xywh", np.asarray(xywh)) if xyxy is None else ("xyxy", np.asarray(xyxy))
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise InputError(where, f"xywh must be of shape [n, 4], got {list(boxes.shape)}")
-    return [_floats(np.ascontiguousarray(boxes[:, column])) for column in range(4)]
+        raise InputError(where, f"{name} must be of shape [n, 4], got {list(boxes.shape)}")
+    far = np.zeros((0, 2))
+    if xyxy is not None:
+        boxes, far = from_corners(boxes)
+    kept = {
+        name: pa.array(side, from_pandas=True)
+        for name, side in zip(FAR.values(), far.T, strict=True)
+        if not np.isnan(side).all()
+    }
+    return [_floats(np.ascontiguousarray(boxes[:, column])) for column in range(4)], kept
 
 
 def _floats(values: npt.ArrayLike) -> np.ndarray:

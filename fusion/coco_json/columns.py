@@ -112,7 +112,7 @@ class ColumnGatherer:
             "image_id": self._image_column(),
             "category_id": np.concatenate([np.zeros(0, np.int32), *self._category]),
             "score": np.concatenate([np.zeros(0), *self._score]),
-            "xywh": tuple(np.ascontiguousarray(column) for column in box.T),
+            "xyxy" if self._corners else "xywh": box,
             "mask": pa.chunked_array(self._mask) if self._masks else None,
         }
 
@@ -164,9 +164,6 @@ class ColumnGatherer:
         wanted = [row for row, box in enumerate(given) if box is None] if None in given else []
         filled: list[Any] = [box or (0.0, 0.0, 0.0, 0.0) for box in given] if wanted else given
         boxes = np.fromiter(chain.from_iterable(filled), np.float64, 4 * len(given)).reshape(-1, 4)
-        if self._corners:
-            with np.errstate(over="ignore"):
-                boxes[:, 2:] -= boxes[:, :2]
         if wanted:
             self._boxless += len(wanted)
             for row in wanted:
@@ -181,12 +178,18 @@ class ColumnGatherer:
                 elif size is not None and size[row].any():
                     counts = mask.field("counts")[row].as_py()
                     boxes[row] = mask_codec.toBbox({"size": size[row].tolist(), "counts": counts})
-        for row, side in np.argwhere(~(boxes[:, 2:] >= 0)).tolist():
+                    if self._corners:
+                        boxes[row, 2:] += boxes[row, :2]
+        sides = boxes[:, 2:]
+        if self._corners:
+            with np.errstate(over="ignore"):
+                sides = sides - boxes[:, :2]
+        for row, side in np.argwhere(~(sides >= 0)).tolist():
             name = ("width", "height")[side]
             remedy = "Mend these records" if self._corners else "If the boxes are corners, say box_format='xyxy'"
-            got = f"{name} {boxes[row, 2 + side]:g}"
+            got = f"{name} {sides[row, side]:g}"
             self._problems.add(int(number[row]), "bbox", "a width and height of at least 0", got, remedy)
-        for row in np.flatnonzero(np.isinf(boxes).any(axis=1)).tolist():
+        for row in np.flatnonzero(np.isinf(sides).any(axis=1) | np.isinf(boxes).any(axis=1)).tolist():
             self._problems.add(
                 int(number[row]), "bbox", "corners at a finite distance", "infinite", "Mend these records"
             )
