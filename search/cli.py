@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,6 +37,7 @@ from search.evaluators import Evaluator
 from search.journal import Journal, trials_frame
 from search.problem import Problem, agreement, pose
 from search.report import outline, write_report
+from search.scratch import scratch_folder
 from search.splits import matched_split, split_in_turn, strata_of
 from search.study import Settings, Study
 
@@ -109,10 +109,9 @@ def search(
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
         study = Study(settings, problem.search.category_ids, agreement(problem.search))
     journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
-    with tempfile.TemporaryDirectory(prefix="quorum-search-") as scratch:
-        evaluator, said = open_evaluator(
-            problem, Path(scratch), device=device, workers=workers, memory=int(memory * 2**30)
-        )
+    notes(storage or journal_path, journal.notes)
+    with scratch_folder("quorum-search-") as scratch:
+        evaluator, said = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
         notes("search", said)
         try:
             _run(study, evaluator, journal, problem)

@@ -7,14 +7,15 @@ import mmap
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.kernels.jit import threads
 from search.engine import Engine, Outcome
 from search.genome import Genome
@@ -72,8 +73,18 @@ class Processes:
             folder: For the files; exists.
             workers: Number of processes.
             memory: Bytes that kept results may take in each.
+
+        Raises:
+            InputError: If there is no room for the files.
         """
-        _share((fusers, memory), folder)
+        try:
+            _share((fusers, memory), folder)
+        except OSError as error:
+            raise InputError(
+                folder,
+                f"the members could not be written there for the workers: {error.strerror or error}",
+                f"Free some room, set TMPDIR to a place that has some, or leave out {option('workers')}",
+            ) from error
         self._arguments = (folder, max(threads() // workers, 1))
         self._workers = workers
         self._pool = self._start()
@@ -154,12 +165,21 @@ _engine: Engine[Any] | None = None
 
 
 def _begin(folder: Path, kernel_threads: int) -> None:
-    """Set up a worker process; Ctrl-C is the parent's."""
+    """Set up a worker process; Ctrl-C is the parent's, and it ends when the parent is gone."""
     global _engine
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["QUORUM_THREADS"] = str(kernel_threads)
     fusers, memory = _shared(folder)
     _engine = Engine(fusers, memory=memory)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's death: the queue that a worker sleeps at is held open by the workers themselves."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run(genome: Genome, incumbent: Incumbent | None) -> Outcome:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from search.engine import Outcome
 from search.genome import KINDS, PARTS, Genome
 from search.tree import attach_code
@@ -47,6 +48,9 @@ class Journal:
     """The trials of a study in a journal file, or behind a storage URL that several machines share.
 
     Trials are added when they are finished, whole: a killed search loses those under way and no other.
+
+    Attributes:
+        notes: What was dropped of a file that was damaged.
     """
 
     def __init__(self, place: str | Path, origin: dict[str, Any], island: int = 0) -> None:
@@ -59,32 +63,40 @@ class Journal:
             island: Of several searches that share the place, this one's number; each has its own seed.
 
         Raises:
-            InputError: If the study at this place is of other data.
+            InputError: If the study at this place is of other data, or the place cannot be read or written.
         """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._place = place
+        self.notes: tuple[str, ...] = ()
         storage: Any = str(place)
         if "://" not in storage:
+            from search.journal_file import JournalFile
+
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-            backend = optuna.storages.journal.JournalFileBackend(str(place))
+            backend = JournalFile(Path(place))
+            self.notes = backend.notes
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 storage = optuna.storages.JournalStorage(backend)
-        self._study = optuna.create_study(
-            storage=storage,
-            sampler=optuna.samplers.RandomSampler(seed=0),  # nothing is ever asked of it
-            pruner=optuna.pruners.NopPruner(),
-            study_name=_STUDY,
-            direction="maximize",
-            load_if_exists=True,
-        )
         self._island = island
         self._read = 0
-        known = self._study.user_attrs.get(_ORIGIN)
+        with self._writing():
+            self._study = optuna.create_study(
+                storage=storage,
+                sampler=optuna.samplers.RandomSampler(seed=0),  # nothing is ever asked of it
+                pruner=optuna.pruners.NopPruner(),
+                study_name=_STUDY,
+                direction="maximize",
+                load_if_exists=True,
+            )
+            known = self._study.user_attrs.get(_ORIGIN)
+            if known is None:
+                self._study.set_user_attr(_ORIGIN, origin)
         if known is None:
-            self._study.set_user_attr(_ORIGIN, origin)
-        elif known != json.loads(json.dumps(origin)):
+            return
+        if known != json.loads(json.dumps(origin)):
             different = sorted(name for name in {*known, *origin} if known.get(name) != origin.get(name))
             raise InputError(
                 place,
@@ -106,7 +118,11 @@ class Journal:
         return [entry for entry in map(_read, others) if not entry[1].pruned]
 
     def add(self, trial: Trial) -> None:
-        """Write a finished trial."""
+        """Write a finished trial.
+
+        Raises:
+            InputError: If it cannot be written; those before it are kept.
+        """
         import optuna
 
         genome, outcome = trial.genome, trial.outcome
@@ -120,11 +136,27 @@ class Journal:
             "pruned": outcome.pruned,
             "seconds": outcome.seconds,
         }
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                params=parameters, distributions=distributions, value=outcome.value, user_attrs=attributes
+        with self._writing():
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    params=parameters, distributions=distributions, value=outcome.value, user_attrs=attributes
+                )
             )
-        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what became of a database that is full, gone or of another kind."""
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            yield
+        except StorageInternalError as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise InputError(
+                self._place,
+                f"could not be used as a storage of trials ({reason})",
+                f"Trials that were written are kept; mend it and go on with {option('resume')}",
+            ) from error
 
 
 def _read(trial: optuna.trial.FrozenTrial) -> tuple[Genome, Outcome]:

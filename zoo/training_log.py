@@ -1,16 +1,18 @@
 """The figures of a training as it goes: a CSV file, TensorBoard where wanted, and a line or bar on the terminal."""
 
 import csv
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from fusion.appending import append_lines, cut_torn_line
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.terminal import progress_bar, stderr
+from fusion.terminal import notes, progress_bar, stderr
 
 __all__ = ["TrainingLog"]
 
@@ -23,7 +25,7 @@ class TrainingLog:
 
     Args:
         folder: Of the training.
-        step: Steps that are done already; later rows of an interrupted run are dropped.
+        step: Steps that are done already; later rows of an interrupted run are dropped, the others stay.
         total: Steps of the schedule.
         tensorboard: Also write TensorBoard's event files to `folder/tensorboard`.
 
@@ -35,6 +37,7 @@ class TrainingLog:
         self.latest: dict[str, float] = {}
         self._path, self._step, self._total = folder / "log.csv", step, total
         self._rows = _rows_until(self._path, step)
+        self._names = _names_of(self._rows)
         self._sums: dict[str, float] = {}
         self._count, self._since = 0, time.perf_counter()
         self._started, self._first, self._spoken = self._since, step, self._since
@@ -94,16 +97,15 @@ class TrainingLog:
 
     def _write(self) -> None:
         new = self._rows[-1]
-        header = list(self._rows[0])
-        if not self._path.exists() or list(new) != header:  # the first row, or a loss has come or gone
-            names = list(dict.fromkeys(name for row in self._rows for name in row))
-            with replacing(self._path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names, restval="")
-                writer.writeheader()
-                writer.writerows(self._rows)
+        if not self._path.exists() or not set(self._names).issuperset(new):  # the first row, or a loss has come
+            self._names = _names_of(self._rows)
+            _replace(self._path, self._rows)
             return
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, header).writerow(new)
+        append_lines(
+            self._path,
+            _csv([new], self._names, header=False).encode(),
+            "The rows and the checkpoint before are whole; free some room and go on with --resume",
+        )
 
 
 def _text(value: float) -> str:
@@ -114,10 +116,34 @@ def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
     """Rows of an earlier run up to a step; the file then has just those."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    path.unlink()  # the first row to come writes it anew
-    return rows
+    torn = cut_torn_line(path)
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file, restval=""))
+    whole = [row for row in rows if None not in row and row.get("step", "").isdecimal()]
+    kept = [row for row in whole if int(row["step"]) <= step]
+    if torn or len(whole) < len(rows):
+        notes(path, [f"rows that were not whole were dropped: {bool(torn) + len(rows) - len(whole)}"])
+    if len(kept) < len(rows):
+        _replace(path, kept)
+    return kept
+
+
+def _replace(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(_csv(rows, _names_of(rows), header=bool(rows)).encode())
+
+
+def _names_of(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _csv(rows: Iterable[Mapping[str, str]], names: Sequence[str], *, header: bool) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, restval="")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -1,12 +1,17 @@
 """Trials on disk: they come back as they went in, Optuna can read them, and other data is refused."""
 
+import itertools
+
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from search.engine import Outcome
 from search.journal import Journal, Trial, trials_frame
+from tests.fusion.test_appending import files_of_at_most
 from tests.search.test_genome import random_genome
 
 ORIGIN = {"members": ["a", "b", "c", "d"], "detections": [5, 6, 7, 8], "calibrated": True}
@@ -88,3 +93,92 @@ def test_frame_has_a_row_per_trial():
     assert frame["number"].tolist() == [0, 1, 2]
     assert frame["pruned"].tolist() == [False, False, True]
     assert {"phase", "AP", "seconds", "genome", "weight0", "kind3"} <= set(frame.columns)
+
+
+def journal_of(place, trials):
+    journal = Journal(place, ORIGIN)
+    for trial in trials:
+        journal.add(trial)
+    return place.read_bytes()
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_torn_line_is_dropped_with_a_note_and_never_appended_to(tmp_path_factory, data):
+    place = tmp_path_factory.mktemp("torn") / "trials.journal"
+    trials = make_trials(3)
+    whole = journal_of(place, trials)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    rest = data.draw(st.sampled_from([b"", b"\0" * 40, b'"}\x80']))
+    kept = whole[:cut].count(b'{"op_code":4')
+    if not whole[:cut].endswith(b"\n"):
+        torn = whole[:cut].rpartition(b"\n")[2]
+        kept -= torn.startswith(b'{"op_code":4')
+    damaged = whole[:cut] + (rest if cut > 11 else b"")
+    place.write_bytes(damaged)
+    journal = Journal(place, ORIGIN)
+    assert_equal(list(journal.trials()), trials[:kept])
+    assert bool(journal.notes) == (damaged not in (b"", *itertools.accumulate(whole.splitlines(keepends=True))))
+    for trial in trials[kept:]:
+        journal.add(trial)
+    again = Journal(place, ORIGIN)
+    assert_equal(list(again.trials()), trials)
+    assert again.notes == ()
+
+
+def test_a_journal_that_was_appended_to_a_torn_line_gives_its_other_trials(tmp_path):
+    place = tmp_path / "trials.journal"
+    trials = make_trials(4)
+    lines = journal_of(place, trials).splitlines(keepends=True)
+    place.write_bytes(b"".join([*lines[:3], lines[3][:50], *lines[4:]]))
+    journal = Journal(place, ORIGIN)
+    assert_equal(list(journal.trials()), [trials[0], trials[3]])
+    (note,) = journal.notes
+    assert "a line was not whole" in note
+    assert "2 trials were kept" in note
+    assert Journal(place, ORIGIN).notes == ()
+
+
+def test_a_full_disk_is_named_and_costs_no_trial(tmp_path):
+    place = tmp_path / "trials.journal"
+    trials = make_trials(4)
+    size = len(journal_of(place, trials[:2]))
+    journal = Journal(place, ORIGIN)
+    with files_of_at_most(size + 100), pytest.raises(InputError) as caught:
+        journal.add(trials[2])
+    assert str(place) in str(caught.value)
+    assert "File too large. Every trial before this one is kept; free some room" in str(caught.value)
+    assert_equal(list(Journal(place, ORIGIN).trials()), trials[:2])
+    journal.add(trials[2])  # another machine that shares the file, when there is room again
+    assert_equal(list(Journal(place, ORIGIN).trials()), trials[:3])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["trials.journal"]
+
+
+def test_a_machine_that_shares_the_journal_goes_on_past_the_torn_line_of_another(tmp_path):
+    place = tmp_path / "trials.journal"
+    trials = make_trials(3)
+    journal_of(place, trials[:1])
+    other = Journal(place, ORIGIN)
+    with place.open("ab") as file:
+        file.write(b'{"op_code":4,"wor')
+    other.add(trials[1])
+    assert_equal(list(Journal(place, ORIGIN).trials()), trials[:2])
+
+
+@pytest.mark.parametrize("content", [b"PAR1 and so on", b'{"op_code":1}\n{"op_code":4}\n'])
+def test_what_is_no_journal_is_left_alone(tmp_path, content):
+    place = tmp_path / "trials.journal"
+    place.write_bytes(content + b"torn")
+    with pytest.raises(InputError, match=r"is no journal of a search|its beginning is damaged"):
+        Journal(place, ORIGIN)
+    assert place.read_bytes() == content + b"torn"
+
+
+def test_a_database_that_is_full_is_named(tmp_path):
+    place = f"sqlite:///{tmp_path}/trials.db"
+    trials = make_trials(2)
+    journal = Journal(place, ORIGIN)
+    journal.add(trials[0])
+    with files_of_at_most(1), pytest.raises(InputError, match=r"sqlite:///.*could not be used as a storage"):
+        journal.add(trials[1])
+    assert_equal(list(Journal(place, ORIGIN).trials()), trials[:1])

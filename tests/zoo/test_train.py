@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ pytest.importorskip("timm", reason="timm is not installed")
 from safetensors.torch import load_file  # noqa: E402
 
 from fusion.errors import InputError  # noqa: E402
+from tests.fusion.test_appending import files_of_at_most  # noqa: E402
 from zoo.checkpoint import latest, load_weights  # noqa: E402
 from zoo.config import MaskHead, Model, replace  # noqa: E402
 from zoo.data import open_data  # noqa: E402
@@ -22,6 +24,7 @@ from zoo.runs import Run, read_json  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.train import train  # noqa: E402
 from zoo.training import optimizer_of  # noqa: E402
+from zoo.training_log import TrainingLog  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 SCENES = "scenes:7,64,0,categories=4"
@@ -274,3 +277,47 @@ def test_two_processes_train_as_one_does(tmp_path):
         torch.testing.assert_close(
             two[name], tensor, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def test_the_log_of_a_finished_training_survives_a_resume(data, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    before = (tmp_path / "run" / "log.csv").read_bytes()
+    train(small(), data, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "log.csv").read_bytes() == before
+
+
+def row_of(step, **more):
+    values = {"loss": step / 10} | more
+    return step, values, {"epoch": 0, "learning_rate": 0.1}
+
+
+def test_a_log_is_appended_to_or_replaced_whole(tmp_path, capsys):
+    with TrainingLog(tmp_path, 0, 100) as log:
+        for step in range(1, 61):
+            log.add(*row_of(step, **({"edge": 1.0} if step > 40 else {})))
+    assert [row["step"] for row in log_of(tmp_path)] == ["20", "40", "60"]
+    assert [row["edge"] for row in log_of(tmp_path)] == ["", "", "1"]
+    path = tmp_path / "log.csv"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"80,0,0.1")  # torn
+    with TrainingLog(tmp_path, 60, 100) as log:
+        assert path.read_bytes() == whole
+        for step in range(61, 81):
+            log.add(*row_of(step))
+    assert "rows that were not whole were dropped: 1" in capsys.readouterr().err
+    assert [row["step"] for row in log_of(tmp_path)] == ["20", "40", "60", "80"]
+    assert path.read_bytes().startswith(whole)
+    TrainingLog(tmp_path, 40, 100)  # what an interrupted run did after its checkpoint is done again
+    assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:3])
+
+
+def test_a_full_disk_leaves_the_rows_of_the_log(tmp_path):
+    log = TrainingLog(tmp_path, 0, 100)
+    for step in range(1, 21):
+        log.add(*row_of(step))
+    before = (tmp_path / "log.csv").read_bytes()
+    for step in range(21, 40):
+        log.add(*row_of(step))
+    with files_of_at_most(len(before) + 5), pytest.raises(InputError, match=r"log\.csv: could not be written"):
+        log.add(*row_of(40))
+    assert (tmp_path / "log.csv").read_bytes() == before
