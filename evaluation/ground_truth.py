@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.masks import encode_segmentations
+from fusion.belonging import Sketch
 from fusion.checks import one_of
 from fusion.coco_json import Vocabulary
 from fusion.errors import InputError
@@ -63,6 +64,7 @@ class GroundTruth:
             set has none.
         notes: What was unusual in the source and how it was read.
         source: Name of the source for messages.
+        whole: Sketch of the images of the ground truth that this is a subset of; None for one that is no subset.
     """
 
     image_id: np.ndarray
@@ -87,6 +89,7 @@ class GroundTruth:
     category_label: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     source: str = "ground truth"
+    whole: Sketch | None = None
 
     @classmethod
     def from_arrays(
@@ -222,6 +225,38 @@ class GroundTruth:
         names = list(zip(self.category_id.tolist(), self.category_name, strict=True))
         return hashlib.sha256(repr(names).encode()).hexdigest()
 
+    @cached_property
+    def category_sketch(self) -> Sketch:
+        """Some of the categories' ids and names, to say what differs from others."""
+        return self._categories_of(range(len(self.category_id)))
+
+    def category_sketch_beside(self, other: Sketch) -> Sketch:
+        """Return what this ground truth says of the categories that are in another's sample."""
+        wanted = {entry[0] for entry in other.sample}
+        return self._categories_of([row for row, key in enumerate(self.category_id.tolist()) if key in wanted])
+
+    def _categories_of(self, rows: Sequence[int]) -> Sketch:
+        # where there are no names, the ids stand for them
+        names = [self.category_name[row] for row in rows]
+        ids = self.category_id[np.array(rows, np.int64)]
+        return Sketch.of(ids, ["" if name == str(key) else name for key, name in zip(ids.tolist(), names, strict=True)])
+
+    @cached_property
+    def image_sketch(self) -> Sketch:
+        """Ids, file names and sizes of the images; a subset has that of the whole, which it belongs to."""
+        return self.whole or self._sketch_of(np.arange(len(self.image_id)))
+
+    def image_sketch_beside(self, other: Sketch) -> Sketch:
+        """Return what this ground truth says of the images in another's sample, whatever its own sample has."""
+        wanted = [entry[0] for entry in other.sample]
+        kind = object if any(isinstance(key, str) for key in wanted) else np.int64
+        places = places_of(self.image_id, np.array(wanted, dtype=kind))
+        return self._sketch_of(places[places >= 0])
+
+    def _sketch_of(self, images: np.ndarray) -> Sketch:
+        sizes = np.stack([self.width[images], self.height[images]], axis=1)
+        return Sketch.of(self.image_id[images], self.file_name[images].tolist(), sizes)
+
     @property
     def vocabulary(self) -> Vocabulary:
         """What an importer of results has to know of the data set."""
@@ -250,6 +285,7 @@ class GroundTruth:
         rows = np.flatnonzero(place[self.image] >= 0)
         return replace(
             self,
+            whole=self.image_sketch,
             image_id=self.image_id[images],
             width=self.width[images],
             height=self.height[images],

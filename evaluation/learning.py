@@ -12,6 +12,8 @@ from fusion.table import DetectionTable
 
 __all__ = ["learn_weights", "tuned_on"]
 
+_NAMES = 16  # of categories that a file says by name what it was learned on
+
 
 def learn_weights(
     tables: Sequence[DetectionTable],
@@ -56,4 +58,10 @@ def learn_weights(
 
 def tuned_on(ground_truth: GroundTruth, note: str) -> TunedOn:
     """Say in a recipe's terms what data something was learned on."""
-    return TunedOn(fingerprint=ground_truth.fingerprint, images=len(ground_truth.image_id), note=note)
+    return TunedOn(
+        fingerprint=ground_truth.fingerprint,
+        images=len(ground_truth.image_id),
+        note=note,
+        categories=ground_truth.categories_fingerprint,
+        category_names={str(key): name for key, name, _ in ground_truth.category_sketch.sample[:_NAMES] if name},
+    )

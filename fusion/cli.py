@@ -14,7 +14,7 @@ from fusion.expand_hierarchy import read_parents
 from fusion.parts import fuse_files
 from fusion.pool import Step
 from fusion.ready import Learned, find_ready
-from fusion.recipe import ALL, OUTPUT, Node, Recipe
+from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn, agreed_origin
 from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
 from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
@@ -166,21 +166,21 @@ def read_for_ready(
     """Read what a ready recipe takes besides the tables, and the names of their members."""
     names = [read_metadata(path)[0].member or path.stem for path in tables]
     values: dict[str, Any] = {"members": names, "vote_masks": bool(options.vote_masks)}
-    tuned_on = None
+    origins: dict[str, TunedOn | None] = {}
     if calibration is not None:
-        table, tuned_on = read_learned(calibration, "maps")
+        table, origins[str(calibration)] = read_learned(calibration, "maps")
         values["maps"] = step_from_options("calibrate", {"maps": table}, calibration).maps  # type: ignore[attr-defined]
     if weights is not None:
-        table, tuned_on = read_learned(weights, "weights")
+        table, origins[str(weights)] = read_learned(weights, "weights")
         values["weights"] = step_from_options("reweight", {"weights": table}, weights).weights  # type: ignore[attr-defined]
     if options.scales is not None:
-        table, tuned_on = read_learned(options.scales, "scales")
+        table, origins[str(options.scales)] = read_learned(options.scales, "scales")
         values["scales"] = step_from_options("merge_scales", {"scales": table}, options.scales).scales  # type: ignore[attr-defined]
     if (options.hierarchy is None) != (options.class_descriptions is None):
         raise InputError("the recipe's class tree", "it goes with class descriptions and these with it", "Give both")
     if options.hierarchy is not None and options.class_descriptions is not None:
         values["parents"] = read_parents(options.hierarchy, options.class_descriptions)
-    return Learned(**values, tuned_on=tuned_on)
+    return Learned(**values, tuned_on=agreed_origin(origins))
 
 
 def export_coco(table: Path, /, *, output: Output) -> None:
@@ -212,29 +212,32 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     if "member_weights" in values:
         values["weights"] = _member_weights(values.pop("member_weights"))
     steps: list[Step] = []
-    tuned_on = None
+    origins: dict[str, TunedOn | None] = {}
     if "scales" in values:
-        values["scales"], tuned_on = read_learned(values["scales"], "scales")
+        path = values["scales"]
+        values["scales"], origins[str(path)] = read_learned(path, "scales")
     if "experts" in values:
         path = values.pop("experts")
-        values["categories"], tuned_on = read_learned(path, "categories")
+        values["categories"], origins[str(path)] = read_learned(path, "categories")
         if values.get("mode") == "weigh":
             values["weights"], _ = read_learned(path, "weights")
     if method == "expand_hierarchy" or "hierarchy" in values or "class_descriptions" in values:
         if "hierarchy" not in values or "class_descriptions" not in values:
             raise InputError(f"--method {method}", "expected --hierarchy and --class-descriptions", "Give both")
         values["parents"] = read_parents(values.pop("hierarchy"), values.pop("class_descriptions"))
-    for name, key, path in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
-        if path is not None:
-            table, tuned_on = read_learned(path, key)
-            steps.append(step_from_options(name, {key: table}, path))
+    for name, key, file in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
+        if file is not None:
+            table, origins[str(file)] = read_learned(file, key)
+            steps.append(step_from_options(name, {key: table}, file))
     scored = f"step{len(steps)}" if steps else ALL
     if "relations" in values:
-        values["relations"], tuned_on = read_learned(values["relations"], "relations")
+        path = values["relations"]
+        values["relations"], origins[str(path)] = read_learned(path, "relations")
     with in_command_line(method="decay", weights="member_weights"):
         steps.append(step_from_options(method, values, f"--method {method}"))
     if cap is not None:
         steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
+    tuned_on = agreed_origin(origins)
     plan = Recipe.chain(steps, tuned_on)
     if masks is None:
         return plan

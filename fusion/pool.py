@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from fusion.belonging import Sketch, apart, difference, merged, same_file, same_word
 from fusion.columns import Columns, Fused, Sorter, Sources, fuse_in_ranges
 from fusion.corners import FAR
 from fusion.cuda.choice import open_session
@@ -281,6 +282,8 @@ def agreed_metadata(tables: Sequence[_Described], new_boxes: bool) -> Metadata:
         split=agreed("split", None),
         unit=first.unit,
         categories=known.pop() if known else None,
+        category_names=merged([table.metadata.category_names for table in tables]),
+        images=merged([table.metadata.images for table in tables]),
         member=first.member if len(tables) == 1 else None,
         boxes="given" if new_boxes else agreed("boxes", "given") or "given",
     )
@@ -294,10 +297,10 @@ def _check_compatible(tables: Sequence[DetectionTable]) -> None:
 
 
 def check_agreement(tables: Sequence[_Described]) -> None:
-    """Require one unit and one set of categories.
+    """Require one unit, one set of categories, and images of one data set.
 
     Raises:
-        InputError: If two tables differ; the message names them.
+        InputError: If two tables differ; the message names them, and what differs.
     """
     for name, remedy in (
         ("unit", "Import them in the same unit"),
@@ -310,11 +313,46 @@ def check_agreement(tables: Sequence[_Described]) -> None:
                 seen.setdefault(value, number)
         if len(seen) > 1:
             (one, first), (two, second) = list(seen.items())[:2]
+            said = _categories_apart(tables[first], tables[second]) if name == "categories" else ""
             raise InputError(
                 f"tables {label(tables, first)} and {label(tables, second)}",
-                f"differ in {name} ({one} and {two})",
+                f"differ in {name} ({said or f'{one} and {two}'})",
                 remedy,
             )
+    _check_images(tables)
+
+
+def _categories_apart(one: _Described, two: _Described) -> str:
+    """Say what differs between the categories of two tables, "" where it is not known."""
+    if one.metadata.category_names is None or two.metadata.category_names is None:
+        return ""
+    other = difference(one.metadata.category_names, two.metadata.category_names, same_word)
+    if other is not None:
+        return f"category {other.id} is {other.one} in one and {other.other} in the other"
+    counts = (one.metadata.category_names.count, two.metadata.category_names.count)
+    return f"one has {counts[0]:,}, the other {counts[1]:,}" if counts[0] != counts[1] else ""
+
+
+def _check_images(tables: Sequence[_Described]) -> None:
+    """Require images of one data set."""
+    seen: dict[str, tuple[int, Sketch]] = {}
+    for number, table in enumerate(tables):
+        images = table.metadata.images
+        if images is None or images.digest in seen:
+            continue
+        for first, sketch in seen.values():
+            where = f"tables {label(tables, first)} and {label(tables, number)}"
+            other = difference(sketch, images, same_file)
+            if other is not None:
+                raise InputError(
+                    where,
+                    f"are of different data sets: image {other.id!r} is {other.one} in one, {other.other} in the other",
+                    "Fuse tables of one data set; if it is one, import both with the same ground truth",
+                )
+            if apart(sketch, images):
+                problem = f"are of different images: none of {sketch.count:,} and {images.count:,} is in both"
+                raise InputError(where, problem, "Fuse tables of one split")
+        seen[images.digest] = (number, images)
 
 
 def label(tables: Sequence[_Described], number: int) -> str:

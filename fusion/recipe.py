@@ -7,6 +7,7 @@ from typing import Any
 
 import tomli_w
 
+from fusion.belonging import same_word
 from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.concat import Concat
 from fusion.consensus import Consensus
@@ -33,7 +34,7 @@ from fusion.vote import Vote
 from fusion.vote_masks import VoteMasks
 from fusion.wbf import Wbf
 
-__all__ = ["ALL", "FORMAT", "OUTPUT", "STEPS", "Node", "Recipe", "TunedOn", "toml_value"]
+__all__ = ["ALL", "FORMAT", "OUTPUT", "STEPS", "Node", "Recipe", "TunedOn", "agreed_origin", "toml_value"]
 
 STEPS: Mapping[str, type[Any]] = {
     "adj_nms": AdjNms,
@@ -65,6 +66,25 @@ ALL = "*"
 OUTPUT = "output"
 
 
+def agreed_origin(learned: Mapping[str, "TunedOn | None"]) -> "TunedOn | None":
+    """Return what several learned things were learned on, the first of them; None where none says.
+
+    Args:
+        learned: What to call each -> what it was learned on.
+
+    Raises:
+        InputError: If two were learned on other categories.
+    """
+    known = {name: origin for name, origin in learned.items() if origin is not None}
+    for first, one in known.items():
+        for name, other in known.items():
+            other.check(name, one.categories, one.category_names, f"those of {first}")
+    return next(iter(known.values()), None)
+
+
+_TUNED_ON = ("fingerprint", "images", "note")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedOn:
     """The data a recipe's numbers were learned on.
@@ -73,11 +93,42 @@ class TunedOn:
         fingerprint: Of the ground truth, `GroundTruth.fingerprint`.
         images: Number of its images.
         note: In words.
+        categories: Fingerprint of its categories; "" where it is not known.
+        category_names: Some of them: id as text -> name.
     """
 
     fingerprint: str
     images: int
     note: str = ""
+    categories: str = ""
+    category_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what TOML stores: what is not known is left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name in _TUNED_ON}
+
+    def check(self, where: str, categories: str | None, names: Mapping[str, str], than: str = "the tables") -> None:
+        """Require that something else is of the same categories, as far as is known.
+
+        Args:
+            where: What was learned, for messages.
+            categories: Fingerprint of the other's categories.
+            names: Some of these: id as text -> name.
+            than: What the other is.
+
+        Raises:
+            InputError: If they differ.
+        """
+        if not self.categories or not categories or self.categories == categories:
+            return
+        differ = [
+            key for key, name in self.category_names.items() if names.get(key) and not same_word(name, names[key])
+        ]
+        said = "".join(
+            f": category {key} is {self.category_names[key]!r} there, not {names[key]!r}" for key in differ[:1]
+        )
+        problem = f"was learned on other categories than {than} have{said} ({self.note or 'no note'})"
+        raise InputError(where, problem, "Learn it on ground truth of the same data set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +179,25 @@ class Recipe:
         Raises:
             InputError: If a member that the recipe names was not given, or the device cannot be used.
         """
+        self.check_tables(tables)
         session = open_session(device, tables, [node.step for node in self.nodes.values()])
         if session is None:
             table: DetectionTable = self._run(apply, tables, progress)
             return table
         return session.fuse(lambda run, inputs: self._run(run, inputs, progress))
+
+    def check_tables(self, tables: Sequence[DetectionTable]) -> None:
+        """Require that the tables are of the categories that the recipe was tuned on; other images are right.
+
+        Raises:
+            InputError: If they are of others.
+        """
+        if self.tuned_on is None:
+            return
+        for number, table in enumerate(tables):
+            said = table.metadata
+            names = {str(key): name for key, name, _ in said.category_names.sample} if said.category_names else {}
+            self.tuned_on.check(f"recipe, on table {said.member or number}", said.categories, names)
 
     def _run(
         self, run: Callable[[Step, Any], Any], tables: Sequence[DetectionTable], progress: Callable[[str], None] | None
@@ -172,7 +237,7 @@ class Recipe:
         """Write the recipe in its one canonical form, with every parameter spelled out."""
         document: dict[str, Any] = {"recipe": FORMAT}
         if self.tuned_on is not None:
-            document["tuned_on"] = dataclasses.asdict(self.tuned_on)
+            document["tuned_on"] = self.tuned_on.to_dict()
         document["nodes"] = {
             name: {"step": _NAMES[type(node.step)], "inputs": list(node.inputs), **_options(node.step)}
             for name, node in self.nodes.items()

@@ -18,7 +18,7 @@ from fusion.errors import InputError, in_python
 from fusion.expand_hierarchy import read_parents
 from fusion.merge_scales import Scales
 from fusion.pool import Step
-from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, toml_value
+from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, agreed_origin, toml_value
 from fusion.relations import Relations
 
 __all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
@@ -76,7 +76,7 @@ def write_learned(
     **more: Mapping[str, Any],
 ) -> None:
     """Write what was learned as a TOML file, atomically; `more` are further tables beside the one called `key`."""
-    document = {"tuned_on": dataclasses.asdict(tuned_on)}
+    document = {"tuned_on": tuned_on.to_dict()}
     document |= {name: toml_value(entry) for name, entry in {key: table, **more}.items()}
     with replacing(path) as temporary:
         temporary.write_text(tomli_w.dumps(document, multiline_strings=True), encoding="utf-8")
@@ -99,7 +99,7 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     nodes = document.get("nodes")
     if not isinstance(nodes, dict) or OUTPUT not in nodes:
         raise InputError(where, f"expected a node [nodes.{OUTPUT}], whose answer is the result")
-    learned: list[TunedOn] = []
+    learned: dict[str, TunedOn | None] = {}
     with in_python():  # as the file names them
         parsed = {
             name: _node(table, f"{os.fspath(where)}, node {name!r}", where, learned) for name, table in nodes.items()
@@ -107,8 +107,8 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     tuned_on = document.get("tuned_on")
     if tuned_on is not None:
         tuned_on = _build(TunedOn, tuned_on, f"{os.fspath(where)}, tuned_on")
-    elif learned:
-        tuned_on = learned[0]
+    else:
+        tuned_on = agreed_origin(learned)
     return Recipe(_in_order(parsed, where), tuned_on)
 
 
@@ -141,7 +141,7 @@ def step_from_options(name: str, options: Mapping[str, Any], where: object = "re
     return step
 
 
-def _node(table: object, where: str, file: str | os.PathLike[str], learned: list[TunedOn]) -> Node:
+def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict[str, TunedOn | None]) -> Node:
     """Read a node; what the files that it names were learned on is added to `learned`."""
     if not isinstance(table, dict) or not isinstance(table.get("step"), str):
         raise InputError(where, 'expected a table with `step = "..."` and `inputs = [...]`')
@@ -152,8 +152,8 @@ def _node(table: object, where: str, file: str | os.PathLike[str], learned: list
         raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
     for key in ("weights", "maps", "relations", "categories", "scales"):
         if isinstance(options.get(key), str):
-            options[key], tuned_on = read_learned(Path(file).parent / options[key], key)
-            learned += [tuned_on] if tuned_on is not None else []
+            named = str(Path(file).parent / options[key])
+            options[key], learned[named] = read_learned(named, key)
     if step == "expand_hierarchy" and isinstance(options.get("hierarchy"), str):
         folder = Path(file).parent
         if not isinstance(options.get("class_descriptions"), str):

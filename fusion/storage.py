@@ -202,6 +202,6 @@ def _decode_metadata(text: bytes, path: Path) -> Metadata:
                 f"is a table of version {version}, this software knows versions up to {VERSION}",
                 "Update quorum-detection",
             )
-        return msgspec.json.decode(text, type=Metadata)
+        return msgspec.structs.replace(msgspec.json.decode(text, type=Metadata), version=VERSION)
     except (msgspec.MsgspecError, TypeError, KeyError) as error:
         raise InputError(path, f"its table metadata cannot be read ({error})", "Import the results again") from error

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusion.belonging import Sketch
 from fusion.corners import FAR, far_side, from_corners
 from fusion.errors import InputError
 from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
 
-__all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata"]
+__all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata", "Part"]
 
 MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.binary())])
 _NUMBERS = ("score", "x", "y", "w", "h")
@@ -30,7 +31,21 @@ OPTIONAL = {
     "votes": pa.int16(),
 }
 _STRING_IDS = pa.dictionary(pa.int32(), pa.string())
-VERSION = 1
+VERSION = 2
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which part of a table a file of a folder is.
+
+    Attributes:
+        rule: How images were dealt to parts; "id" stands for `fusion.storage.part_of`.
+        count: Number of parts.
+        number: This one, counted from 0, as in its file's name.
+    """
+
+    rule: str
+    count: int
+    number: int
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,9 +57,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         split: Name of the split.
         unit: "pixel" or "normalized" boxes.
         categories: Fingerprint of the data set's categories; None when none were given at import.
+        category_names: Sketch of the same: some of their ids and names.
+        images: Sketch of the images of the ground truth it was imported against; None when none was given.
         member: Name of the model that made the detections; None for a table without a name.
         boxes: "given", or "from_masks" when the source had masks only and the boxes are their bounds.
         made_by: How the table was made: source files, recipe, package versions.
+        part: Which part of a folder a file is; None for a whole table.
     """
 
     version: int = VERSION
@@ -52,9 +70,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     split: str | None = None
     unit: str = "pixel"
     categories: str | None = None
+    category_names: Sketch | None = None
+    images: Sketch | None = None
     member: str | None = None
     boxes: str = "given"
     made_by: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ class DetectionTable:
         columns: dict[str, Any] = {
             "image_id": ids,
             "category_id": _int32(category_id, "category_id", where),
-            "score": _floats(score),
+            "score": _floats(score, "score", where),
         }
         columns.update(zip("xywh", boxes, strict=True))
         columns.update(far)
@@ -335,11 +356,30 @@ def _image_id_array(image_id: npt.ArrayLike, where: object) -> pa.Array:
     ids = np.asarray(image_id)
     if ids.size == 0:
         return pa.array([], pa.int64()) if ids.dtype.kind not in "UO" else pa.array([], pa.string()).dictionary_encode()
-    if ids.dtype.kind in "iu" and ids.ndim == 1:
+    if ids.dtype.kind in "iu" and ids.ndim == 1 and int(ids.max()) < 2**63:
         return pa.array(ids.astype(np.int64, copy=False))
     if ids.dtype.kind in "UO" and ids.ndim == 1 and all(isinstance(name, str) for name in ids):
         return pa.array(ids.astype(object), pa.string()).dictionary_encode()
+    if ids.ndim == 1:
+        wrong = [row for row, value in enumerate(ids.tolist()) if not _fits_id(value)]
+        if wrong and all(isinstance(value, int) for value in ids.tolist()):
+            raise InputError(
+                where,
+                f"image ids must fit in 64 bits, signed, got {ids[wrong[0]]} in row {wrong[0]}",
+                "Give large ids as strings",
+            )
+        if wrong:
+            problem = (
+                f"image ids must be integers or strings, got {ids.tolist()[wrong[0]]!r} in row {wrong[0]}"
+            )
+            raise InputError(where, problem, "Drop or mend these rows")
     raise InputError(where, f"image ids must be a list of integers or of strings, got {ids.dtype} {ids.shape}")
+
+
+def _fits_id(value: object) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    )
 
 
 def _box_columns(
@@ -349,7 +389,7 @@ def _box_columns(
     if (xywh is None) == (xyxy is None):
         raise InputError(where, "expected boxes as either xywh or xyxy", "Give one of them")
     if isinstance(xywh, tuple):
-        return [_floats(column) for column in xywh], {}
+        return [_floats(column, name, where) for column, name in zip(xywh, "xywh", strict=True)], {}
     name, boxes = ("xywh", np.asarray(xywh)) if xyxy is None else ("xyxy", np.asarray(xyxy))
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
@@ -363,12 +403,23 @@ def _box_columns(
         for name, side in zip(FAR.values(), far.T, strict=True)
         if not np.isnan(side).all()
     }
-    return [_floats(np.ascontiguousarray(boxes[:, column])) for column in range(4)], kept
+    columns = [_floats(np.ascontiguousarray(boxes[:, i]), name, where) for i, name in enumerate("xywh")]
+    return columns, kept
 
 
-def _floats(values: npt.ArrayLike) -> np.ndarray:
+def _floats(values: npt.ArrayLike, name: str, where: object) -> np.ndarray:
     array = np.asarray(values)
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    if array.dtype in (np.float32, np.float64):
+        return array
+    if array.dtype.kind not in "biuf" and array.ndim == 1:
+        for row, value in enumerate(array.tolist()):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                problem = f"{name} must be numbers, got {value!r} in row {row}"
+                raise InputError(where, problem, "Drop or mend these rows")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(where, f"{name} must be numbers, got {array.dtype} ({error})") from error
 
 
 def _int32(values: npt.ArrayLike, name: str, where: object) -> np.ndarray:

@@ -12,6 +12,7 @@ import tomli_w
 from cyclopts import Parameter
 from rich.progress import TaskID
 
+from evaluation.belonging import check_belongs
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
@@ -102,6 +103,8 @@ def search(
     members = [named(read_table(path), path) for path in some_tables(tables, "search")]
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
+        for path, table in zip(tables, members, strict=True):
+            notes(path, check_belongs(path, table.metadata, truth))
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
         problem = pose(members, truth, parts, protocol_of(protocol, iou_type), calibrate=calibrate)
         del members  # the splits' parts are copies

@@ -12,13 +12,14 @@ from evaluation.analysis.members import analyze_members
 from evaluation.calibration import learn_calibration
 from evaluation.ground_truth import GroundTruth
 from evaluation.kernels.open_images import TRUE
+from evaluation.learning import tuned_on
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.calibrate import Calibrate
 from fusion.errors import InputError
 from fusion.pool import Step, apply
-from fusion.recipe import Recipe, TunedOn
+from fusion.recipe import Recipe
 from fusion.table import DetectionTable
 from search.engine import category_chunks
 from search.genome import Genome, recipe_of
@@ -122,8 +123,7 @@ class Problem:
 
     def recipe(self, genome: Genome) -> Recipe:
         """Return the recipe of a candidate, to be replayed on tables of the members as imported."""
-        truth = self.search.truth
-        origin = TunedOn(fingerprint=truth.fingerprint, images=len(truth.image_id), note="auto-ensemble search")
+        origin = tuned_on(self.search.truth, "auto-ensemble search")
         return recipe_of(genome, self.names, leaf_steps=self.leaf_steps, tuned_on=origin)
 
 

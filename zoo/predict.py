@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
+from evaluation.belonging import origin_of
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
@@ -158,7 +159,7 @@ def _metadata(inference: Inference, folder: Path, boxes: Path | None) -> Metadat
     return Metadata(
         dataset=inference.data.name or None,
         split=inference.data.split or None,
-        categories=inference.data.truth.categories_fingerprint,
+        **origin_of(inference.data.truth),
         member=name,
         made_by=made_by,
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from evaluation.belonging import check_belongs, origin_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
@@ -137,13 +138,13 @@ def register(
         raise InputError(store / name, "exists already", "Choose another name, or remove it")
     split = split or source.stem
     dataset = None if truth is None else truth.source
-    metadata = Metadata(
-        member=name, split=split, dataset=dataset, categories=None if truth is None else truth.categories_fingerprint
-    )
+    metadata = Metadata(member=name, split=split, dataset=dataset, **({} if truth is None else origin_of(truth)))
     if source.suffix == ".json":
         table = read_coco_results(source, vocabulary=None if truth is None else truth.vocabulary, metadata=metadata)
     else:
         table = read_table(source).with_metadata(member=name, split=split)
+        if truth is not None:
+            check_belongs(source, table.metadata, truth)
     figures = {} if truth is None else measure(table, truth, protocol)
     with replacing(store / name, folder=True) as folder:
         write_json(Origin(source=str(source.resolve()), sha256=hash_of(source), about=about), folder / "origin.json")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 from cyclopts import Parameter
 
+from evaluation.belonging import check_belongs
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.open_images import PreparedOpenImages
@@ -19,7 +20,7 @@ from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.storage import read_table
-from fusion.table import DetectionTable, Metadata
+from fusion.table import DetectionTable
 from fusion.terminal import notes
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "GroundTruthFile",
     "OpenImagesFiles",
     "Output",
-    "note_categories",
     "prepared_truth",
     "read_groups",
     "read_image_list",
@@ -116,7 +116,7 @@ def prepared_truth(
 
 
 def read_member(path: Path, truth: GroundTruth, images: Path | None) -> DetectionTable:
-    """Read a member's table under its name; one that was imported with other categories is noted.
+    """Read a member's table under its name; one of another data set is refused.
 
     Args:
         path: A Parquet file or a folder of parts.
@@ -124,15 +124,8 @@ def read_member(path: Path, truth: GroundTruth, images: Path | None) -> Detectio
         images: Where the user chose images, detections on others are left out.
     """
     table = named(read_table(path), path)
-    note_categories(path, table.metadata, truth)
+    notes(path, check_belongs(path, table.metadata, truth))
     return table if images is None else table.select_images(truth.image_id)
-
-
-def note_categories(path: Path, table: Metadata, truth: GroundTruth) -> None:
-    """Print a note if a table was imported with other categories than those of the ground truth."""
-    if table.categories not in (None, truth.categories_fingerprint):
-        remedy = "give the class descriptions that it was imported with" if truth.category_label else "check the ids"
-        notes(path, [f"was imported with other categories than {truth.source} has: equal ids may differ; {remedy}"])
 
 
 def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
+from evaluation.belonging import origin_of
 from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
 from evaluation.coco_json import read_coco
 from evaluation.submissions import read_open_images_submission
@@ -77,7 +78,7 @@ def import_coco(
                 member=member or output.stem,
                 dataset=None if ground_truth is None else ground_truth.stem,
                 split=split_name,
-                categories=None if truth is None else truth.categories_fingerprint,
+                **({} if truth is None else origin_of(truth)),
             ),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -113,7 +114,7 @@ def import_open_images(
     """
     truth = read_truth(ground_truth, None, open_images)
     table = read_open_images_submission(results, images=truth, member=member or output.stem)
-    table = table.with_metadata(dataset=ground_truth.stem, split=split_name, categories=truth.categories_fingerprint)
+    table = table.with_metadata(dataset=ground_truth.stem, split=split_name, **origin_of(truth))
     write_table(table, output, parts=parts)
     stderr.print(
         f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",

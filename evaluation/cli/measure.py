@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
+from evaluation.belonging import check_belongs
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
     OpenImagesFiles,
-    note_categories,
     prepared_truth,
     read_member,
     some_tables,
@@ -80,7 +80,7 @@ def _measured(
     try:
         if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and images is None:
             # part by part: Open Images tables need not fit in memory
-            note_categories(path, read_metadata(path)[0], truth)
+            notes(path, check_belongs(path, read_metadata(path)[0], truth))
             with progress_bar() as bar:
                 task = bar.add_task(path.name, total=None)
                 result = prepared.evaluate_parts(
