@@ -8,7 +8,7 @@ from fusion.belonging import Sketch, apart, difference, same_file, same_word
 from fusion.errors import InputError, option
 from fusion.table import Metadata
 
-__all__ = ["check_belongs", "check_images", "origin_of"]
+__all__ = ["check_belongs", "check_category_names", "check_images", "origin_of"]
 
 
 def origin_of(truth: GroundTruth) -> dict[str, Any]:
@@ -40,14 +40,8 @@ def check_belongs(where: str | os.PathLike[str], table: Metadata, truth: GroundT
         return ()
     remedy = "give the class descriptions that it was imported with" if truth.category_label else "check the ids"
     if table.category_names is not None:
-        other = difference(table.category_names, truth.category_sketch_beside(table.category_names), same_word)
-        if other is not None:
-            raise InputError(
-                where,
-                f"was imported with other categories than {truth.source} has: category {other.id!r} is {other.one} "
-                f"there and {other.other} here",
-                f"Import it again with {option('ground_truth')} as here, or {remedy}",
-            )
+        known = truth.category_sketch_beside(table.category_names)
+        check_category_names(where, table.category_names, known, truth.source, remedy)
     return (f"was imported with other categories than {truth.source} has: equal ids may differ; {remedy}",)
 
 
@@ -79,4 +73,27 @@ def check_images(where: object, table: Sketch, known: Sketch, whole: Sketch, sou
             where,
             f"was imported against other images than {source} has: none of {table.count:,} is one of {whole.count:,}",
             "Give the ground truth of the table's split",
+        )
+
+
+def check_category_names(where: object, table: Sketch, known: Sketch, source: str, remedy: str) -> None:
+    """Require that categories of the same id have the same name.
+
+    Args:
+        where: The table, for messages.
+        table: The categories it was imported with.
+        known: Those it is to be used with, or those of them that are in the table's sample.
+        source: Name of the latter for messages.
+        remedy: What else to do than to import again.
+
+    Raises:
+        InputError: If a category is another one.
+    """
+    other = difference(table, known, same_word)
+    if other is not None:
+        raise InputError(
+            where,
+            f"was imported with other categories than {source} has: category {other.id!r} is {other.one} there and "
+            f"{other.other} here",
+            f"Import it again with the same {option('ground_truth')} as here, or {remedy}",
         )

@@ -369,9 +369,7 @@ def _image_id_array(image_id: npt.ArrayLike, where: object) -> pa.Array:
                 "Give large ids as strings",
             )
         if wrong:
-            problem = (
-                f"image ids must be integers or strings, got {ids.tolist()[wrong[0]]!r} in row {wrong[0]}"
-            )
+            problem = f"image ids must be integers or strings, got {ids.tolist()[wrong[0]]!r} in row {wrong[0]}"
             raise InputError(where, problem, "Drop or mend these rows")
     raise InputError(where, f"image ids must be a list of integers or of strings, got {ids.dtype} {ids.shape}")
 

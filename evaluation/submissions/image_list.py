@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.submissions.csv_files import read_rows
+from fusion.belonging import Sketch
 from fusion.errors import InputError
 
 __all__ = ["COCO_CATEGORIES", "LVIS_CATEGORIES", "ImageList", "read_image_list"]
@@ -29,6 +30,7 @@ class _Image(msgspec.Struct):
     id: int | str
     width: int | None = None
     height: int | None = None
+    file_name: object = None
 
 
 class _Category(msgspec.Struct):
@@ -54,6 +56,8 @@ class ImageList:
         category_label: [c] names for machines such as "/m/011k07"; None where there are none.
         federated: Whether the categories have LVIS's frequency groups.
         source: Name of the source for messages.
+        file_name: [i] names, "" where unknown; None where the source has none.
+        category_name: [c] names; None where the source has none.
     """
 
     image_id: np.ndarray
@@ -63,6 +67,8 @@ class ImageList:
     category_label: tuple[str, ...] | None = None
     federated: bool = False
     source: str = "the image list"
+    file_name: tuple[str, ...] | None = None
+    category_name: tuple[str, ...] | None = None
 
     @classmethod
     def from_ground_truth(cls, truth: GroundTruth) -> "ImageList":
@@ -75,7 +81,16 @@ class ImageList:
             truth.category_label,
             truth.frequency is not None,
             truth.source,
+            tuple(truth.file_name.tolist()),
+            truth.category_name,
         )
+
+    def sketch(self, places: np.ndarray | None = None) -> Sketch:
+        """Return a sketch of the images, or of those at some places."""
+        chosen = np.arange(len(self)) if places is None else places
+        names = [""] * len(self) if self.file_name is None else self.file_name
+        sizes = np.stack([self.width[chosen], self.height[chosen]], axis=1)
+        return Sketch.of(self.image_id[chosen], [names[place] for place in chosen.tolist()], sizes)
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -104,7 +119,7 @@ class ImageList:
     def with_classes(self, labels: Sequence[str]) -> "ImageList":
         """Return the list with Open Images labels; their ids are 1, 2, ... in this order."""
         ids = np.arange(1, len(labels) + 1, dtype=np.int32)
-        return replace(self, category_id=ids, category_label=tuple(labels))
+        return replace(self, category_id=ids, category_label=tuple(labels), category_name=None)
 
 
 def read_image_list(path: str | os.PathLike[str], *, text_ids: bool = False) -> ImageList:
@@ -155,6 +170,8 @@ def _from_json(place: Path) -> ImageList:
         None,
         any(category.frequency for category in file.categories or ()),
         str(place),
+        tuple(image.file_name if isinstance(image.file_name, str) else "" for image in file.images),
+        tuple(category.name for category in file.categories) if file.categories else None,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from evaluation.belonging import check_category_names, check_images
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit, Block
 from evaluation.submissions.coco import encode_records, write_json
@@ -18,6 +19,7 @@ from evaluation.submissions.image_list import COCO_CATEGORIES, LVIS_CATEGORIES, 
 from evaluation.submissions.open_images import Entries, evaluator_text, kaggle_text, write_evaluator, write_kaggle
 from evaluation.submissions.report import Findings, Report
 from evaluation.submissions.table_blocks import TableBlocks, block_of
+from fusion.belonging import Sketch
 from fusion.checks import at_least, one_of
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable
@@ -93,6 +95,7 @@ class Submission:
         self._cap = min(limits) if limits else None
         self._digits, self._score_digits, self.progress = digits, score_digits, progress
         self._table = TableBlocks(table)
+        self._check_belongs()
         self._labels = self._label_array()
         self._normalized = self._table.metadata.unit == "normalized"
         self._check_units()
@@ -136,6 +139,25 @@ class Submission:
         write = write_evaluator if self._format == "openimages-evaluator" else write_kaggle
         write(target, self._images, map(self._entries, self._pieces()), masks=self._iou_type == "segm")
         return target
+
+    def _check_belongs(self) -> None:
+        """Require that the table was imported against images of the data set that the list is of."""
+        said, images = self._table.metadata, self._images
+        if said.images is not None:
+            ids = [entry[0] for entry in said.images.sample]
+            texts = any(isinstance(key, str) for key in ids)
+            places = images.places(np.array(ids, dtype=object if texts else np.int64))
+            check_images(
+                self._table.source, said.images, images.sketch(places[places >= 0]), images.sketch(), images.source
+            )
+        if said.category_names is not None and images.category_name is not None and images.category_id is not None:
+            check_category_names(
+                self._table.source,
+                said.category_names,
+                Sketch.of(images.category_id, images.category_name),
+                images.source,
+                "give the images of its own data set",
+            )
 
     def _check(self) -> Report:
         findings = Findings()
