@@ -72,7 +72,7 @@ def check_images(where: object, table: Sketch, known: Sketch, whole: Sketch, sou
         raise InputError(
             where,
             f"was imported against other images than {source} has: none of {table.count:,} is one of {whole.count:,}",
-            "Give the ground truth of the table's split",
+            "Give the ground truth of the table's own data set and split",
         )
 
 
