@@ -16,7 +16,7 @@ from evaluation.belonging import origin_of
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.storage import part_of, read_table, write_table
+from fusion.storage import part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from zoo.checkpoint import weights_file
 from zoo.config import Model
@@ -30,6 +30,7 @@ from zoo.views import views_of
 __all__ = ["PredictReport", "predict"]
 
 _CHUNK = 256  # images in memory at a time where the output is one file
+_RUN = "run"  # in a folder of parts that is not finished: which run they are of
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class PredictReport:
         detections: Rows written.
         seconds: Of this call.
         resumed: Parts taken from an interrupted run.
+        complete: The whole table was there already, written by an earlier call with the same model, data and options.
     """
 
     images: int
     detections: int
     seconds: float
     resumed: int
+    complete: bool = False
 
 
 def predict(
@@ -65,7 +68,8 @@ def predict(
     """Run a model over a data set and write what it finds as a detection table.
 
     Every view of an image is seen on its own and its detections keep the view's name; merging them is fusion's
-    work. Finished parts stay in `<output>.unfinished` when a run is interrupted, and the same call takes them up.
+    work. Finished parts stay in `<output>.unfinished` when a run is interrupted, and the same call takes them up; where
+    the table is complete, it runs nothing.
     Under torchrun the parts are shared among the processes.
 
     Args:
@@ -86,8 +90,6 @@ def predict(
     """
     started = time.perf_counter()
     at_least("batch", batch, 1, whole=True)
-    if output.exists() and (parts is not None or output.is_dir()):
-        raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     if not len(data):
         raise InputError(data.name, "has no image")
     with joined() as ranks:
@@ -108,7 +110,18 @@ def predict(
             raise InputError(folder, "has no mask head, and --boxes asks for masks", "Train a variant with masks")
         if scores == "mask" and (mask is None or mask.iou is None):
             raise InputError("option --scores mask", f"{folder} has no mask-rescoring head", "Leave it out")
-        metadata = _metadata(inference, folder, boxes)
+        metadata = _metadata(inference, folder, boxes, parts)
+        rows = _rows_of_finished(output, metadata, parts)
+        if rows is not None:
+            if ranks.first:
+                shutil.rmtree(_work_folder(output), ignore_errors=True)
+                if output.is_dir():
+                    (output / _RUN).unlink(missing_ok=True)
+            return PredictReport(len(data), rows, time.perf_counter() - started, 0, complete=True)
+        if output.exists() and (parts is not None or output.is_dir()):
+            raise InputError(
+                output, "exists already, and a folder is not overwritten", "Remove it or choose another name"
+            )
         resumed = _write_parts(inference, output, metadata, parts, ranks, progress)
         rows = _finish(output, parts) if ranks.first else 0
         ranks.wait()
@@ -142,7 +155,8 @@ def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
     return table
 
 
-def _metadata(inference: Inference, folder: Path, boxes: Path | None) -> Metadata:
+def _metadata(inference: Inference, folder: Path, boxes: Path | None, parts: int | None) -> Metadata:
+    """What the table says about itself; `made_by["run"]` tells runs apart by all that their rows depend on."""
     made_by: dict[str, Any] = {
         "variant": inference.identity.variant,
         "checkpoint": hash_of(weights_file(folder)),
@@ -156,13 +170,16 @@ def _metadata(inference: Inference, folder: Path, boxes: Path | None) -> Metadat
         given = inference.given.metadata.member
         made_by["boxes"] = {"file": str(boxes), "sha256": hash_of(boxes), "member": given}
         name = f"{given or boxes.stem}+{name}"
-    return Metadata(
+    metadata = Metadata(
         dataset=inference.data.name or None,
         split=inference.data.split or None,
         **origin_of(inference.data.truth),
         member=name,
         made_by=made_by,
     )
+    document = [metadata, inference.identity, inference.data.fingerprint, inference.data.image_ids, parts]
+    made_by["run"] = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+    return metadata
 
 
 def _write_parts(
@@ -177,7 +194,7 @@ def _write_parts(
     pieces = _pieces(inference.data, parts)
     work = _work_folder(output)
     if ranks.first:
-        _prepare(work, _run_key(inference, metadata, len(pieces)))
+        _prepare(work, metadata.made_by["run"])
     ranks.wait()
     mine = list(enumerate(pieces))[ranks.rank :: ranks.world]
     total, done = len(inference.views) * sum(len(piece) for _, piece in mine), 0
@@ -214,16 +231,21 @@ def _work_folder(output: Path) -> Path:
 
 
 def _prepare(work: Path, key: str) -> None:
-    if work.exists() and not ((work / "run").exists() and (work / "run").read_text() == key):
+    mark = work / _RUN
+    if work.exists() and not (mark.exists() and mark.read_text() == key):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
-    (work / "run").write_text(key)
+    mark.write_text(key)
 
 
-def _run_key(inference: Inference, metadata: Metadata, pieces: int) -> str:
-    """Identify a run by all that its parts depend on, so that nothing stale is taken up."""
-    document = [metadata, inference.identity, inference.data.fingerprint, inference.data.image_ids, pieces]
-    return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+def _rows_of_finished(output: Path, metadata: Metadata, parts: int | None) -> int | None:
+    """Return the number of rows of the output if an earlier run of the same has made it to its end, else None."""
+    try:
+        found, rows = read_metadata(output)
+        pieces = len(part_paths(output)) if output.is_dir() else None
+    except InputError:
+        return None
+    return rows if (pieces, found.made_by.get("run")) == (parts, metadata.made_by["run"]) else None
 
 
 def _finish(output: Path, parts: int | None) -> int:
@@ -232,8 +254,8 @@ def _finish(output: Path, parts: int | None) -> int:
     files = sorted(work.glob("part-*.parquet"))
     rows = sum(int(pq.ParquetFile(file).metadata.num_rows) for file in files)
     if parts is not None:
-        (work / "run").unlink()
         work.rename(output)
+        (output / _RUN).unlink()
         return rows
     schema = pq.read_schema(files[0])
     with replacing(output) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:

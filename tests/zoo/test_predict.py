@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -150,6 +152,39 @@ def test_an_interrupted_run_is_taken_up(run, data, table, tmp_path, monkeypatch)
     assert steps[-1] == (22, 22)
     assert same(read_table(path), table)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
+
+
+@pytest.mark.parametrize("parts", [None, 3])
+def test_a_table_that_was_complete_when_the_process_died_is_done(run, data, table, tmp_path, monkeypatch, parts):
+    output, views = tmp_path / "x", (VIEW, FLIP)
+
+    unlink = Path.unlink
+
+    def die(path, **options):
+        if path.name in ("run", "x.unfinished"):
+            raise SystemError("killed")
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:  # between the rename and the removal of what is not needed any more
+        patch.setattr("zoo.predict.shutil.rmtree", die)
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(SystemError):
+            predict(run, data, output, views=views, parts=parts)
+    assert output.exists()
+    counting = Counting(data)
+    report = predict(run, counting, output, views=views, parts=parts)
+    assert (report.complete, report.detections, counting.loaded) == (True, len(table), 0)
+    assert same(read_table(output), table)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert all(path.name.startswith("part-") for path in output.glob("*"))
+    if parts is None:
+        assert not predict(run, data, output, views=(VIEW,)).complete  # another run: the file is replaced
+        return
+    with pytest.raises(InputError, match="exists already"):
+        predict(run, data, output, views=views, parts=4)
+    (output / "part-00001.parquet").unlink()
+    with pytest.raises(InputError, match="exists already"):
+        predict(run, data, output, views=views, parts=parts)
 
 
 def test_workers_make_no_difference(run, data, table, tmp_path):

@@ -35,9 +35,11 @@ QUICK = ["--scale", "tiny"] + [
 
 def run(*arguments):
     """Run a command line in this process; return its exit code."""
-    with pytest.raises(SystemExit) as end:
+    try:
         quorum.main([str(word) for word in arguments])
-    return end.value.code or 0
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,16 @@ def test_predict_views_and_two_passes(store, tmp_path, capsys):
     assert read_table(masks).score.tolist() == read_table(found).score.tolist()
     assert run("predict", store / "base", "--data", val, "--boxes", found) == 2
     assert "--boxes needs --output" in capsys.readouterr().err
+
+
+def test_a_prediction_that_is_complete_is_not_run_again(store, tmp_path, capsys):
+    call = ("predict", store / "base", "--data", SCENES.format(3, 1), "-o", tmp_path / "parts", "--parts", 2)
+    assert run(*call) == 0
+    assert "images a second" in capsys.readouterr().err
+    assert run(*call) == 0
+    assert "complete since an earlier call; remove it to run again" in capsys.readouterr().err
+    assert run(*call[:-1], 3) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_list_and_show(store, capsys):

@@ -91,8 +91,8 @@ def predict(
 ) -> None:
     """Run a trained model over a data set and write a detection table.
 
-    An interrupted run is taken up by the same call. Where the data have annotations and there is one view, AP is
-    measured too and goes to the model's card.
+    An interrupted run is taken up by the same call, and a finished one is not run again. Where the data have
+    annotations and there is one view, AP is measured too and goes to the model's card.
 
     Args:
         run: Folder of the training.
@@ -158,9 +158,11 @@ def _predict(
         )
     if os.environ.get("RANK", "0") != "0":
         return
+    rate = f"{report.images * len(chosen) / max(report.seconds, 1e-9):.1f} images a second"
+    if report.complete:
+        rate = "complete since an earlier call; remove it to run again"
     stderr.print(
-        f"{output}: {report.detections:,} detections on {report.images:,} images, {len(chosen)} views, "
-        f"{report.images * len(chosen) / max(report.seconds, 1e-9):.1f} images a second",
+        f"{output}: {report.detections:,} detections on {report.images:,} images, {len(chosen)} views, {rate}",
         highlight=False,
     )
     if report.resumed:
