@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import quorum
-
 DATA = Path(__file__).parents[2] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not beside the checkout (../shared/data)")
 
@@ -63,12 +61,10 @@ iou = 0.3
 
 
 @pytest.fixture
-def run(capsys):
+def run(run):
     def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            quorum.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert not end.value.code, err
+        code, out, err = run(*arguments)
+        assert code == 0, err
         return out
 
     return call

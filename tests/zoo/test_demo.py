@@ -1,17 +1,13 @@
 import json
 
-import pytest
-
-import quorum
 from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table
 
 
-def test_fused_entries_stand_above_the_best_member(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        quorum.main(["demo", str(tmp_path / "demo")])
-    assert not end.value.code
-    board = [line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+def test_fused_entries_stand_above_the_best_member(tmp_path, run):
+    code, out, _ = run("demo", tmp_path / "demo")
+    assert code == 0
+    board = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
     assert len(board) == 10
     assert all(name.startswith("fused-") for name in board[:4])
     assert not any(name.startswith("fused-") for name in board[4:])
