@@ -261,8 +261,8 @@ def matched_iou(table: DetectionTable, ground_truth: GroundTruth) -> Matched:
     count = len(ground_truth.category_id)
     key = ground_truth.image.astype(np.int64) * count + ground_truth.category
     order = np.argsort(key, kind="stable")
-    x, y, w, h = ground_truth.xywh[order].T
-    truth = (x.copy(), y.copy(), x + w, y + h, ground_truth.crowd[order], np.ones(len(order), dtype=np.bool_))
+    corners = tuple(np.ascontiguousarray(side) for side in ground_truth.corners[order].T)
+    truth = (*corners, ground_truth.crowd[order], np.ones(len(order), dtype=np.bool_))
     image = places_of(ground_truth.image_id, pool.image_ids)[columns.image]
     category = places_of(ground_truth.category_id, pool.category_ids)[columns.category]
     cell = np.where((image >= 0) & (category >= 0), image * count + category, -1)

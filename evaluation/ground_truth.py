@@ -14,6 +14,7 @@ from evaluation.masks import encode_segmentations
 from fusion.belonging import Sketch
 from fusion.checks import one_of
 from fusion.coco_json import Vocabulary
+from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
 
 __all__ = ["GroundTruth", "Labels", "places_of"]
@@ -50,6 +51,8 @@ class GroundTruth:
         image: int32 [a], index into the images.
         category: int32 [a], index into the categories.
         xywh: float64 [a, 4], COCO boxes in pixels, or as shares of the image's sides (see `unit`).
+        far: float64 [a, 2], the far sides that the source gave where x + w and y + h are not them, NaN elsewhere;
+            None where they always are. Use `corners`.
         area: float64 [a], square pixels; the mask's area in COCO, for boxes as well. Of normalized boxes w * h.
         crowd: bool [a], a region of several objects; in Open Images a group-of box.
         segmentation: [a] polygons or run lengths as the source gave them, or encoded masks; None when
@@ -90,6 +93,7 @@ class GroundTruth:
     notes: tuple[str, ...] = ()
     source: str = "ground truth"
     whole: Sketch | None = None
+    far: np.ndarray | None = None
 
     @classmethod
     def from_arrays(
@@ -99,7 +103,8 @@ class GroundTruth:
         category_id: npt.ArrayLike,
         annotation_image_id: npt.ArrayLike,
         annotation_category_id: npt.ArrayLike,
-        xywh: npt.ArrayLike,
+        xywh: npt.ArrayLike | None = None,
+        xyxy: npt.ArrayLike | None = None,
         area: npt.ArrayLike | None = None,
         crowd: npt.ArrayLike | None = None,
         annotation_id: npt.ArrayLike | None = None,
@@ -123,6 +128,7 @@ class GroundTruth:
             annotation_image_id: [a] ids of images.
             annotation_category_id: [a] ids of categories.
             xywh: [a, 4] boxes in `unit`.
+            xyxy: [a, 4] corners instead, kept to the last bit.
             area: [a] square pixels; w * h by default.
             crowd: [a] whether an annotation is a crowd region; none by default.
             annotation_id: [a] integers, no two equal; 1 to a by default.
@@ -143,7 +149,9 @@ class GroundTruth:
         """
         images = _ids(image_id, source, "image")
         categories = _ids(category_id, source, "category").astype(np.int32)
-        boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
+        if (xywh is None) == (xyxy is None):
+            raise InputError(source, "expected boxes as either xywh or xyxy", "Give one of them")
+        boxes, far = (np.asarray(xywh, np.float64).reshape(-1, 4), None) if xyxy is None else from_corners(xyxy)
         count = len(boxes)
         areas = boxes[:, 2] * boxes[:, 3] if area is None else np.asarray(area, dtype=np.float64)
         ids = np.arange(1, count + 1) if annotation_id is None else _ids(annotation_id, source, "annotation")
@@ -173,6 +181,7 @@ class GroundTruth:
             category_label=None if category_label is None else tuple(category_label[k] for k in category_order),
             notes=tuple(notes),
             source=str(source),
+            far=far,
         )
         optional = {"segmentation": segmentation, "ignore": truth.ignore}
         columns = {"area": areas, "crowd": truth.crowd, "annotation_id": ids, "image": image, **optional}
@@ -183,6 +192,15 @@ class GroundTruth:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """float64 [a, 4] x1, y1, x2, y2: as the source gave them where it gave corners."""
+        far = [
+            far_side(self.xywh[:, i], self.xywh[:, 2 + i], None if self.far is None else self.far[:, i])
+            for i in range(2)
+        ]
+        return np.stack([self.xywh[:, 0], self.xywh[:, 1], *far], axis=1)
 
     @cached_property
     def masks(self) -> pa.StructArray | None:
@@ -294,6 +312,7 @@ class GroundTruth:
             image=place[self.image[rows]],
             category=self.category[rows],
             xywh=self.xywh[rows],
+            far=None if self.far is None else self.far[rows],
             area=self.area[rows],
             crowd=self.crowd[rows],
             ignore=None if self.ignore is None else self.ignore[rows],

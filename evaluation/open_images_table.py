@@ -23,19 +23,19 @@ class FoundBoxes(NamedTuple):
         start: int64 [images + 1], offsets of the images of the ground truth.
         category: int32 [n], dense index; -1 for one that is left out.
         score: float64 [n].
-        x: float64 [n], in the unit of the ground truth, as are y, w, h. Not used with masks.
-        y: float64 [n].
-        w: float64 [n].
-        h: float64 [n].
+        x1: float64 [n], left, in the unit of the ground truth, as are the others. Not used with masks.
+        y1: float64 [n], top.
+        x2: float64 [n], right.
+        y2: float64 [n], bottom.
     """
 
     start: np.ndarray
     category: np.ndarray
     score: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    w: np.ndarray
-    h: np.ndarray
+    x1: np.ndarray
+    y1: np.ndarray
+    x2: np.ndarray
+    y2: np.ndarray
 
 
 class Detections(NamedTuple):
@@ -140,18 +140,19 @@ def detections_of(table: DetectionTable, ground_truth: GroundTruth, protocol: Op
     keep = _kept(table, place, sizes, protocol, quirks)
     image = np.repeat(place, sizes)
     category, score = table.category_id, table.score.astype(np.float64, copy=False)
-    x, y, w, h = (table.column(name).astype(np.float64, copy=False) for name in "xywh")
+    x1, y1 = (table.column(name).astype(np.float64, copy=False) for name in "xy")
+    x2, y2 = (table.far(name) for name in "xy")
     masks = table.mask if protocol.iou_type == "segm" else None
     if keep is not None:
-        image, category, score, x, y, w, h = (c[keep] for c in (image, category, score, x, y, w, h))
+        image, category, score, x1, y1, x2, y2 = (c[keep] for c in (image, category, score, x1, y1, x2, y2))
         masks = None if masks is None else taken(masks, keep)
     if masks is None:
-        x, y, w, h = _in_unit(table, ground_truth, image, (x, y, w, h))
+        x1, y1, x2, y2 = _in_unit(table, ground_truth, image, (x1, y1, x2, y2))
     dense = places_of(ground_truth.category_id, category).astype(np.int32)
     quirks.categories += int(np.count_nonzero(dense < 0))
     start = np.zeros(len(ground_truth.image_id) + 1, np.int64)
     np.cumsum(np.bincount(image, minlength=len(ground_truth.image_id)), out=start[1:])
-    found = FoundBoxes(start, dense, score, x, y, w, h)
+    found = FoundBoxes(start, dense, score, x1, y1, x2, y2)
     _cap(found, image, masks, protocol.max_dets, quirks)
     return Detections(found, image, None if masks is None else mask_text(masks))
 
@@ -185,10 +186,10 @@ def _kept(
 
 
 def _in_unit(
-    table: DetectionTable, ground_truth: GroundTruth, image: np.ndarray, boxes: tuple[np.ndarray, ...]
+    table: DetectionTable, ground_truth: GroundTruth, image: np.ndarray, corners: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, ...]:
     if table.metadata.unit == ground_truth.unit:
-        return boxes
+        return corners
     width, height = (side[image].astype(np.float64) for side in (ground_truth.width, ground_truth.height))
     unknown = np.flatnonzero((width <= 0) | (height <= 0))
     if len(unknown):
@@ -198,10 +199,10 @@ def _in_unit(
             f"{ground_truth.unit}, and the size of image {ground_truth.image_id[image[unknown[0]]]!r} is not known",
             "Import the detections with normalized boxes, or give the ground truth the sizes of its images",
         )
-    x, y, w, h = boxes
+    sides = (width, height, width, height)
     if ground_truth.unit == "normalized":
-        return x / width, y / height, w / width, h / height
-    return x * width, y * height, w * width, h * height
+        return tuple(corner / side for corner, side in zip(corners, sides, strict=True))
+    return tuple(corner * side for corner, side in zip(corners, sides, strict=True))
 
 
 def _cap(found: FoundBoxes, image: np.ndarray, masks: pa.StructArray | None, most: int, quirks: Quirks) -> None:
@@ -212,8 +213,8 @@ def _cap(found: FoundBoxes, image: np.ndarray, masks: pa.StructArray | None, mos
     rows = np.concatenate([np.arange(found.start[i], found.start[i + 1]) for i in full])
     rows = rows[found.category[rows] >= 0]
     if masks is None:
-        x, y, w, h = (column[rows] for column in (found.x, found.y, found.w, found.h))
-        rows = rows[(x < x + w) & (y < y + h)]
+        x1, y1, x2, y2 = (column[rows] for column in (found.x1, found.y1, found.x2, found.y2))
+        rows = rows[(x1 < x2) & (y1 < y2)]
     else:
         rows = rows[decode_masks(mask_text(taken(masks, rows)), "detections, row", rows).area > 0]
     order = rows[np.lexsort((-found.score[rows], found.category[rows], image[rows]))]

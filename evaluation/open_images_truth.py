@@ -25,8 +25,8 @@ class OpenImagesTruth(NamedTuple):
             which is no cell, only the first is used.
         x1: float64 [g], left.
         y1: float64 [g], top.
-        x2: float64 [g], x + w.
-        y2: float64 [g], y + h.
+        x2: float64 [g], right.
+        y2: float64 [g], bottom.
         area: float64 [g], of the corners.
         mask: int32 [g], place among the decoded masks; empty for boxes.
     """
@@ -92,8 +92,7 @@ def sort_truth(ground_truth: GroundTruth, *, with_masks: bool) -> SortedTruth:
     section = ground_truth.crowd + 2 * ~counted
     order = np.lexsort((section, category, image))
     image, category, section, counted = image[order], category[order], section[order], counted[order]
-    x, y, w, h = ground_truth.xywh[order].T
-    x2, y2 = x + w, y + h
+    x1, y1, x2, y2 = (np.ascontiguousarray(side) for side in ground_truth.corners[order].T)
     heads = _heads(image, category)
     cell = np.repeat(np.arange(len(heads)), np.diff(heads, append=len(image)))
     sizes = np.bincount(cell * 4 + section, minlength=4 * len(heads)).reshape(-1, 4)
@@ -104,11 +103,11 @@ def sort_truth(ground_truth: GroundTruth, *, with_masks: bool) -> SortedTruth:
         np.searchsorted(image[heads], np.arange(len(ground_truth.image_id) + 1)).astype(np.int64),
         category[heads],
         bound,
-        x.copy(),
-        y.copy(),
+        x1,
+        y1,
         x2,
         y2,
-        (y2 - y) * (x2 - x),
+        (y2 - y1) * (x2 - x1),
         place[order] if with_masks else place,
     )
     return SortedTruth(truth, masks, image, category, _positives(ground_truth, image[heads], category[heads], sizes))

@@ -77,8 +77,7 @@ def _surrounding(ground_truth: GroundTruth, ioa: float) -> Surrounding:
     rows = rows[np.lexsort((ground_truth.category[rows], ground_truth.image[rows]))]
     start = np.searchsorted(ground_truth.image[rows], np.arange(len(ground_truth.image_id) + 1)).astype(np.int64)
     category, count = ground_truth.category[rows], len(ground_truth.category_id)
-    x, y, w, h = ground_truth.xywh[rows].T
-    corners = (x.copy(), y.copy(), x + w, y + h)
+    corners = tuple(np.ascontiguousarray(side) for side in ground_truth.corners[rows].T)
     parts = run(
         lambda low, high: surrounding_images(low, high, start, category, *corners, count, float(ioa)),
         chunks(start, 16384),

@@ -8,7 +8,7 @@ x2 stands beside w, in a column of its own. w is always x2 - x, rounded once, as
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FAR", "far_side", "from_corners"]
+__all__ = ["FAR", "far_side", "from_corners", "unlike_sum"]
 
 FAR = {"x": "x2", "y": "y2"}
 """Name of the far side of each near one."""
@@ -27,8 +27,12 @@ def from_corners(corners: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     near, far = given[:, :2], given[:, 2:]
     with np.errstate(over="ignore", invalid="ignore"):
         size = far - near
-        lost = near + size != far
-    return np.hstack((near, size)), np.where(lost, far, np.nan)
+        return np.hstack((near, size)), unlike_sum(near, size, far)
+
+
+def unlike_sum(near: np.ndarray, size: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Return the far sides that near + size does not give; NaN elsewhere."""
+    return np.where(near + size != far, far, np.nan)
 
 
 def far_side(near: np.ndarray, size: np.ndarray, known: np.ndarray | None) -> np.ndarray:

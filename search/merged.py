@@ -15,7 +15,7 @@ from fusion.kernels.partners import pair_cells
 from fusion.kernels.support import supported_rows
 from fusion.support import Support
 from search.kernels.sheets import lower_cells, merge_cells
-from search.sheet import Grid, Sheet, offsets
+from search.sheet import Boxes, Grid, Sheet, offsets
 
 __all__ = ["Merged", "dropped", "fused", "merge", "pooled", "supported"]
 
@@ -32,7 +32,7 @@ class Merged:
     Attributes:
         grid: Of the sheets.
         start: int64 [cells + 1], offsets of the grid's cells.
-        x1: float64 [n], as are y1, x2, y2, w and h; x2 = x1 + w.
+        x1: float64 [n], as are y1, x2, y2, w and h.
         y1: Top.
         x2: Right.
         y2: Bottom.
@@ -63,6 +63,10 @@ class Merged:
     count: int
     first: int
     boxes: str
+
+    def boxes_of(self, rows: Any) -> Boxes:
+        """Return the boxes of some rows."""
+        return Boxes(*(column[rows] for column in (self.x1, self.y1, self.x2, self.y2, self.w, self.h)))
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -110,10 +114,8 @@ def merge(grid: Grid, a: Sheet, b: Sheet) -> Merged:
 def pooled(merged: Merged) -> Sheet:
     """Return all rows as they are: a concat."""
     part = merged
-    return Sheet(
-        part.start, part.x1, part.y1, part.w, part.h, part.score, part.member, part.rank, part.source, part.count,
-        part.boxes,
-    )  # fmt: skip
+    boxes = part.boxes_of(slice(None))
+    return Sheet(part.start, *boxes, part.score, part.member, part.rank, part.source, part.count, part.boxes)
 
 
 def fused(merged: Merged, step: Any) -> Sheet:
@@ -125,13 +127,14 @@ def fused(merged: Merged, step: Any) -> Sheet:
     place = answer.row & _POSITION
     source = merged.source[place] if len(merged.source) else _NONE
     if answer.corners is None:
-        x, y, w, h = (column[place] for column in (merged.x1, merged.y1, merged.w, merged.h))
-        return Sheet(start, x, y, w, h, answer.score, merged.member[place], _NONE, source, merged.count, merged.boxes)
+        kept = merged.boxes_of(place)
+        return Sheet(start, *kept, answer.score, merged.member[place], _NONE, source, merged.count, merged.boxes)
     x1, y1, x2, y2 = answer.corners.T
     # new boxes come from several members: the answer is a member of its own
     member = np.zeros(len(place), np.int16)
-    left, top = np.ascontiguousarray(x1), np.ascontiguousarray(y1)
-    return Sheet(start, left, top, x2 - x1, y2 - y1, answer.score, member, _NONE, source, 1, "given")
+    left, top, w, h = np.ascontiguousarray(x1), np.ascontiguousarray(y1), x2 - x1, y2 - y1
+    # the table of new boxes has x and w alone
+    return Sheet(start, left, top, left + w, top + h, w, h, answer.score, member, _NONE, source, 1, "given")
 
 
 def supported(merged: Merged, step: Support) -> Merged:
@@ -162,14 +165,10 @@ def dropped(grid: Grid, left: Sheet, right: Sheet, step: Dropout) -> Sheet:
     cell = np.repeat(np.arange(len(merged.start) - 1), np.diff(merged.start))[box]
     order = np.lexsort((rank[box], -score, cell))
     box = box[order]
-    x, y, w, h = (column[box] for column in (merged.x1, merged.y1, merged.w, merged.h))
     place = np.argsort(np.argsort(rank[box])).astype(np.int32)
     return Sheet(
         offsets(np.bincount(cell, minlength=len(merged.start) - 1)),
-        x,
-        y,
-        w,
-        h,
+        *merged.boxes_of(box),
         score[order],
         merged.member[own][order],
         place,

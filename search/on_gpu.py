@@ -26,7 +26,7 @@ Measure = Callable[[Resident], np.ndarray]
 """From detections on the GPU to float64 [k], the AP of all categories by ascending id, NaN without ground truth."""
 
 # What candidates and the evaluation look at.
-_COLUMNS = ("image_id", "category_id", "score", "x", "y", "w", "h", "mask")
+_COLUMNS = ("image_id", "category_id", "score", "x", "y", "w", "h", "x2", "y2", "mask")
 # A candidate takes what one fusion of all rows does, and besides holds answers of the nodes below.
 _FUSIONS = 2
 # Where the memory is used up by others, since there was room at first.
@@ -104,14 +104,14 @@ class GpuFuser:
             return answer
         if len(answer):
             raise TypeError("a step of a candidate was not run on the GPU")
-        kinds = (np.int32, np.int32, *(np.float64,) * 5, np.int16, np.int32, np.int16)
+        kinds = (np.int32, np.int32, *(np.float64,) * 7, np.int16, np.int32, np.int16)
         columns = answer.arrow.column_names
         return Resident(
             self._session.origins,
             Rows._make(empty(0, kind) for kind in kinds),
             None if answer.member is None else tuple(answer.member.dictionary.to_pylist()),
             tuple(answer.column(name).dtype for name in ("score", "x", "y", "w", "h")),
-            frozenset(name for name in ("mask", "votes") if name in columns),
+            frozenset(name for name in ("x2", "y2", "mask", "votes") if name in columns),
             answer.metadata,
         )
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from fusion.columns import Columns, sort_columns
+from fusion.corners import FAR, unlike_sum
 from fusion.kernels.jit import chunks, run
 from fusion.masks import taken
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
 from search.kernels.sheets import settle_cells
 
-__all__ = ["Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
+__all__ = ["Boxes", "Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
 
 _NONE = np.zeros(0, np.int32)
 
@@ -36,6 +37,7 @@ class Grid:
         image: int32 [cells], ascending.
         category: int32 [cells], ascending within an image.
         masks: Of all members' rows, one member behind the other; None where no member has masks.
+        corners: Whether a member has far sides that x + w does not give.
         metadata: Of the tables.
     """
 
@@ -44,7 +46,19 @@ class Grid:
     image: np.ndarray
     category: np.ndarray
     masks: pa.StructArray | None
+    corners: bool
     metadata: Metadata
+
+
+class Boxes(NamedTuple):
+    """Columns of boxes, in the order in which sheets have them; see `Sheet`."""
+
+    x1: np.ndarray
+    y1: np.ndarray
+    x2: np.ndarray
+    y2: np.ndarray
+    w: np.ndarray
+    h: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,8 +67,10 @@ class Sheet:
 
     Attributes:
         start: int64 [cells + 1], offsets of the grid's cells.
-        x: float64 [n], as are y, w, h.
-        y: Top.
+        x1: float64 [n], as are y1, x2, y2, w and h.
+        y1: Top.
+        x2: Right: x1 + w, but for rows whose source gave corners.
+        y2: Bottom.
         w: Width.
         h: Height.
         score: float64 [n].
@@ -67,8 +83,10 @@ class Sheet:
     """
 
     start: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    x1: np.ndarray
+    y1: np.ndarray
+    x2: np.ndarray
+    y2: np.ndarray
     w: np.ndarray
     h: np.ndarray
     score: np.ndarray
@@ -85,8 +103,12 @@ class Sheet:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Its columns and offsets."""
         return (
-            self.start, self.x, self.y, self.w, self.h, self.score, self.member, self.rank, self.source,
+            self.start, *self.boxes_of(slice(None)), self.score, self.member, self.rank, self.source,
         )  # fmt: skip
+
+    def boxes_of(self, rows: Any) -> Boxes:
+        """Return the boxes of some rows."""
+        return Boxes(*(column[rows] for column in (self.x1, self.y1, self.x2, self.y2, self.w, self.h)))
 
     @property
     def nbytes(self) -> int:
@@ -119,20 +141,23 @@ def leaves_of(tables: Sequence[DetectionTable]) -> Leaves:
     for table, part, key in zip(tables, columns, keys, strict=True):
         counts = np.zeros(len(cells), np.int64)
         counts[np.searchsorted(cells, key)] = np.diff(part.start)
+        x2, y2 = (table.far(name)[part.row] for name in "xy")
         w, h = (table.column(name).astype(np.float64)[part.row] for name in "wh")
         rank = part.row.astype(np.int32)
         source = rank + np.int32(begin) if has_masks else _NONE
         begin += len(table)
         member = np.zeros(len(table), np.int16)
-        sheets.append(
-            Sheet(offsets(counts), part.x1, part.y1, w, h, part.score, member, rank, source, 1, table.metadata.boxes)
-        )
+        boxes = Boxes(part.x1, part.y1, x2, y2, w, h)
+        sheets.append(Sheet(offsets(counts), *boxes, part.score, member, rank, source, 1, table.metadata.boxes))
     masks = None
     if has_masks:
         parts = [pa.nulls(len(t), MASK_TYPE) if t.mask is None else t.mask for t in tables]
         masks = pa.concat_arrays([part.cast(MASK_TYPE) for part in parts])
     image, category = np.divmod(cells, k)
-    grid = Grid(image_ids, category_ids, image.astype(np.int32), category.astype(np.int32), masks, tables[0].metadata)
+    corners = any(table.known_far(near) is not None for table in tables for near in FAR)
+    grid = Grid(
+        image_ids, category_ids, image.astype(np.int32), category.astype(np.int32), masks, corners, tables[0].metadata
+    )
     return Leaves(grid, tuple(sheets))
 
 
@@ -150,18 +175,19 @@ def weighted(sheet: Sheet, weight: float) -> Sheet:
     if order is None:
         return replace(sheet, score=score)
     # scores that differed by a last bit have become equal
-    x, y, w, h, member, rank = (
-        column[order] for column in (sheet.x, sheet.y, sheet.w, sheet.h, sheet.member, sheet.rank)
-    )
+    member, rank = sheet.member[order], sheet.rank[order]
     source = sheet.source[order] if len(sheet.source) else _NONE
-    return replace(sheet, x=x, y=y, w=w, h=h, score=score[order], member=member, rank=rank, source=source)
+    boxes = sheet.boxes_of(order)
+    return Sheet(sheet.start, *boxes, score[order], member, rank, source, sheet.members, sheet.boxes)
 
 
 def table_of(grid: Grid, sheet: Sheet) -> DetectionTable:
     """Return a sheet as the table that the recipe has here, without the columns that evaluation does not look at."""
     cell = np.repeat(np.arange(len(grid.image)), np.diff(sheet.start))
     image, category = grid.image[cell], grid.category_ids[grid.category[cell]]
-    columns = {"score": sheet.score, "x": sheet.x, "y": sheet.y, "w": sheet.w, "h": sheet.h}
+    columns = {"score": sheet.score, "x": sheet.x1, "y": sheet.y1, "w": sheet.w, "h": sheet.h}
+    if grid.corners:
+        columns |= {"x2": unlike_sum(sheet.x1, sheet.w, sheet.x2), "y2": unlike_sum(sheet.y1, sheet.h, sheet.y2)}
     source = sheet.source
     if len(sheet.rank):
         order = np.lexsort((sheet.rank, image))
@@ -172,7 +198,8 @@ def table_of(grid: Grid, sheet: Sheet) -> DetectionTable:
         ids = pa.DictionaryArray.from_arrays(pa.array(image), pa.array(grid.image_ids, pa.string()))
     else:
         ids = pa.array(grid.image_ids[image] if len(image) else np.zeros(0, np.int64))
-    data: dict[str, Any] = {"image_id": ids, "category_id": pa.array(category), **columns}
+    arrays = {name: pa.array(column, from_pandas=name in FAR.values()) for name, column in columns.items()}
+    data: dict[str, Any] = {"image_id": ids, "category_id": pa.array(category), **arrays}
     if grid.masks is not None:
         data["mask"] = taken(grid.masks, source)
     # the columns are of valid tables and operators: they need no check

@@ -116,6 +116,7 @@ def import_open_images(
     table = read_open_images_submission(results, images=truth, member=member or output.stem)
     table = table.with_metadata(dataset=ground_truth.stem, split=split_name, **origin_of(truth))
     write_table(table, output, parts=parts)
+    notes(results, table.metadata.made_by["notes"])
     stderr.print(
         f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
         highlight=False,

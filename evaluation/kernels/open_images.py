@@ -134,10 +134,7 @@ def _boxes_of_image(image, truth, positive, negative, found, least, state, best,
         k = found.category[d]
         if k < 0 or state[k] == _NOT_EVALUATED:
             continue
-        x1 = found.x[d]
-        y1 = found.y[d]
-        x2 = x1 + found.w[d]
-        y2 = y1 + found.h[d]
+        x1, y1, x2, y2 = found.x1[d], found.y1[d], found.x2[d], found.y2[d]
         if not (x1 < x2 and y1 < y2 and found.score[d] > LOWEST):
             continue
         outcome[d] = FALSE

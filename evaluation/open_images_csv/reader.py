@@ -12,6 +12,7 @@ from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.open_images_csv.columns import TEXT, CsvFile, codes_of, read_csv
 from evaluation.open_images_csv.masks import MaskRows, read_masks
 from fusion.class_descriptions import read_class_descriptions
+from fusion.corners import from_corners
 from fusion.hierarchy import Hierarchy, read_hierarchy
 
 __all__ = ["read_open_images"]
@@ -97,8 +98,7 @@ def read_open_images(
     if label_file is not None:
         below = None if tree is None else _relatives(tree, names, tree.descendants)
         positive, negative = _labels(label_file, image_code, label_code, tree, (above, below), notes)
-    x1, x2, y1, y2 = rows.corners.T
-    w, h = x2 - x1, y2 - y1
+    xywh, far = from_corners(rows.corners[:, [0, 2, 1, 3]])
     return GroundTruth(
         image_id=np.array(image_ids, dtype=object),
         width=width,
@@ -109,8 +109,9 @@ def read_open_images(
         annotation_id=np.arange(1, len(rows.image) + 1),
         image=rows.image,
         category=rows.label,
-        xywh=np.stack([x1, y1, w, h], axis=1),
-        area=w * h,
+        xywh=xywh,
+        far=far,
+        area=xywh[:, 2] * xywh[:, 3],
         crowd=rows.group,
         segmentation=segmentation,
         positive=positive,

@@ -34,6 +34,7 @@ class Block:
         number: int64 [n], numbers of their records, lines or rows in the submission.
         noun: What is numbered: "record", "line" or "row".
         place: Names a row of the block for messages, such as "record 17 (image 5)".
+        corners: float64 [n, 4] x1, y1, x2, y2, where the file has them instead of widths.
     """
 
     image: np.ndarray
@@ -45,6 +46,7 @@ class Block:
     number: np.ndarray
     noun: str
     place: Callable[[int], str]
+    corners: np.ndarray | None = None
 
 
 class Audit:
@@ -190,7 +192,7 @@ class Audit:
         rows, box = rows[~negative], box[~negative]
         flat = (box[:, 2:] == 0).any(axis=1)
         self._rows("warning", "box without area", block, rows[flat], box[flat], "It can match nothing")
-        far = box[:, :2] + box[:, 2:]
+        far = box[:, :2] + box[:, 2:] if block.corners is None else block.corners[rows, 2:]
         limit = np.ones((len(box), 2))
         if not block.normalized:
             self._far = max(self._far, float(far.max(initial=0)))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from evaluation.submissions.image_list import ImageList, read_image_list
 from evaluation.submissions.mask_strings import decode_mask
 from evaluation.submissions.open_images import EVALUATOR_BOXES, EVALUATOR_MASKS, KAGGLE_BOXES, KAGGLE_MASKS
 from evaluation.submissions.report import Findings
+from fusion.corners import from_corners
 from fusion.errors import InputError
 from fusion.masks import mask_array, mask_bounds
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
@@ -176,10 +178,10 @@ class CsvSubmission:
             self._findings.add("error", "expected numbers for score and coordinates", 1, [place], "Write plain numbers")
         kept = np.flatnonzero(good)
         numbers = numbers[:, kept]
-        box, mask = np.full((len(kept), 4), np.nan), None
+        box, corners, mask = np.full((len(kept), 4), np.nan), None, None
         if self.iou_type == "bbox":
-            low, high = numbers[1:3].T, numbers[3:5].T
-            box = np.concatenate([low, high - low], axis=1)
+            corners = np.ascontiguousarray(numbers[1:5].T)
+            box, _ = from_corners(corners)
         else:
             height, width = zip(*gathered.size, strict=True)
             mask = mask_array(height, width, gathered.mask).take(pa.array(kept))
@@ -189,7 +191,7 @@ class CsvSubmission:
             return f"line {line[kept[row]]}, detection {number[kept[row]]} (image {image[row]})"
 
         label = np.array(gathered.label, dtype=object)[kept]
-        yield Block(image, label, numbers[0], box, mask, True, line[kept], "line", place_of)
+        yield Block(image, label, numbers[0], box, mask, True, line[kept], "line", place_of, corners)
 
 
 def check_csv(submission: CsvSubmission, audit: Audit, findings: Findings, images: ImageList | None) -> bool:
@@ -244,6 +246,10 @@ def read_open_images_submission(
         unit: "normalized", or "pixel", for which the sizes have to be known. Masks are in pixels always, and
             boxes are then their bounds.
 
+    Returns:
+        The table. Boxes that end before they begin are left out, as the official evaluator does; a note in its
+        metadata (`made_by`) says how many.
+
     Raises:
         InputError: If the file has a fault, or a label is not known.
     """
@@ -262,24 +268,30 @@ def read_open_images_submission(
     image, label = (
         np.concatenate([np.zeros(0, object), *(getattr(b, n) for b in blocks)]) for n in ("image", "category")
     )
-    box = np.concatenate([np.zeros((0, 4)), *(block.xywh for block in blocks)])
-    mask = None
+    category = _category_ids(label, number_of, path)
+    score = np.concatenate([np.zeros(0), *(block.score for block in blocks)])
+    notes: list[str] = []
     if submission.iou_type == "segm":
         mask, unit = pa.chunked_array([block.mask for block in blocks], MASK_TYPE), "pixel"
-        box = mask_bounds(mask)
-    elif unit == "pixel":
-        box *= _sizes(known, image)
+        boxes: dict[str, Any] = {"xywh": mask_bounds(mask), "mask": mask}
+    else:
+        corners = np.concatenate([np.zeros((0, 4)), *(block.corners for block in blocks)])
+        keep = np.all(~(corners[:, :2] > corners[:, 2:]), axis=1)
+        if not keep.all():
+            image, category, score, corners = (column[keep] for column in (image, category, score, corners))
+            count = int(np.count_nonzero(~keep))
+            notes.append(f"{count} of {len(keep)} boxes have a negative width or height; left out, as officially")
+        boxes = {"xyxy": corners * _sizes(known, image) if unit == "pixel" else corners}
     return DetectionTable.from_arrays(
         image_id=image,
-        category_id=_category_ids(label, number_of, path),
-        score=np.concatenate([np.zeros(0), *(block.score for block in blocks)]),
-        xywh=box,
-        mask=mask,
+        category_id=category,
+        score=score,
+        **boxes,
         metadata=Metadata(
             unit=unit,
             member=member,
-            boxes="given" if mask is None else "from_masks",
-            made_by={"source": Path(path).name},
+            boxes="from_masks" if submission.iou_type == "segm" else "given",
+            made_by={"source": Path(path).name, "notes": notes},
         ),
         where=path,
     )

@@ -240,8 +240,8 @@ class Submission:
         if masks is not None:
             texts = masks.flatten()[2].to_pylist()
             return Entries(places, piece.image_start, label, self._scores(piece), None, texts)
-        box = piece.xywh.astype(np.float64)
-        corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1)
+        near = [piece.column(name).astype(np.float64) for name in "xy"]
+        corners = np.stack([*near, *(piece.far(name) for name in "xy")], axis=1)
         if not self._normalized:
             corners /= np.tile(self._sizes_of(piece), 2)
         corners = _rounded(np.clip(corners, 0, 1), self._digits) + 0.0  # no -0

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from fusion.corners import FAR, unlike_sum
 from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import number_inputs
@@ -52,7 +53,7 @@ class Resident:
         rows: The numbers, on the GPU.
         names: Models behind the rows, by `rows.member`; None for a table that is a member itself.
         kinds: float32 or float64, of score, x, y, w, h in the table that it stands for.
-        optional: Which of the columns "mask", "soft_mask", "view" and "votes" it has.
+        optional: Which of the columns "x2", "y2", "mask", "soft_mask", "view" and "votes" it has.
         metadata: What the table says about itself.
     """
 
@@ -72,13 +73,17 @@ class Resident:
 
     def to_table(self) -> DetectionTable:
         """Copy the rows from the GPU and make the table of them."""
-        image, category, *numbers, member, origin, votes = map(to_host, self.rows)
+        image, category, *numbers, x2, y2, member, origin, votes = map(to_host, self.rows)
         data = {
             "image_id": id_column(self.origins.image_ids, image),
             "category_id": pa.array(self.origins.category_ids[category]),
         }
         for name, kind, column in zip(NUMBERS, self.kinds, numbers, strict=True):
             data[name] = pa.array(column.astype(kind, copy=False))
+        _, x, y, w, h = numbers
+        for name, near, size, far in (("x2", x, w, x2), ("y2", y, h, y2)):
+            if name in self.optional:
+                data[name] = pa.array(unlike_sum(near, size, far), from_pandas=True)
         for name in CARRIED:
             if name in self.optional:
                 data[name] = taken(self.origins.tables, name, origin)
@@ -147,7 +152,7 @@ class GpuPool:
         columns = [source.optional for source in self.inputs]
         optional = frozenset().union(*columns) - {"votes"}
         if new_boxes:
-            optional -= {"soft_mask"}
+            optional -= {"soft_mask", *FAR.values()}
         if new_boxes or all("votes" in names for names in columns):
             optional |= {"votes"}
         metadata = agreed_metadata(self.inputs, new_boxes)

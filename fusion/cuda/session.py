@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.corners import FAR
 from fusion.cuda.kernels.cells import MOST_CELLS, Rows, rows_like
 from fusion.cuda.kernels.device import out_of_memory, to_device
 from fusion.cuda.kernels.rescore import copy_rows
@@ -26,9 +27,9 @@ from fusion.wbf import Wbf
 
 __all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table", "memory_for"]
 
-# An upper bound of what is on the GPU at once: a row as it was uploaded (54 bytes), pooled (54), sorted (70), what
-# `wbf`, the largest operator, works with (120), and its answer (100).
-_BYTES_PER_ROW = 400
+# An upper bound of what is on the GPU at once: a row as it was uploaded (70 bytes), pooled (70), sorted (70), what
+# `wbf`, the largest operator, works with (120), and its answer (116).
+_BYTES_PER_ROW = 450
 _BYTES_PER_CELL = 16
 # Steps whose answer has no soft masks. A soft mask belongs to its box, so rows on the GPU cannot have one that was
 # for another box; other steps get tables with soft masks on the CPU.
@@ -165,7 +166,9 @@ class Session:
                 self._rows_of(table),
                 None if table.member is None else tuple(table.member.dictionary.to_pylist()),
                 tuple(table.column(name).dtype for name in NUMBERS),
-                frozenset(name for name in (*CARRIED, "soft_mask", "votes") if name in table.arrow.column_names),
+                frozenset(
+                    name for name in (*FAR.values(), *CARRIED, "soft_mask", "votes") if name in table.arrow.column_names
+                ),
                 table.metadata,
             )
             # kept, so that no other table gets its id
@@ -182,6 +185,7 @@ class Session:
             np.repeat(image, np.diff(table.image_start)),
             dense(table.category_id, self.origins.category_ids),
             *(table.column(name).astype(np.float64, copy=False) for name in NUMBERS),
+            *map(table.far, FAR),
             member.astype(np.int16, copy=False),
             np.arange(self._rows, self._rows + n, dtype=np.int32),
             votes,

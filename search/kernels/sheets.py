@@ -15,15 +15,15 @@ def merge_cells(low, high, a, b, members, start, out):
     Args:
         low: First cell.
         high: One past the last cell.
-        a: (start, x, y, w, h, score, member, rank, source) of the first sheet; rank and source may be of size 0.
+        a: (start, x1, y1, x2, y2, w, h, score, member, rank, source) of the first sheet; the last two may be of size 0.
         b: The same of the second.
         members: Number of members of the first.
         start: int64 [cells + 1], the sum of the sheets' offsets.
         out: (x1, y1, x2, y2, w, h, score, member, row, source); a row is the rank in the upper and the position in
             the lower 32 bits.
     """
-    a_start, ax, ay, aw, ah, a_score, a_member, a_rank, a_source = a
-    b_start, bx, by, bw, bh, b_score, b_member, b_rank, b_source = b
+    a_start, ax1, ay1, ax2, ay2, aw, ah, a_score, a_member, a_rank, a_source = a
+    b_start, bx1, by1, bx2, by2, bw, bh, b_score, b_member, b_rank, b_source = b
     x1, y1, x2, y2, w, h, score, member, row, source = out
     a_ranked, b_ranked, traced = len(a_rank) > 0, len(b_rank) > 0, len(source) > 0
     for c in range(low, high):
@@ -31,14 +31,14 @@ def merge_cells(low, high, a, b, members, start, out):
         a_end, b_end = a_start[c + 1], b_start[c + 1]
         for k in range(start[c], start[c + 1]):
             if i < a_end and (j >= b_end or a_score[i] >= b_score[j]):
-                x1[k], y1[k], x2[k], y2[k] = ax[i], ay[i], ax[i] + aw[i], ay[i] + ah[i]
+                x1[k], y1[k], x2[k], y2[k] = ax1[i], ay1[i], ax2[i], ay2[i]
                 w[k], h[k], score[k], member[k] = aw[i], ah[i], a_score[i], a_member[i]
                 rank = np.int64(a_rank[i]) if a_ranked else np.int64(i)
                 if traced:
                     source[k] = a_source[i]
                 i += 1
             else:
-                x1[k], y1[k], x2[k], y2[k] = bx[j], by[j], bx[j] + bw[j], by[j] + bh[j]
+                x1[k], y1[k], x2[k], y2[k] = bx1[j], by1[j], bx2[j], by2[j]
                 w[k], h[k], score[k], member[k] = bw[j], bh[j], b_score[j], b_member[j] + members
                 rank = len(a_score) + (np.int64(b_rank[j]) if b_ranked else np.int64(j))
                 if traced:

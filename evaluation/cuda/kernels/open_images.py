@@ -179,7 +179,7 @@ def flag_usable(rows, given, scale, used):
         else:
             width, height = scale.width[rows.image[i]], scale.height[rows.image[i]]
             x, y = scaled(rows.x[i], width, scale.times), scaled(rows.y[i], height, scale.times)
-            x2, y2 = x + scaled(rows.w[i], width, scale.times), y + scaled(rows.h[i], height, scale.times)
+            x2, y2 = scaled(rows.x2[i], width, scale.times), scaled(rows.y2[i], height, scale.times)
             used[i] = 1 if x < x2 and y < y2 else 0
 
 
@@ -196,7 +196,7 @@ def look_at_boxes(rows, located, sections, boxes, scale, least, best):
             here = rows.image[r]
             width, height = scale.width[here], scale.height[here]
             x1, y1 = scaled(rows.x[r], width, scale.times), scaled(rows.y[r], height, scale.times)
-            x2, y2 = x1 + scaled(rows.w[r], width, scale.times), y1 + scaled(rows.h[r], height, scale.times)
+            x2, y2 = scaled(rows.x2[r], width, scale.times), scaled(rows.y2[r], height, scale.times)
             area, most = product(y2 - y1, x2 - x1), 0.0
             for g in range(sections.bound[5 * cell + section], sections.bound[5 * cell + section + 1]):
                 bx1, by1, bx2, by2 = boxes.x1[g], boxes.y1[g], boxes.x2[g], boxes.y2[g]

@@ -73,12 +73,16 @@ def pack_cells(rows, columns, left, before, out):
                 out.y[q] = left.y1[p]
                 out.w[q] = left.x2[p] - left.x1[p]
                 out.h[q] = left.y2[p] - left.y1[p]
+                out.x2[q] = left.x1[p] + out.w[q]  # the table of new boxes has x and w alone
+                out.y2[q] = left.y1[p] + out.h[q]
                 out.member[q] = 0  # boxes of several members are a member of their own
             else:
                 out.x[q] = rows.x[r]
                 out.y[q] = rows.y[r]
                 out.w[q] = rows.w[r]
                 out.h[q] = rows.h[r]
+                out.x2[q] = rows.x2[r]
+                out.y2[q] = rows.y2[r]
                 out.member[q] = rows.member[r]
             if len(left.votes) > 0:
                 out.votes[q] = left.votes[p]

@@ -48,6 +48,7 @@ class Rows(NamedTuple):
         category: int32 [n], index into the session's category ids.
         score: float64 [n].
         x, y, w, h: float64 [n].
+        x2, y2: float64 [n], far sides: x + w and y + h, or what the source gave.
         member: int16 [n], index into the names of the `Resident`.
         origin: int32 [n], the row of the session's tables whose other columns are carried on.
         votes: int16 [n], or [0] without the column.
@@ -60,6 +61,8 @@ class Rows(NamedTuple):
     y: Any
     w: Any
     h: Any
+    x2: Any
+    y2: Any
     member: Any
     origin: Any
     votes: Any
@@ -69,7 +72,7 @@ class Columns(NamedTuple):
     """Detections sorted by (image, category, score descending, row), as `fusion.columns.Columns`.
 
     Attributes:
-        x1, y1, x2, y2: float64 [n], corners; x2 = x + w.
+        x1, y1, x2, y2: float64 [n], corners.
         score: float64 [n], what they are sorted by.
         member: int16 [n].
         row: int32 [n], index into the rows.
@@ -119,6 +122,8 @@ def copy_row(rows, i, category, score, out, q):
     out.y[q] = rows.y[i]
     out.w[q] = rows.w[i]
     out.h[q] = rows.h[i]
+    out.x2[q] = rows.x2[i]
+    out.y2[q] = rows.y2[i]
     out.member[q] = rows.member[i]
     out.origin[q] = rows.origin[i]
     if len(out.votes) > 0:
@@ -250,8 +255,8 @@ def order_cells(rows, row, key, columns):
                 q += 1
         columns.x1[q] = rows.x[r]
         columns.y1[q] = rows.y[r]
-        columns.x2[q] = rows.x[r] + rows.w[r]
-        columns.y2[q] = rows.y[r] + rows.h[r]
+        columns.x2[q] = rows.x2[r]
+        columns.y2[q] = rows.y2[r]
         columns.score[q] = s
         columns.member[q] = rows.member[r]
         columns.row[q] = r

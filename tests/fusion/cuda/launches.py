@@ -37,7 +37,7 @@ KERNELS = {
 F8, F4, I8, I4, I2, I1, U8, U1 = (
     np.zeros(1, kind) for kind in (np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint8)
 )
-ROWS = cells.Rows(I4, I4, F8, F8, F8, F8, F8, I2, I4, I2)
+ROWS = cells.Rows(I4, I4, F8, F8, F8, F8, F8, F8, F8, I2, I4, I2)
 COLUMNS = cells.Columns(F8, F8, F8, F8, F8, I2, I4, I4, I4)
 LEFT = answer.Left(I1, F8, F8, F8, F8, F8, I2)
 CLUSTERS = cluster.Clusters(*[F8] * 5, *[F4] * 4, F8, F8, I4, I4, I4, U8)

@@ -67,7 +67,7 @@ def test_sort_rows(categories, part):
     x, y, w, h = rng.random((4, size))
     member, used = rng.integers(5, size=size).astype(np.int16), (rng.random(size) < part).astype(np.int8)
     none = np.zeros(0, np.int16)
-    numbers = image, category, np.zeros(size), x, y, w, h, member, np.arange(size, dtype=np.int32), none
+    numbers = image, category, np.zeros(size), x, y, w, h, x + w, y + h, member, np.arange(size, dtype=np.int32), none
     rows = cells.Rows(*map(to_device, numbers))
     columns = cells.sort_rows(rows, to_device(score), to_device(used), size // 9, categories)
     row = columns.row.copy_to_host() if part else np.zeros(0, int)
