@@ -21,8 +21,13 @@ HEIGHT, WIDTH = 12, 15
 
 
 def random_images(seed, *, images=5, categories=4, truths=6, found=14, masks=False, ties=True, grid=True):
-    """Images as the oracle takes them; box sides are multiples of 1/16 on the grid, so that overlaps tie."""
+    """Images as the oracle takes them.
+
+    On the grid corners are multiples of 1/16, so that overlaps tie, or of 1/20, which no float is: overlaps then meet
+    thresholds exactly, or miss them by a last bit.
+    """
     rng = np.random.default_rng(seed)
+    grid = (16, 20)[seed % 2] if grid else None
     result = []
     for _ in range(images):
         image = {
@@ -54,17 +59,21 @@ def random_images(seed, *, images=5, categories=4, truths=6, found=14, masks=Fal
 
 
 def random_box(rng, grid):
-    x, y = rng.integers(0, 12, 2) / 16 if grid else rng.random(2) * 0.8
-    w, h = rng.integers(0 if rng.random() < 0.1 else 1, 5, 2) / 16 if grid else rng.random(2) * 0.2
-    return tuple(map(float, (x, y, x + w, y + h)))
+    x, y = rng.integers(0, 12, 2) if grid else rng.random(2) * 0.8
+    w, h = rng.integers(0 if rng.random() < 0.1 else 1, 5, 2) if grid else rng.random(2) * 0.2
+    return tuple(float(side / (grid or 1)) for side in (x, y, x + w, y + h))
 
 
 def shaken(rng, box, grid):
-    x1, y1, x2, y2 = box
-    step = rng.choice([0, 0, 0, -1, 1], 4) / 16 if grid else rng.normal(0, 0.02, 4)
+    x1, y1, x2, y2 = (round(side * grid) for side in box) if grid else box
+    if grid and rng.random() < 0.3:  # twice the box: an IoU of one half
+        return tuple(
+            side / grid for side in ((x1, y1, 2 * x2 - x1, y2) if rng.random() < 0.5 else (x1, y1, x2, 2 * y2 - y1))
+        )
+    step = rng.choice([0, 0, 0, -1, 1], 4) if grid else rng.normal(0, 0.02, 4)
     x, y = x1 + step[0], y1 + step[1]
     w, h = max(x2 - x1 + step[2], 0.0), max(y2 - y1 + step[3], 0.0)
-    return tuple(map(float, (x, y, x + w, y + h)))
+    return tuple(float(side / (grid or 1)) for side in (x, y, x + w, y + h))
 
 
 def random_mask(rng, absent):
@@ -109,23 +118,18 @@ def names(images):
 
 def ground_truth(images, categories, *, masks=False, unit="normalized"):
     rows = [(name, t) for name, image in zip(names(images), images, strict=True) for t in image["truths"]]
-    boxes = np.array([t["box"] for _, t in rows], dtype=np.float64).reshape(-1, 4)
     truth = GroundTruth.from_arrays(
         image_id=names(images),
         category_id=np.arange(1, categories + 1),
         annotation_image_id=[name for name, _ in rows],
         annotation_category_id=[t["category"] + 1 for _, t in rows],
-        xywh=np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2])),
+        xyxy=np.array([t["box"] for _, t in rows], dtype=np.float64).reshape(-1, 4),
         crowd=[t["group"] for _, t in rows],
         segmentation=encoded([t["mask"] for _, t in rows]) if masks else None,
         width=[WIDTH] * len(images),
         height=[HEIGHT] * len(images),
         unit=unit,
     )
-    # corners as the product sees them
-    corners = np.hstack((truth.xywh[:, :2], truth.xywh[:, :2] + truth.xywh[:, 2:]))
-    for (_, t), box in zip(rows, corners.tolist(), strict=True):
-        t["box"] = tuple(box)
     # half of the verified categories are negative: it makes no difference
     lists = [sorted(image["verified"]) for image in images]
     return replace(truth, positive=labels([v[::2] for v in lists]), negative=labels([v[1::2] for v in lists]))
@@ -136,19 +140,13 @@ def labels(lists):
     return Labels(start, np.array([c for v in lists for c in v], dtype=np.int32))
 
 
-def table(images, *, masks=False, unit="normalized", dtype=np.float64):
+def table(images, *, masks=False, unit="normalized"):
     rows = [(name, d) for name, image in zip(names(images), images, strict=True) for d in image["found"]]
-    boxes = np.array([d["box"] for _, d in rows], dtype=np.float64).reshape(-1, 4)
-    xywh = np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2])).astype(dtype)
-    if not masks:
-        corners = np.hstack((xywh[:, :2], xywh[:, :2].astype(np.float64) + xywh[:, 2:]))
-        for (_, d), box in zip(rows, corners.tolist(), strict=True):
-            d["box"] = tuple(box)
     return DetectionTable.from_arrays(
         image_id=np.array([name for name, _ in rows], dtype=object),
         category_id=[d["category"] + 1 for _, d in rows],
         score=np.array([d["score"] for _, d in rows], dtype=np.float64),
-        xywh=xywh,
+        xyxy=np.array([d["box"] for _, d in rows], dtype=np.float64).reshape(-1, 4),
         mask=encoded([d["mask"] for _, d in rows]) if masks else None,
         metadata=Metadata(unit=unit),
     )

@@ -16,9 +16,11 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from evaluation.ground_truth import GroundTruth
+from evaluation.kernels.open_images import TRUE
 from evaluation.open_images import prepare_open_images
 from evaluation.open_images_csv import read_open_images
 from evaluation.protocol import OpenImages
+from evaluation.submissions import read_open_images_submission, write_submission
 from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy
 from tests.evaluation.open_images_cases import (
@@ -30,6 +32,7 @@ from tests.evaluation.open_images_cases import (
     silenced,
     table,
 )
+from tests.oracles import open_images as oracle
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "openimages"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not beside the checkout (../shared/data)")
@@ -286,6 +289,123 @@ def test_figures_from_files_equal_the_official_program(write, seed, masks):
     figures, mean = official.figures()
     np.testing.assert_array_equal(ours.average_precision_per_category, figures)
     assert mean == ours.AP
+
+
+def files_of(write, images):
+    """Write images as files of boxes, labels, classes and results."""
+    ids = names(images)
+    labels = [f"{i},{k},1" for i, image in zip(ids, images, strict=True) for k in sorted(image["verified"])]
+    truths = [(i, t) for i, image in zip(ids, images, strict=True) for t in image["truths"]]
+    found = [(i, d) for i, image in zip(ids, images, strict=True) for d in image["found"]]
+    lines = [f"{i},{d['category']},{d['score']},{corner_text(d)}" for i, d in found]
+    return (
+        {"boxes": write("boxes.csv", box_lines(truths)), "image_labels": write("labels.csv", label_lines(labels))},
+        write("classes.csv", "0,a\n1,b\n2,c\n3,d\n"),
+        write("found.csv", "\n".join(["ImageID,LabelName,Score,XMin,XMax,YMin,YMax", *lines]) + "\n"),
+    )
+
+
+def from_files(paths, classes, found, **options):
+    truth = read_open_images(**paths, class_descriptions=classes)
+    return prepare_open_images(truth, OpenImages(**options)).evaluate(read_open_images_submission(found, images=truth))
+
+
+def test_an_overlap_of_exactly_the_threshold(write):
+    """.45 as .1 + .35 would be one unit too small, and the overlap below one half."""
+    images = [{
+        "truths": [{"category": 0, "box": (0.2, 0.2, 0.45, 0.45), "group": False}],
+        "found": [{"category": 0, "score": 0.25, "box": (0.25, 0.1, 0.5, 0.45)}],
+        "verified": {0},
+    }]  # fmt: skip
+    assert from_files(*files_of(write, images)).AP == 1.0
+    figures, _ = Official().run(images, 4)
+    assert figures[0] == 1.0
+
+
+def pairs_at_one_half(seed, count):
+    """Random pairs of boxes with corners on a grid of twentieths, whose exact IoU is one half."""
+    rng = random.Random(seed)
+    pairs = []
+    while len(pairs) < count:
+        (x1, x2), (y1, y2), (u1, u2), (v1, v2) = (sorted(rng.sample(range(21), 2)) for _ in range(4))
+        shared = max(min(x2, u2) - max(x1, u1), 0) * max(min(y2, v2) - max(y1, v1), 0)
+        if 3 * shared == (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1):
+            pairs.append([tuple(side / 20 for side in box) for box in ((x1, y1, x2, y2), (u1, v1, u2, v2))])
+    return pairs
+
+
+def rebuilt(row):
+    """The box of widths: x + (x2 - x) for x2."""
+    x1, y1, x2, y2 = row["box"]
+    return {"box": (x1, y1, x1 + (x2 - x1), y1 + (y2 - y1))}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlaps_of_exactly_the_threshold_on_a_grid(write, seed):
+    images = [
+        {
+            "truths": [{"category": 0, "box": truth, "group": False}],
+            "found": [{"category": 0, "score": 1 - number / 10_000, "box": box}],
+            "verified": {0},
+        }
+        for number, (truth, box) in enumerate(pairs_at_one_half(seed, 400))
+    ]
+    truths, found = ([image[name][0] for image in images] for name in ("truths", "found"))
+    hits = [oracle.box_iou(d, t) >= 0.5 for d, t in zip(found, truths, strict=True)]
+    assert hits != [oracle.box_iou(rebuilt(d), rebuilt(t)) >= 0.5 for d, t in zip(found, truths, strict=True)]
+    result = from_files(*files_of(write, images))
+    assert (result.outcomes.outcome == TRUE).tolist() == hits
+    figures, _ = Official().run(images, 4)
+    np.testing.assert_array_equal(result.average_precision_per_category, figures)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_figures_from_files_equal_those_of_who_reads_the_files_himself(write, seed):
+    """Corners on a grid; some boxes end before they begin, and what the official code gets went through no table."""
+    images = random_images(900 + seed, images=12, found=20, ties=False)
+    rng = np.random.default_rng(seed)
+    for image in images:
+        for row in image["found"]:
+            if rng.random() < 0.1:
+                x1, y1, x2, y2 = row["box"]
+                row["box"] = (x2, y1, x1, y2) if rng.random() < 0.5 else (x1, y2, x2, y1)
+    paths, classes, found = files_of(write, images)
+    rules = {"iou_threshold": (0.5, 0.25)[seed % 2], "group_of_weight": (1.0, 0.5, 0.0)[seed % 3]}
+    result = from_files(paths, classes, found, **rules)
+    read = list(oracle.read(*paths.values(), found).values())
+    expected = oracle.evaluate(read, "0123", threshold=rules["iou_threshold"], weight=rules["group_of_weight"])
+    np.testing.assert_array_equal(result.average_precision_per_category, expected)
+    figures, mean = Official().run(images, 4, threshold=rules["iou_threshold"], weight=rules["group_of_weight"])
+    np.testing.assert_array_equal(result.average_precision_per_category, figures)
+    assert mean == result.AP
+
+
+def test_boxes_of_negative_size_are_left_out_with_a_note(write):
+    images = random_images(3, ties=False)
+    images[0]["found"] = [{"category": 0, "score": 0.5, "box": box} for box in
+                          [(0.5, 0.1, 0.2, 0.3), (0.1, 0.3, 0.4, 0.2), (0.1, 0.2, 0.3, 0.4)]]  # fmt: skip
+    paths, classes, found = files_of(write, images)
+    rows = read_open_images_submission(found, images=read_open_images(**paths, class_descriptions=classes))
+    count = sum(len(image["found"]) for image in images)
+    assert rows.metadata.made_by["notes"] == [
+        f"2 of {count} boxes have a negative width or height; left out, as officially"
+    ]
+    assert len(rows) == count - 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_written_as_a_submission_is_what_was_read(write, tmp_path, seed):
+    images = random_images(40 + seed, ties=False)
+    for row in (row for image in images for row in image["found"]):
+        row["box"] = tuple(min(max(side, 0.0), 1.0) for side in row["box"])
+    for image in images:
+        image["verified"].add(0)  # so that the files name it
+    paths, classes, found = files_of(write, images)
+    truth = read_open_images(**paths, class_descriptions=classes)
+    rows = read_open_images_submission(found, images=truth)
+    write_submission(rows, tmp_path / "again.csv", "openimages-evaluator", images=truth)
+    one, two = (oracle.read(*paths.values(), path) for path in (found, tmp_path / "again.csv"))
+    assert one == two
 
 
 @pytest.mark.parametrize("seed", range(5))

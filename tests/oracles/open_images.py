@@ -4,7 +4,36 @@ An image is a dictionary: `truths` with category, box (x1, y1, x2, y2), group an
 `verified`, a set of categories, and `found` with category, score, box and mask.
 """
 
+import csv
+from pathlib import Path
+
 import numpy as np
+
+
+def read(boxes, image_labels, results):
+    """Read CSV files of boxes, image labels and the official evaluator's results into images, by name."""
+
+    def rows(path):
+        with Path(path).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def corners(row):
+        return tuple(float(row[name]) for name in ("XMin", "YMin", "XMax", "YMax"))
+
+    found, truths, labels = rows(results), rows(boxes), rows(image_labels)
+    images = {
+        name: {"truths": [], "found": [], "verified": set()} for name in sorted({r["ImageID"] for r in truths + labels})
+    }
+    for row in truths:
+        truth = {"category": row["LabelName"], "box": corners(row), "group": row["IsGroupOf"] == "1", "mask": None}
+        images[row["ImageID"]]["truths"].append(truth)
+    for row in labels:
+        images[row["ImageID"]]["verified"].add(row["LabelName"])
+    for row in found:
+        if row["ImageID"] in images:
+            one = {"category": row["LabelName"], "score": float(row["Score"]), "box": corners(row)}
+            images[row["ImageID"]]["found"].append(one)
+    return images
 
 
 def by_score(scores):
