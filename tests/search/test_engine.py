@@ -17,7 +17,7 @@ from search.genome import KINDS, PARTS, Genome, Operator, recipe_of
 from search.population import mutated
 from search.problem import CategoryAp
 from search.pruning import Incumbent
-from tests.search.members import SIMULATED, fusers_on, make_members, make_truth, table_of, with_ties
+from tests.search.members import SIMULATED, fusers_on, make_members, make_truth, table_of, with_corners, with_ties
 from tests.search.test_genome import random_genome
 
 SIZE = {"images": 3, "objects": 16} if SIMULATED else {}
@@ -51,6 +51,8 @@ def assert_same(table, other, *, rtol=0.0):
             np.testing.assert_allclose(own, its, rtol=rtol, atol=0, err_msg=name)
         else:
             np.testing.assert_array_equal(own, its, err_msg=name)
+    for near in "xy":
+        np.testing.assert_array_equal(table.far(near), other.far(near))
     assert table.metadata.boxes == other.metadata.boxes
 
 
@@ -63,10 +65,11 @@ def assert_replayed(device, tables, genome):
 
 
 @examples(80)
-@given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0, 3, 20]))
-def test_a_candidate_is_its_recipe_to_the_last_bit(backend, seed, members, steps):
+@given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0, 3, 20]), st.booleans())
+def test_a_candidate_is_its_recipe_to_the_last_bit(backend, seed, members, steps, corners):
     tables = make_members(seed, members, SMALL)
     tables = with_ties(tables, steps) if steps else tables
+    tables = with_corners(tables) if corners else tables
     genome = random_genome(seed, members).canonical()
     if genome.pruned is not None:
         assert_replayed(backend, tables, genome)

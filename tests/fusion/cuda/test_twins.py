@@ -343,3 +343,28 @@ def test_many_members(backend, conf_type):
     weights = dict(zip(names, np.random.default_rng(0).random(70).tolist(), strict=True))
     step = Wbf(conf_type=conf_type, weights=weights, iou=0.2)
     assert apply(step, tables, device=backend).arrow.equals(apply(step, tables).arrow)
+
+
+@pytest.mark.parametrize("step", [Nms(iou=0.3), SoftNms(method="linear"), Concat(), Consensus(min_members=2), Wbf()])
+def test_corners_of_the_source_are_those_of_the_answer(backend, on_gpu, step):
+    """Decimal corners, of which many have no width that gives the far one back."""
+    rng = np.random.default_rng(5)
+    given_corners, tables = set(), []
+    for name in NAMES:
+        near, far = np.sort(rng.integers(0, 101, (2, 40, 2)) / 100, axis=0)
+        corners = np.hstack((near, far))
+        given_corners |= set(map(tuple, corners.tolist()))
+        tables.append(
+            DetectionTable.from_arrays(
+                image_id=rng.integers(3, size=40), category_id=rng.integers(2, size=40), score=rng.random(40),
+                xyxy=corners,
+            ).with_metadata(member=name)
+        )  # fmt: skip
+    fused, cpu = apply(step, tables, device=backend), apply(step, tables)
+    assert fused.arrow.equals(cpu.arrow)
+    if isinstance(step, Wbf):
+        assert "x2" not in fused.arrow.column_names
+        return
+    sides = (fused.column("x"), fused.column("y"), fused.far("x"), fused.far("y"))
+    assert sum(fused.arrow[name].null_count for name in ("x2", "y2")) < 2 * len(fused)
+    assert set(zip(*(side.tolist() for side in sides), strict=True)) <= given_corners
