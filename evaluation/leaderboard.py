@@ -18,7 +18,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.statistics import Interval, Replicates, fingerprint_of, interval_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.storage import part_paths
+from fusion.storage import WRITING, part_paths
 
 __all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
 
@@ -158,7 +158,7 @@ class Leaderboard:
             InputError: If the file is none, or one of a newer version.
         """
         try:
-            arrow = pq.read_table(path)
+            arrow = pq.read_table(path, page_checksum_verification=True)
             text = (arrow.schema.metadata or {})[_KEY]
             version = msgspec.json.decode(text)["version"]
         except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
@@ -194,7 +194,7 @@ class Leaderboard:
             rows.append(row | {"replicate_AP": line.entry.values.tolist()})
         arrow = pa.Table.from_pylist(rows).replace_schema_metadata({_KEY: msgspec.json.encode(self.split)})
         with replacing(path) as temporary:
-            pq.write_table(arrow, temporary, compression="zstd")
+            pq.write_table(arrow, temporary, **WRITING)
 
     def to_rich(self) -> Table:
         """Return the board for the terminal."""

@@ -21,7 +21,7 @@ from evaluation.open_images_truth import SortedTruth, no_labels, sort_truth
 from evaluation.protocol import OpenImages
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
-from fusion.storage import part_paths, read_table
+from fusion.storage import part_paths, read_metadata, read_table
 from fusion.table import DetectionTable
 
 __all__ = ["PreparedOpenImages", "prepare_open_images"]
@@ -83,6 +83,7 @@ class PreparedOpenImages:
         Raises:
             InputError: As `evaluate`, and if an image is in two parts.
         """
+        read_metadata(path)  # requires that all parts are there
         parts = part_paths(path)
         seen = np.zeros(len(self.ground_truth.image_id), dtype=bool)
         quirks, found = Quirks(), []

@@ -2,19 +2,22 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fusion.cuda.choice import settle
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.recipe import Recipe
-from fusion.storage import part_paths, read_table, write_table
-from fusion.table import DetectionTable
+from fusion.storage import image_ids_of, part_paths, read_metadata, read_table, write_table
+from fusion.table import DetectionTable, Part
+from fusion.unfinished import put_in_place, take_up
 
 __all__ = ["FuseReport", "fuse_files"]
+
+_AS_GIVEN = "as given"
+"""The rule of parts that follow folders whose own rule is not known."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def fuse_files(
     """
     if not tables:
         raise InputError("fuse", "no table was given")
+    for table in tables:
+        read_metadata(table)  # what cannot be read, or lacks a part, is said before work begins
     device, said = settle(device)
     progress = progress or _silent
     parts = [part_paths(table) for table in tables]
@@ -91,12 +96,8 @@ def _fuse_parts(
 ) -> FuseReport:
     if output.exists():
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
-    work = output.with_name(output.name + ".unfinished")
-    key = _run_key(recipe, parts)
-    if work.exists() and not ((work / "run").exists() and (work / "run").read_text() == key):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "run").write_text(key)
+    rule = _check_partitioning(parts)
+    work = take_up(output, _run_key(recipe, parts))
     read = written = resumed = 0
     inputs: list[DetectionTable] = []
     for number, paths in enumerate(zip(*parts, strict=True)):
@@ -108,15 +109,37 @@ def _fuse_parts(
             continue
         inputs = [named(read_table(path), path.parent) for path in paths]
         fused = recipe.fuse(inputs, device=device)
-        write_table(_signed(fused, recipe), target)
+        part = Part(rule=rule, count=len(parts[0]), number=number)
+        write_table(_signed(fused, recipe), target, part=part)
         read += sum(map(len, inputs))
         written += len(fused)
-    (work / "run").unlink()
-    work.rename(output)
+    put_in_place(output)
     notes = _unused(recipe, inputs)
     if resumed:
         notes += (f"{resumed} parts were taken from an interrupted run; their input rows are not counted here",)
     return FuseReport(read, written, notes)
+
+
+def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:
+    """Require that an image is in the same part of every folder; return the rule by which images are dealt.
+
+    Raises:
+        InputError: If an image is in parts of different numbers.
+    """
+    owner: dict[int | str, tuple[int, Path]] = {}
+    for paths in parts:
+        for number, path in enumerate(paths):
+            for image in image_ids_of(path).tolist():
+                first, place = owner.setdefault(image, (number, path))
+                if first != number:
+                    raise InputError(
+                        f"folders {place.parent} and {path.parent}",
+                        f"are cut into parts in different ways: image {image!r} is in {place.name} and in {path.name}",
+                        f"Import both again with the same {option('parts')}, or as single files",
+                    )
+    rules = {read_metadata(path)[0].part for paths in parts for path in paths}
+    known = {None if part is None else part.rule for part in rules}
+    return str(known.pop()) if len(known) == 1 and None not in known else _AS_GIVEN
 
 
 def _run_key(recipe: Recipe, parts: Sequence[Sequence[Path]]) -> str:

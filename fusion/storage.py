@@ -14,11 +14,29 @@ import pyarrow.parquet as pq
 
 from fusion.atomic import replacing
 from fusion.errors import InputError, option
-from fusion.table import VERSION, DetectionTable, Metadata
+from fusion.table import VERSION, DetectionTable, Metadata, Part
 
-__all__ = ["part_of", "part_paths", "read_metadata", "read_pieces", "read_table", "write_table"]
+__all__ = [
+    "BY_ID",
+    "WRITING",
+    "image_ids_of",
+    "part_of",
+    "part_paths",
+    "read_metadata",
+    "read_pieces",
+    "read_table",
+    "write_table",
+]
+
+WRITING = {"compression": "zstd", "write_page_checksum": True}
+"""How every Parquet file is written: bits that a disk loses are noticed by the pages' checksums."""
+
+BY_ID = "id"
+"""The rule of `part_of`."""
 
 _KEY = b"quorum"
+_CHECKSUM = b"quorum-crc32"  # Parquet's own checksums leave the metadata out
+_MOST_PARTS = 512
 
 
 def read_table(path: str | os.PathLike[str]) -> DetectionTable:
@@ -27,12 +45,14 @@ def read_table(path: str | os.PathLike[str]) -> DetectionTable:
     Raises:
         InputError: If it is not there, is not a detection table, is of a newer version, or breaks a rule.
     """
-    tables = [_read_part(part) for part in part_paths(path)]
+    paths = part_paths(path)
+    tables = [_read_part(part) for part in paths]
+    metadata = _joined(path, paths, [table.metadata for table in tables])
     if len(tables) == 1:
-        return tables[0]
-    _check_agree(path, [table.metadata for table in tables])
+        return tables[0].with_metadata(part=metadata.part)
+    _check_once(paths, [table.image_ids for table in tables])
     arrow = pa.concat_tables([table.arrow for table in tables]).unify_dictionaries()
-    return DetectionTable.from_arrow(arrow, tables[0].metadata, path)
+    return DetectionTable.from_arrow(arrow, metadata, path)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> tuple[Metadata, int]:
@@ -41,14 +61,25 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[Metadata, int]:
     Raises:
         InputError: As `read_table`, but for the rules that rows can break.
     """
-    found, rows = [], 0
-    for part in part_paths(path):
-        with _as_parquet(part):
-            file = pq.ParquetFile(part)
-        found.append(_metadata_of(file.schema_arrow, part))
-        rows += file.metadata.num_rows
-    _check_agree(path, found)
-    return found[0], rows
+    found, rows, paths = [], 0, part_paths(path)
+    for part in paths:
+        with _as_parquet(part), pq.ParquetFile(part) as file:
+            found.append(_metadata_of(file.schema_arrow, part))
+            rows += file.metadata.num_rows
+    return _joined(path, paths, found), rows
+
+
+def image_ids_of(path: Path) -> np.ndarray:
+    """Return the images that one file has detections of, ascending, without reading more than their column.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    with _as_parquet(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        column = file.read(["image_id"])["image_id"].combine_chunks()
+        if pa.types.is_dictionary(column.type):
+            return np.array(sorted(column.unique().to_pylist()), dtype=object)
+        return np.unique(column.to_numpy(zero_copy_only=False))
 
 
 def read_pieces(path: str | os.PathLike[str], rows: int = 65536) -> Iterator[DetectionTable]:
@@ -62,6 +93,7 @@ def read_pieces(path: str | os.PathLike[str], rows: int = 65536) -> Iterator[Det
         InputError: As `read_table`, and if an image is in several pieces.
     """
     metadata, _ = read_metadata(path)
+    metadata = msgspec.structs.replace(metadata, part=None)
     seen: set[int | str] = set()
     for part in part_paths(path):
         for piece in _pieces(part, metadata, rows):
@@ -95,10 +127,15 @@ def part_paths(path: str | os.PathLike[str]) -> list[Path]:
             "expected a Parquet file or a folder of part-*.parquet files, got a folder without any",
             "Name the tables in it one by one",
         )
+    for number, part in enumerate(parts):
+        if part.name != _part_name(number):
+            raise InputError(place, f"{_part_name(number)} is missing", "Copy or make all of its parts again")
     return parts
 
 
-def write_table(table: DetectionTable, path: str | os.PathLike[str], *, parts: int | None = None) -> None:
+def write_table(
+    table: DetectionTable, path: str | os.PathLike[str], *, parts: int | None = None, part: Part | None = None
+) -> None:
     """Write a table atomically: one Parquet file, or a folder of parts.
 
     The part of an image depends on its id and the number of parts only, so the same image is in the
@@ -107,26 +144,29 @@ def write_table(table: DetectionTable, path: str | os.PathLike[str], *, parts: i
     Args:
         table: What to write.
         path: A file; with `parts`, a folder that does not exist yet.
-        parts: Number of parts; None for one file.
+        parts: Number of parts, at most 512; None for one file.
+        part: Which part of a folder a file is; None for a whole table.
 
     Raises:
         InputError: If the place cannot be written to.
     """
     if parts is None:
         with replacing(path) as temporary:
-            _write_part(table, temporary)
+            _write_part(table.with_metadata(part=part), temporary)
         return
-    part = np.repeat(part_of(table.image_ids, parts), np.diff(table.image_start))
+    numbers = np.repeat(part_of(table.image_ids, parts), np.diff(table.image_start))
     with replacing(path, folder=True) as folder:
         for number in range(parts):
-            rows = replace(table, arrow=table.arrow.filter(pa.array(part == number)).combine_chunks())
-            _write_part(rows, folder / f"part-{number:05d}.parquet")
+            rows = replace(table, arrow=table.arrow.filter(pa.array(numbers == number)).combine_chunks())
+            part = Part(rule=BY_ID, count=parts, number=number)
+            _write_part(rows.with_metadata(part=part), folder / _part_name(number))
 
 
 def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
     """Return the part number of each image, from its id alone: int64 [n]."""
-    if parts < 1:
-        raise InputError(f"option {option('parts')}", f"expected a whole number of at least 1, got {parts!r}")
+    if not 1 <= parts <= _MOST_PARTS:
+        problem = f"expected a whole number from 1 to {_MOST_PARTS}, got {parts!r}"
+        raise InputError(f"option {option('parts')}", problem, "Parts are for memory: one holds a share of all images")
     if image_ids.dtype == object:
         return np.array([zlib.crc32(str(name).encode()) % parts for name in image_ids], dtype=np.int64)
     with np.errstate(over="ignore"):
@@ -135,14 +175,19 @@ def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _write_part(table: DetectionTable, path: Path) -> None:
-    metadata = {_KEY: msgspec.json.encode(table.metadata)}
-    pq.write_table(table.arrow.replace_schema_metadata(metadata), path, compression="zstd")
+    text = msgspec.json.encode(table.metadata)
+    metadata = {_KEY: text, _CHECKSUM: b"%08x" % zlib.crc32(text)}
+    pq.write_table(table.arrow.replace_schema_metadata(metadata), path, **WRITING)
+
+
+def _part_name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
 
 
 def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTable]:
     rest: pa.Table | None = None
     with _as_parquet(path):
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(rows):
+        for batch in pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True).iter_batches(rows):
             arrow = pa.Table.from_batches([batch])
             if rest is not None:
                 arrow = pa.concat_tables([rest, arrow]).unify_dictionaries()
@@ -159,8 +204,15 @@ def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTabl
 
 def _read_part(path: Path) -> DetectionTable:
     with _as_parquet(path):
-        arrow = pq.read_table(path)
-    return DetectionTable.from_arrow(arrow, _metadata_of(arrow.schema, path), path)
+        arrow = pq.read_table(path, page_checksum_verification=True)
+        table = DetectionTable.from_arrow(arrow, _metadata_of(arrow.schema, path), path)
+    part = table.metadata.part
+    if part is not None and part.rule == BY_ID:
+        wrong = table.image_ids[part_of(table.image_ids, part.count) != part.number]
+        if len(wrong):
+            problem = f"image {wrong.tolist()[0]!r} belongs in another part than number {part.number} of {part.count}"
+            raise InputError(path, problem, "Do not mix parts of different tables in a folder")
+    return table
 
 
 @contextmanager
@@ -168,29 +220,63 @@ def _as_parquet(path: Path) -> Iterator[None]:
     """Say in our words that a file cannot be read as Parquet."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             path, f"expected a Parquet file, but it cannot be read as one ({reason})", "Import the results again"
         ) from error
 
 
 def _metadata_of(schema: pa.Schema, path: Path) -> Metadata:
-    text = (schema.metadata or {}).get(_KEY)
+    stored = schema.metadata or {}
+    text = stored.get(_KEY)
     if text is None:
         raise InputError(
             path,
             f"is a Parquet file but not a detection table; its columns are {', '.join(schema.names[:12])}",
             "Make one with `quorum import`",
         )
+    if _CHECKSUM in stored and stored[_CHECKSUM] != b"%08x" % zlib.crc32(text):
+        raise InputError(path, "what it says about itself is damaged", "Copy it again, or import the results again")
     return _decode_metadata(text, path)
 
 
-def _check_agree(path: str | os.PathLike[str], metadata: Sequence[Metadata]) -> None:
-    if any(other != metadata[0] for other in metadata):
+def _joined(path: str | os.PathLike[str], paths: Sequence[Path], found: Sequence[Metadata]) -> Metadata:
+    """Return what a table says about itself by what its files say; all parts of a folder must be there, each once.
+
+    Raises:
+        InputError: If a part is missing, is another one than its name says, or is of another table.
+    """
+    if not Path(path).is_dir():
+        return found[0]
+    whole = [msgspec.structs.replace(metadata, part=None) for metadata in found]
+    counts = {None if metadata.part is None else (metadata.part.rule, metadata.part.count) for metadata in found}
+    if len(counts) > 1 or any(other != whole[0] for other in whole):
         raise InputError(
             path, "its parts disagree in their metadata", "Do not mix parts of different tables in a folder"
         )
+    for number, (own, metadata) in enumerate(zip(paths, found, strict=True)):
+        part = metadata.part
+        if part is None:
+            continue  # of an earlier version
+        if part.count != len(paths):
+            missing = f": {_part_name(len(paths))} is missing" if part.count > len(paths) else ""
+            problem = f"it is a table in {part.count} parts, but has {len(paths)}{missing}"
+            raise InputError(path, problem, "Copy or make all of its parts again")
+        if part.number != number:
+            problem = f"is part number {part.number} of its table, not {number} as its name says"
+            raise InputError(own, problem, "Copy or make all of its parts again")
+    return whole[0]
+
+
+def _check_once(paths: Sequence[Path], ids: Sequence[np.ndarray]) -> None:
+    """Require that no image is in two parts."""
+    owner: dict[int | str, Path] = {}
+    for path, images in zip(paths, ids, strict=True):
+        for image in images.tolist():
+            if owner.setdefault(image, path) != path:
+                problem = f"image {image!r} is in {owner[image].name}, too"
+                raise InputError(path, problem, "Do not mix parts of different tables in a folder")
 
 
 def _decode_metadata(text: bytes, path: Path) -> Metadata:

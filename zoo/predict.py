@@ -16,8 +16,9 @@ from evaluation.belonging import origin_of
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.storage import part_of, part_paths, read_metadata, read_table, write_table
-from fusion.table import DetectionTable, Metadata
+from fusion.storage import BY_ID, WRITING, part_of, part_paths, read_metadata, read_table, write_table
+from fusion.table import DetectionTable, Metadata, Part
+from fusion.unfinished import RUN, put_in_place, take_up, work_folder
 from zoo.checkpoint import weights_file
 from zoo.config import Model
 from zoo.data import Data, View
@@ -30,7 +31,6 @@ from zoo.views import views_of
 __all__ = ["PredictReport", "predict"]
 
 _CHUNK = 256  # images in memory at a time where the output is one file
-_RUN = "run"  # in a folder of parts that is not finished: which run they are of
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def predict(
         rows = _rows_of_finished(output, metadata, parts)
         if rows is not None:
             if ranks.first:
-                shutil.rmtree(_work_folder(output), ignore_errors=True)
+                shutil.rmtree(work_folder(output), ignore_errors=True)
                 if output.is_dir():
-                    (output / _RUN).unlink(missing_ok=True)
+                    (output / RUN).unlink(missing_ok=True)
             return PredictReport(len(data), rows, time.perf_counter() - started, 0, complete=True)
         if output.exists() and (parts is not None or output.is_dir()):
             raise InputError(
@@ -192,9 +192,9 @@ def _write_parts(
 ) -> int:
     """Write this process's share of the parts that are not there yet; return how many were."""
     pieces = _pieces(inference.data, parts)
-    work = _work_folder(output)
+    work = work_folder(output)
     if ranks.first:
-        _prepare(work, metadata.made_by["run"])
+        take_up(output, metadata.made_by["run"])
     ranks.wait()
     mine = list(enumerate(pieces))[ranks.rank :: ranks.world]
     total, done = len(inference.views) * sum(len(piece) for _, piece in mine), 0
@@ -210,7 +210,8 @@ def _write_parts(
     advance(total - len(inference.views) * sum(len(piece) for _, piece in left))
     tables = inference.tables([piece for _, piece in left], metadata, advance)
     for (number, _), table in zip(left, tables, strict=True):
-        write_table(table, targets[number])
+        part = None if parts is None else Part(rule=BY_ID, count=parts, number=number)
+        write_table(table, targets[number], part=part)
     ranks.wait()
     return len(mine) - len(left)
 
@@ -226,18 +227,6 @@ def _pieces(data: Data, parts: int | None) -> list[np.ndarray]:
     return [order[part == number] for number in range(parts)]
 
 
-def _work_folder(output: Path) -> Path:
-    return output.with_name(output.name + ".unfinished")
-
-
-def _prepare(work: Path, key: str) -> None:
-    mark = work / _RUN
-    if work.exists() and not (mark.exists() and mark.read_text() == key):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    mark.write_text(key)
-
-
 def _rows_of_finished(output: Path, metadata: Metadata, parts: int | None) -> int | None:
     """Return the number of rows of the output if an earlier run of the same has made it to its end, else None."""
     try:
@@ -250,16 +239,15 @@ def _rows_of_finished(output: Path, metadata: Metadata, parts: int | None) -> in
 
 def _finish(output: Path, parts: int | None) -> int:
     """Make the output of the finished parts, one in memory at a time; return the number of rows."""
-    work = _work_folder(output)
+    work = work_folder(output)
     files = sorted(work.glob("part-*.parquet"))
     rows = sum(int(pq.ParquetFile(file).metadata.num_rows) for file in files)
     if parts is not None:
-        work.rename(output)
-        (output / _RUN).unlink()
+        put_in_place(output)
         return rows
     schema = pq.read_schema(files[0])
-    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema, **WRITING) as writer:
         for file in files:
-            writer.write_table(pq.read_table(file))
+            writer.write_table(pq.read_table(file, page_checksum_verification=True))
     shutil.rmtree(work)
     return rows

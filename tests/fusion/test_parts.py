@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,8 @@ from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
-from fusion.storage import read_table, write_table
-from fusion.table import DetectionTable
+from fusion.storage import read_metadata, read_pieces, read_table, write_table
+from fusion.table import DetectionTable, Part
 
 RECIPE = Recipe.chain([Nms()])
 
@@ -65,16 +67,101 @@ def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
     assert read_table(tmp_path / "out").arrow.equals(read_table(tmp_path / "fresh").arrow)
 
 
-def test_another_recipe_does_not_take_up_old_parts(tmp_path, monkeypatch):
+def test_parts_of_another_recipe_are_neither_taken_up_nor_deleted(tmp_path, monkeypatch):
     for seed, name in enumerate("ab"):
         write_table(member(name, seed), tmp_path / name, parts=2)
     inputs = [tmp_path / "a", tmp_path / "b"]
-    monkeypatch.setattr(parts.Path, "rename", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        fuse_files(RECIPE, inputs, tmp_path / "out")
-    monkeypatch.undo()
-    report = fuse_files(Recipe.chain([Nms(iou=0.9)]), inputs, tmp_path / "out")
-    assert report.notes == ()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fuse_files(RECIPE, inputs, tmp_path / "out")
+    finished = {path.name: path.read_bytes() for path in (tmp_path / "out.unfinished").iterdir()}
+    assert set(finished) == {"part-00000.parquet", "part-00001.parquet", "run"}
+    with pytest.raises(InputError, match="holds the finished parts of another run"):
+        fuse_files(Recipe.chain([Nms(iou=0.9)]), inputs, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out.unfinished").iterdir()} == finished
+    report = fuse_files(RECIPE, inputs, tmp_path / "out")
+    assert "2 parts were taken from an interrupted run" in report.notes[0]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+
+
+def shuffled(table, path, seed, count=4, part=None):
+    """Write a table in parts to which images are dealt at random."""
+    rng = np.random.default_rng(seed)
+    number = rng.integers(0, count, len(table.image_ids))
+    for k in range(count):
+        told = None if part is None else Part(rule=part, count=count, number=k)
+        write_table(table.select_images(table.image_ids[number == k]), path / f"part-{k:05d}.parquet", part=told)
+
+
+def test_folders_cut_in_different_ways_are_refused(tmp_path):
+    a, b = member("a", 0), member("b", 1)
+    write_table(a, tmp_path / "a", parts=4)
+    shuffled(b, tmp_path / "b", 2, part="shuffled")
+    shuffled(b, tmp_path / "old", 2)
+    for other in ("b", "old"):
+        with pytest.raises(InputError, match=r"are cut into parts in different ways: image .* is in part-0000"):
+            fuse_files(RECIPE, [tmp_path / "a", tmp_path / other], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.unfinished").exists()
+
+
+def test_folders_cut_alike_are_fused_whatever_the_rule(tmp_path):
+    a, b = member("a", 0), member("b", 1)
+    images = np.union1d(a.image_ids, b.image_ids)
+    number = np.random.default_rng(5).integers(0, 3, len(images))
+    for name, table in (("a", a), ("b", b)):
+        for k in range(3):
+            write_table(table.select_images(images[number == k]), tmp_path / name / f"part-{k:05d}.parquet")
+    fuse_files(RECIPE, [tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    assert read_table(tmp_path / "out").arrow.equals(RECIPE.fuse([a, b]).arrow)
+
+
+@pytest.mark.parametrize("lost", [0, 2, 3])
+def test_a_lost_part_is_missed(tmp_path, lost):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=4)
+        (tmp_path / name / f"part-{lost:05d}.parquet").unlink()
+    for act in (read_table, read_metadata, lambda path: list(read_pieces(path))):
+        with pytest.raises(InputError, match=f"part-0000{lost}.parquet is missing"):
+            act(tmp_path / "a")
+    with pytest.raises(InputError, match=f"part-0000{lost}.parquet is missing"):
+        fuse_files(RECIPE, [tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
+def test_renamed_and_copied_parts_are_noticed(tmp_path):
+    write_table(member("a", 0), tmp_path / "a", parts=3)
+    first, second = (tmp_path / "a" / f"part-0000{k}.parquet" for k in (0, 1))
+    kept = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(InputError, match=r"part-00000\.parquet: is part number 1 of its table, not 0"):
+        read_table(tmp_path / "a")
+    first.write_bytes(kept)
+    (tmp_path / "a" / "part-00003.parquet").write_bytes(kept)
+    with pytest.raises(InputError, match="is a table in 3 parts, but has 4"):
+        read_metadata(tmp_path / "a")
+
+
+def test_an_image_in_two_parts_or_in_a_wrong_one_is_refused(tmp_path):
+    table = member("a", 0)
+    for number in range(2):
+        write_table(table, tmp_path / "a" / f"part-0000{number}.parquet")
+        write_table(table, tmp_path / "b" / f"part-0000{number}.parquet", part=Part(rule="id", count=2, number=number))
+    with pytest.raises(InputError, match=r"image 1 is in part-00000\.parquet, too"):
+        read_table(tmp_path / "a")
+    with pytest.raises(InputError, match="belongs in another part than number 0 of 2"):
+        read_table(tmp_path / "b")
+
+
+def test_fused_parts_say_which_they_are(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=3)
+    fuse_files(RECIPE, [tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    assert read_table(tmp_path / "out").metadata.part is None
+    alone = read_table(tmp_path / "out" / "part-00002.parquet")
+    assert alone.metadata.part == Part(rule="id", count=3, number=2)
+    write_table(alone, tmp_path / "alone.parquet")
+    assert read_table(tmp_path / "alone.parquet").metadata.part is None
 
 
 def test_existing_folder_is_not_overwritten(tmp_path):

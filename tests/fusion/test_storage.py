@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fusion.belonging import Sketch
 from fusion.errors import InputError
 from fusion.storage import part_of, read_metadata, read_pieces, read_table, write_table
 from fusion.table import DetectionTable
@@ -51,6 +52,35 @@ def test_part_depends_on_the_image_alone():
     names = np.array([str(i) for i in ids], object)
     assert np.array_equal(part_of(names, 8)[::3], part_of(names[::3], 8))
     assert part_of(np.array([-5], np.int64), 8)[0] in range(8)
+
+
+def test_number_of_parts_is_bounded(tmp_path):
+    for parts in (0, 513, 3000):
+        with pytest.raises(InputError, match=f"expected a whole number from 1 to 512, got {parts}"):
+            write_table(table(), tmp_path / "t", parts=parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_bits_are_noticed(tmp_path):
+    """Of 600 files with one bit turned each is read as it was written, or refused."""
+    path, rng = tmp_path / "t.parquet", np.random.default_rng(1)
+    images = Sketch.of(np.arange(20), [f"{i}.jpg" for i in range(20)])
+    one = table(images=100).with_metadata(images=images, made_by={"source": "x.json", "notes": []})
+    write_table(one, path)
+    data, whole, refused = path.read_bytes(), read_table(path), 0
+    for bit in rng.integers(0, 8 * len(data), 600).tolist():
+        turned = bytearray(data)
+        turned[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(turned)
+        for read in (lambda path: [read_table(path)], lambda path: list(read_pieces(path, 10_000))):
+            try:
+                found = read(path)
+            except InputError:
+                refused += 1
+                continue
+            assert pa.concat_tables([piece.arrow for piece in found]).equals(whole.arrow)
+            assert all(piece.metadata == whole.metadata for piece in found)
+    assert refused > 1000
 
 
 def test_what_is_not_a_table_is_refused(tmp_path):
@@ -159,8 +189,8 @@ def test_pieces_of_whole_images_make_the_table(tmp_path, parts, rows):
 
 
 def test_pieces_of_an_image_in_two_parts_are_refused(tmp_path):
-    write_table(table(), tmp_path / "t", parts=2)
-    (tmp_path / "t" / "part-00001.parquet").write_bytes((tmp_path / "t" / "part-00000.parquet").read_bytes())
+    for number in range(2):
+        write_table(table(), tmp_path / "t" / f"part-0000{number}.parquet")
     with pytest.raises(InputError, match="occurs again after others"):
         list(read_pieces(tmp_path / "t"))
 

@@ -197,10 +197,11 @@ def test_parts_of_another_run_are_not_taken_up(run, data, tmp_path, monkeypatch)
     path = tmp_path / "x.parquet"
     with pytest.raises(OSError, match="power"):
         predict(run, Counting(data, fail_at=6), path, views=(VIEW,))
-    counting = Counting(data)
-    assert predict(run, counting, path, views=(FLIP,)).resumed == 0
-    assert counting.loaded == 11
-    assert set(read_table(path).arrow["view"].to_pylist()) == {"64-flip"}
+    finished = (tmp_path / "x.parquet.unfinished" / "part-00000.parquet").read_bytes()
+    with pytest.raises(InputError, match="holds the finished parts of another run"):
+        predict(run, data, path, views=(FLIP,))
+    assert (tmp_path / "x.parquet.unfinished" / "part-00000.parquet").read_bytes() == finished
+    assert predict(run, data, path, views=(VIEW,)).resumed == 1
 
 
 @pytest.fixture

@@ -125,8 +125,8 @@ def test_kaggle_rows_do_not_depend_on_the_parts(tmp_path, monkeypatch):
 def test_a_file_that_is_not_sorted_by_image_is_refused(tmp_path, monkeypatch):
     truth, table = simulated()
     monkeypatch.setattr(table_blocks, "_ROWS", 23)
-    write_table(table, tmp_path / "parts", parts=1)
-    (tmp_path / "parts" / "part-00001.parquet").write_bytes((tmp_path / "parts" / "part-00000.parquet").read_bytes())
+    for number in range(2):
+        write_table(table, tmp_path / "parts" / f"part-0000{number}.parquet")
     with pytest.raises(InputError, match="image 1 occurs again"):
         Submission(tmp_path / "parts", "coco", images=truth, split="val", algorithm="x")
 
