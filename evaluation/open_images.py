@@ -179,7 +179,11 @@ class PreparedOpenImages:
         )
 
     def _result(self, trues: Trues, quirks: Quirks, outcomes: Outcomes | None) -> OpenImagesResult:
-        average_precision, recall = trues.average_precision(self.positives)
+        average_precision, recall, beyond = trues.average_precision(self.positives)
+        rounded = (
+            f"{beyond} categories reach a recall above 1, since regions of weight {self.protocol.group_of_weight} are "
+            "added up with rounding; what comes from there on is left out, as officially",
+        )
         positives = self.sorted_truth.positives
         counts = np.zeros((len(positives.counts) + 1, 2), np.int64)
         np.cumsum(positives.counts, axis=0, out=counts[1:])
@@ -195,7 +199,7 @@ class PreparedOpenImages:
             truths=per_category[:, 0],
             groups=per_category[:, 1],
             detections=trues.counts,
-            notes=self.notes + quirks.notes(self.protocol),
+            notes=self.notes + quirks.notes(self.protocol) + (rounded if beyond else ()),
             protocol=self.protocol,
             positives=positives,
             trues=trues.entries,

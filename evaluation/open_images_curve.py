@@ -110,15 +110,15 @@ class Trues:
         """Count the false positives of some images; return whether one has the score of a true entry."""
         return bool(count_false(*outcomes, self.place, self.entries.score, self.entries.key, self.between, self.counts))
 
-    def average_precision(self, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the area under each category's curve and its highest recall; see `average_precision`."""
+    def average_precision(self, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the area under each category's curve, its highest recall, and more; see `average_precision`."""
         return average_precision(self.place, self.entries.label, self.between, positives)
 
 
 def average_precision(
     place: np.ndarray, label: np.ndarray, between: np.ndarray, positives: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the area under each category's curve and its highest recall.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the area under each category's curve, its highest recall, and whether rounding took it above 1.
 
     Args:
         place: int64 [k + 1], offsets of the categories.
@@ -127,15 +127,16 @@ def average_precision(
         positives: float64 [k], ground truth that counts.
 
     Returns:
-        float64 [k] both; NaN where there is no ground truth.
+        float64 [k] twice, NaN where there is no ground truth; and the number of categories whose curve is cut off, as
+        officially, where weights of regions added up to more than the ground truth.
     """
     categories = len(positives)
     # a strip more than entries: the one after the last
     terms = np.zeros(len(label) + categories)
     ends = np.zeros(categories, np.int64)
     recall = np.empty(categories)
-    curve_terms(place, label, between, positives, terms, ends, recall)
+    beyond = curve_terms(place, label, between, positives, terms, ends, recall)
     starts = place[:-1] + np.arange(categories)
     # NumPy's own sum, category by category: it adds in pairs, and so does the official figure
     areas = [terms[low:high].sum() for low, high in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return np.where(np.isnan(recall), np.nan, areas), recall
+    return np.where(np.isnan(recall), np.nan, areas), recall, int(beyond)

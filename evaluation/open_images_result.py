@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from evaluation.kernels.open_images import FALSE
-from evaluation.kernels.open_images_curve import resampled
+from evaluation.kernels.open_images_curve import resampled, resampled_entry_by_entry
 from evaluation.open_images_curve import Outcomes, TrueEntries, keys_of
 from evaluation.open_images_truth import Positives
 from evaluation.protocol import OpenImages
@@ -171,19 +171,28 @@ class OpenImagesResult:
                 f"expected whole numbers of at least 0, [replicates, {images} images], got {given.dtype} "
                 f"{list(given.shape)}",
             )
-        truth = self.positives
-        amount = truth.counts[:, 0] + self.protocol.group_of_weight * truth.counts[:, 1]
+        truth, weight = self.positives, float(self.protocol.group_of_weight)
+        amount = truth.counts[:, 0] + weight * truth.counts[:, 1]
         out = np.empty((len(given), len(self.category_ids)))
 
         def task(low: int, high: int) -> None:
             block = np.zeros((images, _LANES), np.int32)
             block[:, : high - low] = given[low:high].T
             figures = np.empty((len(self.category_ids), _LANES))
-            resampled(*self._entries, truth.start, truth.image, amount, block, figures)
+            if self._exact:
+                resampled(*self._entries, truth.start, truth.image, amount, block, figures)
+            else:
+                counts = truth.counts
+                resampled_entry_by_entry(*self._entries, truth.start, truth.image, counts, weight, block, figures)
             out[low:high] = figures[:, : high - low].T
 
         run(task, [(low, min(low + _LANES, len(given))) for low in range(0, len(given), _LANES)])
         return {"AP": out}
+
+    @property
+    def _exact(self) -> bool:
+        """Whether no sum of weights is ever rounded, so that it does not matter how they are added up."""
+        return bool((self.protocol.group_of_weight * 2.0**20).is_integer())
 
     @cached_property
     def _entries(self) -> _Entries:
@@ -198,19 +207,22 @@ class OpenImagesResult:
         order = np.lexsort((key, -score, category))
         category, score, label, image = category[order], score[order], label[order], (key[order] >> 32).astype(np.int32)
         start = np.searchsorted(category, np.arange(len(self.category_ids) + 1)).astype(np.int64)
-        return _Entries(start, image, label, _mixed_runs(category, score, image, label > 0))
+        return _Entries(start, image, label, _runs(category, score, image, label > 0, not self._exact))
 
 
-def _mixed_runs(category: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return int32 [n]: at the last of several entries of one image and score, true and false, their number; else 1."""
-    run = np.ones(len(category), np.int32)
+def _runs(category: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray, every: bool) -> np.ndarray:
+    """Return int32 [n]: at the last of several entries of one image and score, true and false, their number; else 1.
+
+    With `every`, the number of entries of one image and score at the last of them, and 0 at the others.
+    """
+    run = np.zeros(len(category), np.int32) if every else np.ones(len(category), np.int32)
     if not len(category):
         return run
     new = (category[1:] != category[:-1]) | (score[1:] != score[:-1]) | (image[1:] != image[:-1])
     heads = np.flatnonzero(np.concatenate(([True], new)))
     size = np.diff(heads, append=len(category))
     trues = np.add.reduceat(true.astype(np.int64), heads)
-    mixed = (trues > 0) & (trues < size)
+    mixed = np.full(len(size), True) if every else (trues > 0) & (trues < size)
     run[heads[mixed] + size[mixed] - 1] = size[mixed]
     return run
 

@@ -65,7 +65,7 @@ class OpenImagesOnGpu:
         if entries is not None:
             place, between = (to_host(column).astype(np.int64) for column in (entries.start, entries.between))
             label = np.where(to_host(entries.region), weight, 1.0)
-        figures, _ = average_precision(place, label, between, prepared.positives)
+        figures, *_ = average_precision(place, label, between, prepared.positives)
         return figures
 
     def _entries(self, table: Resident) -> Entries | None:

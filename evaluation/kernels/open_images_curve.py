@@ -4,7 +4,7 @@ import numpy as np
 
 from fusion.kernels.jit import jit
 
-__all__ = ["count_false", "curve_terms", "positives_of", "resampled"]
+__all__ = ["count_false", "curve_terms", "positives_of", "resampled", "resampled_entry_by_entry"]
 
 _FALSE = 1
 
@@ -63,7 +63,11 @@ def curve_terms(place, label, between, positives, terms, ends, reached):
     The strips of category k are terms[place[k] + k] .. terms[ends[k] - 1]: recall gained times the best
     precision from there on; one of 0 follows where recall does not reach 1, since the official sum has
     it as well. Fills `reached` [k], the highest recall.
+
+    Entries whose recall has been rounded above 1 are left out with all after them, as officially. Returns the number
+    of categories where that is so.
     """
+    beyond = 0
     for k in range(len(positives)):
         first = place[k]
         n = place[k + 1] - first
@@ -82,6 +86,10 @@ def curve_terms(place, label, between, positives, terms, ends, reached):
             true += label[first + i]
             precision[i] = true / (true + false)
             recall[i] = true / positives[k]
+            if recall[i] > 1.0:
+                n = i
+                beyond += 1
+                break
         for i in range(n - 2, -1, -1):
             precision[i] = max(precision[i], precision[i + 1])
         before = 0.0
@@ -94,6 +102,40 @@ def curve_terms(place, label, between, positives, terms, ends, reached):
             terms[ends[k]] = 0.0
             ends[k] += 1
         reached[k] = before
+    return beyond
+
+
+@jit
+def resampled_entry_by_entry(start, image, label, run, truth_start, truth_image, truth_counts, weight, weights, out):
+    """Write what `resampled` does, by the very sums of a data set in which images are copied.
+
+    Where a region's weight is no short binary fraction, rounding decides which entries have a recall above 1. `run[i]`
+    is the number of entries of one image and one score of which i is the last, 0 elsewhere; `truth_counts` [pairs, 2]
+    are (objects, regions).
+    """
+    for k in range(len(start) - 1):
+        for b in range(weights.shape[1]):
+            positives = 0.0
+            for c in range(truth_start[k], truth_start[k + 1]):
+                for _ in range(weights[truth_image[c], b]):
+                    positives += truth_counts[c, 0] + weight * truth_counts[c, 1]
+            size = 0
+            for i in range(start[k], start[k + 1]):
+                size += weights[image[i], b]
+            recall, precision = np.empty(size), np.empty(size)
+            true, false, n = 0.0, 0, 0
+            for i in range(start[k], start[k + 1]):
+                for _ in range(weights[image[i], b] if run[i] > 0 else 0):
+                    for j in range(i + 1 - run[i], i + 1):
+                        true += label[j]
+                        false += label[j] <= 0
+                        recall[n], precision[n] = true / positives, true / (true + false)
+                        n += recall[n] <= 1.0
+            area, best = 0.0, 0.0
+            for i in range(n - 1, -1, -1):
+                best = max(best, precision[i])
+                area += (recall[i] - (recall[i - 1] if i > 0 else 0.0)) * best
+            out[k, b] = area if positives > 0 else np.nan
 
 
 @jit

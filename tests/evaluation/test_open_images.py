@@ -1,5 +1,6 @@
 """The Open Images protocol against the official code, its published values and the plain oracle."""
 
+import contextlib
 import copy
 import json
 from dataclasses import replace
@@ -89,6 +90,49 @@ def test_ties_differ_from_the_official_code_by_its_sort_alone(official, seed, ma
     np.testing.assert_array_equal(figures, oracle.evaluate(images, range(CATEGORIES), masks=masks, order=unstable))
     same(result, oracle.evaluate(images, range(CATEGORIES), masks=masks))
     assert any("equal score" in note for note in result.notes)
+
+
+def found_all(category=0):
+    """Two images whose objects and regions are all found."""
+    box = [(0.1 * i, 0.1, 0.1 * i + 0.05, 0.2) for i in range(4)]
+
+    def image(rows):
+        return {
+            "truths": [{"category": category, "box": box[i], "group": group} for i, group, _ in rows],
+            "found": [{"category": category, "box": box[i], "score": score} for i, _, score in rows],
+            "verified": {category},
+        }
+
+    return [image([(0, True, 0.75)]), image([(1, False, 0.5), (2, True, 0.4), (3, False, 0.1)])]
+
+
+@pytest.mark.parametrize(("weight", "figure"), [(0.3, 0.6153846153846155), (0.8, 0.7222222222222223), (0.5, 1.0)])
+def test_recall_above_one_is_left_out_as_officially(official, weight, figure):
+    """Weights add up to more than the ground truth by a last bit, and the official code drops what comes there."""
+    images = found_all()
+    result = ours(images, group_of_weight=weight)
+    assert figure == result.AP
+    assert official.run(images, CATEGORIES, weight=weight)[1] == figure
+    assert any("recall above 1" in note for note in result.notes) == (figure < 1)
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_any_group_of_weight_equals_the_official_code(official, seed):
+    """Detections that find nearly everything, so that recall comes close to 1."""
+    weight = (0.3, 0.8, 0.1, 0.7, 1 / 3, 0.9)[seed % 6]
+    images = random_images(700 + seed, images=5, categories=3, truths=5, found=1, ties=False)
+    rng = np.random.default_rng(seed)
+    for image in images:
+        image["found"] += [
+            {"category": t["category"], "score": float(rng.random()), "box": t["box"]}
+            for t in image["truths"]
+            if t["box"][0] < t["box"][2] and t["box"][1] < t["box"][3]
+        ]
+    result = ours(images, group_of_weight=weight)
+    same(result, oracle.evaluate(images, range(CATEGORIES), weight=weight))
+    assert not result.AP > 1
+    with contextlib.suppress(ValueError):  # it stops where its sum of all labels is above the ground truth
+        same(result, official.run(images, CATEGORIES, weight=weight)[0])
 
 
 def pixel_truth(rows, images, categories, *, verified=None, masks=None):

@@ -133,8 +133,9 @@ def area_under(entries, positives, order):
         false += label <= 0
         precision.append(true / (true + false))
         recall.append(true / positives)
-    precision.append(0.0)
-    recall.append(1.0)
+    # what rounding took above a recall of 1 does not count
+    kept = sum(value <= 1 for value in recall)
+    precision, recall = [*precision[:kept], 0.0], [*recall[:kept], 1.0]
     strips = [
         (recall[i] - recall[i - 1]) * max(precision[i:]) for i in range(1, len(recall)) if recall[i] != recall[i - 1]
     ]

@@ -134,8 +134,8 @@ def test_rows_stay_on_the_gpu_between_steps(backend, monkeypatch):
     monkeypatch.setattr(resident, "to_host", lambda array: down.append(len(array)) or to_host(array))
     tables = [member("a", 1), member("b", 2)]
     fused = Recipe.chain([Nms(), Wbf(), LINEAR]).fuse(tables, device=backend)
-    assert sum(length == 24 for length in up) == 2 * 9  # every column of each table but the votes, once
-    assert len(down) == 10
+    assert sum(length == 24 for length in up) == 2 * 11  # every column of each table but the votes, once
+    assert len(down) == 12
     assert set(down) == {len(fused)}
 
 
