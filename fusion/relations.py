@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from fusion.belonging import Sketch, difference, same_word
 from fusion.checks import within
 from fusion.errors import InputError
 from fusion.pool import Pool
@@ -153,7 +154,12 @@ class Relations:
         unknown = pool.category_ids[~np.isin(pool.category_ids, self.category_id)]
         if len(unknown) or (self.categories and theirs and self.categories not in theirs):
             problem = "it was learned on other categories than the tables have"
-            if len(unknown):
+            own = Sketch.of(self.category_id, self.category_name)
+            named = filter(None, (table.metadata.category_names for table in pool.tables))
+            other = next(filter(None, (difference(own, names, same_word) for names in named)), None)
+            if other is not None:
+                problem += f": category {other.id} is {other.one} there and {other.other} here"
+            elif len(unknown):
                 problem += f": category {unknown[0]} is not among its {len(self.category_id)}"
             raise InputError("relations", problem, "Learn them on ground truth of the same data set")
         return np.searchsorted(self.category_id, pool.category_ids)

@@ -27,8 +27,9 @@ class Surround:
         log odds of p  +=  up * e * log(q / r)  +  down * (1 - e) * log((1 - q) / (1 - r)).
 
     The same holds for boxes of j inside those of i. Of several relations of a category the one with the largest
-    sum counts: a wheel needs one vehicle. Rates are kept between 1e-3 and 1 - 1e-3. e is the score before
-    any change, so the order of boxes does not matter.
+    sum counts: a wheel needs one vehicle. An image is weighed by its own boxes
+    alone. Rates are kept between 1e-3 and 1 - 1e-3. e is the score before any change, so the order of boxes does not
+    matter.
 
     Attributes:
         relations: Learned by `quorum learn relations`, whose IoA threshold applies.
@@ -60,7 +61,7 @@ class Surround:
         ioa, categories = float(self.relations.ioa), len(rows.start) - 1
         run(
             lambda low, high: weigh_cells(
-                columns, low, high, rows, ioa, strength, np.full(categories, -1, np.int64), out
+                columns, low, high, rows, ioa, strength, np.full(categories + 1, -1, np.int64), out
             ),
             image_chunks(columns.image, columns.start),
         )
@@ -68,7 +69,7 @@ class Surround:
         return Rescored(np.arange(len(score)), score)
 
     def _rows(self, pool: Pool) -> Rows:
-        """Row i, column j: which way round, and the log ratios."""
+        """Row i, column j: which way round, and the log ratios; column `categories` stands for those without boxes."""
         relations = self.relations
         place = relations.places(pool)
         pairs = relations.surrounding
@@ -77,10 +78,11 @@ class Surround:
         inside, around = relations.chance_rates()
         r = np.concatenate((inside[pairs.outer], around[pairs.inner]))
         i, j = np.concatenate((pairs.inner, pairs.outer)), np.concatenate((pairs.outer, pairs.inner))
-        own = np.full(len(relations.category_id), -1, np.int32)
+        # a partner that the tables do not have is missing evidence, as one that only the image does not have: what is
+        # in other images must make no difference. All such partners are one more category, without boxes
+        own = np.full(len(relations.category_id), len(place), np.int32)
         own[place] = np.arange(len(place), dtype=np.int32)
-        # a partner that the tables do not have is no evidence either way
-        keep = (own[i] >= 0) & (own[j] >= 0) & (q >= self.rate) & (q > r)
+        keep = (own[i] < len(place)) & (q >= self.rate) & (q > r)
         keep &= relations.category_objects[i] >= self.support
         q, r = np.clip(q[keep], 1e-3, 1 - 1e-3), np.clip(r[keep], 1e-3, 1 - 1e-3)
         value = np.stack((np.repeat([0.0, 1.0], p)[keep], np.log(q / r), np.log((1 - q) / (1 - r))), axis=1)

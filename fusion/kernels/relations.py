@@ -69,7 +69,7 @@ def weigh_cells(columns, low, high, rows, ioa, strength, place, out):
             it does, log ratio if not).
         ioa: Share of the inner box that must lie in the outer one.
         strength: Factors of the raising and the lowering log ratios.
-        place: int64 [categories], scratch of -1; -1 again afterwards.
+        place: int64 [categories + 1], scratch of -1; -1 again afterwards. The last is a category without boxes.
         out: float64 [n], new scores by position.
     """
     up, down = strength

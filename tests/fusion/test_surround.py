@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import pool_tables
+from fusion.pool import apply, pool_tables
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe
 from fusion.surround import Surround, surround
@@ -15,8 +15,8 @@ from tests.fusion.relation_cases import IDS, listed, relations_of, rows, table_o
 from tests.oracles import relations as oracle
 
 
-def used_relations(relations, rate, support, present):
-    """Relations of categories that the tables have, as the oracle wants them."""
+def used_relations(relations, rate, support):
+    """Relations as the oracle wants them, whatever categories the tables have."""
     pairs, objects = relations.surrounding, relations.category_objects
     used = {}
     for way, own, partner, count in (
@@ -26,7 +26,7 @@ def used_relations(relations, rate, support, present):
         for i, j, n in zip(own.tolist(), partner.tolist(), count.tolist(), strict=True):
             same = partner == j
             q, r = n / objects[i], count[same].sum() / (objects.sum() - objects[j])
-            if {IDS[i], IDS[j]} <= present and objects[i] >= support and q >= rate and q > r:
+            if objects[i] >= support and q >= rate and q > r:
                 q, r = min(max(q, 1e-3), 0.999), min(max(r, 1e-3), 0.999)
                 used.setdefault(IDS[i], []).append((way, IDS[j], q, r))
     return used
@@ -44,10 +44,21 @@ def used_relations(relations, rate, support, present):
 def test_equals_the_oracle(rows, seed, rate, up, down, support):
     relations, tables = relations_of(seed, 0.6), tables_of(rows)
     fused = Surround(relations=relations, rate=rate, up=up, down=down, support=support).fuse(pool_tables(tables))
-    used = used_relations(relations, rate, support, {row[1] for row in rows})
+    used = used_relations(relations, rate, support)
     expected = oracle.weigh_scores(listed(tables), used, 0.6, up, down)
     np.testing.assert_allclose(fused.score, expected, rtol=1e-12, atol=0)
     assert fused.row.tolist() == list(range(len(rows)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.integers(0, 8), st.sampled_from([0.0, 0.3]))
+def test_an_image_is_weighed_by_its_own_boxes_alone(rows, seed, rate):
+    """A part of a table, which may lack categories that others have, gets what the whole gives its images."""
+    step, tables = Surround(relations=relations_of(seed, 0.6), rate=rate, support=1), tables_of(rows)
+    whole = apply(step, tables)
+    for image in {row[0] for row in rows}:
+        alone = apply(step, [table.select_images([image]) for table in tables])
+        assert alone.score.tolist() == whole.select_images([image]).score.tolist()
 
 
 def test_raises_what_is_inside_and_lowers_what_is_not():

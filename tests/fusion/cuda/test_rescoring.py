@@ -139,7 +139,7 @@ def test_cooccurrence(backend, boxes, seed, least_given, least, support):
 def test_surround(backend, boxes, seed, rate, up, down):
     relations, tables = relations_of(seed, 0.6), tables_of(boxes)
     step = Surround(relations=relations, rate=rate, up=up, down=down, support=1)
-    used = used_relations(relations, rate, 1, {row[1] for row in boxes})
+    used = used_relations(relations, rate, 1)
     expected = oracle.weigh_scores(listed(tables), used, 0.6, up, down)
     fused, cpu = apply(step, tables, device=backend), apply(step, tables)
     image = [row[0] for row in listed(tables)]
