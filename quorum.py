@@ -2,12 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from cyclopts import App
 
 __all__ = ["app", "main"]
+
+_WRITTEN = ("output", "save_recipe", "picture")  # parameters that name what is written, in every command
 
 
 def _version() -> str:
@@ -87,10 +91,30 @@ def _run(arguments: Sequence[str] | None) -> None:
     if command.__module__.startswith("cyclopts"):  # --help and --version, which load nothing
         command(*bound.args, **bound.kwargs)
         return
+    from fusion.atomic import keep_inputs
     from fusion.errors import in_command_line
 
     with in_command_line():
+        keep_inputs(*_paths(bound.arguments))
         command(*bound.args, **bound.kwargs)
+
+
+def _paths(arguments: Mapping[str, object]) -> tuple[dict[str, Path], list[Path]]:
+    """Return what a command is told to write, by parameter, and what it is told to read."""
+    outputs: dict[str, Path] = {}
+    inputs: list[Path] = []
+    for name, value in arguments.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Path) and name in _WRITTEN:
+                outputs[name] = one
+            elif isinstance(one, Path):
+                inputs.append(one)
+            elif name == "recipe" and isinstance(one, str):  # a name, or a file
+                inputs.append(Path(one))
+            elif is_dataclass(one) and not isinstance(one, type):
+                options = {field.name: getattr(one, field.name) for field in fields(one)}
+                inputs += [path for path in options.values() if isinstance(path, Path)]
+    return outputs, inputs
 
 
 if __name__ == "__main__":

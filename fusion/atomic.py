@@ -2,15 +2,23 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
-__all__ = ["replacing"]
+try:
+    import fcntl
+except ImportError:  # where there is none, what dead processes left is not removed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["keep_inputs", "replacing"]
 
 
 @contextmanager
@@ -18,7 +26,9 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
     """Give a temporary path beside `path`; put it in place when the block ends well.
 
     The content is synced to disk before the rename. On any failure, Ctrl-C included, the temporary
-    is removed and what stood at `path` is as it was. Missing parent folders are made.
+    is removed and what stood at `path` is as it was; what a killed process left is removed by the next
+    to write to `path`. Missing parent folders are made. A link is followed: what it names is replaced. What is
+    no regular file, such as /dev/null or a pipe, is written through.
 
     Args:
         path: Where the result goes.
@@ -26,37 +36,137 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
             would leave a moment without either.
 
     Yields:
-        The temporary path; as a file it does not exist yet, as a folder it does.
+        The temporary path: an empty file, or an empty folder.
 
     Raises:
         InputError: If the place cannot be written to, or the disk is full.
     """
     target = Path(path)
-    if folder and target.exists():
+    with _in_our_words(target):
+        kind = _kind(target)
+    if folder and kind is not None:
         raise InputError(target, "exists already, and a folder is not overwritten", "Remove it or choose another name")
-    if not folder and target.is_dir():
+    if kind is not None and stat.S_ISDIR(kind):
         raise InputError(target, "expected a file to write, got a directory", "Give the name of a file in it")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    if kind is not None and not stat.S_ISREG(kind):
+        with _in_our_words(target), tempfile.TemporaryDirectory(prefix="quorum-") as place:
+            (Path(place) / "content").touch()
+            yield Path(place) / "content"
+            with (Path(place) / "content").open("rb") as content, target.open("wb") as sink:
+                shutil.copyfileobj(content, sink)
+        return
+    named, target = target, Path(os.path.realpath(target))
+    with _in_our_words(named):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            temporary.mkdir()
-        yield temporary
-        for file in sorted(temporary.iterdir()) if folder else [temporary]:
-            _sync(file)
-        temporary.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            target, f"could not be written: {reason}", "Nothing was left behind; free some room or choose another place"
-        ) from error
+        _remove_left_over(target)
+        temporary, lock = _make(target, folder)
+    try:
+        with _in_our_words(named):
+            yield temporary
+            for file in sorted(temporary.iterdir()) if folder else [temporary]:
+                _sync(file)
+            temporary.replace(target)
+            _sync(target.parent)
     finally:
         if folder:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):  # a parent that is no folder must not hide the error above
                 temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
+    """Require that nothing that is read would be written over, and no two outputs are one; links are seen through.
+
+    Args:
+        outputs: Parameter -> what it says to write.
+        inputs: What is read: files, and folders of parts.
+
+    Raises:
+        InputError: If an output is an input, a part of one, or another output.
+    """
+    sources = [path for path in inputs if path.is_file() or path.is_dir()]
+    done: dict[str, Path] = {}
+    for name, output in outputs.items():
+        for source in sources:
+            inside = source.is_dir() and any(source.glob("part-*.parquet")) and _same(output.parent, source)
+            if _same(output, source) or inside:
+                what = (
+                    "is one of the inputs" if not inside else f"is in the folder {source}, which is one of the inputs"
+                )
+                raise InputError(f"option {option(name)}", f"{output} {what}", "Choose another name")
+        for other, earlier in done.items():
+            if _same(output, earlier):
+                raise InputError(
+                    f"options {option(other)} and {option(name)}", f"both name {output}", "Choose another name for one"
+                )
+        done[name] = output
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        kinds = (one.stat().st_mode, other.stat().st_mode)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)
+    return one.samefile(other) and any(stat.S_ISREG(kind) or stat.S_ISDIR(kind) for kind in kinds)
+
+
+def _kind(path: Path) -> int | None:
+    """Return the mode of what a path names, links followed; None where there is nothing, or a link to nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@contextmanager
+def _in_our_words(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            target, f"could not be written: {reason}", "Nothing was left behind; free some room or choose another place"
+        ) from error
+
+
+def _make(target: Path, folder: bool) -> tuple[Path, int]:
+    """Make a temporary and lock it: the lock says that its process lives, and ends with the process."""
+    while True:
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        if folder:
+            temporary.mkdir()
+            handle = os.open(temporary, os.O_RDONLY)
+        else:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            return temporary, handle
+        with contextlib.suppress(OSError):  # some file systems know no locks: nothing counts as left over there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, handle
+        os.close(handle)  # taken for a dead process's before it was locked
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove the temporaries of dead processes: those that nobody holds a lock on."""
+    if fcntl is None:
+        return
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp")
+    for path in target.parent.iterdir():
+        if not pattern.fullmatch(path.name):
+            continue
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fusion.atomic import keep_inputs
 from fusion.cuda.choice import settle
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
@@ -62,6 +63,7 @@ def fuse_files(
     """
     if not tables:
         raise InputError("fuse", "no table was given")
+    keep_inputs({"output": Path(output)}, [Path(table) for table in tables])
     for table in tables:
         read_metadata(table)  # what cannot be read, or lacks a part, is said before work begins
     device, said = settle(device)

@@ -1,0 +1,70 @@
+"""No command writes over what it reads."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import quorum
+
+TRUTH = {
+    "images": [{"id": i, "file_name": f"{i}.jpg", "width": 64, "height": 48} for i in (1, 2)],
+    "annotations": [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 20, 10], "area": 200, "iscrowd": 0} for i in (1, 2)
+    ],
+    "categories": [{"id": 1, "name": "cat"}],
+}
+RESULTS = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 20, 10], "score": 0.5} for i in (1, 2)]
+RECIPE = 'recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("g.json").write_text(json.dumps(TRUTH))
+    Path("q.json").write_text(json.dumps(RESULTS))
+    Path("r.toml").write_text(RECIPE)
+    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "q.parquet"])
+    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "parts", "--parts", "2"])
+    quorum.main(["learn", "weights", "q.parquet", "-g", "g.json", "-o", "w.toml"])
+    return tmp_path
+
+
+COMMANDS = [
+    "import coco q.json -g g.json -o q.json",
+    "import coco q.json -g g.json -o g.json",
+    "learn weights q.parquet -g g.json -o g.json",
+    "learn calibration q.parquet -g g.json -o q.parquet",
+    "learn relations -g g.json -o g.json",
+    "learn relations -g g.json -o r2.toml --picture r2.toml",
+    "export coco q.parquet -o q.parquet",
+    "export coco parts -o parts/part-00000.parquet",
+    "submit q.parquet --format coco -g g.json --split s --algorithm m -o g.json",
+    "submit q.parquet --format coco -g g.json --split s --algorithm m -o q.parquet",
+    "fuse q.parquet --method nms -o q.parquet",
+    "fuse q.parquet --method nms -o f.parquet --save-recipe f.parquet",
+    "fuse q.parquet --method nms -o f.parquet --save-recipe q.parquet",
+    "fuse q.parquet --method nms --weights w.toml -o f.parquet --save-recipe w.toml",
+    "fuse q.parquet --recipe r.toml -o r.toml",
+    "ablate q.parquet -g g.json --recipe r.toml -o r.toml --replicates 5",
+]
+
+
+@pytest.mark.parametrize("links", [False, True])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_inputs_are_as_they_were(folder, capsys, command, links):
+    words = command.split()
+    if links and Path(words[-1]).is_file():  # by another name
+        os.link(words[-1], "hard")
+        Path("soft").symlink_to("hard")
+        words[-1] = "soft"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as done:
+        quorum.main(words)
+    assert done.value.code == 2
+    told = capsys.readouterr().err
+    assert "one of the inputs" in told or "both name" in told
+    assert "--" in told
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
