@@ -75,6 +75,12 @@ class Training:
             InputError: If the folder holds another training, or a setting does not fit.
         """
         settings = config.validate(ranks.device.type).train
+        if config.mask is not None and not data.has_masks:
+            raise InputError(
+                f"data {data.name}",
+                f"has no segmentation of any object, and {variant} learns masks",
+                "Give data with masks, or leave the mask head out with --set mask=null",
+            )
         identity = Identity(
             variant=variant,
             model=config.to_dict(),

@@ -20,6 +20,7 @@ from zoo.checkpoint import latest, load_weights  # noqa: E402
 from zoo.config import MaskHead, Model, replace  # noqa: E402
 from zoo.data import open_data  # noqa: E402
 from zoo.rcnn import build  # noqa: E402
+from zoo.rendered import scenes  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.train import train  # noqa: E402
@@ -321,3 +322,33 @@ def test_a_full_disk_leaves_the_rows_of_the_log(tmp_path):
     with files_of_at_most(len(before) + 5), pytest.raises(InputError, match=r"log\.csv: could not be written"):
         log.add(*row_of(40))
     assert (tmp_path / "log.csv").read_bytes() == before
+
+
+def coco_scenes(folder, change=lambda truth: None):
+    """The scenes as files, and their annotations changed."""
+    folder = folder / "set"
+    scenes(folder, images=7, size=64, categories=4)
+    truth = json.loads((folder / "instances.json").read_text())
+    change(truth)
+    (folder / "instances.json").write_text(json.dumps(truth))
+    return f"coco:{folder / 'instances.json'},{folder / 'images'}"
+
+
+def test_objects_without_segmentation_train_boxes(tmp_path):
+    def drop(truth):
+        for number, annotation in enumerate(truth["annotations"]):
+            if number % 3:
+                annotation.pop("segmentation")
+
+    data = open_data(coco_scenes(tmp_path, drop))
+    assert "they have no mask" in " ".join(data.notes)
+    run = train(small(), data, tmp_path / "run")
+    assert run.finished
+    assert math.isfinite(run.losses["mask"])
+
+
+def test_masks_are_not_trained_without_any_segmentation(tmp_path):
+    data = open_data(coco_scenes(tmp_path, lambda truth: [a.pop("segmentation") for a in truth["annotations"]]))
+    with pytest.raises(InputError, match=r"instances: has no segmentation of any object, and .* learns masks"):
+        train(small(), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -57,8 +57,11 @@ def train(
 
     use_threads()
     config = _configured(name, scale, settings)
+    first = os.environ.get("RANK", "0") == "0"
     loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
     sources = open_data(*data)
+    if first:
+        notes(sources.name, sources.notes)
     held_out = None if val is None else open_data(val)  # now, since a typing error must not show up after a day
     variant = Path(name).stem if name.endswith(".json") else name
     if scale != "full":
@@ -114,6 +117,8 @@ def predict(
 
     use_threads()
     source = open_data(data)
+    if os.environ.get("RANK", "0") == "0":
+        notes(source.name, source.notes)
     if output is None:
         if boxes is not None:
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from evaluation.ground_truth import GroundTruth, Labels
 from fusion.errors import InputError
-from zoo.data.masks import resize_mask
+from zoo.data.masks import resize_mask, unpack
 from zoo.data.pictures import Pictures
 from zoo.data.record import Target
 
 __all__ = ["AnnotatedImages", "Data", "JoinedData"]
+
+_FAR = 100  # sides of the image; drawing takes as long as polygons are far
 
 
 class Data(Protocol):
@@ -64,6 +66,10 @@ class Data(Protocol):
     @property
     def has_stuff(self) -> bool:
         """Whether images have stuff maps."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how annotations and pictures are read."""
 
     def load(self, index: int) -> tuple[Tensor, Target]:
         """Return uint8 [3, height, width] and the annotations of an image as they are on disk."""
@@ -123,6 +129,11 @@ class AnnotatedImages:
         """Whether images have stuff maps."""
         return self.pictures.has_stuff
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how annotations and pictures are read."""
+        return (*self.truth.notes, *self.pictures.notes)
+
     @cached_property
     def sizes(self) -> np.ndarray:
         """int32 [images, 2]; images whose size the annotations do not tell are looked up in their files."""
@@ -153,7 +164,8 @@ class AnnotatedImages:
             raise InputError(
                 f"image {self.truth.image_id[index]} of {self.truth.source}",
                 f"is annotated as {told[0]} x {told[1]} pixels (height x width), its picture has {size[0]} x {size[1]}",
-                "Use the pictures that were annotated",
+                "Use the pictures that were annotated"
+                + (", or leave out exif=, which decides about orientation marks" if told == size[::-1] else ""),
             )
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), self._target(index, size)
 
@@ -165,6 +177,12 @@ class AnnotatedImages:
         boxes = torch.from_numpy(self._boxes(rows, size))
         good, bad = torch.from_numpy(~unusable), torch.from_numpy(unusable)
         stuff = self.pictures.stuff(index)
+        if stuff is not None and stuff.shape != size:
+            raise InputError(
+                f"image {truth.image_id[index]} of {truth.source}",
+                f"is {size[0]} x {size[1]} pixels (height x width), its stuff map {stuff.shape[0]} x {stuff.shape[1]}",
+                "Use the stuff maps of these pictures",
+            )
         positive, negative = self._listed(truth.positive, index), self._listed(truth.negative, index)
         return Target.empty(
             truth.image_id[index : index + 1].tolist()[0],
@@ -206,6 +224,16 @@ class AnnotatedImages:
         return np.asarray(np.clip(corners, 0, limit), np.float32)
 
     def _mask(self, row: int, size: tuple[int, int]) -> Any:
+        try:
+            return self._decoded_mask(row, size)
+        except (IndexError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise InputError(
+                f"{self.truth.source}, annotation {self.truth.annotation_id[row]}",
+                f"its segmentation cannot be read ({error})",
+                "Mend or drop it",
+            ) from error
+
+    def _decoded_mask(self, row: int, size: tuple[int, int]) -> Any:
         from pycocotools import mask as rle
 
         given = self.truth.segmentation
@@ -219,11 +247,20 @@ class AnnotatedImages:
         if not mask:
             return None
         if isinstance(mask, list):
-            return [polygon for polygon in mask if len(polygon) >= 6] or None
+            polygons = [polygon for polygon in mask if len(polygon) >= 6]
+            far = max((abs(float(number)) for polygon in polygons for number in polygon), default=0.0)
+            if far > _FAR * max(size):
+                raise ValueError(f"a polygon reaches to {far:g} in an image of {size[0]} x {size[1]} pixels")
+            if any(len(polygon) % 2 for polygon in polygons):
+                raise ValueError("a polygon has an odd number of coordinates")
+            return polygons or None
         if isinstance(mask["counts"], list):
+            if sum(mask["counts"]) > mask["size"][0] * mask["size"][1] or min(mask["counts"], default=0) < 0:
+                raise ValueError("the runs do not fit the size")
             mask = rle.frPyObjects(mask, *mask["size"])
         elif isinstance(mask["counts"], str):
             mask = mask | {"counts": mask["counts"].encode()}
+            unpack(mask)  # fails here if the runs do not fit the size
         return resize_mask(mask, (mask["size"][0], mask["size"][1]), size)
 
     def _listed(self, labels: Labels | None, index: int) -> Tensor:
@@ -319,6 +356,11 @@ class JoinedData:
     def has_stuff(self) -> bool:
         """Whether images of all parts have stuff maps."""
         return all(part.has_stuff for part in self.parts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how annotations and pictures are read."""
+        return tuple(f"{part.name}: {note}" for part in self.parts for note in part.notes)
 
     def load(self, index: int) -> tuple[Tensor, Target]:
         """Return uint8 [3, height, width] and the annotations of an image."""

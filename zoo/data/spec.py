@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
-from zoo.data.pictures import FolderPictures, Pictures, RenderedPictures
+from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
 from zoo.rendered import Rendered, Scenery, Vocabulary
 
 __all__ = ["open_data"]
@@ -21,7 +23,7 @@ _FORMS = {
     "openimages": "openimages:boxes.csv,images/,classes=classes.csv",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "stuff")
+_COMMON = ("name", "split", "weight", "stuff", "exif")
 _ALLOWED = {
     "coco": ("annotations", "images", *_COMMON),
     "lvis": ("annotations", "images", *_COMMON),
@@ -47,7 +49,8 @@ def open_data(*specs: str) -> Data:
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
     `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]` or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=` and
-    `weight=` (factor on the loss of each image); those with files take `stuff=FOLDER` (a PNG map per image).
+    `weight=` (factor on the loss of each image); those with files take `stuff=FOLDER` (a PNG map per image) and
+    `exif=auto|turn|stored` (what becomes of orientation marks, see `FolderPictures`).
 
     Args:
         specs: One, or several to be joined.
@@ -89,7 +92,11 @@ def _open(spec: str) -> Data:
     truth = readers[kind](given)
     names = truth.file_name.tolist() if any(truth.file_name) else [str(image) for image in truth.image_id.tolist()]
     stuff = Path(given["stuff"]) if "stuff" in given else None
-    pictures = FolderPictures(Path(given["images"]), names, stuff)
+    sizes = np.stack([truth.height, truth.width], axis=1) if truth.unit == "pixel" else None
+    exif = given.get("exif", "auto")
+    if exif not in EXIF:
+        raise InputError(f"data {spec!r}", f"exif must be one of {', '.join(EXIF)}, got {exif!r}")
+    pictures = FolderPictures(Path(given["images"]), names, stuff, sizes=sizes, exif=exif)
     return _annotated(spec, given, truth, pictures, Path(given[_ALLOWED[kind][0]]).stem)
 
 

@@ -120,7 +120,7 @@ class MaskBranch(nn.Module):
         return MaskOutput(logits.float(), first, edges, pooled)
 
     def losses(self, pyramid: list[Tensor], regions: Regions, targets: list[Target]) -> dict[str, Tensor]:
-        """Train on the regions that belong to objects.
+        """Train on the regions that belong to objects with a mask.
 
         Raises:
             InputError: If a target has no masks.
@@ -132,7 +132,7 @@ class MaskBranch(nn.Module):
                     "has boxes without masks, which the mask head needs",
                     "Use a data set with masks, or set mask to null",
                 )
-        own = regions.positives()
+        own = _with_masks(regions.positives(), targets)
         output = self(pyramid, own.rois, own.labels)
         truth = _truth(own, targets, output.logits.shape[-1])
         count = shared_count(len(own), output.logits)
@@ -163,6 +163,15 @@ class MaskBranch(nn.Module):
             weight = own.weight * (goal > 0)
             count = shared_count(int((goal > 0).sum()), truth)
         return weighted_mean(0.5 * (predicted - goal) ** 2, weight, count) + predicted.sum() * 0
+
+
+def _with_masks(own: Regions, targets: list[Target]) -> Regions:
+    """Return the regions whose object has a mask."""
+    if all(mask is not None for target in targets for mask in target.masks or ()):
+        return own
+    objects = zip(own.rois[:, 0].long().tolist(), own.matched_idx.tolist(), strict=True)
+    kept = [(targets[image].masks or [])[number] is not None for image, number in objects]
+    return own.only(torch.tensor(kept, dtype=torch.bool, device=own.rois.device))
 
 
 def _truth(own: Regions, targets: list[Target], size: int) -> Tensor:

@@ -12,6 +12,7 @@ class Blank:
     """Pictures of one grey, of the sizes of a ground truth or as given."""
 
     has_stuff = False
+    notes = ()
 
     def __init__(self, truth=None, size=None):
         self.truth, self.given = truth, size

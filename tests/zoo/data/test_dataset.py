@@ -97,6 +97,30 @@ def test_what_is_no_object_is_ignored(tmp_path):
     assert data.image_categories.start.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("segmentation", "problem"),
+    [
+        ([[1e15, 0, 5, 0, 5, 5]], r"a polygon reaches to 1e\+15 in an image of 20 x 30 pixels"),
+        ([[1, 1, 5, 1, 5, 5, 7]], "an odd number of coordinates"),
+        ({"size": [20, 30], "counts": [5, 600]}, "the runs do not fit the size"),
+        ({"size": [20, 30]}, "cannot be read"),
+        ({"size": [20, 30], "counts": "0000000PPPPP7777"}, "cannot be read"),
+        ("polygon", "cannot be read"),
+        ([["a", 1, 1, 1, 1, 1]], "cannot be read"),
+    ],
+)
+def test_a_segmentation_that_cannot_be_read_is_named(tmp_path, segmentation, problem):
+    truth = write(
+        tmp_path / "a.json",
+        images=[{"id": 7, "width": 30, "height": 20}],
+        annotations=[
+            {"id": 41, "image_id": 7, "category_id": 3, "bbox": [2, 2, 6, 6], "segmentation": segmentation},
+        ],
+    )
+    with pytest.raises(InputError, match=rf"a\.json, annotation 41: its segmentation .*{problem}.*Mend or drop it"):
+        AnnotatedImages(truth, Blank(truth), name="a").load(0)
+
+
 @real
 def test_real_coco():
     truth = read_coco(DATA / "coco_fake100" / "instances_val2014_100.json")

@@ -205,3 +205,22 @@ def test_pasting_at_the_edges_of_the_image():
     assert [unpack(mask).shape for mask in found] == [(60, 100)] * 4
     assert [int(rle.area(mask)) for mask in found] == [100, 200, 0, 0]
     assert unpack(found[0])[:10, :10].all()
+
+
+def test_objects_without_a_mask_teach_none():
+    torch.manual_seed(0)
+    config = MaskHead(convs=1, width=8, edge=EdgeLoss(), iou=MaskIoU(convs=2, width=8, channels=8))
+    branch = MaskBranch(config, 8, CLASSES)
+    _, target = scene(3)
+    _, partial = scene(3, masks=[target.masks[0], None, target.masks[2]])
+    own = regions_of(target)
+    expected = branch.losses(pyramid(), own.only(torch.tensor([0, 2])), [target])
+    found = branch.losses(pyramid(), own, [partial])
+    assert {name: loss.item() for name, loss in found.items()} == {
+        name: pytest.approx(loss.item()) for name, loss in expected.items()
+    }
+    _, nothing = scene(3, masks=[None] * 3)
+    losses = branch.losses(pyramid(), own, [nothing])
+    assert all(loss.item() == 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in branch.parameters())
