@@ -90,12 +90,11 @@ def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
     done: dict[str, Path] = {}
     for name, output in outputs.items():
         for source in sources:
-            inside = source.is_dir() and any(source.glob("part-*.parquet")) and _same(output.parent, source)
-            if _same(output, source) or inside:
-                what = (
-                    "is one of the inputs" if not inside else f"is in the folder {source}, which is one of the inputs"
-                )
-                raise InputError(f"option {option(name)}", f"{output} {what}", "Choose another name")
+            parts = list(source.glob("part-*.parquet")) if source.is_dir() else []
+            inside = bool(parts) and Path(os.path.realpath(output)).parent.resolve() == source.resolve()
+            if inside or any(_same(output, path) for path in (source, *parts)):
+                problem = f"{output} is one of the inputs, or in the folder of one"
+                raise InputError(f"option {option(name)}", problem, "Choose another name")
         for other, earlier in done.items():
             if _same(output, earlier):
                 raise InputError(
