@@ -9,6 +9,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fusion.kernels.jit import kept_elsewhere
+
 __all__ = ["announcing_compilation", "notes", "print_table", "progress_bar", "stderr", "stdout"]
 
 stderr = Console(stderr=True, soft_wrap=True, markup=False)
@@ -65,6 +67,8 @@ class _Compilation(event.Listener):  # type: ignore[misc]
             stderr.print(
                 "Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim"
             )
+            for line in kept_elsewhere[:1]:
+                stderr.print(f"{line}; set XDG_CACHE_HOME to a folder of yours to choose another place", style="dim")
 
     def on_end(self, event: event.Event) -> None:
         pass

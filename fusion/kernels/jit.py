@@ -1,9 +1,12 @@
 """How every kernel is compiled, cached and spread over threads."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,10 @@ import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["caching", "chunks", "jit", "joined", "run", "threads", "uncounted"]
+__all__ = ["caching", "chunks", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
+
+kept_elsewhere: list[str] = []
+"""Where compiled kernels are kept if not where they should be, in words."""
 
 
 @functools.cache
@@ -37,12 +43,30 @@ def _cache_folder(package: str) -> str:
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     name = f"{package}-{digest.hexdigest()[:16]}"
     folder = (Path(base) if base else Path.home() / ".cache") / "quorum" / name
-    with contextlib.suppress(OSError):  # a home that cannot be written to must not stop the import
-        folder.mkdir(parents=True, exist_ok=True)
-    if os.access(folder, os.W_OK):
+    if _usable(folder):
         return str(folder)
-    # of this process only: compiled code is not taken from a place that others can write to
-    return tempfile.mkdtemp(prefix="quorum-kernels-")
+    own = Path(tempfile.gettempdir()) / f"quorum-kernels-{os.getuid() if hasattr(os, 'getuid') else 'own'}"
+    if _usable(own, mode=0o700) and _private(own) and _usable(own / name):
+        spare = own / name
+    else:  # compiled code is not taken from a place that others can write to
+        spare = Path(tempfile.mkdtemp(prefix="quorum-kernels-"))
+        atexit.register(shutil.rmtree, spare, ignore_errors=True)
+    kept_elsewhere.append(f"{folder.parent} cannot be written to, so they are kept in {spare.parent}")
+    return str(spare)
+
+
+def _usable(folder: Path, mode: int = 0o777) -> bool:
+    """Whether a folder, made if it is not there, can be written to; if not, that must not stop the import."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _private(folder: Path) -> bool:
+    """Whether a folder is this user's and nobody else can write to it."""
+    found = folder.lstat()
+    owner = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    return stat.S_ISDIR(found.st_mode) and owner and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @contextlib.contextmanager

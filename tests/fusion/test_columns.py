@@ -81,11 +81,20 @@ def test_extreme_and_equal_scores(scores, count):
 def test_a_home_that_cannot_be_written_to_does_not_stop_the_import(monkeypatch, tmp_path):
     from fusion.kernels import jit
 
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(jit, "kept_elsewhere", [])
+    monkeypatch.setattr(jit.tempfile, "tempdir", str(tmp_path / "temporary"))
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     folder = jit._cache_folder.__wrapped__("fusion")
-    assert not folder.startswith(str(blocked))
+    assert folder == jit._cache_folder.__wrapped__("fusion")  # one place, for every call
+    (own,) = (tmp_path / "temporary").iterdir()
+    assert folder.startswith(f"{own}/")
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert jit.kept_elsewhere[0] == f"{blocked / 'quorum'} cannot be written to, so they are kept in {own}"
+    own.chmod(0o777)  # code that others may have written is not run
+    assert not jit._cache_folder.__wrapped__("fusion").startswith(f"{own}/")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert jit._cache_folder.__wrapped__("fusion").startswith(str(tmp_path / "quorum"))
