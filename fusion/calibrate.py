@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import one_of
+from fusion.checks import listing, one_of
 from fusion.errors import InputError
 from fusion.pool import Pool, Rescored, Tables, apply
 from fusion.table import DetectionTable
@@ -100,7 +100,7 @@ class Calibrate:
             if member not in self.maps:
                 raise InputError(
                     "calibration",
-                    f"there is none for member {member!r}; it is for {', '.join(map(repr, self.maps))}",
+                    f"there is none for member {member!r}; it is for {listing(self.maps)}",
                     "Learn it with this member, or rename it with --member at import",
                 )
             maps, rows = self.maps[member], np.flatnonzero(pool.member == number)

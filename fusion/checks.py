@@ -1,12 +1,15 @@
 """Checks of parameters: one sentence for every option of every method."""
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fusion.errors import InputError, option
 
-__all__ = ["at_least", "listed", "one_of", "within"]
+__all__ = ["at_least", "listed", "listing", "one_of", "shown", "within"]
+
+_LONG = 300
 
 
 def within(name: str, value: object, low: float, high: float) -> None:
@@ -16,7 +19,7 @@ def within(name: str, value: object, low: float, high: float) -> None:
         InputError: If it is anything else; the message names the option and the range.
     """
     if not _is_number(value) or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(f"option {option(name)}", f"expected a number in [{low:g}, {high:g}], got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a number in [{low:g}, {high:g}], got {shown(value)}")
 
 
 def at_least(name: str, value: object, low: float, *, whole: bool = False) -> None:
@@ -27,7 +30,7 @@ def at_least(name: str, value: object, low: float, *, whole: bool = False) -> No
     """
     if not _is_number(value) or value < low or (whole and not isinstance(value, int)):  # type: ignore[operator]
         kind = "whole number" if whole else "number"
-        raise InputError(f"option {option(name)}", f"expected a {kind} of at least {low:g}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a {kind} of at least {low:g}, got {shown(value)}")
 
 
 def listed(name: str, value: object, kind: type) -> tuple[Any, ...]:
@@ -39,7 +42,7 @@ def listed(name: str, value: object, kind: type) -> tuple[Any, ...]:
     good = isinstance(value, Sequence) and not isinstance(value, str)
     if not good or not all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in value):  # type: ignore[attr-defined]
         words = "whole numbers" if kind is int else "names"
-        raise InputError(f"option {option(name)}", f"expected a list of {words}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected a list of {words}, got {shown(value)}")
     return tuple(value)  # type: ignore[arg-type]
 
 
@@ -50,8 +53,25 @@ def one_of(name: str, value: object, choices: Sequence[str]) -> None:
         InputError: If it is anything else; the message lists the choices.
     """
     if value not in choices:
-        raise InputError(f"option {option(name)}", f"expected one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"option {option(name)}", f"expected one of {', '.join(choices)}, got {shown(value)}")
+
+
+def listing(names: Iterable[object]) -> str:
+    """Say in an error which names there are: `'a', 'b'`, or that there are none."""
+    return ", ".join(map(repr, names)) or "none at all"
+
+
+def shown(value: object) -> str:
+    """Return a value for an error, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of too many digits, or nested too deep
+        text = type(value).__name__
+    return text if len(text) <= _LONG else f"{text[: _LONG - 20]} ... ({len(text):,} characters)"
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    # whole numbers may be larger than any float
+    return abs(value) <= sys.float_info.max if isinstance(value, int) else math.isfinite(value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import at_least
+from fusion.checks import at_least, listing
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.errors import InputError, option
 from fusion.pool import Pool, Tables, apply
@@ -220,7 +220,7 @@ def _check_views(pool: Pool, names: Sequence[str], scales: Scales) -> None:
         if missing:
             raise InputError(
                 f"scales, {what}",
-                f"there are none for view {missing[0]!r}; they are for {', '.join(map(repr, known))}",
+                f"there are none for view {missing[0]!r}; they are for {listing(known)}",
                 "Learn them with these views, of this member; a table without a view column is a view itself",
             )
 

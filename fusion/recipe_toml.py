@@ -14,6 +14,7 @@ import tomli_w
 
 from fusion.atomic import replacing
 from fusion.calibrate import CategoryMaps, ScoreMap
+from fusion.checks import shown
 from fusion.errors import InputError, in_python
 from fusion.expand_hierarchy import read_parents
 from fusion.merge_scales import Scales
@@ -22,6 +23,8 @@ from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, agreed_o
 from fusion.relations import Relations
 
 __all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
+
+_DEPTH = 16
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -59,11 +62,14 @@ def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn |
     """
     place = Path(path)
     try:
-        document = tomllib.loads(place.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(place, f"expected a TOML file with a table [{key}] ({error})") from error
+    document = _parse(text, place, f"a TOML file with a table [{key}]")
     if key not in document:
         raise InputError(place, f"expected a table [{key}], got {', '.join(document) or 'an empty file'}")
+    if document[key] == {} and key in ("weights", "maps"):
+        raise InputError(place, f"its table [{key}] is empty", "Learn it again")
     tuned_on = document.get("tuned_on")
     return document[key], None if tuned_on is None else _build(TunedOn, tuned_on, f"{place}, tuned_on")
 
@@ -89,13 +95,11 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
         InputError: If the text is not TOML, a key or step is unknown, a parameter is out of range, a
             node takes one that is not there or itself, or there is no node "output".
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(where, f"expected TOML ({error})") from error
+    document = _parse(text, where, "TOML")
     _known(document, ("recipe", "tuned_on", "nodes"), where)
-    if document.get("recipe") != FORMAT:
-        raise InputError(where, f"expected `recipe = {FORMAT}` at the top, got {document.get('recipe')!r}")
+    version = document.get("recipe")
+    if version != FORMAT or isinstance(version, bool):
+        raise InputError(where, f"expected `recipe = {FORMAT}` at the top, got {shown(version)}")
     nodes = document.get("nodes")
     if not isinstance(nodes, dict) or OUTPUT not in nodes:
         raise InputError(where, f"expected a node [nodes.{OUTPUT}], whose answer is the result")
@@ -141,6 +145,31 @@ def step_from_options(name: str, options: Mapping[str, Any], where: object = "re
     return step
 
 
+def _parse(text: str, where: object, expected: str) -> dict[str, Any]:
+    """Parse TOML; whole numbers have at most 64 bits, as TOML says, and tables are not nested without end.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    try:
+        document = tomllib.loads(text)
+    except RecursionError:
+        raise InputError(where, f"expected {expected} (its lists or tables are nested too deep)") from None
+    except ValueError as error:  # a TOMLDecodeError, or a whole number of too many digits
+        raise InputError(where, f"expected {expected} ({error})") from error
+    rest: list[tuple[int, str, Any]] = [(1, name, value) for name, value in document.items()]
+    while rest:
+        depth, key, value = rest.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            problem = f"{key} = {shown(value)} does not fit in 64 bits"
+            raise InputError(where, problem, "Write large numbers with an exponent: 1e20")
+        if depth > _DEPTH:
+            raise InputError(where, f"{shown(key)} is nested too deep", f"At most {_DEPTH} tables in one another")
+        entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        rest += [(depth + 1, f"{key}.{name}", entry) for name, entry in entries]
+    return document
+
+
 def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict[str, TunedOn | None]) -> Node:
     """Read a node; what the files that it names were learned on is added to `learned`."""
     if not isinstance(table, dict) or not isinstance(table.get("step"), str):
@@ -149,7 +178,7 @@ def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict
     step = options.pop("step")
     inputs = options.pop("inputs", None)
     if not isinstance(inputs, list) or not inputs or not all(isinstance(source, str) for source in inputs):
-        raise InputError(where, f'expected inputs = ["member or node", ...], got {inputs!r}')
+        raise InputError(where, f'expected inputs = ["member or node", ...], got {shown(inputs)}')
     for key in ("weights", "maps", "relations", "categories", "scales"):
         if isinstance(options.get(key), str):
             named = str(Path(file).parent / options[key])
@@ -167,20 +196,20 @@ def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict
 def _in_order(nodes: Mapping[str, Node], where: object) -> dict[str, Node]:
     """Sort nodes so that each stands behind those it takes, and keep only what the output needs."""
     ordered: dict[str, Node] = {}
-    under_way: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in ordered or name not in nodes:
-            return
-        if name in under_way:
-            raise InputError(where, f"the nodes go in a circle: {' -> '.join([*under_way, name])}")
-        under_way.append(name)
-        for source in nodes[name].inputs:
-            visit(source)
-        under_way.pop()
-        ordered[name] = nodes[name]
-
-    visit(OUTPUT)
+    under_way = {OUTPUT: iter(nodes[OUTPUT].inputs)}  # the way down to where we are, not recursive: chains may be long
+    while under_way:
+        name = next(reversed(under_way))
+        source = next(under_way[name], None)
+        if source is None:
+            del under_way[name]
+            ordered[name] = nodes[name]
+        elif source in under_way:
+            names = list(under_way)
+            circle = [*names[names.index(source) :], source]
+            told = circle if len(circle) <= 10 else [*circle[:5], "...", *circle[-5:]]
+            raise InputError(where, f"the nodes go in a circle: {' -> '.join(told)}")
+        elif source in nodes and source not in ordered:
+            under_way[source] = iter(nodes[source].inputs)
     unused = sorted(set(nodes) - set(ordered))
     if unused:
         raise InputError(where, f"node {unused[0]!r} is taken by no other node and is not the output", "Remove it")
@@ -216,12 +245,12 @@ def _build(kind: type[Any], values: object, where: object) -> Any:
     """Make a dataclass from a mapping; wrong keys and types are named."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(values, Mapping):
-        raise InputError(where, f"expected a table with {', '.join(fields)}, got {values!r}")
+        raise InputError(where, f"expected a table with {', '.join(fields)}, got {shown(values)}")
     _known(values, tuple(fields), where)
     hints = typing.get_type_hints(kind)
     for name, value in values.items():
         if not _fits(value, hints[name]):
-            raise InputError(where, f"{name} = {value!r} is of the wrong type, expected {_words(hints[name])}")
+            raise InputError(where, f"{name} = {shown(value)} is of the wrong type, expected {_words(hints[name])}")
     needed = [f.name for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING]
     missing = [name for name in needed if name not in values]
     if missing:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.checks import at_least, one_of, within
+from fusion.checks import at_least, listing, one_of, within
 from fusion.errors import InputError
 from fusion.pool import Pool, Rescored, Tables, apply
 from fusion.table import DetectionTable
@@ -69,7 +69,7 @@ class Reweight:
         if member not in self.weights:
             raise InputError(
                 "weights",
-                f"there are none for member {member!r}; they are for {', '.join(map(repr, self.weights))}",
+                f"there are none for member {member!r}; they are for {listing(self.weights)}",
                 "Learn them with this member, or rename it with --member at import",
             )
         weight = self.weights[member]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import within
+from fusion.checks import listing, within
 from fusion.columns import Sources
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
@@ -127,7 +127,7 @@ class VoteMasks:
             if self.weights is None or name not in self.weights:
                 raise InputError(
                     f"option {option('weights')}",
-                    f"there is none for {name!r}; they are for {', '.join(map(repr, self.weights or ()))}",
+                    f"there is none for {name!r}; they are for {listing(self.weights or ())}",
                     "Give every voting member a weight, 0 to leave it out",
                 )
             weights[member] = self.weights[name]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fusion.checks import at_least, one_of, within
+from fusion.checks import at_least, listing, one_of, within
 from fusion.columns import Fused
 from fusion.errors import InputError, option
 from fusion.kernels.cluster import WBF
@@ -139,7 +139,7 @@ def member_weights(weights: Mapping[str, float] | None, members: tuple[str, ...]
     if missing:
         raise InputError(
             f"option {option('weights')}",
-            f"there is none for {', '.join(map(repr, missing))}; they are for {', '.join(map(repr, weights))}",
+            f"there is none for {', '.join(map(repr, missing))}; they are for {listing(weights)}",
             "Give every member a weight, 0 to leave it out",
         )
     values = np.array([weights[member] for member in members], dtype=np.float64)

@@ -47,6 +47,9 @@ def member(name, seed):
 MEMBERS = [member("a", 1), member("b", 2), member("c", 3)]
 
 
+STEP = 'recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n{}\n'
+
+
 def test_tree_is_run_as_written():
     fused = parse_recipe(TREE).fuse(MEMBERS)
     pair = apply(Wbf(iou=0.55, weights={"a": 2, "b": 1}), MEMBERS[:2]).with_metadata(member="pair")
@@ -84,6 +87,28 @@ def test_learned_numbers_round_trip(tmp_path):
     assert by_file.tuned_on == origin
 
 
+def test_empty_tables_are_told(tmp_path):
+    (tmp_path / "w.toml").write_text("[weights]\n")
+    with pytest.raises(InputError, match=r"its table \[weights\] is empty"):
+        read_learned(tmp_path / "w.toml", "weights")
+    with pytest.raises(InputError, match="there are none for member 'a'; they are for none at all"):
+        Recipe.chain([Reweight(weights={})]).fuse(MEMBERS)
+    with pytest.raises(InputError, match="there is none for 'a', 'b', 'c'; they are for none at all"):
+        Recipe.chain([Wbf(weights={})]).fuse(MEMBERS)
+
+
+def test_a_long_chain_and_a_long_circle():
+    nodes = [f'[nodes.n{k}]\nstep = "nms"\ninputs = ["n{k + 1}"]\n' for k in range(3000)]
+    head = 'recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["n0"]\n'
+    parsed = parse_recipe(head + "".join(nodes) + '[nodes.n3000]\nstep = "nms"\ninputs = ["*"]\n')
+    assert list(parsed.nodes) == [f"n{k}" for k in range(3000, -1, -1)] + ["output"]
+    with pytest.raises(InputError) as error:
+        parse_recipe(head + "".join(nodes) + '[nodes.n3000]\nstep = "nms"\ninputs = ["n1"]\n')
+    assert "in a circle: n1 -> n2 -> n3 -> n4 -> n5 -> ... -> n2997 -> n2998 -> n2999 -> n3000 -> n1" in str(
+        error.value
+    )
+
+
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_step_with_its_defaults_round_trips(name):
     given = {
@@ -106,6 +131,14 @@ def test_every_step_with_its_defaults_round_trips(name):
     [
         ("nodes = 1 = 2", ["expected TOML"]),
         ("recipe = 2", ["recipe = 1", "got 2"]),
+        ("recipe = true", ["recipe = 1", "got True"]),
+        ("recipe = " + "9" * 400, ["recipe = 999", "64 bits"]),
+        ("recipe = " + "9" * 5000, ["expected TOML", "digits"]),
+        (STEP.format("iou = 1" + "0" * 400), ["nodes.output.iou", "64 bits", "1e20"]),
+        (STEP.format("iou = 1e400"), ["iou", "[0, 1]", "inf"]),
+        ("recipe = 1\nnodes = " + "[" * 3000 + "]" * 3000, ["nested too deep"]),
+        ("recipe = 1\nnodes" + ".x" * 3000 + " = 1", ["nested too deep", "16"]),
+        ("recipe = 1\nnodes.output" + ".x" * 10 + " = 1", ["step ="]),
         ("recipe = 1\nnode = 1", ["'node' is unknown", "did you mean 'nodes'"]),
         ("recipe = 1", ["[nodes.output]"]),
         ('recipe = 1\n[nodes.output]\nstep = "nms"', ["inputs"]),
