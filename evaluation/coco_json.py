@@ -14,6 +14,7 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth, Labels
 from fusion.errors import InputError
+from fusion.source import Source, kind_of
 
 __all__ = ["read_coco"]
 
@@ -59,7 +60,7 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     `segmentation`, an annotation id 0.
 
     Args:
-        path: The file.
+        path: The file, which may be compressed by gzip, zstd, bzip2 or xz; "-" is standard input.
 
     Returns:
         The ground truth.
@@ -68,15 +69,15 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
         InputError: If the file is not there, is no such file, or an entry cannot be used; the entry,
             its field, what was expected and what came are named.
     """
-    place = Path(path)
-    if place.is_dir():
-        raise InputError(place, "expected a COCO ground truth file, got a directory", "Name the JSON file in it")
+    source = Source(path, "a COCO ground truth file")
     try:
-        data = place.read_bytes()
-    except FileNotFoundError:
-        raise InputError(place, "there is no such file") from None
-    except OSError as error:
-        raise InputError(place, f"cannot be read: {error.strerror}") from error
+        data = source.read()
+    finally:
+        source.close()
+    place = Path(source.name)
+    kind = kind_of(data[:4096], "ground truth")
+    if kind is not None:
+        raise InputError(place, f"expected a COCO ground truth in a JSON file, but it is {kind[0]}", kind[1])
     file = _decode(data, place)
     notes: list[str] = []
     images, annotations = file.images, file.annotations

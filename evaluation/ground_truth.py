@@ -65,6 +65,7 @@ class GroundTruth:
         unit: "pixel", or "normalized" boxes.
         category_label: Names of the c categories for machines, such as "/m/011k07"; None where the data
             set has none.
+        order: int64 [i], the images in the order in which the source lists them; None where that is not known.
         notes: What was unusual in the source and how it was read.
         source: Name of the source for messages.
         whole: Sketch of the images of the ground truth that this is a subset of; None for one that is no subset.
@@ -90,6 +91,7 @@ class GroundTruth:
     ignore: np.ndarray | None = None
     unit: str = "pixel"
     category_label: tuple[str, ...] | None = None
+    order: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     source: str = "ground truth"
     whole: Sketch | None = None
@@ -179,6 +181,7 @@ class GroundTruth:
             ignore=None if ignore is None else np.asarray(ignore, dtype=bool),
             unit=unit,
             category_label=None if category_label is None else tuple(category_label[k] for k in category_order),
+            order=np.argsort(image_order),
             notes=tuple(notes),
             source=str(source),
             far=far,
@@ -284,6 +287,7 @@ class GroundTruth:
             category_names=self.category_name,
             file_names=tuple(self.file_name) if any(self.file_name) else None,
             sizes=np.stack([self.height, self.width], axis=1),
+            order=self.order,
             where=self.source,
         )
 
@@ -320,6 +324,7 @@ class GroundTruth:
             negative=_labels_of(self.negative, images),
             not_exhaustive=_labels_of(self.not_exhaustive, images),
             positive=_labels_of(self.positive, images),
+            order=None,
         )
 
     def _segmentation_of(self, rows: np.ndarray) -> Sequence[Any] | pa.StructArray | None:

@@ -1,7 +1,7 @@
 """Detection tables, and everything that turns several tables into one."""
 
 from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
-from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.coco_json import Reading, read_coco_results, write_coco_results
 from fusion.concat import Concat, concat
 from fusion.consensus import Consensus, consensus
 from fusion.cooccurrence import Cooccurrence, cooccurrence
@@ -50,6 +50,7 @@ __all__ = [
     "NmsThenSoft",
     "Nmw",
     "ProbFusion",
+    "Reading",
     "Recipe",
     "Relations",
     "Reweight",

@@ -34,7 +34,7 @@ def option(name: str, value: object = None) -> str:
 
     Args:
         name: The Python parameter, such as "box_format"; what follows a dot is kept ("weights.a").
-        value: What it is to be set to; None names the option alone.
+        value: What it is to be set to; None names the option alone, and so does True where it is a flag.
 
     Returns:
         `box_format='xyxy'` for who calls from Python, `--box-format xyxy` at the command line.
@@ -43,7 +43,7 @@ def option(name: str, value: object = None) -> str:
         return name if value is None else f"{name}={value!r}"
     name, dot, key = name.partition(".")
     typed = f"--{_typed.get(name, name).replace('_', '-')}{dot}{key}"
-    return typed if value is None else f"{typed} {value}"
+    return typed if value is None or value is True else f"{typed} {value}"
 
 
 @contextmanager

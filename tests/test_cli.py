@@ -243,10 +243,24 @@ def test_tables_of_another_data_set(data, tables, tmp_path, run):
         code, _, err = run(*arguments, "-g", tmp_path / "other.json")
         assert code == 2
         assert "data set" in err
-    code, _, err = run("import", "coco", data / "a.json", "-g", tmp_path / "other.json", "-o", tmp_path / "x.parquet")
+    # the boxes fit the objects of the pictures of the same name; with other names, those of ids that lie apart
+    importing = ["import", "coco", data / "a.json", "-g", tmp_path / "other.json", "-o", tmp_path / "x.parquet"]
+    code, _, err = run(*importing)
+    assert code == 0
+    assert "60 images joined" in err
+    for number, image in enumerate(other["images"]):
+        image["file_name"] = f"night_{number}.jpg"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    code, _, err = run(*importing[:-1], tmp_path / "y.parquet")
+    assert code == 2
+    assert "--image-offset 10000" in err
+    for annotation in other["annotations"]:
+        annotation["bbox"] = [0, 0, 2, 2]
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    code, _, err = run(*importing[:-1], tmp_path / "y.parquet")
     assert code == 2
     assert "data set" in err
-    assert not (tmp_path / "x.parquet").exists()
+    assert not (tmp_path / "y.parquet").exists()
 
 
 def test_interrupt(monkeypatch, run, data, tables):

@@ -3,20 +3,35 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 
 from evaluation.belonging import origin_of
 from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
 from evaluation.coco_json import read_coco
+from evaluation.results import read_label_map, read_results
 from evaluation.submissions import read_open_images_submission
-from fusion.coco_json import read_coco_results
-from fusion.errors import InputError
+from fusion.box_formats import Picture
+from fusion.coco_json import Reading
 from fusion.storage import write_table
 from fusion.table import Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
 __all__ = ["import_coco", "import_open_images"]
+
+BoxFormat = Literal[
+    "xywh",
+    "xyxy",
+    "cxcywh",
+    "yxhw",
+    "yxyx",
+    "xywh_normalized",
+    "xyxy_normalized",
+    "cxcywh_normalized",
+    "yxhw_normalized",
+    "yxyx_normalized",
+]
+Categories = Literal["id", "name", "order", "coco80", "coco91"]
+Images = Literal["id", "file_name", "order", "name_order"]
 
 
 def import_coco(
@@ -26,12 +41,14 @@ def import_coco(
     output: Output,
     ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
     member: str | None = None,
-    box_format: Literal["xywh", "xyxy"] = "xywh",
-    categories: Literal["id", "name"] = "id",
-    images: Literal["id", "file_name"] = "id",
-    label_map: Path | None = None,
+    box_format: BoxFormat | None = None,
+    picture: str | None = None,
+    categories: Categories | None = None,
+    images: Images | None = None,
+    label_map: str | None = None,
     category_offset: int = 0,
     image_offset: int = 0,
+    as_is: Annotated[bool, Parameter(negative="")] = False,
     unknown_images: Literal["error", "drop"] = "error",
     unknown_categories: Literal["error", "drop"] = "error",
     scores: Literal["any", "unit"] = "any",
@@ -40,17 +57,30 @@ def import_coco(
 ) -> None:
     """Make a detection table from a COCO results JSON file.
 
+    With a ground truth, a sample of confident boxes is compared with its objects. Where hardly any meets one, but most
+    would if boxes, image ids or category ids meant something else, the import ends with the options that say so.
+
     Args:
-        results: A list of results, or a COCO-like file whose annotations carry scores.
+        results: A list of results, or a COCO-like file whose annotations carry scores; also compressed (gzip, zstd,
+            bzip2, xz). A dash reads standard input.
         output: The table; with --parts a folder.
         ground_truth: Annotations to check image and category ids against.
         member: Name of the model; the output's name when not given.
-        box_format: What `bbox` holds: xywh as COCO says, or xyxy corners.
-        categories: What `category_id` holds: ids, or names that the ground truth or the label map knows.
-        images: How images are joined with the ground truth: by id, or by file name (needs a file with an image list).
-        label_map: A JSON or TOML file that maps the file's category ids or names to those of the ground truth.
+        box_format: What `bbox` holds; xywh, as COCO says, when not given. The normalized ones are shares of the
+            picture's width and height, and those that begin with y have the vertical coordinate first.
+        picture: What was done to the pictures that the detector saw, if boxes are of those: mirrored, flipped, a
+            factor such as 0.5, or a size such as 640x480 (stretched), fit-1333x800 (scaled to these sides at most) or
+            letterbox-640x640 (scaled, the rest filled on both sides).
+        categories: What `category_id` holds: ids, or names that the ground truth or the label map knows; order counts
+            the ground truth's categories from 0, coco80 COCO's 80 from 0 where the ground truth has COCO's own ids (1
+            to 90), and coco91 is the other way round. Ids, or what the file's own names say, when not given.
+        images: What `image_id` holds: ids, or file names; order counts the ground truth's images from 0, name_order
+            counts them by file name. Ids, or what the file's own names say, when not given.
+        label_map: Which category of the file is which of the ground truth, by ids or names: 1=3,3=10,dog=18, or a
+            JSON or TOML file that says it.
         category_offset: Added to each category id.
         image_offset: Added to each image id.
+        as_is: Do not compare boxes with the objects of the ground truth.
         unknown_images: What to do with detections on images that the ground truth does not have.
         unknown_categories: The same for categories, and for labels that the label map does not have.
         scores: Accept any finite score, or only those in [0, 1].
@@ -60,17 +90,22 @@ def import_coco(
     truth = None if ground_truth is None else read_coco(ground_truth)
     if truth is not None:
         notes(ground_truth, truth.notes)
+    reading = Reading(
+        images=images,
+        image_offset=image_offset,
+        categories=categories,
+        category_offset=category_offset,
+        label_map=None if label_map is None else read_label_map(label_map),
+        box_format=box_format,
+        picture=None if picture is None else Picture.parse(picture),
+    )
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"reading {results.name}", total=None)
-        table = read_coco_results(
+        table = read_results(
             results,
-            vocabulary=None if truth is None else truth.vocabulary,
-            box_format=box_format,
-            categories=categories,
-            images=images,
-            label_map=None if label_map is None else _read_label_map(label_map),
-            category_offset=category_offset,
-            image_offset=image_offset,
+            truth,
+            reading,
+            as_is=as_is,
             unknown_images=unknown_images,
             unknown_categories=unknown_categories,
             scores=scores,
@@ -121,16 +156,3 @@ def import_open_images(
         f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
         highlight=False,
     )
-
-
-def _read_label_map(path: Path) -> dict[int | str, int | str]:
-    try:
-        decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
-        labels: dict[int | str, int | str] = decode(path.read_bytes(), type=dict[str, int | str])
-        return labels
-    except (OSError, msgspec.MsgspecError, ValueError) as error:
-        raise InputError(
-            path,
-            f"expected a JSON or TOML file that maps labels to ids or names ({error})",
-            'For example {"person": 1}',
-        ) from error

@@ -157,7 +157,7 @@ class _Records:
         texts: bool | None,
     ) -> None:
         self._where, self._audit, self._findings = where, audit, findings
-        self._reader = RecordReader(where, _Faults(where, findings), size_of)
+        self._reader = RecordReader(where, _Faults(where, findings), size_of, names=False)  # servers want ids
         self._count = 0
         self._odd = 0
         self._texts = texts
@@ -208,7 +208,8 @@ class _Records:
     def _take_records(self, records: Sequence[Any]) -> None:
         read = [(self._reader.read(record, number), number) for number, record in enumerate(records, self._count)]
         good = [(result, number) for result, number in read if result is not None]
-        self._take([result for result, _ in good], np.array([number for _, number in good], np.int64))
+        plain = [Result(*(getattr(result, name) for name in Result.__struct_fields__)) for result, _ in good]
+        self._take(plain, np.array([number for _, number in good], np.int64))
         self._count += len(records)
 
     def _mended(self, results: Sequence[Result], number: np.ndarray, texts: bool) -> tuple[list[Result], np.ndarray]:

@@ -4,10 +4,10 @@ import json
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fusion.errors import InputError
+from fusion.source import Source, kind_of
 
 __all__ = ["JsonFile", "TruncatedError", "decode", "decode_list"]
 
@@ -17,16 +17,7 @@ _BETWEEN = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _COMMA = re.compile(r"[ \t\r\n]*,")
 _LARGEST = 256 << 20
-_MAGIC = {
-    b"\x1f\x8b": "is compressed by gzip",
-    b"PK\x03\x04": "is a zip archive",
-    b"BZh": "is compressed by bzip2",
-    b"\xfd7zX": "is compressed by xz",
-    b"\x28\xb5\x2f\xfd": "is compressed by zstd",
-    b"PAR1": "is a Parquet file",
-    b"\xff\xfe": "is UTF-16 text",
-    b"\xfe\xff": "is UTF-16 text",
-}
+_HEAD = 4096
 
 
 class JsonFile:
@@ -38,6 +29,7 @@ class JsonFile:
         progress: Called with the bytes read so far and in all.
 
     Attributes:
+        name: The file, for messages.
         first: The first byte that is not white space, b"" where there is none.
         notes: What was odd about the file.
 
@@ -45,15 +37,12 @@ class JsonFile:
         InputError: If it cannot be opened, is empty, or is not a JSON text by its first bytes.
     """
 
-    def __init__(self, path: Path, block: int, progress: Callable[[int, int], None] | None) -> None:
-        if path.is_dir():
-            raise InputError(path, "expected a JSON file, got a directory", "Name a file in it")
-        try:
-            self._file = path.open("rb")
-        except OSError as error:
-            raise InputError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-        self._path, self._block, self._progress = path, block, progress
-        self._total = os.fstat(self._file.fileno()).st_size
+    def __init__(self, path: str | os.PathLike[str], block: int, progress: Callable[[int, int], None] | None) -> None:
+        self._file = Source(path, "a COCO results file")
+        self.name = self._file.name
+        self._block, self._progress = block, progress
+        self._ahead = b""
+        self._taken = 0
         self.notes: list[str] = []
         try:
             self._begin()
@@ -63,8 +52,8 @@ class JsonFile:
 
     @property
     def offset(self) -> int:
-        """Place of the next byte in the file."""
-        return self._file.tell()
+        """Place of the next byte in the text."""
+        return self._taken
 
     def close(self) -> None:
         """Close the file."""
@@ -84,7 +73,7 @@ class JsonFile:
         Raises:
             InputError: If the file ends before the list, or goes on after it.
         """
-        offset = self._file.tell() + 1
+        offset = self._taken + 1
         text = self._read(1)[1:]
         while True:
             more = self._read(self._block)
@@ -96,7 +85,7 @@ class JsonFile:
                 text, offset = text[cut[1] :], offset + cut[1]
             elif len(text) > _LARGEST:
                 raise InputError(
-                    f"{self._path}, byte {offset}",
+                    f"{self.name}, byte {offset}",
                     f"a single record is larger than {_LARGEST >> 20} MB",
                     "The file is damaged, or not a results file",
                 )
@@ -105,39 +94,35 @@ class JsonFile:
         take(body[:-1] if body.endswith(b"]") else body + b" ", offset, True)
         if not body.endswith(b"]"):
             raise TruncatedError(
-                f"{self._path}, byte {offset + len(text)}",
+                f"{self.name}, byte {offset + len(text)}",
                 "the file ends before its list does: it is truncated",
                 "Copy or write it again",
             )
 
     def _read(self, count: int) -> bytes:
-        try:
-            data = self._file.read(count)
-        except OSError as error:
-            raise InputError(self._path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        data = self._ahead if count < 0 else self._ahead[:count]
+        self._ahead = self._ahead[len(data) :]
+        data += self._file.read(-1 if count < 0 else count - len(data))
+        self._taken += len(data)
         if self._progress is not None:
-            self._progress(min(self._file.tell(), self._total), self._total)
+            self._progress(min(self._file.done, self._file.size), self._file.size)
         return data
 
     def _begin(self) -> None:
-        head = self._file.read(4)
-        if not head:
-            raise InputError(self._path, "the file is empty", "Results without detections are written as []")
-        for magic, what in _MAGIC.items():
-            if head.startswith(magic):
-                raise InputError(
-                    self._path, f"expected a JSON file, but it {what}", "Give the JSON text itself, as UTF-8"
-                )
-        if head.startswith(b"\xef\xbb\xbf"):
-            self._file.seek(3)
+        text = self._file.read(_HEAD)
+        if not text:
+            raise InputError(self.name, "the file is empty", "Results without detections are written as []")
+        kind = kind_of(text, "results")
+        if kind is not None:
+            raise InputError(self.name, f"expected COCO results in a JSON file, but it is {kind[0]}", kind[1])
+        if text.startswith(b"\xef\xbb\xbf"):
+            text, self._taken = text[3:], 3
             self.notes.append("the file begins with a byte order mark, which JSON does not have")
-        else:
-            self._file.seek(0)
-        while (byte := self._file.read(1)) and byte in b" \t\r\n":
-            pass
-        self.first = byte
-        if byte:
-            self._file.seek(-1, os.SEEK_CUR)
+        while not (begun := text.lstrip(b" \t\r\n")) and text:
+            self._taken += len(text)
+            text = self._file.read(self._block)
+        self._taken += len(text) - len(begun)
+        self._ahead, self.first = begun, begun[:1]
 
 
 def _last_cut(text: bytes) -> tuple[int, int] | None:

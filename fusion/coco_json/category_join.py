@@ -1,13 +1,20 @@
 """How the categories of a results file are turned into those of a data set."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from fusion.coco_json.raw import Key
+from fusion.coco_json.reading import Reading
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
-__all__ = ["CategoryJoin"]
+__all__ = ["COCO_IDS", "CategoryJoin", "squashed"]
+
+# COCO numbers its 80 categories from 1 to 90 and leaves these numbers out.
+COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
 
 class CategoryJoin:
@@ -16,79 +23,219 @@ class CategoryJoin:
     Args:
         where: Name of the results file for messages.
         vocabulary: The categories that there are; None accepts any id.
-        by: "id" or "name".
-        label_map: Source id or name to target id or name; every source category has to be in it.
-        offset: Added to integer ids.
-        drop: Whether unknown categories are dropped; otherwise `finish` raises.
+        reading: What category ids mean; with a label map every source category has to be in it.
+        drop: Whether unknown categories are dropped; otherwise they are an error.
         listed: What the results file says about its categories.
+
+    Attributes:
+        notes: What was done, after `numbers`.
     """
 
-    def __init__(
-        self,
-        where: str,
-        vocabulary: Vocabulary | None,
-        by: str,
-        label_map: Mapping[Any, int | str] | None,
-        offset: int,
-        drop: bool,
-        listed: Listed,
-    ) -> None:
-        self._where, self._vocabulary, self._by, self._map = where, vocabulary, by, label_map
-        self._offset, self._drop, self._listed = offset, drop, listed
+    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, drop: bool, listed: Listed) -> None:
+        self._where, self._vocabulary, self._drop, self._listed = where, vocabulary, drop, listed
+        self._by = "id" if reading.categories is None and reading.category_offset else reading.categories
+        self._map, self._offset = reading.label_map, reading.category_offset
+        self._source = "the ground truth" if vocabulary is None else vocabulary.where
         self._ids = None if vocabulary is None else set(vocabulary.category_ids.tolist())
         self._by_name: dict[str, list[int]] = {}
+        self._by_squashed: dict[str, list[int]] = {}
         if vocabulary is not None:
             for number, name in zip(vocabulary.category_ids.tolist(), vocabulary.category_names, strict=True):
                 self._by_name.setdefault(name, []).append(number)
-        self._found: dict[int | str, int | None] = {}
-        self._counts: Counter[int | str] = Counter()
+                self._by_squashed.setdefault(squashed(name), []).append(number)
         self._texts = False
+        self._spelled: dict[str, str] = {}
+        self.notes: list[str] = []
 
-    def find(self, source: int | str, weight: int) -> int | None:
-        """Return the id of a category of the results file; None if there is none.
+    def numbers(self, keys: Sequence[Key], weights: np.ndarray) -> tuple[list[int | None], list[InputError]]:
+        """Find categories.
 
         Args:
-            source: Its id or name there.
-            weight: Number of detections, for messages.
+            keys: [n] what the file says of each.
+            weights: int64 [n], number of detections behind each, for messages.
 
-        Raises:
-            InputError: If it is a name where an id is expected, or does not fit in 32 bits.
+        Returns:
+            [n] their ids, None for categories that are not there; and what is wrong.
         """
-        if source not in self._found:
-            self._found[source] = self._resolve(source)
-        self._counts[source] += weight
-        return self._found[source]
+        try:
+            if self._map is not None:
+                numbers = [self._mapped(key, self._map) for key in keys]
+                how = "renamed by the label map"
+            elif self._by == "name":
+                numbers = [self._named(self._required_name(key)) for key in keys]
+                how = "joined by name"
+            elif self._by in ("order", "coco80", "coco91"):
+                numbers = self._counted([self._number(key) for key in keys])
+                how = "counted in the order of their ids" if self._by == "order" else f"numbered as {self._by}"
+            else:
+                numbers, how = self._agreed(keys) if self._by is None else ([self._by_id(key) for key in keys], "")
+        except InputError as error:
+            return [None] * len(keys), [error]
+        errors = self._missing(keys, weights, numbers)
+        known = len({number for number in numbers if number is not None})
+        if how:
+            self.notes.append(f"{known} categories {how}")
+        if self._offset:
+            self.notes.append(f"{self._offset} added to category ids")
+        if self._texts and not errors:
+            self.notes.append("category ids are texts, read as integers")
+        if self._spelled:
+            here, there = next(iter(self._spelled.items()))
+            self.notes.append(
+                f"{len(self._spelled)} category names are written otherwise in {self._source}, such as {here!r} for"
+                f" {there!r}"
+            )
+        return numbers, errors
 
-    def finish(self) -> list[str]:
-        """Return the notes.
+    def _name(self, key: Key) -> str | None:
+        """Return the name that the file has for a category; a text that is no number is one."""
+        if key.name is not None:
+            return key.name
+        if key.id is not None and key.id in self._listed.categories:
+            return self._listed.categories[key.id]
+        return key.id if isinstance(key.id, str) and integer_like(key.id) is None else None
 
-        Raises:
-            InputError: If there are unknown categories that are not to be dropped, or no known one.
-        """
-        unknown = {source: n for source, n in self._counts.items() if self._found[source] is None}
-        lost = sum(unknown.values())
-        known = len(self._counts) - len(unknown)
-        target = "the label map" if self._map is not None else getattr(self._vocabulary, "where", "")
-        if unknown and (not self._drop or not known):
-            what = "none of its categories is" if not known else f"{len(unknown)} of its categories are not"
+    def _agreed(self, keys: Sequence[Key]) -> tuple[list[int | None], str]:
+        """Find categories by what the file has: ids, names beside them, or names in their place."""
+        names = [self._name(key) for key in keys]
+        if self._vocabulary is None or not any(names):
+            return [self._by_id(key) for key in keys], ""
+        by_name = [None if name is None else self._named(name) for name in names]
+        bare = [key.id is None or (isinstance(key.id, str) and integer_like(key.id) is None) for key in keys]
+        by_id = [None if nothing else self._by_id(key) for key, nothing in zip(keys, bare, strict=True)]
+        if not any(number is not None for number in by_name):
+            if any(number is not None for number in by_id):
+                self.notes.append(
+                    f"its category names, such as {next(filter(None, names))!r}, are none of {self._source};"
+                    " categories are joined by id"
+                )
+            return by_id, ""
+        other = [n for n, number in enumerate(by_name) if number is not None and not bare[n] and by_id[n] != number]
+        numbers = [number if number is not None else None if other else by_id[n] for n, number in enumerate(by_name)]
+        if not other:
+            return numbers, "joined by name" if any(bare) else ""
+        n = other[0]
+        meant = f"; {self._name_of(by_id[n])!r} there" if by_id[n] is not None else ""
+        self._texts = False
+        self.notes.append(
+            f"the names of {len(other)} categories are not those that {self._source} has for their ids (category"
+            f" {keys[n].id} is {names[n]!r} here{meant})"
+        )
+        return numbers, "joined by name"
+
+    def _by_id(self, key: Key) -> int | None:
+        number = self._number(key) + self._offset
+        if self._ids is not None:
+            return number if number in self._ids else None
+        if not -(2**31) <= number < 2**31:
+            raise InputError(f"{self._where}, category {number}", "a category id has to fit in 32 bits")
+        return number
+
+    def _number(self, key: Key) -> int:
+        if isinstance(key.id, int):
+            return key.id
+        read = None if key.id is None else integer_like(key.id)
+        if read is None:
+            shown = repr(key.name if key.id is None else key.id)
+            remedy = f"Join categories by name with {option('categories', 'name')}, or give a label map"
+            if self._vocabulary is None:
+                remedy = "Give the ground truth, to which names are joined"
+            raise InputError(f"{self._where}, category {shown}", "expected a category id, got a name", remedy)
+        self._texts = True
+        return read
+
+    def _counted(self, numbers: Sequence[int]) -> list[int | None]:
+        """Return the categories that numbers from 0 stand for."""
+        ids = None if self._vocabulary is None else sorted(self._vocabulary.category_ids.tolist())
+        if self._by == "coco80":
+            targets: dict[int, int] = dict(enumerate(COCO_IDS))
+        elif ids is None:
+            raise InputError(f"option {option('categories')}", f"{self._by} needs a ground truth to count", "Give one")
+        elif self._by == "coco91":
+            if len(ids) != len(COCO_IDS):
+                raise InputError(
+                    self._source,
+                    f"it has {len(ids)} categories, and COCO has 80",
+                    f"Use another {option('categories')}",
+                )
+            targets = dict(zip(COCO_IDS, ids, strict=True))
+        else:
+            targets = dict(enumerate(ids))
+        known = set(targets.values()) if ids is None else set(ids)
+        found = [targets.get(number + self._offset) for number in numbers]
+        return [number if number in known else None for number in found]
+
+    def _required_name(self, key: Key) -> str:
+        name = self._name(key)
+        if name is None and isinstance(key.id, str):
+            name = key.id
+        if name is None:
             raise InputError(
+                f"{self._where}, category {key.id}",
+                "categories are to be joined by name, but the file has no name for this category id",
+                f"Use {option('categories', 'id')}, or a label map from these ids to names",
+            )
+        return name
+
+    def _mapped(self, key: Key, label_map: Mapping[Any, int | str]) -> int | None:
+        sources = [key.id, None if key.id is None else str(key.id), self._name(key)]
+        if isinstance(key.id, str):
+            sources.append(integer_like(key.id))
+        for source in sources:
+            if source is None or source not in label_map:
+                continue
+            target = label_map[source]
+            number = self._named(target) if isinstance(target, str) else target
+            if number is None and isinstance(target, str):
+                number = integer_like(target)
+            if number is None or (self._ids is not None and number not in self._ids):
+                raise InputError(
+                    f"option {option('label_map')}, {source!r}",
+                    f"its target {target!r} is not a category of {self._source}",
+                    "Name one of its ids or names",
+                )
+            if not -(2**31) <= number < 2**31:
+                problem = f"a category id has to fit in 32 bits, got {number}"
+                raise InputError(f"option {option('label_map')}, {source!r}", problem)
+            return number
+        return None
+
+    def _named(self, name: str) -> int | None:
+        ids = self._by_name.get(name, [])
+        if not ids:
+            ids = self._by_squashed.get(squashed(name), [])
+            if len(ids) == 1:
+                self._spelled[name] = self._name_of(ids[0])
+        if len(ids) > 1:
+            raise InputError(
+                self._source, f"categories {ids[0]} and {ids[1]} are both named {name!r}", "Use a label map to ids"
+            )
+        return ids[0] if ids else None
+
+    def _name_of(self, number: int | None) -> str:
+        names = {n: name for name, ids in self._by_name.items() for n in ids}
+        return "" if number is None else names[number]
+
+    def _missing(self, keys: Sequence[Key], weights: np.ndarray, numbers: Sequence[int | None]) -> list[InputError]:
+        """Return what is to be said of categories that were not found, noting those that are dropped."""
+        shown = [str(key.name) if key.id is None else key.id for key in keys]
+        unknown = {s: int(w) for s, w, n in zip(shown, weights, numbers, strict=True) if n is None and w}
+        if not unknown:
+            return []
+        lost, known = sum(unknown.values()), any(number is not None for number in numbers)
+        target = "the label map" if self._map is not None else self._source
+        if self._drop and known:
+            self.notes.append(f"dropped: {lost} detections of categories that are not in {target}: {examples(unknown)}")
+            return []
+        what = f"{len(unknown)} of its categories are not" if known else "none of its categories is"
+        return [
+            InputError(
                 self._where,
                 f"{what} in {target}: {examples(unknown)} ({lost} detections); expected such as"
                 f" {examples(self._expected())}",
-                self._suggestion(),
+                self._suggestion(shown),
             )
-        notes = []
-        if unknown:
-            notes.append(f"dropped: {lost} detections of categories that are not in {target}: {examples(unknown)}")
-        if self._texts:
-            notes.append("category ids are texts, read as integers")
-        if self._map is not None:
-            notes.append(f"{known} categories renamed by the label map")
-        elif self._by == "name":
-            notes.append(f"{known} categories joined by name")
-        elif self._offset:
-            notes.append(f"{self._offset} added to category ids")
-        return notes
+        ]
 
     def _expected(self) -> Iterable[int | str]:
         if self._map is not None:
@@ -98,91 +245,41 @@ class CategoryJoin:
         names = self._by == "name"
         return list(self._vocabulary.category_names) if names else self._vocabulary.category_ids.tolist()
 
-    def _suggestion(self) -> str:
-        drop = "drop them with unknown_categories='drop'"
+    def _suggestion(self, shown: Sequence[int | str]) -> str:
+        drop = f"drop them with {option('unknown_categories', 'drop')}"
+        join = f"join them with {option('categories', 'name')} or a label map"
         if self._map is not None:
             return f"Add them to the label map, or {drop}"
-        numbers = [source for source in self._counts if isinstance(source, int)]
-        if self._by == "id" and self._ids and numbers and len(numbers) == len(self._counts):
-            shift = min(self._ids) - min(numbers)
-            if shift and all(number + shift in self._ids for number in numbers):
-                return f"They fit with category_offset={shift}, if the order of the categories is the same"
-        return f"Join them with categories='name' or a label map, or {drop}"
+        numbers = [source for source in shown if isinstance(source, int)]
+        if self._by in (None, "id") and self._ids and len(numbers) == len(shown) and not self._offset:
+            fitting = self._numberings(set(numbers))
+            if fitting:
+                return f"Each is one with {' or with '.join(fitting)}, if the order is the same; else {join}, or {drop}"
+        return f"{join[0].upper()}{join[1:]}, or {drop}"
 
-    def _resolve(self, source: int | str) -> int | None:
-        if self._map is not None:
-            return self._mapped(source, self._map)
-        if self._by == "name":
-            name = self._listed.categories.get(source, source)
-            if not isinstance(name, str):
-                raise InputError(
-                    f"{self._where}, category {source}",
-                    "categories are to be joined by name, but the file has no name for this category id",
-                    "Use categories='id', or a label map from these ids to names",
-                )
-            return self._named(name)
-        number = source
-        if isinstance(number, str):
-            read = integer_like(number)
-            if read is None:
-                raise InputError(
-                    f"{self._where}, category {source!r}",
-                    "expected a category id, got a name",
-                    "Join categories by name with categories='name', or give a label map",
-                )
-            self._texts = True
-            number = read
-        number += self._offset
-        if self._ids is not None:
-            if number not in self._ids:
-                return None
-            self._compare_names(source, number)
-        elif not -(2**31) <= number < 2**31:
-            raise InputError(f"{self._where}, category {number}", "a category id has to fit in 32 bits")
-        return number
+    def _numberings(self, numbers: set[int]) -> list[str]:
+        """Return the options under which every number of the file is a category."""
+        ids = sorted(self._ids or ())
+        readings = [Reading(categories="coco80"), Reading(categories="coco80", category_offset=-1)]
+        if not set(ids) <= set(COCO_IDS) or len(ids) < 40:
+            readings = []
+        if len(ids) == len(COCO_IDS) and tuple(ids) != COCO_IDS:
+            readings.append(Reading(categories="coco91"))
+        contiguous = ids == list(range(ids[0], ids[0] + len(ids)))
+        shift = ids[0] - min(numbers)
+        if contiguous:
+            readings += [Reading(category_offset=shift)] if shift else []
+        elif not readings:
+            readings += [Reading(categories="order"), Reading(categories="order", category_offset=-1)]
+        fitting = []
+        for reading in readings:
+            join = CategoryJoin(self._where, self._vocabulary, reading, True, Listed({}, {}, {}))
+            found, _ = join.numbers([Key(number, None) for number in numbers], np.ones(len(numbers), np.int64))
+            if None not in found:
+                fitting.append(reading.options())
+        return fitting
 
-    def _compare_names(self, source: int | str, number: int) -> None:
-        name = self._listed.categories.get(source)
-        if name is None or number in self._by_name.get(name, [number]):
-            return
-        names = {n: k for k, ids in self._by_name.items() for n in ids}
-        raise InputError(
-            f"{self._where}, category {source!r}",
-            f"the file names it {name!r}, {getattr(self._vocabulary, 'where', '')} {names[number]!r}",
-            "Join categories by name with categories='name'",
-        )
 
-    def _mapped(self, source: int | str, label_map: Mapping[Any, int | str]) -> int | None:
-        keys: list[int | str | None] = [source, str(source), self._listed.categories.get(source)]
-        if isinstance(source, str):
-            keys.append(integer_like(source))
-        for key in keys:
-            if key is None or key not in label_map:
-                continue
-            target = label_map[key]
-            number = self._named(target) if isinstance(target, str) else target
-            if number is None and isinstance(target, str):
-                number = integer_like(target)
-            if number is None or (self._ids is not None and number not in self._ids):
-                source_name = getattr(self._vocabulary, "where", "a ground truth")
-                raise InputError(
-                    f"option {option('label_map')}, {key!r}",
-                    f"its target {target!r} is not a category of {source_name}",
-                    "Name one of its ids or names",
-                )
-            if not -(2**31) <= number < 2**31:
-                raise InputError(
-                    f"option {option('label_map')}, {key!r}", f"a category id has to fit in 32 bits, got {number}"
-                )
-            return number
-        return None
-
-    def _named(self, name: str) -> int | None:
-        ids = self._by_name.get(name, [])
-        if len(ids) > 1:
-            raise InputError(
-                getattr(self._vocabulary, "where", ""),
-                f"categories {ids[0]} and {ids[1]} are both named {name!r}",
-                "Use a label map to ids",
-            )
-        return ids[0] if ids else None
+def squashed(name: str) -> str:
+    """Return a category's name without regard to case, spaces, underscores and hyphens."""
+    return re.sub(r"[\s_\-]+", "", name).casefold()

@@ -1,13 +1,14 @@
 """How the images of a results file are found among those of a data set."""
 
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fusion.coco_json.file_names import AMBIGUOUS, NOT_THERE, FileNames, normal_name
+from fusion.coco_json.raw import Key
+from fusion.coco_json.reading import Reading
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["ImageJoin"]
 
@@ -18,208 +19,266 @@ class ImageJoin:
     Args:
         where: Name of the results file for messages.
         vocabulary: What is joined to.
-        by: "id" or "file_name".
-        offset: Added to integer ids.
-        drop: Whether images that are not found are dropped; otherwise `finish` raises.
+        reading: What image ids mean.
+        drop: Whether images that are not found are dropped; otherwise they are an error.
         listed: What the results file says about its images.
+
+    Attributes:
+        notes: What was done, after `places`.
     """
 
-    def __init__(self, where: str, vocabulary: Vocabulary, by: str, offset: int, drop: bool, listed: Listed) -> None:
-        self._where, self._vocabulary, self._by, self._offset = where, vocabulary, by, offset
-        self._drop, self._listed = drop, listed
+    def __init__(self, where: str, vocabulary: Vocabulary, reading: Reading, drop: bool, listed: Listed) -> None:
+        self._where, self._vocabulary, self._drop, self._listed = where, vocabulary, drop, listed
+        self._by = "id" if reading.images is None and reading.image_offset else reading.images
+        self._offset = reading.image_offset
         ids = vocabulary.image_ids
         self._integers = ids.dtype.kind in "iu"
-        self._order = np.argsort(ids, kind="stable") if self._integers else np.zeros(0, np.int64)
-        self._sorted = ids[self._order] if self._integers else ids[:0]
-        self._place = {} if self._integers else {str(name): place for place, name in enumerate(ids)}
-        self._names: _FileNames | None = None
+        self._place = {number: place for place, number in enumerate(ids.tolist())}
+        self._file_names: FileNames | None = None
         self._converted = False
-        self._unknown: Counter[int | str] = Counter()
-        self._known = 0
-        self._seen = np.zeros(len(ids), np.bool_)
+        self.notes: list[str] = []
 
-    def places(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def place(self, image: int | str) -> int:
+        """Find one image by its id or name as well as can be told from it alone; -1 where it is not there."""
+        if self._by in ("order", "name_order"):
+            return self._ordered([Key(image, None)])[0]
+        name = self._name(Key(image, None))
+        by_id = self._id_place(image) if self._by != "file_name" else NOT_THERE
+        if (name is None and by_id >= 0) or self._by == "id" or self._names is None:
+            return by_id
+        by_name = self._names.place(str(image) if name is None else name)
+        return by_name if by_name >= 0 else by_id
+
+    def places(self, keys: Sequence[Key], weights: np.ndarray) -> tuple[np.ndarray, list[InputError]]:
         """Find images.
 
         Args:
-            ids: [n] int64, or object of str; ids of the results file, the same one may occur again.
+            keys: [n] what the file says of each.
             weights: int64 [n], number of detections behind each, for messages.
 
         Returns:
-            int64 [n], places in the vocabulary, -1 for images that are not there.
-
-        Raises:
-            InputError: If they are joined by file name, and there is none, or it is ambiguous.
+            int64 [n], places in the vocabulary, -1 for images that are not there; and what is wrong.
         """
-        if ids.dtype.kind in "iu":
-            places = self._integer_places(ids)
-        else:
-            places = np.array([self._text_place(str(name)) for name in ids], np.int64)
-        found = places >= 0
-        self._seen[places[found]] = True
-        self._known += int(weights[found].sum())
-        for place in np.flatnonzero(~found).tolist():
-            self._unknown[ids[place] if isinstance(ids[place], str) else int(ids[place])] += int(weights[place])
+        self._converted = False
+        try:
+            if self._by is None:
+                places = self._agreed(keys, weights)
+            elif self._by == "file_name":
+                places = self._named(keys)
+            elif self._by == "id":
+                places = [self._id_place(self._id_of(key)) for key in keys]
+                if self._offset:
+                    self.notes.append(f"{self._offset} added to image ids")
+            else:
+                places = self._ordered(keys)
+                first = -self._offset
+                self.notes.append(
+                    f"image ids count the {'files by name' if self._by == 'name_order' else 'images'} from {first}"
+                )
+        except InputError as error:
+            return np.full(len(keys), -1), [error]
+        found = np.array(places, np.int64).reshape(-1)
+        if self._converted:
+            kind = (
+                "texts, read as integers"
+                if self._integers
+                else f"integers, read as texts as in {self._vocabulary.where}"
+            )
+            self.notes.append(f"image ids are {kind}")
+        return found, self._missing(keys, weights, found)
+
+    @property
+    def _names(self) -> FileNames | None:
+        """The file names of the vocabulary; None where it has none."""
+        if self._file_names is None and self._vocabulary.file_names is not None:
+            self._file_names = FileNames(self._vocabulary.file_names)
+        return self._file_names
+
+    def _name(self, key: Key) -> str | None:
+        if key.name is not None:
+            return key.name
+        return None if key.id is None else self._listed.file_names.get(key.id)
+
+    def _agreed(self, keys: Sequence[Key], weights: np.ndarray) -> list[int]:
+        """Find images by what the file has: ids, names beside them, or names in their place."""
+        names = [self._name(key) for key in keys]
+        by_id = [NOT_THERE if key.id is None else self._id_place(key.id) for key in keys]
+        if not any(names):
+            return self._ids_or_names(keys, by_id, weights)
+        if self._names is None:
+            return by_id
+        by_name = [NOT_THERE if name is None else self._names.place(name) for name in names]
+        if max(by_name) < 0 and AMBIGUOUS not in by_name:
+            if any(place >= 0 for place in by_id):
+                self.notes.append(
+                    f"its file names, such as {next(filter(None, names))!r}, are none of {self._vocabulary.where};"
+                    " images are joined by id"
+                )
+            return by_id
+        both = [
+            (n, i) for n, (a, i) in enumerate(zip(by_name, by_id, strict=True)) if a >= 0 and keys[n].id is not None
+        ]
+        other = [n for n, i in both if i != by_name[n]]
+        places = []
+        for n, place in enumerate(by_name):
+            if place == AMBIGUOUS and (other or by_id[n] < 0 or not self._fits(by_id[n], str(names[n]))):
+                raise self._ambiguous(str(names[n]))
+            places.append(place if place >= 0 else NOT_THERE if other else by_id[n])
+        self._check_apart(places, names)
+        joined = sum(place >= 0 for place in by_name)
+        meant = [n for n in other if by_id[n] >= 0]
+        if meant:
+            key, source = keys[meant[0]], self._vocabulary
+            theirs = (source.file_names or ())[by_id[meant[0]]]
+            self.notes.append(
+                f"the file names of {len(meant)} images are not those that {source.where} has for their ids (image"
+                f" {key.id} is {names[meant[0]]!r} here and {theirs!r} there); {joined} images joined by file name"
+            )
+        elif other or len(both) < joined:
+            self.notes.append(f"{joined} images joined by file name{self._names.summary()}")
         return places
 
-    def place(self, image: int | str) -> int:
-        """Find one image without counting it; -1 where it is not there."""
-        if isinstance(image, str):
-            return self._text_place(image)
-        return int(self._integer_places(np.array([image], np.int64))[0])
+    def _ids_or_names(self, keys: Sequence[Key], by_id: list[int], weights: np.ndarray) -> list[int]:
+        """Read ids as names where more of them are found so, as where they are files' names without suffix."""
+        if all(place >= 0 for place in by_id) or self._names is None:
+            return by_id
+        by_name = [self._names.place(str(key.id)) for key in keys]
+        as_id, as_name = (int(weights[np.array(places) >= 0].sum()) for places in (by_id, by_name))
+        if as_name <= as_id:
+            return by_id
+        for n, place in enumerate(by_name):
+            if place == AMBIGUOUS:
+                raise self._ambiguous(str(keys[n].id))
+        self._check_apart(by_name, [str(key.id) for key in keys])
+        self.notes.append(f"image ids are file names: {len(keys)} images joined by them{self._names.summary()}")
+        self._converted = False
+        return by_name
 
-    def finish(self) -> list[str]:
-        """Return the notes.
+    def _named(self, keys: Sequence[Key]) -> list[int]:
+        if self._names is None:
+            raise InputError(
+                self._vocabulary.where, "it has no file names to join images by", f"Use {option('images', 'id')}"
+            )
+        names = [self._name(key) or str(key.id) for key in keys]
+        places = [self._names.place(name) for name in names]
+        if AMBIGUOUS in places:
+            raise self._ambiguous(names[places.index(AMBIGUOUS)])
+        self._check_apart(places, names)
+        joined = len({place for place in places if place >= 0})
+        self.notes.append(f"{joined} images joined by file name{self._names.summary()}")
+        return places
 
-        Raises:
-            InputError: If no image was found, or some were not and are not to be dropped.
-        """
-        if not self._known and not self._unknown:
+    def _ordered(self, keys: Sequence[Key]) -> list[int]:
+        count = len(self._vocabulary.image_ids)
+        order = self._vocabulary.order
+        if self._by == "name_order":
+            if self._vocabulary.file_names is None:
+                raise InputError(
+                    self._vocabulary.where, "it has no file names to count", f"Use {option('images', 'id')}"
+                )
+            order = np.array(sorted(range(count), key=self._vocabulary.file_names.__getitem__), np.int64)
+        elif order is None:
+            order = np.arange(count)
+        places = []
+        for key in keys:
+            number = integer_like(key.id) if isinstance(key.id, str) else key.id
+            number = -1 if number is None else number + self._offset
+            places.append(int(order[number]) if 0 <= number < count else NOT_THERE)
+        return places
+
+    def _id_of(self, key: Key) -> int | str:
+        if key.id is None:
+            raise InputError(
+                f"{self._where}, image {key.name!r}",
+                "images are to be joined by id, but the file has none for this image",
+                f"Use {option('images', 'file_name')}",
+            )
+        return key.id
+
+    def _id_place(self, image: int | str) -> int:
+        if isinstance(image, str) and self._integers:
+            number = integer_like(image)
+            if number is None:
+                return NOT_THERE
+            place = self._place.get(self._shifted(number), NOT_THERE)
+            self._converted |= place >= 0
+            return place
+        if isinstance(image, int):
+            image = self._shifted(image)
+            if not self._integers:
+                place = self._place.get(str(image), NOT_THERE)
+                self._converted |= place >= 0
+                return place
+        return self._place.get(image, NOT_THERE)
+
+    def _shifted(self, number: int) -> int:
+        shifted = number + self._offset
+        if self._offset and not -(2**63) <= shifted < 2**63:
+            problem = f"an image id plus {self._offset} is beyond 64 bits"
+            raise InputError(self._where, problem, f"Mend {option('image_offset')}")
+        return shifted
+
+    def _fits(self, place: int, name: str) -> bool:
+        return self._names is not None and (self._vocabulary.file_names or ())[place] in self._names.fitting(name)
+
+    def _ambiguous(self, name: str) -> InputError:
+        first, second = (self._names.fitting(name) if self._names else ["", ""])[:2]
+        return InputError(
+            f"{self._where}, image {name!r}",
+            f"its file name fits several images of {self._vocabulary.where}: {first!r} and {second!r}",
+            f"Give file names with their folders, or join by id with {option('images', 'id')}",
+        )
+
+    def _check_apart(self, places: Sequence[int], names: Sequence[str | None]) -> None:
+        """Refuse two names of different files for one image."""
+        taken: dict[int, str] = {}
+        for place, name in zip(places, names, strict=True):
+            if place < 0 or name is None:
+                continue
+            other = taken.setdefault(place, name)
+            if normal_name(other) != normal_name(name):
+                source = self._vocabulary
+                raise InputError(
+                    f"{self._where}, images {other!r} and {name!r}",
+                    f"both file names fit image {(source.file_names or ())[place]!r} of {source.where}",
+                    f"Give file names with their folders, or join by id with {option('images', 'id')}",
+                )
+
+    def _missing(self, keys: Sequence[Key], weights: np.ndarray, places: np.ndarray) -> list[InputError]:
+        """Return what is to be said of images that were not found, noting those that are dropped."""
+        unknown = {self._shown(keys[n]): int(weights[n]) for n in np.flatnonzero(places < 0).tolist() if weights[n]}
+        if not unknown:
             return []
         source = self._vocabulary.where
-        lost = sum(self._unknown.values())
+        lost = sum(unknown.values())
         detections = "1 detection is" if lost == 1 else f"{lost} detections are"
-        images = f"{len(self._unknown)} image{'s' if len(self._unknown) > 1 else ''} that {source} does not have"
-        if not self._known:
-            raise InputError(
-                self._where,
-                f"it has no image in common with {source}: its image ids are such as {examples(self._unknown)}, "
-                f"expected such as {examples(self._expected())}",
-                "These are results on another data set, unless the images are to be joined with"
-                " images='file_name' or image_offset",
-            )
-        if self._unknown and not self._drop:
-            raise InputError(
-                self._where,
-                f"{detections} on {images}: {examples(self._unknown)}",
-                "Give the ground truth of these results, or drop them with unknown_images='drop'",
-            )
-        notes = []
-        if self._unknown:
-            notes.append(f"dropped: {detections} on {images}: {examples(self._unknown)}")
-        if self._by == "file_name":
-            how = self._names.summary() if self._names else ""
-            notes.append(f"{int(self._seen.sum())} images joined by file name{how}")
-        elif self._offset:
-            notes.append(f"{self._offset} added to image ids")
-        if self._by == "id":
-            self._compare_names()
-        if self._converted:
-            kind = "texts, read as integers" if self._integers else f"integers, read as texts as in {source}"
-            notes.append(f"image ids are {kind}")
-        return notes
-
-    def _compare_names(self) -> None:
-        """Refuse a join by id where the file names say that the ids number the images differently."""
-        names = self._vocabulary.file_names
-        if names is None or not self._listed.file_names:
-            return
-        spelled: dict[str, int] = {}
-        for place, name in enumerate(names):
-            spelled.setdefault(_spellings(name)[2], place)
-        for image, name in self._listed.file_names.items():
-            place = self.place(image)
-            other = spelled.get(_spellings(name)[2], place)
-            if place >= 0 and other != place and _spellings(names[place])[2] != _spellings(name)[2]:
-                raise InputError(
-                    f"{self._where}, image {image}",
-                    f"the file names it {name!r}, {self._vocabulary.where} {names[place]!r}",
-                    "Join images by file name with images='file_name'",
+        images = f"{len(unknown)} image{'s' if len(unknown) > 1 else ''} that {source} does not have"
+        if not (places >= 0).any():
+            return [
+                InputError(
+                    self._where,
+                    f"it has no image in common with {source}: its image ids are such as {examples(unknown)}, "
+                    f"expected such as {examples(self._expected())}",
+                    "These are results on another data set, unless the images are to be joined with"
+                    f" {option('images', 'file_name')} or {option('image_offset')}",
                 )
+            ]
+        if not self._drop:
+            return [
+                InputError(
+                    self._where,
+                    f"{detections} on {images}: {examples(unknown)}",
+                    f"Give the ground truth of these results, or drop them with {option('unknown_images', 'drop')}",
+                )
+            ]
+        self.notes.append(f"dropped: {detections} on {images}: {examples(unknown)}")
+        return []
+
+    def _shown(self, key: Key) -> int | str:
+        return str(key.name) if key.id is None else key.id
 
     def _expected(self) -> Iterable[int | str]:
         if self._by == "file_name":
             return list((self._vocabulary.file_names or ())[:5])
         ids: list[int | str] = self._vocabulary.image_ids[:5].tolist()
         return ids
-
-    def _integer_places(self, ids: np.ndarray) -> np.ndarray:
-        if self._by == "file_name":
-            return np.array([self._named_place(int(number)) for number in ids], np.int64)
-        if self._offset:
-            wide = 2**63 - 1 - abs(self._offset)
-            if len(ids) and (int(ids.max()) > wide or int(ids.min()) < -wide):
-                raise InputError(self._where, f"an image id plus {self._offset} is beyond 64 bits", "Mend image_offset")
-            ids = ids + self._offset
-        if not self._integers:
-            self._converted = True
-            return np.array([self._place.get(str(number), -1) for number in ids.tolist()], np.int64)
-        if not len(self._sorted):
-            return np.full(len(ids), -1)
-        near = np.minimum(np.searchsorted(self._sorted, ids), len(self._sorted) - 1)
-        return np.where(self._sorted[near] == ids, self._order[near], -1)
-
-    def _text_place(self, name: str) -> int:
-        if self._by == "file_name":
-            return self._named_place(name)
-        if not self._integers:
-            return self._place.get(name, -1)
-        number = integer_like(name)
-        if number is None or not -(2**63) <= number + self._offset < 2**63:
-            return -1
-        self._converted = True
-        return int(self._integer_places(np.array([number], np.int64))[0])
-
-    def _named_place(self, image: int | str) -> int:
-        name = self._listed.file_names.get(image)
-        if name is None and isinstance(image, int):
-            raise InputError(
-                f"{self._where}, image {image}",
-                "images are to be joined by file name, but the file has none for this image id",
-                "Use images='id'",
-            )
-        if self._names is None:
-            if self._vocabulary.file_names is None:
-                raise InputError(self._vocabulary.where, "it has no file names to join images by", "Use images='id'")
-            self._names = _FileNames(self._where, self._vocabulary.where, self._vocabulary.file_names)
-        return self._names.place(str(image) if name is None else name)
-
-
-class _FileNames:
-    """Finds file names: as they are, else without folder, else without folder and suffix."""
-
-    def __init__(self, where: str, source: str, names: tuple[str, ...]) -> None:
-        self._where, self._source, self._all = where, source, names
-        self._places: list[dict[str, list[int]]] = [{}, {}, {}]
-        for place, name in enumerate(names):
-            for level, key in enumerate(_spellings(name)):
-                self._places[level].setdefault(key, []).append(place)
-        self._found: dict[str, int] = {}
-        self._taken: dict[int, str] = {}
-        self._levels = [0, 0, 0]
-
-    def place(self, name: str) -> int:
-        if name not in self._found:
-            self._found[name] = self._search(name)
-        return self._found[name]
-
-    def summary(self) -> str:
-        how = ("as they are", "without folders", "without folders and suffixes")
-        return " (" + ", ".join(f"{n} {way}" for n, way in zip(self._levels, how, strict=True) if n) + ")"
-
-    def _search(self, name: str) -> int:
-        for level, key in enumerate(_spellings(name)):
-            places = self._places[level].get(key, [])
-            if len(places) > 1:
-                both = f"{self._all[places[0]]!r} and {self._all[places[1]]!r}"
-                raise InputError(
-                    f"{self._where}, image {name!r}",
-                    f"its file name fits several images of {self._source}: {both}",
-                    "Give file names with their folders",
-                )
-            if places:
-                other = self._taken.setdefault(places[0], name)
-                if other != name:
-                    raise InputError(
-                        f"{self._where}, images {other!r} and {name!r}",
-                        f"both file names fit image {self._all[places[0]]!r} of {self._source}",
-                        "Give file names with their folders",
-                    )
-                self._levels[level] += 1
-                return places[0]
-        return -1
-
-
-def _spellings(name: str) -> tuple[str, str, str]:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return name, path.name, path.stem

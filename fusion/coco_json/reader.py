@@ -1,7 +1,9 @@
 """Reading COCO results: JSON files of millions of detections, in blocks, into one detection table."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +13,33 @@ import numpy as np
 from fusion.checks import one_of
 from fusion.coco_json.blocks import JsonFile, TruncatedError, decode, decode_list
 from fusion.coco_json.category_join import CategoryJoin
-from fusion.coco_json.columns import ColumnGatherer
 from fusion.coco_json.image_join import ImageJoin
-from fusion.coco_json.records import Problems, RecordReader, Result, show
+from fusion.coco_json.interpret import Interpreter
+from fusion.coco_json.raw import RawColumns, RawGatherer
+from fusion.coco_json.reading import AS_FOUND, Reading
+from fusion.coco_json.records import NAMES, NamedResult, Problems, RecordReader, Result, show
 from fusion.coco_json.vocabulary import Listed, Vocabulary, printable
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["read_coco_results"]
+__all__ = ["RawResults", "gather_coco_results", "read_coco_results"]
 
 # 2.1 M detections per CPU second with blocks of 256 KiB, 1.5 M with 4 MiB: records stay in the cache.
 _BLOCK = 256 << 10
 _SHAPE = "a list of results, or a dictionary whose 'annotations' have scores"
-_KEYS = set(Result.__struct_fields__)
+_KEYS = {*Result.__struct_fields__, *NAMES}
 _PLAIN = msgspec.json.Decoder(list[Result])
+_NAMED = msgspec.json.Decoder(list[NamedResult])
+_NAMES = tuple(f'"{name}"'.encode() for name in NAMES)
 
 
 def read_coco_results(
     path: str | os.PathLike[str],
     *,
     vocabulary: Vocabulary | None = None,
-    images: str = "id",
-    categories: str = "id",
-    label_map: Mapping[int | str, int | str] | None = None,
-    image_offset: int = 0,
-    category_offset: int = 0,
+    reading: Reading = AS_FOUND,
     unknown_images: str = "error",
     unknown_categories: str = "error",
-    box_format: str = "xywh",
     scores: str = "any",
     metadata: Metadata | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -47,9 +48,15 @@ def read_coco_results(
     """Read a COCO results file into a detection table; every float keeps its 64 bits.
 
     The file is a list of {image_id, category_id, bbox, score, segmentation}, which is read in blocks:
-    memory beyond the table is a few times `block`, whatever the size of the file. Or it is a dictionary
+    memory beyond the columns is a few times `block`, whatever the size of the file. Or it is a dictionary
     with such records, with scores, under "annotations" and with "images" and "categories" of its
-    own, which is read as a whole.
+    own, which is read as a whole. Either may be compressed by gzip, zstd, bzip2 or xz.
+
+    A record may name its image (`file_name` or `image_name`) and its category (`category_name`) beside the ids or in
+    their place. Where names and ids disagree, names win, with a note. Names of files are found whatever their folders,
+    slashes, suffix, Unicode form and leading zeros, as far as they stay unambiguous; names of categories regardless
+    of case, spaces, underscores and hyphens, with a note. Image ids that are no ids but stems of file names are joined
+    as names.
 
     Records without bbox get the bounds of their mask; if that is all of them, the metadata say
     boxes="from_masks". Masks may be RLE, compressed or not, or polygons (the image size then comes
@@ -59,21 +66,11 @@ def read_coco_results(
     counted from 0.
 
     Args:
-        path: The file.
-        vocabulary: What the ground truth knows. Without it any ids are accepted, unless an option needs it.
-        images: "id": `image_id` is an id of the vocabulary (an integer written as a text, or the other
-            way round, is read as the vocabulary has it). "file_name": it is a file name, or the id of
-            an image of the file's own list, joined by file name; where the name as a whole is not
-            found, without folder, then without suffix; it has to be unambiguous.
-        categories: "id": `category_id` is an id of the vocabulary (texts such as "1" are read as
-            integers). "name": it is a name, or the id of a category of the file's own list.
-        label_map: Source category, by id or name, to target category, by id or name; then every
-            source category has to be in it, and `categories` is not used.
-        image_offset: Added to integer image ids.
-        category_offset: Added to category ids; not with a label map or names.
+        path: The file; "-" is standard input.
+        vocabulary: What the ground truth knows. Without it any ids are accepted, unless a reading needs it.
+        reading: What ids, names and boxes mean, where the file does not say it.
         unknown_images: "error", or "drop" detections on images that the vocabulary does not have.
         unknown_categories: "error", or "drop" detections of categories that are not found.
-        box_format: "xywh", or "xyxy" for corners, which are turned into xywh.
         scores: "any": all finite scores are accepted and a range beyond [0, 1] is noted.
             "unit": a score outside [0, 1] is an error.
         metadata: Data set, split, member for the table; `boxes` and `made_by` are filled in.
@@ -84,69 +81,72 @@ def read_coco_results(
         The table, sorted by image; within an image in the order of the file.
 
     Raises:
-        InputError: If an option, the file, or a record cannot be used.
+        InputError: If an option, the file, or a record cannot be used; all kinds of fault are named.
     """
-    for name, value, choices in (
-        ("images", images, ("id", "file_name")),
-        ("categories", categories, ("id", "name")),
-        ("unknown_images", unknown_images, ("error", "drop")),
-        ("unknown_categories", unknown_categories, ("error", "drop")),
-        ("box_format", box_format, ("xywh", "xyxy")),
-        ("scores", scores, ("any", "unit")),
-    ):
-        one_of(name, value, choices)
-    for name, given in (("images", images == "file_name"), ("categories", categories == "name" and label_map is None)):
-        if given and vocabulary is None:
-            raise InputError(f"option {option(name)}", "joining by name needs a ground truth to join to", "Give one")
-    if image_offset and images == "file_name":
-        raise InputError(f"option {option('image_offset')}", "has no meaning where images are joined by file name")
-    if category_offset and (label_map is not None or categories == "name"):
-        raise InputError(f"option {option('category_offset')}", "has no meaning with a label map or names")
-    where = str(path)
+    raw = gather_coco_results(path, vocabulary=vocabulary, reading=reading, progress=progress, block=block)
+    return raw.table(
+        vocabulary,
+        reading,
+        unknown_images=unknown_images,
+        unknown_categories=unknown_categories,
+        scores=scores,
+        metadata=metadata,
+    )
 
-    def results(listed: Listed) -> _Results:
-        image_join = None
-        if vocabulary is not None:
-            image_join = ImageJoin(where, vocabulary, images, image_offset, unknown_images == "drop", listed)
-        drop = unknown_categories == "drop"
-        category_join = CategoryJoin(where, vocabulary, categories, label_map, category_offset, drop, listed)
-        return _Results(where, vocabulary, image_join, category_join, listed, (image_offset, box_format, scores))
 
-    file = JsonFile(Path(path), block, progress)
+def gather_coco_results(
+    path: str | os.PathLike[str],
+    *,
+    vocabulary: Vocabulary | None = None,
+    reading: Reading = AS_FOUND,
+    progress: Callable[[int, int], None] | None = None,
+    block: int = _BLOCK,
+) -> "RawResults":
+    """Read a COCO results file without settling yet what its ids and boxes mean; see `read_coco_results`.
+
+    The vocabulary and the reading only give the sizes of images whose masks are polygons.
+    """
+    file = JsonFile(path, block, progress)
     try:
         start = file.offset
         if file.first == b"[":
-            found = results(Listed({}, {}, {}))
+            found = RawResults(file.name, vocabulary, reading, Listed({}, {}, {}))
             file.blocks(found.take_text)
         elif file.first == b"{":
-            document = decode(file.whole(), where, start)
-            listed, records = _dictionary(document, where)
-            found = results(listed)
+            document = decode(file.whole(), file.name, start)
+            listed, records = _dictionary(document, file.name)
+            found = RawResults(file.name, vocabulary, reading, listed)
             found.take_records(records)
         else:
-            got = show(decode(file.whole(), where, start)) if file.first else "white space only"
-            raise InputError(where, f"expected {_SHAPE}, got {got}", "Give a COCO results file")
+            got = show(decode(file.whole(), file.name, start)) if file.first else "white space only"
+            raise InputError(file.name, f"expected {_SHAPE}, got {got}", "Give a COCO results file")
     finally:
         file.close()
-    return found.table(metadata or Metadata(), file.notes)
+    found.notes += file.notes
+    return found
 
 
-class _Results:
-    """One file under way."""
+class RawResults:
+    """A results file that was read, before it is settled what its ids and boxes mean.
 
-    def __init__(
-        self,
-        where: str,
-        vocabulary: Vocabulary | None,
-        image_join: ImageJoin | None,
-        category_join: CategoryJoin,
-        listed: Listed,
-        options: tuple[int, str, str],
-    ) -> None:
-        self._where, self._vocabulary, self._image_join, self._listed = where, vocabulary, image_join, listed
+    Args:
+        where: Its name.
+        vocabulary: Gives the sizes of images whose masks are polygons.
+        reading: How those images are found.
+        listed: What the file says about images and categories itself.
+
+    Attributes:
+        where: Its name.
+        notes: What was odd about it.
+    """
+
+    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, listed: Listed) -> None:
+        self.where, self._vocabulary, self._listed = where, vocabulary, listed
+        self.notes: list[str] = []
+        self._join = None if vocabulary is None else ImageJoin(where, vocabulary, reading, True, listed)
         self._problems = Problems(where)
         self._reader = RecordReader(where, self._problems, self._size_of)
-        self._gatherer = ColumnGatherer(where, vocabulary, image_join, category_join, self._problems, *options)
+        self._gatherer = RawGatherer(self._problems)
         self._count = 0
         self._other_keys: set[str] = set()
 
@@ -154,7 +154,13 @@ class _Results:
         """Take the records in a piece of the file; see `JsonFile.blocks`."""
         try:
             text.decode()  # msgspec does not look into what it passes over
-            results = _PLAIN.decode(b"[" + text + b"]")
+            results: list[Result] | list[NamedResult]
+            if any(name in text for name in _NAMES):
+                results = _NAMED.decode(b"[" + text + b"]")
+                if not all(map(_whole, results)):
+                    raise msgspec.DecodeError  # the careful way says what is missing
+            else:
+                results = _PLAIN.decode(b"[" + text + b"]")
             number = np.arange(self._count, self._count + len(results))
             if self._count == 0 and results:
                 # the plain form passes over other keys; the first record tells which there are
@@ -163,7 +169,7 @@ class _Results:
                 self._note_keys(first)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             try:
-                self.take_records(decode_list(text, self._where, offset, self._count))
+                self.take_records(decode_list(text, self.where, offset, self._count))
             except TruncatedError:
                 if last:
                     raise
@@ -182,14 +188,76 @@ class _Results:
         self._gatherer.take([result for result, _ in good], np.array([number for _, number in good], np.int64))
         self._count += len(records)
 
-    def table(self, metadata: Metadata, notes: Sequence[str]) -> DetectionTable:
-        """Return the detections that were read.
+    @property
+    def faulty(self) -> bool:
+        """Whether a record has a fault, which `table` raises."""
+        return bool(self._problems.errors())
+
+    @cached_property
+    def columns(self) -> RawColumns:
+        """The records, in columns."""
+        return self._gatherer.columns()
+
+    def images(self, vocabulary: Vocabulary, reading: Reading) -> np.ndarray:
+        """Return where a reading finds each of `columns.images` in a vocabulary, int64; -1 where it does not."""
+        raw = self.columns
+        return ImageJoin(self.where, vocabulary, reading, True, self._listed).places(
+            raw.images, np.bincount(raw.image, minlength=len(raw.images))
+        )[0]
+
+    def categories(self, vocabulary: Vocabulary, reading: Reading) -> list[int | None]:
+        """Return the category id that a reading gives to each of `columns.categories`; None where there is none."""
+        raw = self.columns
+        weights = np.bincount(raw.category, minlength=len(raw.categories))
+        return CategoryJoin(self.where, vocabulary, reading, True, self._listed).numbers(raw.categories, weights)[0]
+
+    def table(
+        self,
+        vocabulary: Vocabulary | None,
+        reading: Reading = AS_FOUND,
+        *,
+        unknown_images: str = "error",
+        unknown_categories: str = "error",
+        scores: str = "any",
+        metadata: Metadata | None = None,
+    ) -> DetectionTable:
+        """Return the detections as a reading has them; see `read_coco_results`.
 
         Raises:
             InputError: If a record had a fault, or ids were not found.
         """
-        self._problems.finish()
-        notes = [*notes, *(self._image_join.finish() if self._image_join else ()), *self._gatherer.finish()]
+        for name, value, choices in (
+            ("unknown_images", unknown_images, ("error", "drop")),
+            ("unknown_categories", unknown_categories, ("error", "drop")),
+            ("scores", scores, ("any", "unit")),
+        ):
+            one_of(name, value, choices)
+        for name, given in (
+            ("images", reading.images not in (None, "id")),
+            ("categories", reading.categories not in (None, "id", "coco80") and reading.label_map is None),
+        ):
+            if given and vocabulary is None:
+                raise InputError(
+                    f"option {option(name)}", "joining by name or order needs a ground truth to join to", "Give one"
+                )
+        metadata, dropping = metadata or Metadata(), unknown_images == "drop"
+        image_join = None
+        if vocabulary is not None:
+            image_join = ImageJoin(self.where, vocabulary, reading, dropping, self._listed)
+        category_join = CategoryJoin(self.where, vocabulary, reading, unknown_categories == "drop", self._listed)
+        problems = copy.deepcopy(self._problems)
+        interpreter = Interpreter(self.where, self.columns, vocabulary, reading, problems)
+        columns = interpreter.columns(image_join, category_join, scores)
+        made_by = {**metadata.made_by, "source": Path(self.where).name, "notes": [*self._notes(), *interpreter.notes]}
+        boxes = "from_masks" if interpreter.only_masks else "given"
+        return DetectionTable.from_arrays(
+            **columns,
+            metadata=msgspec.structs.replace(metadata, boxes=boxes, made_by=made_by),
+            where=self.where,
+        )
+
+    def _notes(self) -> list[str]:
+        notes = list(self.notes)
         if self._reader.whole_floats:
             notes.append(f"{self._reader.whole_floats} ids are written as floats such as 5.0, read as integers")
         if self._reader.polygons:
@@ -198,13 +266,7 @@ class _Results:
             shown = sorted(self._other_keys)[:20]
             more = f" and {len(self._other_keys) - 20} more" if len(self._other_keys) > 20 else ""
             notes.append(f"ignored keys: {', '.join(printable(name, 40) for name in shown)}{more}")
-        made_by = {**metadata.made_by, "source": Path(self._where).name, "notes": notes}
-        boxes = "from_masks" if self._gatherer.only_masks else "given"
-        return DetectionTable.from_arrays(
-            **self._gatherer.columns(),
-            metadata=msgspec.structs.replace(metadata, boxes=boxes, made_by=made_by),
-            where=self._where,
-        )
+        return notes
 
     def _note_keys(self, record: Mapping[str, Any]) -> None:
         self._other_keys.update(record.keys() - _KEYS)
@@ -212,13 +274,20 @@ class _Results:
     def _size_of(self, image: int | str) -> tuple[int, int] | None:
         if image in self._listed.sizes:
             return self._listed.sizes[image]
-        if self._image_join is None or self._vocabulary is None or self._vocabulary.sizes is None:
+        if self._join is None or self._vocabulary is None or self._vocabulary.sizes is None:
             return None
-        place = self._image_join.place(image)
+        place = self._join.place(image)
         if place < 0:
             return (1, 1)  # the detection is dropped, or refused with all others on such images
         height, width = self._vocabulary.sizes[place].tolist()
         return (height, width) if height > 0 and width > 0 else None
+
+
+def _whole(result: NamedResult) -> bool:
+    """Tell whether a record says which image and category it is of."""
+    return (result.image_id is not None or bool(result.image)) and (
+        result.category_id is not None or bool(result.category_name)
+    )
 
 
 def _dictionary(document: dict[str, Any], where: str) -> tuple[Listed, list[Any]]:

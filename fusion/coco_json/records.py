@@ -12,7 +12,9 @@ from pycocotools import mask as mask_codec
 from fusion.coco_json.vocabulary import printable
 from fusion.errors import InputError
 
-__all__ = ["Problems", "RecordReader", "Result", "Rle", "show"]
+__all__ = ["NAMES", "NamedResult", "Problems", "RecordReader", "Result", "Rle", "show"]
+
+NAMES = ("file_name", "image_name", "category_name")
 
 _COORDINATE = 1e6  # pycocotools walks along polygon edges pixel by pixel
 
@@ -35,6 +37,24 @@ class Result(msgspec.Struct, gc=False):
     score: float
     bbox: tuple[float, float, float, float] | None = None
     segmentation: Rle | None = None
+
+
+class NamedResult(msgspec.Struct, gc=False):
+    """A detection with names beside its ids, or in their place."""
+
+    score: float
+    image_id: _Id | None = None
+    category_id: _Id | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    segmentation: Rle | None = None
+    file_name: str | None = None
+    image_name: str | None = None
+    category_name: str | None = None
+
+    @property
+    def image(self) -> str | None:
+        """The name of the image's file."""
+        return self.file_name or self.image_name
 
 
 def show(value: object) -> str:
@@ -73,15 +93,12 @@ class Problems:
         if len(kind.first) < 4:
             kind.first.append((record, field_name, got))
 
-    def finish(self) -> None:
-        """Raise if there was a fault.
+    def errors(self) -> list[InputError]:
+        """Return an error for each kind of fault: the first records and fields, what was expected, how many."""
+        kinds = sorted(self._kinds.items(), key=lambda item: item[1].first[0][0])
+        return [self._error(expected, kind) for expected, kind in kinds]
 
-        Raises:
-            InputError: Naming the first records and fields, what was expected, and how many there are.
-        """
-        if not self._kinds:
-            return
-        expected, kind = min(self._kinds.items(), key=lambda item: item[1].first[0][0])
+    def _error(self, expected: str, kind: _Kind) -> InputError:
         record, name, got = kind.first[0]
         place = f"{self._where}, record {record}" + (f", field {name!r}" if name else "")
         text = f"expected {expected}, got {got}"
@@ -89,10 +106,7 @@ class Problems:
             more = ", ".join(f"record {r} ({n}: {g})" if n else f"record {r}" for r, n, g in kind.first[1:])
             rest = kind.count - len(kind.first)
             text += f"; the same {kind.count - 1} more times: {more}" + (f" and {rest} others" if rest else "")
-        others = sum(other.count for other in self._kinds.values()) - kind.count
-        if others:
-            text += f"; and {others} other faults"
-        raise InputError(place, text, kind.remedy)
+        return InputError(place, text, kind.remedy)
 
 
 class RecordReader:
@@ -102,18 +116,26 @@ class RecordReader:
         where: Name of the results file.
         problems: Where faults go.
         size_of: Height and width of an image by its id in the file; None where they are not known.
+        names: Whether a record may have names in place of ids.
 
     Attributes:
         whole_floats: Number of ids written as floats.
         polygons: Number of masks that were polygons.
     """
 
-    def __init__(self, where: str, problems: Problems, size_of: Callable[[int | str], tuple[int, int] | None]) -> None:
-        self._where, self._problems, self._size_of = where, problems, size_of
+    def __init__(
+        self,
+        where: str,
+        problems: Problems,
+        size_of: Callable[[int | str], tuple[int, int] | None],
+        *,
+        names: bool = True,
+    ) -> None:
+        self._where, self._problems, self._size_of, self._names = where, problems, size_of, names
         self.whole_floats = 0
         self.polygons = 0
 
-    def read(self, record: object, number: int) -> Result | None:
+    def read(self, record: object, number: int) -> NamedResult | None:
         """Return a record in the plain form; None if it has a fault, which is then among the problems.
 
         Raises:
@@ -127,15 +149,21 @@ class RecordReader:
             self._problems.add(number, fault.field, fault.expected, fault.got, fault.remedy)
             return None
 
-    def _result(self, record: object) -> Result:
+    def _result(self, record: object) -> NamedResult:
         if not isinstance(record, dict):
             raise _Fault("", "an object with image_id, category_id, bbox and score", show(record), "")
-        image, category = self._id(record, "image_id"), self._id(record, "category_id")
+        names = {name: record[name] for name in NAMES if isinstance(record.get(name), str) and record[name]}
+        names = names if self._names else {}
+        file_name = names.get("file_name", names.get("image_name"))
+        image = self._id(record, "image_id", file_name)
+        category = self._id(record, "category_id", names.get("category_name"))
         score = _number("score", _required(record, "score"), "a finite number")
-        mask = self._mask(record.get("segmentation"), image)
-        return Result(image, category, score, _box(record.get("bbox"), mask is not None), mask)
+        mask = self._mask(record.get("segmentation"), file_name if image is None else image)
+        return NamedResult(score, image, category, _box(record.get("bbox"), mask is not None), mask, **names)
 
-    def _id(self, record: dict[str, Any], name: str) -> int | str:
+    def _id(self, record: dict[str, Any], name: str, instead: str | None) -> Any:
+        if record.get(name) is None and instead is not None:
+            return None
         value = _required(record, name)
         if isinstance(value, float) and value.is_integer():
             self.whole_floats += 1
@@ -148,7 +176,7 @@ class RecordReader:
             raise _Fault(name, "Unicode text", show(value))
         return value
 
-    def _mask(self, value: object, image: int | str) -> Rle | None:
+    def _mask(self, value: object, image: Any) -> Rle | None:
         if value is None or value == []:
             return None
         if isinstance(value, list):

@@ -22,6 +22,7 @@ class Vocabulary:
         category_names: [categories] names.
         file_names: [images] names of the image files; None where they are not known.
         sizes: int32 [images, 2], height and width; None where they are not known.
+        order: int64 [images], the images in the order in which the source lists them; None where it is theirs here.
         where: Name of the source for messages.
     """
 
@@ -30,6 +31,7 @@ class Vocabulary:
     category_names: tuple[str, ...]
     file_names: tuple[str, ...] | None = None
     sizes: np.ndarray | None = None
+    order: np.ndarray | None = None
     where: str = "the ground truth"
 
     def __post_init__(self) -> None:

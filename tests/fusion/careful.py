@@ -20,4 +20,5 @@ def only_careful(careful=True):
     with pytest.MonkeyPatch.context() as patch:
         if careful:
             patch.setattr(reader, "_PLAIN", Refusing())
+            patch.setattr(reader, "_NAMED", Refusing())
         yield

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask as mask_codec
 
-from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.coco_json import Reading, read_coco_results, write_coco_results
 from fusion.coco_json.vocabulary import Vocabulary
 from fusion.errors import InputError
 from fusion.table import DetectionTable, Metadata
@@ -24,6 +24,9 @@ KNOWN = Vocabulary(
     sizes=np.array([[20, 30], [40, 50], [5, 6]], np.int32),
     where="gt.json",
 )
+
+
+READING = ("images", "image_offset", "categories", "category_offset", "label_map", "box_format", "picture")
 
 
 def detection(**changes):
@@ -48,8 +51,9 @@ def read(request, tmp_path):
             path.write_bytes(content)
         else:
             path.write_text(content if isinstance(content, str) else json.dumps(content))
+        said = {name: options.pop(name) for name in READING if name in options}
         with only_careful(request.param):
-            return read_coco_results(path, **options)
+            return read_coco_results(path, reading=Reading(**said), **options)
 
     return call
 
@@ -276,7 +280,10 @@ def test_records_that_are_no_objects(read):
 
 def test_several_kinds_of_faults(read):
     records = [detection(), detection(score="1"), detection(bbox=[1, 2, -1, 2]), detection(image_id=None)]
-    refused(read, records, "record 1, field 'score'", "2 other faults")
+    parts = ("record 1, field 'score'", "record 2, field 'bbox'", "box_format='xyxy'", "record 3, field 'image_id'")
+    refused(read, records, *parts)
+    records += [detection(image_id=8), detection(category_id=5)]
+    refused(read, records, *parts, "1 detection is on 1 image", "1 of its categories", vocabulary=KNOWN)
 
 
 def test_largest_ids(read):
@@ -293,7 +300,11 @@ def test_text_category_ids(read):
     table = read([detection(category_id="1"), detection(category_id=2)], vocabulary=KNOWN)
     assert table.category_id.tolist() == [1, 2]
     assert "category ids are texts, read as integers" in notes(table)
-    refused(read, [detection(category_id="person")], "'person'", "categories='name'")
+    refused(read, [detection(category_id="person")], "'person'", "Give the ground truth")
+    table = read([detection(category_id="person"), detection(category_id="Tooth_Brush")], vocabulary=KNOWN)
+    assert table.category_id.tolist() == [1, 90]
+    assert "2 categories joined by name" in notes(table)
+    assert "'Tooth_Brush' for 'toothbrush'" in notes(table)
     refused(read, [detection(category_id="01")], "'01'")
 
 
@@ -347,7 +358,10 @@ def test_offsets(read):
     assert "1 added to image ids" in notes(table)
     assert "1 added to category ids" in notes(table)
     assert read([detection()], image_offset=-3).image_id[0] == 4
-    refused(read, [detection(category_id=0), detection(category_id=1)], "category_offset=1", vocabulary=KNOWN)
+    near = Vocabulary(KNOWN.image_ids, np.array([1, 2, 3], np.int32), KNOWN.category_names)
+    refused(read, [detection(category_id=0), detection(category_id=1)], "category_offset=1", vocabulary=near)
+    # no offset is right for all of 1, 2 and 90
+    refused(read, [detection(category_id=0), detection(category_id=1)], "categories='order'", vocabulary=KNOWN)
     refused(read, [detection()], "category_offset", category_offset=1, label_map={1: 1})
 
 
@@ -374,7 +388,7 @@ def test_images_by_file_name(read):
     assert table.image_id.tolist() == [7, 10, 2**40]
     assert "1 as they are, 1 without folders, 1 without folders and suffixes" in notes(table)
     refused(read, [*records, detection(image_id="a.png")], "both file names fit", vocabulary=KNOWN, images="file_name")
-    refused(read, [detection()], "image 7", "file name", vocabulary=KNOWN, images="file_name")
+    refused(read, [detection()], "no image in common", "val/a.jpg", vocabulary=KNOWN, images="file_name")
     refused(read, records, "option images", images="file_name")
     two = Vocabulary(np.array([1, 2]), KNOWN.category_ids, KNOWN.category_names, ("x/a.jpg", "y/a.jpg"))
     refused(read, [detection(image_id="a.jpg")], "several images", vocabulary=two, images="file_name")
@@ -394,11 +408,17 @@ def test_dictionary_with_its_own_lists_in_any_order(read):
         assert read(content).image_id.tolist() == [0, 1]
 
 
-def test_ids_that_mean_something_else_in_the_file(read):
+def test_names_win_over_ids_that_mean_something_else(read):
     content = {"images": [], "categories": [{"id": 1, "name": "bicycle"}], "annotations": [detection()]}
-    refused(read, content, "'bicycle'", "'person'", "categories='name'", vocabulary=KNOWN)
+    table = read(content, vocabulary=KNOWN)
+    assert table.category_id.tolist() == [2]
+    assert "category 1 is 'bicycle' here; 'person' there" in notes(table)
+    assert read(content, vocabulary=KNOWN, categories="id").category_id.tolist() == [1]
     content = {"images": [{"id": 7, "file_name": "a.jpg"}], "categories": [], "annotations": [detection()]}
-    refused(read, content, "'a.jpg'", "'val/b.jpg'", "images='file_name'", vocabulary=KNOWN)
+    table = read(content, vocabulary=KNOWN)
+    assert table.image_id.tolist() == [10]
+    assert "image 7 is 'a.jpg' here and 'val/b.jpg' there" in notes(table)
+    assert read(content, vocabulary=KNOWN, images="id").image_id.tolist() == [7]
 
 
 def test_corners(read):
@@ -447,7 +467,13 @@ def test_truncated_at_every_byte(read):
         (b"", "empty"),
         (b"  \n", "white space"),
         (b"hello", "byte 0"),
-        (b"<html></html>", "byte 0"),
+        (b"<html></html>", "XML or HTML"),
+        (b'<?xml version="1.0"?>\n<annotation/>', "XML"),
+        (b"\x80\x04\x95\x0b.", "a pickle"),
+        ("\x80\x04\x95\x0b.".encode(), "a pickle"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"image_id,label,xmin\n12,person,4\n", "`quorum import openimages`"),
+        (b"0 0.5 0.5 0.2 0.1 0.9\n", "YOLO"),
         (b"5", "got 5"),
         (b"null", "got null"),
         (b'"text"', 'got "text"'),
@@ -651,7 +677,10 @@ def test_voc100_joins_by_file_name_and_category_name():
     )
     path = DATA / "voc100/dets/coco_format/coco_dets.json"
     own = json.loads(path.read_text())
-    table = read_coco_results(path, vocabulary=known, images="file_name", categories="name")
+    table = read_coco_results(path, vocabulary=known)
+    assert table.arrow.equals(
+        read_coco_results(path, vocabulary=known, reading=Reading(images="file_name", categories="name")).arrow
+    )
     image_of = {image["file_name"]: image["id"] for image in truth["images"]}
     category_of = {category["name"]: category["id"] for category in truth["categories"]}
     file_name = {image["id"]: image["file_name"] for image in own["images"]}
@@ -662,8 +691,6 @@ def test_voc100_joins_by_file_name_and_category_name():
     )
     columns = zip(table.image_id.tolist(), table.category_id.tolist(), table.score.tolist(), strict=True)
     assert sorted(columns) == expected
-    with pytest.raises(InputError, match=r"images='file_name'|categories='name'"):
-        read_coco_results(path, vocabulary=known)
 
 
 @needs_data

@@ -1,0 +1,174 @@
+"""Whether a results file means what it seems to mean, and what else it may mean: the other readings, tried on objects.
+
+The rule: another reading is taken for what was meant if, on confident boxes that it was not chosen by, it agrees far
+better than the plain one: twice as many boxes have an IoU of 0.5 (or of 0.75) with an object, and at least 15 in 100
+more, and at least 30 in 100, and more than chance explains. A bad detector agrees badly under every reading, and
+passes; a detector whose boxes are too tight or too loose gains a few boxes in 100 by a picture of another size.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from evaluation.ground_truth import GroundTruth
+from evaluation.readings.agreement import IOU, Agreement
+from evaluation.readings.candidates import LOW, best_reading
+from evaluation.readings.categories import better_categories
+from evaluation.readings.sample import Sample
+from fusion.box_formats import AS_IT_IS, BOX_FORMATS
+from fusion.coco_json import AS_FOUND, RawResults, Reading
+from fusion.errors import InputError, option
+
+__all__ = ["check_reading", "far_better"]
+
+_TIGHT = 0.75
+_GAIN, _POINTS, _LEAST, _CHANCE = 2.0, 0.15, 0.3, 1e-6
+_FIRST = 400  # boxes that a reading is chosen by
+_WORDS = {
+    "xyxy": "corners",
+    "cxcywh": "centres and sizes",
+    "yxhw": "y before x",
+    "yxyx": "corners, y before x",
+}
+
+
+def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list[str]:
+    """Compare a sample of confident boxes with the objects of the ground truth.
+
+    What the reading says explicitly is taken as it is; the rest is tried otherwise where agreement is low.
+
+    Args:
+        raw: The results file.
+        truth: The ground truth, in pixels.
+        reading: How it is to be read.
+
+    Returns:
+        Notes: that agreement is low, although nothing else agrees better.
+
+    Raises:
+        InputError: If another reading agrees far better; its options are named.
+    """
+    sample = Sample.of(raw, truth)
+    if sample is None:
+        return []
+    if not len(truth):
+        return _without_objects(sample)
+    before = sample.agreement(reading)
+    annotated = sample.annotated(reading)
+    low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
+    found = _confirmed(sample, reading, best_reading(sample.part(slice(0, _FIRST)), reading)) if low else reading
+    if not reading.says_categories:
+        categories, agreement = sample.categories(found), sample.agreement(found)
+        found = better_categories(raw, truth.vocabulary, found, sample.key, categories, agreement)
+    if found != reading:
+        raise _other(raw, sample, reading, found, before, sample.agreement(found))
+    if _share(before.meets, annotated) < LOW / 2:
+        return [
+            f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5), and no"
+            " other reading of boxes and images agrees far better: a poor detector, or another data set"
+        ]
+    return []
+
+
+def _without_objects(sample: Sample) -> list[str]:
+    """Say what can be said of boxes where there are no objects: that they cannot be pixels."""
+    if (
+        sample.masks
+        or np.percentile(np.abs(sample.box), 99) > 1.5
+        or np.median(sample.size(sample.place(AS_FOUND))) < 10
+    ):
+        return []
+    choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
+    raise InputError(
+        sample.raw.where,
+        "its boxes lie between 0 and 1, where pixels are expected",
+        f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
+    )
+
+
+def far_better(after: np.ndarray, before: np.ndarray) -> bool:
+    """Tell whether boxes agree far better under one reading than under another.
+
+    Args:
+        after: bool [n], which agree under the one.
+        before: bool [n], which under the other.
+    """
+    n, share, other = len(after), after.mean(), before.mean()
+    if share < _GAIN * other or share - other < _POINTS or share < _LEAST:
+        return False
+    return _tail(n, int(after.sum()), max(other, 0.1)) < _CHANCE
+
+
+def _share(which: np.ndarray, among: np.ndarray) -> float:
+    return float(which[among].mean())
+
+
+def _confirmed(sample: Sample, plain: Reading, other: Reading) -> Reading:
+    """Return the other reading if it is far better on boxes that it was not chosen by."""
+    rest = sample.part(slice(_FIRST, None)) if len(sample) >= 2 * _FIRST else sample
+    if other == plain:
+        return plain
+    after, before = rest.agreement(other).best, rest.agreement(plain).best
+    return other if any(far_better(after >= iou, before >= iou) for iou in (IOU, _TIGHT)) else plain
+
+
+def _other(
+    raw: RawResults, sample: Sample, plain: Reading, found: Reading, before: Agreement, after: Agreement
+) -> InputError:
+    boxes = (found.box_format, found.picture, found.images, found.image_offset)
+    moved = boxes != (plain.box_format, plain.picture, plain.images, plain.image_offset)
+    how = " and ".join(_described(plain, found))
+    if moved:
+        iou = IOU if far_better(after.meets, before.meets) else _TIGHT
+        as_it_stands, otherwise = (_percent(agreement.best >= iou) for agreement in (before, after))
+        how_well = "" if iou == IOU else f" with an IoU of {iou}"
+        problem = f"{as_it_stands} meet an object{how_well} as they stand, {otherwise} {how}"
+    else:
+        problem = (
+            f"{_percent(after.meets)} meet an object, but {_percent(before.right)} one of their category as they stand"
+            f" and {_percent(after.right)} {how}"
+        )
+    return InputError(
+        raw.where,
+        f"of {_counted(sample, raw)} {problem}",
+        f"Read it with {found.options()}; or as it stands with {option('as_is', True)}",
+    )
+
+
+def _described(plain: Reading, found: Reading) -> Iterator[str]:
+    if found.box_format != plain.box_format and found.box_format is not None:
+        name = found.box_format.removesuffix("_normalized")
+        words = _WORDS.get(name, "")
+        shares = "shares of the picture's sides" if found.box_format != name else ""
+        yield f"when read as {', '.join(filter(None, (words, shares)))}"
+    if found.picture not in (plain.picture, None, AS_IT_IS):
+        yield f"when read as boxes of other pictures ({found.picture})"
+    if found.images != plain.images or found.image_offset != plain.image_offset:
+        shift = f" counted from {-found.image_offset}" if found.images else f" with {found.image_offset:+d}"
+        what = {None: "image ids", "file_name": "file names", "order": "images", "name_order": "images by name"}
+        yield f"with {what[found.images]}{'' if found.images == 'file_name' else shift}"
+    if found.categories != plain.categories or found.label_map or found.category_offset:
+        yield "when their categories are renumbered"
+
+
+def _counted(sample: Sample, raw: RawResults) -> str:
+    count = len(raw.columns.score)
+    return f"{count:,} boxes" if count == len(sample) else f"{len(sample):,} confident boxes (of {count:,})"
+
+
+def _percent(which: np.ndarray) -> str:
+    share = 100 * float(which.mean())
+    return f"{share:.1f} %" if 0 < share < 10 else f"{share:.0f} %"
+
+
+def _tail(n: int, k: int, p: float) -> float:
+    """Return the chance that at least k of n happen, each with chance p."""
+    if p >= 1 or k <= 0:
+        return 1.0
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(k, n + 1)
+    ]
+    most = max(logs)
+    return math.exp(most) * sum(math.exp(value - most) for value in logs)

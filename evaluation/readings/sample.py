@@ -1,0 +1,116 @@
+"""The confident boxes of a results file, read in any way and held against the objects of the ground truth."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.ground_truth import GroundTruth
+from evaluation.readings.agreement import Agreement, Objects, meeting
+from fusion.box_formats import box_corners
+from fusion.coco_json import RawResults, Reading
+from fusion.masks import mask_bounds
+
+__all__ = ["Sample"]
+
+_MOST, _FEW = 2000, 20
+_ROWS = 65536
+_NOWHERE = -(2**40)  # no category id
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Confident boxes of a file.
+
+    Attributes:
+        raw: The file.
+        truth: The ground truth.
+        objects: Its objects.
+        box: float64 [n, 4], as they stand in the file.
+        image: int32 [n], index into the file's images.
+        key: int32 [n], index into its categories.
+        masks: Whether boxes are the bounds of masks, which are read in one way only.
+        places: Where the file's images are found, by reading; shared between the parts of a sample.
+    """
+
+    raw: RawResults
+    truth: GroundTruth
+    objects: Objects
+    box: np.ndarray
+    image: np.ndarray
+    key: np.ndarray
+    masks: bool
+    places: dict[Reading, np.ndarray]
+
+    @classmethod
+    def of(cls, raw: RawResults, truth: GroundTruth) -> "Sample | None":
+        """Draw the most confident boxes of each category; None where there are no boxes to look at."""
+        columns, rng = raw.columns, np.random.default_rng(0)
+        count = len(columns.score)
+        rows = np.arange(count) if count <= _ROWS else np.sort(rng.integers(0, count, _ROWS))
+        boxless = np.isnan(columns.box[rows, 0])
+        masked = np.zeros(len(rows), np.bool_)
+        if columns.mask is not None and boxless.any():
+            masked = columns.mask.take(pa.array(rows)).is_valid().to_numpy()
+        rows = rows[masked | ~boxless]
+        if not len(rows) or truth.unit != "pixel":
+            return None
+        order = np.lexsort((-columns.score[rows], columns.category[rows]))
+        rows = rows[order]
+        rank = np.arange(len(rows)) - np.searchsorted(columns.category[rows], columns.category[rows])
+        rows = rng.permutation(rows[np.argsort(rank, kind="stable")[:_MOST]])
+        box = columns.box[rows]
+        boxless = np.isnan(box[:, 0])
+        if columns.mask is not None and boxless.any():
+            box[boxless] = mask_bounds(columns.mask.take(pa.array(rows[boxless])))
+        keys = columns.image[rows], columns.category[rows]
+        return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {})
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def part(self, rows: slice) -> "Sample":
+        """Return some of the boxes."""
+        return replace(self, box=self.box[rows], image=self.image[rows], key=self.key[rows])
+
+    def settled(self, reading: Reading) -> bool:
+        """Tell whether there is nothing to ask about what boxes mean."""
+        return self.masks or reading.says_boxes
+
+    def place(self, reading: Reading) -> np.ndarray:
+        """Return the image of each box, -1 where a reading finds none: int64 [n]."""
+        images = Reading(images=reading.images, image_offset=reading.image_offset)
+        if images not in self.places:
+            self.places[images] = self.raw.images(self.truth.vocabulary, images)
+        places: np.ndarray = self.places[images][self.image]
+        return places
+
+    def corners(self, reading: Reading, place: np.ndarray) -> np.ndarray:
+        """Return the boxes as a reading has them: float64 [n, 4] corners in pixels."""
+        box_format, picture = reading.how
+        size = self.size(place)
+        return picture.undo(box_corners(self.box, box_format, size), size)
+
+    def size(self, place: np.ndarray) -> np.ndarray:
+        """Return height and width of the image of each box, 1 where it is not known: int64 [n, 2]."""
+        size = np.stack([self.truth.height[place], self.truth.width[place]], axis=1).astype(np.int64)
+        known: np.ndarray = np.where((size > 0) & (place >= 0)[:, None], size, 1)
+        return known
+
+    def categories(self, reading: Reading) -> np.ndarray:
+        """Return the category id of each box: int64 [n]."""
+        numbers = self.raw.categories(self.truth.vocabulary, reading)
+        ids: np.ndarray = np.array([_NOWHERE if number is None else number for number in numbers], np.int64)[self.key]
+        return ids
+
+    def annotated(self, reading: Reading) -> np.ndarray:
+        """Return which boxes are of a category that any object has, or all where those are too few: bool [n]."""
+        truth = self.truth
+        there = np.isin(self.categories(reading), truth.category_id[np.unique(truth.category)])
+        enough: np.ndarray = there if there.sum() >= _FEW else np.ones(len(self), np.bool_)
+        return enough
+
+    def agreement(self, reading: Reading) -> Agreement:
+        """Return what the boxes meet under a reading."""
+        place = self.place(reading)
+        return meeting(self.corners(reading, place), self.categories(reading), self.objects.pairs(place))

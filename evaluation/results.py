@@ -1,0 +1,85 @@
+"""Reading results beside a ground truth: joined to it, and compared with its objects."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from evaluation.ground_truth import GroundTruth
+from evaluation.readings import check_reading
+from fusion.coco_json import AS_FOUND, Reading, gather_coco_results
+from fusion.errors import InputError, option
+from fusion.table import DetectionTable, Metadata
+
+__all__ = ["read_label_map", "read_results"]
+
+
+def read_results(
+    path: str | os.PathLike[str],
+    truth: GroundTruth | None,
+    reading: Reading = AS_FOUND,
+    *,
+    as_is: bool = False,
+    unknown_images: str = "error",
+    unknown_categories: str = "error",
+    scores: str = "any",
+    metadata: Metadata | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DetectionTable:
+    """Read a COCO results file as `fusion.read_coco_results` does, and look whether it means what it seems to mean.
+
+    Args:
+        path: The file; "-" is standard input.
+        truth: What it is joined to and compared with; None accepts it as it is.
+        reading: What ids, names and boxes mean; what is said here is not questioned.
+        as_is: Do not compare it.
+        unknown_images: "error", or "drop" detections on images that the truth does not have.
+        unknown_categories: "error", or "drop" detections of categories that are not found.
+        scores: "any" finite score, or only those in the "unit" interval.
+        metadata: Data set, split, member for the table.
+        progress: Called with the bytes read so far and in all.
+
+    Raises:
+        InputError: If it cannot be read, or another reading agrees far better; see `evaluation.readings`.
+    """
+    vocabulary = None if truth is None else truth.vocabulary
+    raw = gather_coco_results(path, vocabulary=vocabulary, reading=reading, progress=progress)
+    if truth is not None and not as_is and not raw.faulty:
+        raw.notes += check_reading(raw, truth, reading)
+    return raw.table(
+        vocabulary,
+        reading,
+        unknown_images=unknown_images,
+        unknown_categories=unknown_categories,
+        scores=scores,
+        metadata=metadata,
+    )
+
+
+def read_label_map(text: str) -> dict[int | str, int | str]:
+    """Read a label map: pairs such as `1=3,3=10,dog=18`, or the name of a JSON or TOML file.
+
+    Returns:
+        Source category, by id or name, to target category, by id or name.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    path = Path(text)
+    if "=" in text and not path.exists():
+        pairs = [pair.rpartition("=") for pair in text.split(",")]
+        if any(not source or not target for source, _, target in pairs):
+            raise InputError(f"option {option('label_map')}", f"expected pairs such as 1=3,3=10,dog=18, got {text!r}")
+        return {source: int(target) if re.fullmatch("-?[0-9]{1,10}", target) else target for source, _, target in pairs}
+    try:
+        decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
+        labels: dict[int | str, int | str] = decode(path.read_bytes(), type=dict[str, int | str])
+        return labels
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise InputError(
+            path,
+            f"expected a JSON or TOML file that maps labels to ids or names ({error})",
+            'For example {"person": 1}; or say 1=3,3=10',
+        ) from error

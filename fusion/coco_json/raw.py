@@ -1,0 +1,165 @@
+"""The detections of a results file as they stand there: numbers in columns, ids and names not yet joined."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from fusion.coco_json.records import NamedResult, Problems, Result
+from fusion.kernels.rle_check import fitting_runs
+from fusion.table import MASK_TYPE
+
+__all__ = ["Key", "Keys", "RawColumns", "RawGatherer"]
+
+
+class Key(NamedTuple):
+    """What a record says of its image or category: an id, a name, or both; never neither."""
+
+    id: int | str | None
+    name: str | None
+
+
+class Keys:
+    """The different keys of a file, numbered in the order in which they come.
+
+    Attributes:
+        all: The keys.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Key] = []
+        self._place: dict[Any, int] = {}
+
+    def codes(self, ids: list[Any], names: list[str | None] | None) -> np.ndarray:
+        """Return the number of each record's key, int32 [n]."""
+        if names is None and not any(isinstance(i, str) for i in ids):
+            # records are grouped by image: runs of one id are looked up once
+            column = np.array(ids, np.int64)
+            new = np.concatenate(([True], column[1:] != column[:-1]))
+            heads = np.array([self._code(i, None) for i in column[new].tolist()], np.int32)
+            codes: np.ndarray = heads[np.cumsum(new) - 1]
+            return codes
+        return np.array(list(map(self._code, ids, names or [None] * len(ids))), np.int32)
+
+    def _code(self, number: int | str | None, name: str | None) -> int:
+        key: Any = number if name is None else (number, name)
+        place = self._place.get(key)
+        if place is None:
+            place = self._place[key] = len(self.all)
+            self.all.append(Key(number, name))
+        return place
+
+
+class RawColumns(NamedTuple):
+    """The records of a file.
+
+    Attributes:
+        images: The different images.
+        image: int32 [n], index into them.
+        categories: The different categories.
+        category: int32 [n], index into them.
+        score: float64 [n].
+        box: float64 [n, 4], four numbers in the file's format; NaN where a record has no box.
+        mask: [n] masks, null where a record has none; None where no record has one.
+        number: int64 [n], number of the record in the file.
+    """
+
+    images: list[Key]
+    image: np.ndarray
+    categories: list[Key]
+    category: np.ndarray
+    score: np.ndarray
+    box: np.ndarray
+    mask: pa.ChunkedArray | None
+    number: np.ndarray
+
+
+class RawGatherer:
+    """Takes records block by block, checks what can be checked of each by itself, and gathers the columns.
+
+    Args:
+        problems: Where faults of records go.
+    """
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._images, self._categories = Keys(), Keys()
+        self._image: list[np.ndarray] = []
+        self._category: list[np.ndarray] = []
+        self._score: list[np.ndarray] = []
+        self._box: list[np.ndarray] = []
+        self._mask: list[pa.Array] = []
+        self._number: list[np.ndarray] = []
+        self._masked = False
+
+    def take(self, results: Sequence[Result] | Sequence[NamedResult], number: np.ndarray) -> None:
+        """Take over records, all of one of the two types.
+
+        Args:
+            results: The records.
+            number: int64 [n], their numbers in the file.
+        """
+        if not results:
+            return
+        images, categories = None, None
+        if isinstance(results[0], NamedResult):
+            images = [result.image for result in results]  # type: ignore[union-attr]
+            categories = [result.category_name for result in results]  # type: ignore[union-attr]
+            images = images if any(images) else None
+            categories = categories if any(categories) else None
+        self._image.append(self._images.codes([result.image_id for result in results], images))
+        self._category.append(self._categories.codes([result.category_id for result in results], categories))
+        self._score.append(np.array([result.score for result in results], dtype=np.float64))
+        self._mask.append(self._masks_of(results, number))
+        self._box.append(self._boxes(results, number))
+        self._number.append(number)
+
+    def columns(self) -> RawColumns:
+        """Return what was gathered."""
+        return RawColumns(
+            self._images.all,
+            np.concatenate([np.zeros(0, np.int32), *self._image]),
+            self._categories.all,
+            np.concatenate([np.zeros(0, np.int32), *self._category]),
+            np.concatenate([np.zeros(0), *self._score]),
+            np.concatenate([np.zeros((0, 4)), *self._box]),
+            pa.chunked_array(self._mask) if self._masked else None,
+            np.concatenate([np.zeros(0, np.int64), *self._number]),
+        )
+
+    def _masks_of(self, results: Sequence[Any], number: np.ndarray) -> pa.StructArray:
+        """Return the mask column, null where a mask is missing or damaged."""
+        masks = [result.segmentation for result in results]
+        if masks.count(None) == len(masks):
+            return pa.nulls(len(masks), MASK_TYPE)
+        counts = pa.array([None if mask is None else mask.counts for mask in masks], pa.string()).cast(pa.binary())
+        size = np.array([(0, 0) if mask is None else mask.size for mask in masks], dtype=np.int64).clip(0, 2**31 - 1)
+        there = np.array([mask is not None for mask in masks])
+        _, ends, text = counts.buffers()
+        fits = fitting_runs(
+            np.frombuffer(text, np.uint8) if text is not None else np.zeros(0, np.uint8),
+            np.frombuffer(ends, np.int32)[: len(masks) + 1],
+            there,
+            size,
+        )
+        for row in np.flatnonzero(~fits).tolist():
+            got = f"runs that do not, for size {size[row].tolist()}"
+            remedy = "Encode these masks again"
+            self._problems.add(int(number[row]), "segmentation", "a mask whose runs fill its size", got, remedy)
+        there &= fits
+        self._masked |= bool(there.any())
+        sides = [pa.array(np.ascontiguousarray(side), pa.int32()) for side in size.T.astype(np.int32)]
+        return pa.StructArray.from_arrays([*sides, counts], fields=list(MASK_TYPE), mask=pa.array(~there))
+
+    def _boxes(self, results: Sequence[Any], number: np.ndarray) -> np.ndarray:
+        given = [result.bbox for result in results]
+        if None in given:
+            missing = (np.nan,) * 4
+            for row, result in enumerate(results):
+                if result.bbox is None and result.segmentation is None:
+                    wanted = "a bbox or a segmentation in every record"
+                    self._problems.add(int(number[row]), "bbox", wanted, "neither", "Mend these records")
+            given = [missing if box is None else box for box in given]
+        return np.fromiter(chain.from_iterable(given), np.float64, 4 * len(given)).reshape(-1, 4)

@@ -1,0 +1,149 @@
+"""Where text comes from: a file, compressed or not, or standard input; and what a file that is no JSON is."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import sys
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from fusion.errors import InputError
+
+__all__ = ["STANDARD_INPUT", "Source", "kind_of"]
+
+STANDARD_INPUT = "-"
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zX": "xz"}
+# How files begin that are given for a results file by mistake. A pickle is also seen written as Latin-1 text.
+_BINARY = (
+    (re.compile(rb"\x80[\x02-\x05]|\xc2\x80[\x02-\x05]"), "a pickle", "a pickle can run any code, so none is opened"),
+    (re.compile(rb"\x89HDF"), "an HDF5 file", ""),
+    (re.compile(rb"PK\x03\x04"), "a zip archive", "unpack it"),
+    (re.compile(rb"PAR1"), "a Parquet file", "if it is a detection table, give it to `quorum fuse` as it is"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "UTF-16 text", "write it as UTF-8"),
+    (re.compile(rb"\x93NUMPY"), "a NumPy array", ""),
+    (re.compile(rb"\x89PNG|\xff\xd8\xff"), "a picture", ""),
+)
+_EXPORT = "let the framework that made it write COCO results as JSON"
+_NUMBER = rb"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
+
+
+class Source:
+    """Bytes to read from the start to the end: of a file, which may be compressed, or of standard input.
+
+    gzip, zstd, bzip2 and xz are told by how the file begins, whatever its name.
+
+    Args:
+        path: The file; "-" is standard input.
+        what: What is expected, for messages: "a COCO results file".
+
+    Attributes:
+        name: The file, for messages.
+        size: Bytes of the file as it stands on disk; 0 where that is not known.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], what: str) -> None:
+        self.name, self.size = os.fspath(path), 0
+        if self.name == STANDARD_INPUT:
+            self.name = "standard input"
+            self._raw = cast(io.BufferedReader, sys.stdin.buffer)
+        else:
+            place = Path(path)
+            if place.is_dir():
+                raise InputError(place, f"expected {what}, got a directory", "Name a file in it")
+            try:
+                self._raw = place.open("rb")
+                self.size = os.fstat(self._raw.fileno()).st_size
+            except OSError as error:
+                raise InputError(place, _unreadable(error)) from error
+        head = self._raw.peek(4)
+        self.compression = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
+        self._bytes = _opened(self._raw, self.compression)
+
+    @property
+    def done(self) -> int:
+        """Bytes of the file, as it stands on disk, that have been read."""
+        return self._raw.tell() if self.size else 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Return that many bytes, or all that are left.
+
+        Raises:
+            InputError: If the file cannot be read, or its compressed content is damaged.
+        """
+        try:
+            return self._bytes.read(count)
+        except (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            if self.compression is not None and error.errno is None:
+                raise self._damaged(error) from error
+            raise InputError(self.name, _unreadable(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._raw is not sys.stdin.buffer:
+            self._raw.close()
+
+    def _damaged(self, error: Exception) -> InputError:
+        problem = f"is compressed by {self.compression} and damaged or cut off ({str(error).splitlines()[0]})"
+        return InputError(self.name, problem, "Copy or compress it again")
+
+
+def kind_of(head: bytes, wanted: str) -> tuple[str, str] | None:
+    """Say what a file is that should be JSON, by how it begins.
+
+    Args:
+        head: The first bytes; a few hundred are enough.
+        wanted: What it is given as: "results" or "ground truth".
+
+    Returns:
+        What it is and what to do with it; None where it may be JSON, or cannot be told.
+    """
+    for pattern, what, remedy in _BINARY:
+        if pattern.match(head):
+            return what, _sentence(remedy, _EXPORT if not remedy or what == "a pickle" else "")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<"):
+        return "XML or HTML", _sentence("no command reads it", f"write COCO {wanted} from it as JSON")
+    line = text.splitlines()[0] if text else b""
+    if text[:1] in (b"[", b"{") or not line:
+        return None
+    fields = line.split()
+    if len(fields) >= 5 and all(re.fullmatch(_NUMBER, field) for field in fields):
+        return "text with a box per line, such as YOLO's", _sentence("no command reads it", f"write COCO {wanted}")
+    if line.count(b",") >= 2 and not line.startswith(b'"{'):
+        reader = "`quorum import openimages`" if wanted == "results" else "a ground truth whose name ends in .csv"
+        return "CSV", f"Open Images CSV is read by {reader}; write others as COCO {wanted} in JSON"
+    return None
+
+
+def _sentence(*parts: str) -> str:
+    text = "; ".join(part for part in parts if part)
+    return text[:1].upper() + text[1:]
+
+
+def _opened(raw: io.BufferedReader, compression: str | None) -> BinaryIO:
+    if compression == "gzip":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+    if compression == "bzip2":
+        return cast(BinaryIO, bz2.BZ2File(raw))
+    if compression == "xz":
+        return cast(BinaryIO, lzma.LZMAFile(raw))
+    if compression == "zstd":
+        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+    return cast(BinaryIO, raw)
+
+
+def _unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return f"cannot be read: {(error.strerror or str(error)).lower()}"
