@@ -52,6 +52,15 @@ class _File(msgspec.Struct):
     categories: list[_Category]
 
 
+_READ = (
+    ("image", "images", _Image.__struct_fields__),
+    ("annotation", "annotations", _Annotation.__struct_fields__),
+    ("category", "categories", _Category.__struct_fields__),
+)
+# What no field of ours has.
+_DIGITS = 1000
+
+
 def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     """Read a COCO ground truth file (`instances_*.json`); LVIS's extra fields are read where present.
 
@@ -111,21 +120,55 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     return _with_labels(truth, images)
 
 
+class _Long(str):
+    """Stands for a whole number of so many digits that Python does not read it."""
+
+
+def _whole(digits: str) -> int | _Long:
+    return int(digits) if len(digits) <= _DIGITS else _Long(f"a whole number of {len(digits):,} digits")
+
+
 def _decode(data: bytes, place: Path) -> _File:
     try:
         return msgspec.json.decode(data, type=_File)
-    except msgspec.ValidationError as error:
-        raise _named(error, json.loads(data), place) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        # all that is wrong is found out by the standard library, slowly
+        document = _document(data, place, error)
         try:
-            # Python's own writer allows NaN and Infinity, which are no JSON; in fields we do not read they do no harm
-            document = json.loads(data, parse_constant=str)
-            return msgspec.json.decode(msgspec.json.encode(document), type=_File)
+            return msgspec.json.decode(msgspec.json.encode(document, enc_hook=str), type=_File)
         except msgspec.ValidationError as inner:
             raise _named(inner, document, place) from inner
-        except ValueError:
-            problem = f"is not complete JSON ({error})"
-            raise InputError(place, problem, "Fetch or write the file again; it may have been cut off") from error
+        except UnicodeEncodeError as inner:
+            problem = f"has text that is no Unicode, {inner.object[max(inner.start - 20, 0) : inner.end + 20]!a}"
+            raise InputError(place, problem, "Write it again, without halves of surrogate pairs") from inner
+
+
+def _document(data: bytes, place: Path, problem: Exception) -> Any:
+    """Return what a file says whose first reading failed.
+
+    Python's own writer allows NaN and Infinity, which are no JSON; in fields we do not read they do no harm. Neither do
+    numbers of any length.
+    """
+    try:
+        document = json.loads(data, parse_constant=str, parse_int=_whole)
+    except UnicodeDecodeError as error:
+        got = data[max(error.start - 20, 0) : error.start + 20]
+        raise InputError(place, f"is not UTF-8 text: byte {error.start:,}, in {got!r}", "Write it as UTF-8") from error
+    except RecursionError as error:
+        remedy = "Is it a COCO ground truth? Its values are nested a few deep"
+        raise InputError(place, "is nested hundreds of lists or objects deep", remedy) from error
+    except ValueError as error:
+        remedy = "Fetch or write the file again; it may have been cut off"
+        raise InputError(place, f"is not complete JSON ({problem})", remedy) from error
+    if isinstance(document, dict):
+        for noun, key, fields in _READ:
+            entries = document.get(key)
+            for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+                for field in fields:
+                    if isinstance(entry, dict) and isinstance(entry.get(field), _Long):
+                        where = f"{place}, {noun} {index}, field '{field}'"
+                        raise InputError(where, f"expected a whole number of 64 bits, got {entry[field]}", "Mend it")
+    return document
 
 
 def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputError:
@@ -163,8 +206,8 @@ def _category_ids(ids: Sequence[int | str], place: Path, noun: str, field: str, 
     numbers: list[int] = []
     for index, value in enumerate(ids):
         if isinstance(value, str):
-            if re.fullmatch(r"-?\d+", value.strip()) is None:
-                problem = f"expected a whole number, got {value!r}"
+            if re.fullmatch(r"-?\d{1,18}", value.strip()) is None:
+                problem = f"expected a whole number, got {value!r:.60}"
                 raise InputError(f"{place}, {noun} {index}, field '{field}'", problem, "Number the categories")
             notes.append("category ids are text; they were read as whole numbers")
         numbers.append(int(value))

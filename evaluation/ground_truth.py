@@ -165,8 +165,8 @@ class GroundTruth:
         names = category_name if category_name is not None else [str(i) for i in categories.tolist()]
         truth = cls(
             image_id=images[image_order],
-            width=_sizes(width, len(images))[image_order],
-            height=_sizes(height, len(images))[image_order],
+            width=_sizes(width, len(images), source, "width")[image_order],
+            height=_sizes(height, len(images), source, "height")[image_order],
             file_name=np.array([""] * len(images) if file_name is None else list(file_name), dtype=object)[image_order],
             category_id=categories[category_order],
             category_name=tuple(names[k] for k in category_order),
@@ -423,8 +423,14 @@ def _check_boxes(boxes: np.ndarray, areas: np.ndarray, source: object) -> None:
         )
 
 
-def _sizes(values: npt.ArrayLike | None, count: int) -> np.ndarray:
-    return np.zeros(count, dtype=np.int32) if values is None else np.asarray(values, dtype=np.int32)
+def _sizes(values: npt.ArrayLike | None, count: int, source: object, name: str) -> np.ndarray:
+    if values is None:
+        return np.zeros(count, dtype=np.int32)
+    sides = np.asarray(values)
+    for index in np.flatnonzero((sides >= 2**31) | (sides < -(2**31)))[:1].tolist():
+        where = f"{source}, image {index}, field '{name}'"
+        raise InputError(where, f"expected pixels, got {sides[index]}", "Mend it; without it the size is not known")
+    return sides.astype(np.int32)
 
 
 def _some(values: np.ndarray) -> str:

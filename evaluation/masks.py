@@ -38,7 +38,7 @@ def encode_segmentations(
         try:
             given = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) and bytes(value) else value
             mask = _encode(given, h, w) if given and not isinstance(given, msgspec.Raw) else None
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
             raise InputError(
                 f"{source}, annotation {index}, field 'segmentation'",
                 f"expected polygons or COCO RLE, got {_short(value)} ({error})",
@@ -68,20 +68,30 @@ def box_masks(xywh: np.ndarray, height: np.ndarray, width: np.ndarray) -> list[b
     ]
 
 
+# Further out than any polygon of a picture; pycocotools goes along its sides in fifths of a pixel, and dies of 1e15.
+_FARTHEST = 1e6
+# Run lengths are of 32 bits.
+_MOST_PIXELS = 2**32
+
+
 def _encode(value: Any, height: int, width: int) -> tuple[tuple[int, int], bytes]:
     if isinstance(value, list):
         if height <= 0 or width <= 0:
             raise ValueError("the image has no width and height")
+        _check_pixels(height, width)
         if any(not isinstance(polygon, list) or len(polygon) < 4 or len(polygon) % 2 for polygon in value):
             raise ValueError("a polygon needs an even number of at least 4 coordinates")
         return (height, width), _text(rle.merge(rle.frPyObjects(_as_floats(value), height, width)))
     size = (int(value["size"][0]), int(value["size"][1]))
+    _check_pixels(*size)
     counts = value["counts"]
     if isinstance(counts, list):
         if sum(counts) > size[0] * size[1] or min(counts, default=0) < 0:
             raise ValueError("the runs do not fit the size")
         given: Any = {"size": list(size), "counts": counts}
         return size, _text(rle.frPyObjects(given, *size))
+    if not isinstance(counts, str | bytes):
+        raise TypeError("counts are no text and no list")
     return size, _text(value)
 
 
@@ -91,7 +101,16 @@ def _text(encoded: Any) -> bytes:
 
 
 def _as_floats(polygons: list[list[Any]]) -> Any:
-    return [[float(number) for number in polygon] for polygon in polygons]
+    numbers = [[float(number) for number in polygon] for polygon in polygons]
+    far = [number for polygon in numbers for number in polygon if not abs(number) <= _FARTHEST]
+    if far:
+        raise ValueError(f"coordinate {far[0]:g}, where {_FARTHEST:,.0f} pixels are the farthest")
+    return numbers
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if not (0 <= height < 2**31 and 0 <= width < 2**31 and height * width < _MOST_PIXELS):
+        raise ValueError(f"a mask of {height} x {width} pixels, where {_MOST_PIXELS:,} are the most")
 
 
 def _short(value: Any) -> str:

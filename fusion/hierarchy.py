@@ -1,7 +1,7 @@
 """The class tree of a data set: which classes are kinds of which others."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,21 @@ class Hierarchy:
             InputError: If a node is not of this form (its place in the tree is named), or a class is its own ancestor.
         """
         above: dict[str, set[str]] = {}
+        parents: dict[str, dict[str, None]] = {}
         waiting: list[tuple[Any, str, tuple[str, ...]]] = [(tree, "root", ())]
         while waiting:
             node, place, path = waiting.pop()
             label, children = _node(node, f"{where}, {place}")
             if place != "root":
                 above.setdefault(label, set()).update(path)
+                parents.setdefault(label, {}).update(dict.fromkeys(path[-1:]))
                 path = (*path, label)
             waiting += [(child, f"{place} > {label}", path) for child in reversed(children)]
-        for label, others in above.items():
-            circle = next((other for other in (label, *others) if label in above[other]), None)
-            if circle is not None:
-                problem = f"class {label!r} stands above itself" + (
-                    f", by way of {circle!r}" if circle != label else ""
-                )
-                raise InputError(where, problem, "No class is a kind of itself; mend the tree")
+        circle = _circle(parents)
+        if circle:
+            problem = f"class {circle[0]!r} stands above itself"
+            problem += f", by way of {', '.join(map(repr, circle[1:]))}" if len(circle) > 1 else ""
+            raise InputError(where, problem, "No class is a kind of itself; mend the tree")
         return cls({label: tuple(sorted(others)) for label, others in above.items()})
 
     def __contains__(self, label: object) -> bool:
@@ -102,7 +102,28 @@ def read_hierarchy(path: str | os.PathLike[str]) -> Hierarchy:
         raise InputError(
             place, f"is not complete JSON ({error})", "Fetch it again; it may have been cut off"
         ) from error
+    except RecursionError as error:
+        remedy = "A class tree is a few levels deep; is it the right file?"
+        raise InputError(place, "is nested hundreds of lists or objects deep", remedy) from error
     return Hierarchy.from_tree(tree, place)
+
+
+def _circle(parents: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return classes each of which is above the one before, and the first above the last; none where there is none."""
+    done: set[str] = set()
+    for label in parents:
+        path, waiting = [label], [iter(parents[label])]
+        while path:
+            parent = next((other for other in waiting[-1] if other not in done), None)
+            if parent is None:
+                done.add(path.pop())
+                waiting.pop()
+            elif parent in path:
+                return path[path.index(parent) :]
+            else:
+                path.append(parent)
+                waiting.append(iter(parents[parent]))
+    return []
 
 
 def _node(node: Any, where: str) -> tuple[str, list[Any]]:

@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as rle
 
 from evaluation import Coco, GroundTruth, prepare, read_coco
@@ -25,7 +27,8 @@ GOOD = {
 
 def write(tmp_path, document):
     path = tmp_path / "truth.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    text = document if isinstance(document, str) else json.dumps(document)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     return path
 
 
@@ -134,6 +137,29 @@ def test_nan_in_ignored_fields_does_no_harm(tmp_path):
         (changed(lambda d: d["categories"][1].update(id=2**40)), ["category ids must be integers of 32 bits"]),
         (changed(lambda d: d["categories"][1].update(frequency="r")), ["category 0", "'frequency'"]),
         (changed(lambda d: d["images"][1].update(neg_category_ids=[77])), ["'neg_category_ids'", "no category 77"]),
+        *[
+            (changed(lambda d, size=size: d["images"][1].update(width=size)), ["image 1", "'width'", str(size)])
+            for size in (10**12, 3 * 10**9)
+        ],
+        (changed(lambda d: d["images"][0].update(width=10**25)), ["image 0", "'width'"]),
+        ("[" * 100_000, ["nested hundreds of lists or objects deep"]),
+        (json.dumps(GOOD)[:-1] + ', "more": ' + "[" * 100_000 + "]" * 100_000 + "}", ["nested hundreds"]),
+        *[
+            (json.dumps(GOOD).replace(f'"{field}": {old}', f'"{field}": {"7" * 5000}'), [where, field, "5,000 digits"])
+            for field, old, where in (
+                ("image_id", 3, "annotation 1"),
+                ("id", 7, "image 0"),
+                ("area", 4, "annotation 1"),
+            )
+        ],
+        (spoilt(category_id="7" * 5000), ["annotation 1", "'category_id'", "whole number", "'777"]),
+        # two faults, of which the first is met first
+        (json.dumps(spoilt(bbox="x"))[:-30], ["not complete JSON", "cut off"]),
+        (json.dumps(spoilt(bbox="x")).replace('"year": 2014', f'"year": {"7" * 5000}'), ["annotation 1", "'bbox'"]),
+        (
+            json.dumps(dict(reversed(spoilt(bbox="x").items()))).replace("b.jpg", "b\udcff.jpg"),
+            ["not UTF-8 text", "b\\xff.jpg"],
+        ),
     ],
 )
 def test_errors_name_the_place(tmp_path, document, parts):
@@ -163,11 +189,29 @@ def test_missing_file_and_directory(tmp_path):
         {"counts": "a"},
         [["a", 1, 2, 3]],
         "text",
+        [[1, 1, 1e15, 1, 9, 9]],
+        [[1, 1, 1e8, 1, 9, 9]],
+        [[1, 1, 9, float("inf"), 9, 9]],
+        [[1, 1, 9, float("nan"), 9, 9]],
+        {"size": [3 * 10**9, 2], "counts": "00"},
+        {"size": [10**6, 10**6], "counts": [0, 10**12]},
+        {"size": [-1, -30], "counts": [30]},
     ],
 )
 def test_unreadable_segmentation_is_named(tmp_path, segmentation):
     truth = read_coco(write(tmp_path, changed(lambda d: d["annotations"][1].update(segmentation=segmentation))))
     with pytest.raises(InputError, match="annotation 1, field 'segmentation'"):
+        _ = truth.masks
+
+
+def test_a_number_too_long_in_a_field_that_is_not_read_does_no_harm(tmp_path):
+    text = json.dumps(GOOD).replace('"year": 2014', f'"year": {"7" * 5000}')
+    assert read_coco(write(tmp_path, text)).fingerprint == read_coco(write(tmp_path, GOOD)).fingerprint
+
+
+def test_masks_of_more_pixels_than_run_lengths_count(tmp_path):
+    truth = read_coco(write(tmp_path, changed(lambda d: d["images"][0].update(width=2 * 10**9))))
+    with pytest.raises(InputError, match=r"annotation 0, field .segmentation.: .*20 x 2000000000 pixels"):
         _ = truth.masks
 
 
@@ -231,3 +275,59 @@ def test_arrays_of_different_lengths_are_refused():
         GroundTruth.from_arrays(**columns, xywh=[[0, 0, 1, 1]], segmentation=[None, None])
     masks = pa.array([{"height": 2, "width": 2, "counts": b"04"}])
     assert GroundTruth.from_arrays(**columns, xywh=[[0, 0, 1, 1]], segmentation=masks).masks is masks
+
+
+VALUES = (
+    None,
+    -1,
+    0,
+    2**31,
+    2**63,
+    10**30,
+    1e300,
+    float("nan"),
+    "",
+    "7",
+    "\ud800",
+    True,
+    [],
+    {},
+    [[]],
+    [None],
+    {"size": 3},
+)
+
+
+def places(value, path=()):
+    """The path of each value in a document."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inside:
+        yield from places(part, (*path, key))
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_in_words(tmp_path_factory, data):
+    document = copy.deepcopy(GOOD)
+    for _ in range(data.draw(st.integers(0, 2))):
+        *path, last = data.draw(st.sampled_from([path for path in places(document) if path]))
+        holder = document
+        for key in path:
+            holder = holder[key]
+        holder[last] = copy.deepcopy(data.draw(st.sampled_from(VALUES)))
+    text = bytearray(json.dumps(document).encode())
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at : at + data.draw(st.integers(0, 3))] = bytes(data.draw(st.lists(st.integers(0, 255), max_size=3)))
+    path = tmp_path_factory.mktemp("damaged") / "truth.json"
+    path.write_bytes(bytes(text[: data.draw(st.just(len(text)) | st.integers(0, len(text)))]))
+    message = "truth.json"
+    try:
+        truth = read_coco(path)
+        _ = truth.masks, truth.fingerprint
+        prepare(truth, Coco())
+    except InputError as error:
+        message = str(error)
+    assert "truth.json" in message
+    assert len(message) < 1000

@@ -99,6 +99,7 @@ def parts_alone(tree):
         ),
         ('{"LabelName": "a", "Subcategory": [{}]}', ["root > a", "'LabelName'", "got None"]),
         ('{"LabelName": "a"', ["not complete JSON"]),
+        ('{"LabelName": "a", "Subcategory": [' * 3000 + "]}" * 3000, ["nested hundreds of lists or objects deep"]),
     ],
 )
 def test_errors_name_the_node(tmp_path, document, parts):
@@ -124,6 +125,10 @@ def test_unknown_class_and_missing_file(tmp_path):
         (node("root", node("a", node("a"))), "class 'a' stands above itself$"),
         (node("root", node("a", node("b", node("a")))), "class 'a' stands above itself"),
         (node("root", node("a", node("b")), node("b", node("a"))), "'a' stands above itself, by way of 'b'"),
+        (
+            node("root", node("a", node("b")), node("b", node("c")), node("c", node("d"), node("a"))),
+            "'a' stands above itself, by way of 'c', 'b'",
+        ),
     ],
 )
 def test_circles_are_refused(tree, words):
