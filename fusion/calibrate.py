@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -90,6 +91,8 @@ class Calibrate:
     Attributes:
         maps: Member name -> its map or maps. Every member needs an entry.
     """
+
+    compares_scores: ClassVar[bool] = False
 
     maps: Mapping[str, ScoreMap | CategoryMaps]
 

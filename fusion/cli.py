@@ -15,7 +15,7 @@ from fusion.parts import fuse_files
 from fusion.pool import Step
 from fusion.ready import Learned, find_ready
 from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn, agreed_origin
-from fusion.recipe_toml import read_learned, read_recipe, step_from_options, write_recipe
+from fusion.recipe_toml import read_learned, read_recipe, saving, step_from_options
 from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
@@ -142,9 +142,7 @@ def fuse(
         )
     else:
         plan = _plan(str(method), given, weights, calibration)
-    if save_recipe is not None:
-        write_recipe(plan, save_recipe)
-    with announcing_compilation(), progress_bar() as bar:
+    with saving(plan, save_recipe), announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("fusing", total=None)
         report = fuse_files(
             plan,
@@ -152,8 +150,8 @@ def fuse(
             output,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             device=device,
+            note=lambda line: notes(output, [line]),
         )
-    notes(output, report.notes)
     stderr.print(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
         highlight=False,

@@ -29,6 +29,11 @@ class Concat:
         if self.max_per_image is not None:
             at_least("max_per_image", self.max_per_image, 1, whole=True)
 
+    @property
+    def compares_scores(self) -> bool:
+        """Whether it does: only to tell the best."""
+        return self.max_per_image is not None
+
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows that stay."""
         score = pool.column("score")

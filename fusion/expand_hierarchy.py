@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +55,8 @@ class ExpandHierarchy:
             detections has to be in it, as a child or as a parent.
         keep_all: Do not merge.
     """
+
+    compares_scores: ClassVar[bool] = False
 
     parents: Parents
     keep_all: bool = False

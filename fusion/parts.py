@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from fusion.atomic import keep_inputs
 from fusion.cuda.choice import settle
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
+from fusion.score_scales import scale_notes
 from fusion.storage import image_ids_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
 from fusion.unfinished import put_in_place, take_up
@@ -43,6 +44,7 @@ def fuse_files(
     progress: Callable[[str, int, int], None] | None = None,
     *,
     device: str = "cpu",
+    note: Callable[[str], None] | None = None,
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -56,6 +58,7 @@ def fuse_files(
         output: A file, or a folder where the inputs are folders.
         progress: Called with (what, done, total) before each node or part.
         device: "cpu", "cuda", or "auto" for the GPU where there is one; a note says where there is none.
+        note: Called with each note as soon as it is known: what scores are like before any work is done.
 
     Raises:
         InputError: If a table cannot be read, they do not go together, the output cannot be written, or the device
@@ -67,17 +70,33 @@ def fuse_files(
     for table in tables:
         read_metadata(table)  # what cannot be read, or lacks a part, is said before work begins
     device, said = settle(device)
-    progress = progress or _silent
+    progress, tell = progress or _silent, _Notes(note)
+    tell(*said)
     parts = [part_paths(table) for table in tables]
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and counts != {1}:
-        report = _fuse_parts(recipe, parts, Path(output), progress, device)
-        return replace(report, notes=(*said, *report.notes))
+        return _fuse_parts(recipe, parts, Path(output), progress, device, tell)
     inputs = [named(read_table(table), table) for table in tables]
     steps = list(recipe.nodes)
+    tell(*_unsketched(inputs), *scale_notes(recipe, inputs))
     fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)), device=device)
     write_table(_signed(fused, recipe), output)
-    return FuseReport(sum(map(len, inputs)), len(fused), (*said, *_unused(recipe, inputs)))
+    tell(*_unused(recipe, inputs), *_above_one(_over(fused), any(map(_over, inputs))))
+    return FuseReport(sum(map(len, inputs)), len(fused), tuple(tell.lines))
+
+
+class _Notes:
+    """Notes so far; each is passed on as soon as it is known."""
+
+    def __init__(self, note: Callable[[str], None] | None) -> None:
+        self.lines: list[str] = []
+        self._note = note
+
+    def __call__(self, *lines: str) -> None:
+        for line in lines:
+            self.lines.append(line)
+            if self._note is not None:
+                self._note(line)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -95,31 +114,70 @@ def _fuse_parts(
     output: Path,
     progress: Callable[[str, int, int], None],
     device: str,
+    tell: _Notes,
 ) -> FuseReport:
     if output.exists():
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     rule = _check_partitioning(parts)
     work = take_up(output, _run_key(recipe, parts))
+    largest = [named(read_table(max(paths, key=_rows_of)), paths[0].parent) for paths in parts]
+    tell(*_unsketched(largest), *scale_notes(recipe, largest))
+    del largest
     read = written = resumed = 0
+    above, given = (0, 0.0), False
     inputs: list[DetectionTable] = []
     for number, paths in enumerate(zip(*parts, strict=True)):
         progress(f"part {number + 1} of {len(parts[0])}", number, len(parts[0]))
         target = work / f"part-{number:05d}.parquet"
         if target.exists():
+            fused = read_table(target)
             resumed += 1
-            written += len(read_table(target))
-            continue
-        inputs = [named(read_table(path), path.parent) for path in paths]
-        fused = recipe.fuse(inputs, device=device)
-        part = Part(rule=rule, count=len(parts[0]), number=number)
-        write_table(_signed(fused, recipe), target, part=part)
-        read += sum(map(len, inputs))
+        else:
+            inputs = [named(read_table(path), path.parent) for path in paths]
+            fused = recipe.fuse(inputs, device=device)
+            part = Part(rule=rule, count=len(parts[0]), number=number)
+            write_table(_signed(fused, recipe), target, part=part)
+            read += sum(map(len, inputs))
+            given |= any(map(_over, inputs))
         written += len(fused)
+        over = _over(fused) or (0, 0.0)
+        above = above[0] + over[0], max(above[1], over[1])
     put_in_place(output)
-    notes = _unused(recipe, inputs)
+    tell(*_unused(recipe, inputs), *_above_one(above, given))
     if resumed:
-        notes += (f"{resumed} parts were taken from an interrupted run; their input rows are not counted here",)
-    return FuseReport(read, written, notes)
+        tell(f"{resumed} parts were taken from an interrupted run; their input rows are not counted here")
+    return FuseReport(read, written, tuple(tell.lines))
+
+
+def _rows_of(path: Path) -> int:
+    return read_metadata(path)[1]
+
+
+def _unsketched(inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
+    names = [str(table.metadata.member) for table in inputs if table.metadata.images is None]
+    if len(inputs) < 2 or not names:
+        return ()
+    say = "says" if len(names) == 1 else "say"
+    return (
+        f"{', '.join(names)} {say} nothing of the images behind (imported without ground truth, or by an earlier "
+        "version): whether these tables are of one data set was not checked",
+    )
+
+
+def _over(table: DetectionTable) -> tuple[int, float] | None:
+    """Number of scores above 1, and the largest; None where there is none."""
+    score = table.score
+    count = int((score > 1).sum())
+    return (count, float(score.max())) if count else None
+
+
+def _above_one(over: tuple[int, float] | None, given: bool) -> tuple[str, ...]:
+    if over is None or not over[0]:
+        return ()
+    why = "as some of the inputs' are"
+    if not given:
+        why = "since each of a member's boxes counts; WBF's conf_type box_and_model_avg stays within the inputs' range"
+    return (f"{over[0]:,} scores are above 1, the largest {over[1]:.4g}, {why}",)
 
 
 def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:

@@ -12,6 +12,8 @@ comes back for boxes in [0, 1] without ties. It differs, on purpose, in this:
 * `soft_nms` returns the decayed scores. There it returns the scores it was given.
 * `nms` and `soft_nms` leave the caller's lists alone. There `weights` overwrites them.
 * A weight of 0 leaves a model's boxes out of WBF and NMW. There the answer is NaN.
+* Boxes of score 0, alone or in a cluster without any other score, come back as the first of them, with score 0, from
+  WBF and NMW. There the box is NaN.
 * Empty input to every function gives arrays (0, 4), (0,), (0,). There `nms` raises.
 * Wrong lengths, numbers of weights and names raise `InputError`, and so do NaN and infinity. There they
   end the process, are ignored, or come back as NaN.
@@ -56,6 +58,10 @@ def weighted_boxes_fusion(
 ) -> Answer:
     """Fuse one image's boxes by weighted boxes fusion; see `fusion.wbf.Wbf` for the method.
 
+    With conf_type "avg" and unequal weights a score can exceed 1 although `allows_overflow` is False, here as in the
+    public package: each box of a model counts with the model's weight, and two boxes of a model of weight 2 beside one
+    of weight 1 make 4/3. "box_and_model_avg" counts each model's weight once, and never exceeds the largest score.
+
     Args:
         boxes_list: Per model [n, 4], x1, y1, x2, y2; lists or arrays.
         scores_list: Per model [n].
@@ -64,7 +70,7 @@ def weighted_boxes_fusion(
         iou_thr: A box joins a cluster whose box it overlaps by more than this.
         skip_box_thr: Boxes with a lower score, before weights, are left out.
         conf_type: "avg", "max", "box_and_model_avg" or "absent_model_aware_avg".
-        allows_overflow: With "avg", whether scores may exceed 1.
+        allows_overflow: With "avg", count all boxes of a cluster rather than at most as many as there are models.
 
     Returns:
         Boxes float64 [k, 4], scores float64 [k] and labels [k] (float64 for numbers), best score first.

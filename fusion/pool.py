@@ -129,7 +129,8 @@ class Step(Protocol):
 
     A step with a class attribute `shares_members = True` takes tables that bring the same members, such
     as fused boxes beside the tables that they were fused from. One with `cellwise = True` answers `Fused`, looks at
-    the pool's columns and member names alone, and at each cell by itself: it is given some images at a time.
+    the pool's columns and member names alone, and at each cell by itself: it is given some images at a time. One with
+    `compares_scores = False` neither compares nor averages scores of different members.
     """
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused | Rescored | Rebuilt:

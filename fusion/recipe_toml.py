@@ -6,7 +6,8 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,15 @@ from fusion.pool import Step
 from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, agreed_origin, toml_value
 from fusion.relations import Relations
 
-__all__ = ["parse_recipe", "read_learned", "read_recipe", "step_from_options", "write_learned", "write_recipe"]
+__all__ = [
+    "parse_recipe",
+    "read_learned",
+    "read_recipe",
+    "saving",
+    "step_from_options",
+    "write_learned",
+    "write_recipe",
+]
 
 _DEPTH = 16
 
@@ -47,8 +56,27 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     """Write a recipe in its canonical form, atomically."""
+    with saving(recipe, path):
+        pass
+
+
+@contextmanager
+def saving(recipe: Recipe, path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Write a recipe whose file is in place when the block ends well, and not there at all otherwise.
+
+    Args:
+        recipe: The recipe.
+        path: Its file; None writes none.
+
+    Raises:
+        InputError: If the place cannot be written to; before the block.
+    """
+    if path is None:
+        yield
+        return
     with replacing(path) as temporary:
         temporary.write_text(recipe.to_toml(), encoding="utf-8")
+        yield
 
 
 def read_learned(path: str | os.PathLike[str], key: str) -> tuple[Any, TunedOn | None]:

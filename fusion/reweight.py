@@ -6,6 +6,7 @@ The weights follow a table of average precision per member and category, measure
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class Reweight:
         weights: Per member one number, or a number per category id; finite and not negative.
         builder: How the weights were made; a note for readers.
     """
+
+    compares_scores: ClassVar[bool] = False
 
     weights: Weights
     builder: str = "by hand"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class SelectExperts:
         weights: For "weigh": name of each expert -> one number, or a number per category id, at least 0.
         gate: Apply the background gate to all experts.
     """
+
+    compares_scores: ClassVar[bool] = False
 
     categories: Mapping[str, Sequence[int]]
     mode: str = "take"

@@ -55,6 +55,8 @@ class SelectViews:
         ratio: In (0, 1].
     """
 
+    compares_scores: ClassVar[bool] = False
+
     shares_members: ClassVar[bool] = True
 
     views: Sequence[Sequence[str]]

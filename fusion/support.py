@@ -1,6 +1,7 @@
 """A factor on the scores of boxes that only one of the inputs has."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Support:
         factor: In [0, 1]; 1 leaves all scores as they are, 0 leaves unsupported boxes out.
         iou: Threshold in [0, 1].
     """
+
+    compares_scores: ClassVar[bool] = False
 
     factor: float = 0.5
     iou: float = 0.5

@@ -42,6 +42,9 @@ class Wbf:
         skip_box_threshold: Boxes with a lower score, before weights, are left out; at least 0, since a
             negative score is no weight.
         allows_overflow: With "avg", n instead of min(n, M): scores may exceed 1.
+
+    Without it they may, too, where weights differ and one of large weight brings several boxes of a cluster, as in the
+    public package; "box_and_model_avg", which counts each member's weight once, never exceeds the largest score.
     """
 
     cellwise: ClassVar[bool] = True

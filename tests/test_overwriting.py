@@ -1,7 +1,11 @@
-"""No command writes over what it reads."""
+"""No command writes over what it reads, and what fails leaves nothing."""
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -68,3 +72,43 @@ def test_inputs_are_as_they_were(folder, capsys, command, links):
     assert "one of the inputs" in told or "both name" in told
     assert "--" in told
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+FUSE = """
+    import resource, signal, sys
+    import numpy as np
+    from fusion.storage import write_table
+    from fusion.table import DetectionTable
+    rng, n = np.random.default_rng(0), 20000
+    ids, ones = np.arange(n), np.ones(n, int)
+    t = DetectionTable.from_arrays(image_id=ids, category_id=ones, score=rng.random(n), xywh=rng.random((n, 4)))
+    write_table(t, "t.parquet")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+    import quorum
+    quorum.main("fuse t.parquet --method nms -o fused.parquet --save-recipe recipe.toml".split())
+"""
+
+
+def test_a_recipe_is_not_left_where_its_table_could_not_be_written(tmp_path):
+    if not hasattr(signal, "SIGXFSZ"):
+        pytest.skip("no file size limits here")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FUSE)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "fused.parquet: could not be written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_place_for_the_recipe_that_cannot_be_used_is_told_first(folder, capsys):
+    with pytest.raises(SystemExit):
+        quorum.main(["fuse", "q.parquet", "--method", "nms", "-o", "fused.parquet", "--save-recipe", "parts"])
+    assert "parts: expected a file to write, got a directory" in capsys.readouterr().err
+    assert not Path("fused.parquet").exists()

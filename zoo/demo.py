@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from evaluation.belonging import origin_of
 from evaluation.calibration import learn_calibration
 from evaluation.coco_json import read_coco
 from evaluation.leaderboard import Entry, Leaderboard, Split
@@ -53,7 +54,11 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     truth = read_coco(files[0])
     members = []
     for path in files[1:]:
-        members.append(read_coco_results(path, vocabulary=truth.vocabulary, metadata=Metadata(member=path.stem)))
+        members.append(
+            read_coco_results(
+                path, vocabulary=truth.vocabulary, metadata=Metadata(member=path.stem, **origin_of(truth))
+            )
+        )
         write_table(members[-1], folder / "tables" / f"{path.stem}.parquet")
     console.print(f"2. Imported {sum(map(len, members)):,} detections into {folder / 'tables'}.", highlight=False)
 

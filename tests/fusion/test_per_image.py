@@ -57,6 +57,33 @@ def test_wbf_equals_the_public_package(case, weighted, conf_type, skip, overflow
     same(per_image.weighted_boxes_fusion(*lists, **options), peer("weighted_boxes_fusion", *lists, **options))
 
 
+def test_avg_with_weights_can_exceed_one_as_in_the_public_package():
+    lists = [[[0.1, 0.1, 0.2, 0.2]] * 2, [[0.3, 0.3, 0.4, 0.4]]], [[1.0, 1.0], [0.5]], [[0, 0], [0]]
+    ours = per_image.weighted_boxes_fusion(*lists, weights=[2, 1])
+    assert ours[1].tolist() == pytest.approx([4 / 3, 1 / 6], rel=1e-6)
+    same(ours, peer("weighted_boxes_fusion", *lists, weights=[2, 1]))
+    bounded = per_image.weighted_boxes_fusion(*lists, weights=[2, 1], conf_type="box_and_model_avg")
+    assert bounded[1].tolist() == pytest.approx([2 / 3, 1 / 6], rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(IMAGES, st.lists(st.floats(0.1, 10), min_size=12, max_size=12))
+def test_the_bounded_variant_is_bounded(case, weights):
+    lists = image(**case)
+    options = {"weights": weights[: case["models"]], "conf_type": "box_and_model_avg"}
+    _, scores, _ = per_image.weighted_boxes_fusion(*lists, **options)
+    assert scores.max() <= max(score.max(initial=0) for score in lists[1]) * (1 + 1e-6)
+
+
+def test_score_0_keeps_its_box_where_the_public_package_has_nan():
+    lists = [[[0.1, 0.1, 0.2, 0.2]]], [[0.0]], [[1]]
+    for name in FUSING:
+        boxes, scores, labels = getattr(per_image, name)(*lists)
+        np.testing.assert_allclose(boxes, lists[0][0], rtol=1e-6)
+        assert (scores.tolist(), labels.tolist()) == ([0.0], [1.0])
+    assert np.isnan(peer("non_maximum_weighted", *lists)[0]).any()
+
+
 @settings(max_examples=40, deadline=None)
 @given(IMAGES, st.booleans(), st.sampled_from([0.0, 0.3]))
 def test_nmw_equals_the_public_package(case, weighted, skip):
