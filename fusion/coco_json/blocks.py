@@ -14,6 +14,8 @@ __all__ = ["JsonFile", "TruncatedError", "decode", "decode_list"]
 # Where one object of a list ends and the next begins. It may also match inside a record, which then
 # does not decode and is joined with what follows.
 _BETWEEN = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_BLANK = b" \t\r\n"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _COMMA = re.compile(r"[ \t\r\n]*,")
 _LARGEST = 256 << 20
@@ -74,21 +76,35 @@ class JsonFile:
             InputError: If the file ends before the list, or goes on after it.
         """
         offset = self._taken + 1
-        text = self._read(1)[1:]
-        while True:
-            more = self._read(self._block)
-            text += more
-            if not more:
-                break
+        self._read(1)
+        pieces: list[bytes] = []
+        size = enough = 0
+        while more := self._read(self._block):
+            pieces.append(more)
+            size += len(more)
+            if size < enough:
+                continue
+            text, enough = b"".join(pieces), 0
             cut = _last_cut(text)
-            if cut and take(text[: cut[0]], offset, False):
+            if cut and not take(text[: cut[0]], offset, False):
+                # between two objects within a record: where records end is told by counting brackets
+                cut = _counted_cut(text)
+                cut = cut if cut and take(text[: cut[0]], offset, False) else None
+            if cut is None:
+                begun = text.lstrip(_BLANK)
+                text, offset = begun, offset + len(text) - len(begun)
+                if len(text) > _LARGEST:
+                    raise InputError(
+                        f"{self.name}, byte {offset}",
+                        f"a single record is larger than {_LARGEST >> 20} MB",
+                        "The file is damaged, or not a results file",
+                    )
+                # all of it is looked at again: only when it has doubled, so that the work grows with the file
+                enough = min(2 * len(text), _LARGEST + 1)
+            else:
                 text, offset = text[cut[1] :], offset + cut[1]
-            elif len(text) > _LARGEST:
-                raise InputError(
-                    f"{self.name}, byte {offset}",
-                    f"a single record is larger than {_LARGEST >> 20} MB",
-                    "The file is damaged, or not a results file",
-                )
+            pieces, size = [text], len(text)
+        text = b"".join(pieces)
         body = text.rstrip()
         # without its bracket the text is taken as it is: it is refused with the right message
         take(body[:-1] if body.endswith(b"]") else body + b" ", offset, True)
@@ -118,7 +134,7 @@ class JsonFile:
         if text.startswith(b"\xef\xbb\xbf"):
             text, self._taken = text[3:], 3
             self.notes.append("the file begins with a byte order mark, which JSON does not have")
-        while not (begun := text.lstrip(b" \t\r\n")) and text:
+        while not (begun := text.lstrip(_BLANK)) and text:
             self._taken += len(text)
             text = self._file.read(self._block)
         self._taken += len(text) - len(begun)
@@ -135,6 +151,17 @@ def _last_cut(text: bytes) -> tuple[int, int] | None:
         if last is not None:
             return last.start() + 1, last.end() - 1
     return None
+
+
+def _counted_cut(text: bytes) -> tuple[int, int] | None:
+    """Return where the last whole record ends and where the next begins, as its brackets say."""
+    depth, last = 0, None
+    for token in _TOKEN.finditer(text):
+        kind = token[0]
+        depth += (kind in (b"{", b"[")) - (kind in (b"}", b"]"))
+        if depth == 0 and kind == b"}":
+            last = _BETWEEN.match(text, token.start()) or last
+    return None if last is None else (last.start() + 1, last.end() - 1)
 
 
 class TruncatedError(InputError):
