@@ -15,6 +15,7 @@ from evaluation.submissions import (
     check_submission,
     read_image_list,
 )
+from evaluation.submissions.coco_file import MAX_RATIO
 from evaluation.submissions.report import size_text
 from fusion.class_descriptions import read_class_descriptions
 from fusion.errors import InputError
@@ -41,6 +42,7 @@ def submit(
     max_per_image: int | None = None,
     digits: int | None = None,
     score_digits: int | None = None,
+    max_ratio: float = MAX_RATIO,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Write a table as a leaderboard's submission, or check one that is there.
@@ -62,12 +64,14 @@ def submit(
         max_per_image: Write the best so many of each image; COCO takes 100, LVIS 300.
         digits: Decimals of box coordinates; all when not given.
         score_digits: Decimals of scores; all when not given.
+        max_ratio: With --check, how many times as large as an archive the file in it may be.
         as_json: Print the report as JSON on standard output.
     """
     if (table is None) == (check is None):
         raise InputError("submit", "expected either a table or --check FILE", "Name one of them")
     if check is not None:
-        return _check(check, as_format, _images(ground_truth, as_format, classes), split_name, as_json)
+        images = _images(ground_truth, as_format, classes)
+        return _check(check, as_format, images, split_name, max_ratio, as_json)
     if as_format is None or ground_truth is None or output is None:
         names = (("--format", as_format), ("--ground-truth", ground_truth), ("--output", output))
         missing = ", ".join(name for name, value in names if value is None)
@@ -96,7 +100,14 @@ def submit(
     return 0
 
 
-def _check(path: Path, form: _Format | None, images: ImageList | None, split_name: str | None, as_json: bool) -> int:
+def _check(
+    path: Path,
+    form: _Format | None,
+    images: ImageList | None,
+    split_name: str | None,
+    max_ratio: float,
+    as_json: bool,
+) -> int:
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"reading {path.name}", total=None)
         report = check_submission(
@@ -104,6 +115,7 @@ def _check(path: Path, form: _Format | None, images: ImageList | None, split_nam
             format=form,
             images=images,
             split=split_name,
+            max_ratio=max_ratio,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     _show(report, as_json, stdout())

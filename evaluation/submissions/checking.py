@@ -8,12 +8,12 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit
-from evaluation.submissions.coco_file import check_json, check_name, check_size, unpacked
+from evaluation.submissions.coco_file import MAX_RATIO, check_json, check_name, check_size, unpacked
 from evaluation.submissions.image_list import COCO_CATEGORIES, LVIS_CATEGORIES, ImageList
 from evaluation.submissions.open_images_file import CsvSubmission, check_csv
 from evaluation.submissions.report import Findings, Report
 from evaluation.submissions.writing import CAPS, image_list
-from fusion.checks import one_of
+from fusion.checks import at_least, one_of
 from fusion.errors import InputError
 
 __all__ = ["check_submission"]
@@ -25,6 +25,7 @@ def check_submission(
     format: str | None = None,  # noqa: A002 - the word that users know it by
     images: ImageList | GroundTruth | str | os.PathLike[str] | None = None,
     split: str | None = None,
+    max_ratio: float = MAX_RATIO,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check an existing submission, in pieces; the memory beyond that is about 20 bytes per detection.
@@ -40,10 +41,12 @@ def check_submission(
         images: The split: an image list, a ground truth, or the file of one. Without it ids, sizes and
             missing images are not checked, categories only by COCO's or LVIS's ids.
         split: Name of the split that the file is for.
+        max_ratio: How many times as large as an archive the file in it may be; up to 64 MB it always may.
         progress: Called with the bytes read so far and in all.
 
     Raises:
-        InputError: If there is no such file, an option is wrong or the image list cannot be used.
+        InputError: If there is no such file, an option is wrong, the image list cannot be used, or there is no room
+            to unpack an archive.
     """
     place = Path(path)
     if not place.is_file():
@@ -56,7 +59,8 @@ def check_submission(
     zipped = head.startswith(b"PK")
     if not zipped:
         return _check(place, place, head, findings, format, images, split, progress)
-    with unpacked(place, findings) as inner:
+    at_least("max_ratio", max_ratio, 1)
+    with unpacked(place, findings, max_ratio) as inner:
         if inner is None:
             return _unread(place, format or "coco", findings)
         with inner.open("rb") as file:

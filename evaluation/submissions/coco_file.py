@@ -1,32 +1,41 @@
 """Checking COCO and LVIS results files: JSON as it is, or in a zip archive."""
 
+import lzma
+import math
 import os
 import re
-import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit, Block
-from evaluation.submissions.report import Findings
+from evaluation.submissions.report import Findings, size_text
 from fusion.coco_json import read_coco_results
 from fusion.coco_json.blocks import JsonFile, TruncatedError, decode_list
 from fusion.coco_json.records import Problems, RecordReader, Result
 from fusion.coco_json.vocabulary import integer_like
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.masks import mask_array
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["check_json", "check_name", "check_size", "read_coco_submission", "unpacked"]
+__all__ = ["MAX_RATIO", "check_json", "check_name", "check_size", "read_coco_submission", "unpacked"]
 
 _BLOCK = 256 << 10
+# Real archives unpack to 3 to 20 times their size; what is made to fill a disk, to 1,000 times.
+MAX_RATIO = 200.0
+_SMALL = 64 << 20
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, OSError,
+)  # fmt: skip
+_ELSEWHERE = "Free some room, or name a folder with more by the environment variable TMPDIR"
 # COCO's server was seen to give up above this: codalab/codalab-competitions issue 3330, FastInst issue 19.
 _LARGE = 300_000_000
 _PLAIN = msgspec.json.Decoder(list[Result])
@@ -58,18 +67,33 @@ def read_coco_submission(
 
 
 @contextmanager
-def unpacked(path: Path, findings: Findings) -> Iterator[Path | None]:
+def unpacked(path: Path, findings: Findings, max_ratio: float = MAX_RATIO) -> Iterator[Path | None]:
     """Give the one file of a zip archive, unpacked to the system's folder for temporary files.
 
     What a server would stumble over is added to the findings: folders, several files, damage. An
-    archive without a file, or one that cannot be read, gives None.
+    archive without a file, or one that cannot be read or is larger inside than it may be, gives None.
 
     Args:
         path: The archive.
         findings: Where faults go.
+        max_ratio: How many times as large as the archive its file may be.
+
+    Raises:
+        InputError: If there is no room for the file.
     """
-    with tempfile.TemporaryDirectory(prefix="quorum-") as folder:
-        yield _unpack(path, Path(folder), findings)
+    with _temporary_folder() as folder:
+        yield _unpack(path, folder, findings, max_ratio)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="quorum-")
+    except OSError as error:
+        place = error.filename or "the folder for temporary files"
+        raise InputError(place, f"could not be made: {error.strerror or error}", _ELSEWHERE) from error
+    with folder as name:
+        yield Path(name)
 
 
 def check_name(name: str, split: str | None, findings: Findings) -> None:
@@ -268,7 +292,7 @@ def _first_record(text: bytes) -> dict[str, Any]:
     return msgspec.json.decode(b"[" + text + b"]", type=list[dict[str, msgspec.Raw]])[0]
 
 
-def _unpack(path: Path, folder: Path, findings: Findings) -> Path | None:
+def _unpack(path: Path, folder: Path, findings: Findings, max_ratio: float) -> Path | None:
     try:
         with zipfile.ZipFile(path) as archive:
             files = [info for info in archive.infolist() if not info.is_dir()]
@@ -282,10 +306,38 @@ def _unpack(path: Path, folder: Path, findings: Findings) -> Path | None:
             if not files:
                 findings.add("error", "there is no .json or .csv file in the archive", 1, names, remedy)
                 return None
+            size, packed = files[0].file_size, path.stat().st_size
+            if size > max(max_ratio * packed, _SMALL):
+                what = f"the archive's file is {size / packed:,.0f} times as large as the archive"
+                remedy = f"If it is what you think, allow for it with {option('max_ratio', math.ceil(size / packed))}"
+                findings.add("error", what, 1, [f"{size_text(size)} in {size_text(packed)}"], remedy)
+                return None
             target = folder / Path(files[0].filename).name
-            with archive.open(files[0]) as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
+            with archive.open(files[0]) as source:  # gives no more than it says: its checksum would not fit
+                _write(source, target, size)
             return target
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except _DAMAGE as error:
         findings.add("error", f"the archive is damaged: {error}", 1, [path.name], "Write or copy it again")
         return None
+
+
+def _write(source: IO[bytes], target: Path, size: int) -> None:
+    with _room(target, size):
+        file = target.open("wb", buffering=0)
+    with file:
+        while piece := memoryview(source.read(1 << 20)):
+            while piece:
+                with _room(target, size):
+                    piece = piece[file.write(piece) :]
+
+
+@contextmanager
+def _room(target: Path, size: int) -> Iterator[None]:
+    """Tell what goes wrong with the unpacked file from what is wrong with the archive."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"could not be unpacked, which takes {size_text(size)}: {error.strerror or error}"
+        raise InputError(target, problem, _ELSEWHERE) from error

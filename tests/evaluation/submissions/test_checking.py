@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tempfile
 import zipfile
 from collections import Counter
 
@@ -27,6 +28,7 @@ from tests.evaluation.submissions.cases import (
     write_rows,
     write_zip,
 )
+from tests.fusion.test_appending import files_of_at_most
 
 
 def checked(tmp_path, records, **options):
@@ -173,6 +175,55 @@ def test_a_damaged_archive_is_noticed_by_its_checksum(tmp_path):
     data[200] ^= 1
     path.write_bytes(data)
     assert found(check_submission(path), "damaged").severity == "error"
+
+
+def packed(path, text):
+    """Write an archive that is smaller than what is in it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(NAME, text)
+    return path
+
+
+def test_any_damaged_byte_of_an_archive_is_reported(tmp_path):
+    path = packed(tmp_path / "a.zip", json.dumps([record(score=number / 100) for number in range(20)]))
+    good = path.read_bytes()
+    damaged = 0
+    for place in range(2, len(good)):
+        for bit in (0, 5):
+            data = bytearray(good)
+            data[place] ^= 1 << bit
+            path.write_bytes(data)
+            report = check_submission(path)
+            damaged += any("damaged" in finding.what for finding in report.findings)
+    assert damaged > len(good)
+
+
+def test_what_an_archive_may_unpack_to_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(coco_file, "_SMALL", 1000)
+    path = packed(tmp_path / "a.zip", "[" + " " * 3_000_000 + json.dumps(record(1)) + "]")
+    ratio = 3_000_000 // path.stat().st_size
+    finding = found(check_submission(path), "times as large as the archive")
+    assert finding.severity == "error"
+    assert finding.examples == (f"3.0 MB in {path.stat().st_size / 1000:.1f} kB",)
+    assert "max_ratio" in finding.remedy
+    assert check_submission(path, max_ratio=ratio + 1).detections == 1
+    with pytest.raises(InputError, match="option max_ratio: expected a number of at least 1"):
+        check_submission(path, max_ratio=0)
+
+
+def test_a_full_folder_for_temporary_files_is_named(tmp_path, monkeypatch):
+    path = packed(tmp_path / "a.zip", json.dumps([record(score=number / 100) for number in range(2000)]))
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "small"))
+    with files_of_at_most(5000), pytest.raises(InputError) as caught:
+        check_submission(path)
+    assert caught.value.where.startswith(str(tmp_path / "small"))
+    assert "could not be unpacked, which takes" in caught.value.problem
+    assert "TMPDIR" in caught.value.remedy
+    assert list((tmp_path / "small").iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(InputError, match=r"absent.* could not be made: No such file"):
+        check_submission(path)
 
 
 def test_json_without_an_archive(tmp_path):

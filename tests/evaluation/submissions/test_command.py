@@ -1,6 +1,7 @@
 """`quorum submit`: what it prints, what it writes, how it ends."""
 
 import json
+import zipfile
 
 import pytest
 from cyclopts import App
@@ -95,3 +96,13 @@ def test_what_is_missing_is_named(arguments, message):
     app.command("evaluation.cli.submit:submit", name="submit")
     with pytest.raises(InputError, match=message):
         app(["submit", *arguments])
+
+
+def test_the_bound_on_what_an_archive_unpacks_to_is_an_option(submit, tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluation.submissions.coco_file._SMALL", 1000)
+    path = tmp_path / "detections_val_x_results.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("detections_val_x_results.json", "[" + " " * 1_000_000 + "]")
+    code, out, _ = submit("--check", path)
+    assert (code, "times as large as the archive" in " ".join(out.split())) == (1, True)
+    assert submit("--check", path, "--max-ratio", "5000")[0] == 0
