@@ -12,7 +12,7 @@ from fusion.cuda.choice import settle
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
 from fusion.score_scales import scale_notes
-from fusion.storage import image_ids_of, part_paths, read_metadata, read_table, write_table
+from fusion.storage import BY_ID, image_ids_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
 from fusion.unfinished import put_in_place, take_up
 
@@ -186,6 +186,10 @@ def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:
     Raises:
         InputError: If an image is in parts of different numbers.
     """
+    told = {read_metadata(path)[0].part for paths in parts for path in paths}
+    rules = {_AS_GIVEN if part is None else part.rule for part in told}
+    if rules == {BY_ID}:
+        return BY_ID  # whoever reads a part requires its images to be there by their ids
     owner: dict[int | str, tuple[int, Path]] = {}
     for paths in parts:
         for number, path in enumerate(paths):
@@ -197,9 +201,7 @@ def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:
                         f"are cut into parts in different ways: image {image!r} is in {place.name} and in {path.name}",
                         f"Import both again with the same {option('parts')}, or as single files",
                     )
-    rules = {read_metadata(path)[0].part for paths in parts for path in paths}
-    known = {None if part is None else part.rule for part in rules}
-    return str(known.pop()) if len(known) == 1 and None not in known else _AS_GIVEN
+    return rules.pop() if len(rules) == 1 else _AS_GIVEN
 
 
 def _run_key(recipe: Recipe, parts: Sequence[Sequence[Path]]) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion.calibrate import Calibrate
-from fusion.recipe import ALL, OUTPUT, Recipe
+from fusion.recipe import ALL, OUTPUT, STEPS, Recipe
 from fusion.reweight import Reweight
 from fusion.table import DetectionTable
 
@@ -52,7 +52,7 @@ def scales_of(table: DetectionTable) -> dict[str, Scale]:
     else:
         codes = table.member.indices.to_numpy()
         groups = {str(name): codes == code for code, name in enumerate(table.member.dictionary.to_pylist())}
-    made_calibrated = "calibrate" in str(table.metadata.made_by.get("recipe", ""))
+    made_calibrated = 'step = "calibrate"' in str(table.metadata.made_by.get("recipe", ""))
     return {name: _CALIBRATED if made_calibrated else _scale(score[own], image[own]) for name, own in groups.items()}
 
 
@@ -112,7 +112,8 @@ def scale_notes(recipe: Recipe, tables: Sequence[DetectionTable]) -> tuple[str, 
         elif isinstance(node.step, Reweight):
             scales = {member: _moved(scale, node.step.weights.get(member)) for member, scale in scales.items()}
         reached[name] = scales
-    steps = {said: type(recipe.nodes[nodes[0]].step).__name__ for said, nodes in found.items()}
+    names = {step: name for name, step in STEPS.items()}
+    steps = {said: names[type(recipe.nodes[nodes[0]].step)] for said, nodes in found.items()}
     return tuple(
         f"scores on unlike scales are compared by {steps[said]}"
         f"{'' if nodes[0] == OUTPUT else f' (node {nodes[0]})'}: {said}. {_REMEDY}"

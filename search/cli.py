@@ -30,6 +30,7 @@ from fusion.checks import at_least
 from fusion.errors import InputError, option
 from fusion.parts import named
 from fusion.recipe_toml import write_recipe
+from fusion.score_scales import scales_of, unlike
 from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 from search.answer import Answer, find_answer, paired_error
@@ -107,6 +108,9 @@ def search(
             notes(path, check_belongs(path, table.metadata, truth))
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
         problem = pose(members, truth, parts, protocol_of(protocol, iou_type), calibrate=calibrate)
+        said_of_scores = None if calibrate else unlike({n: s for table in members for n, s in scales_of(table).items()})
+        if said_of_scores is not None:
+            notes("search", [f"scores are on unlike scales: {said_of_scores}; leave out --no-calibrate"])
         del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)

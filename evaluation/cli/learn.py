@@ -22,9 +22,11 @@ from evaluation.learning import tuned_on
 from fusion.calibrate import CategoryMaps, ScoreMap
 from fusion.errors import InputError
 from fusion.parts import named
+from fusion.pool import check_agreement
 from fusion.recipe import TunedOn
 from fusion.recipe_toml import write_learned
 from fusion.storage import read_table
+from fusion.table import DetectionTable
 from fusion.terminal import announcing_compilation, stderr
 
 __all__ = ["learn_calibration", "learn_weights"]
@@ -100,9 +102,12 @@ def learn_calibration(
         )
     truth = None if ground_truth is None else read_truth(ground_truth, images, open_images)
     maps: dict[str, ScoreMap | CategoryMaps] = {}
+    described: list[DetectionTable] = []  # without their rows
     with announcing_compilation():
         for path in some_tables(tables, "learn calibration"):
             member = named(read_table(path), path) if truth is None else read_member(path, truth, images)
+            described.append(member.select_images([]))
+            check_agreement(described)
             name = str(member.metadata.member)
             maps[name] = learned = learn_map(member, truth, kind, per_category=per_category, least=least_matched)
             if isinstance(learned, CategoryMaps):
@@ -112,7 +117,7 @@ def learn_calibration(
             "learn calibration", "two tables have the same member name", "Rename one with --member at import"
         )
     origin = (
-        TunedOn(fingerprint="", images=0, note="ranks only")
+        TunedOn(fingerprint="", images=0, note="ranks only", categories=described[0].metadata.categories or "")
         if truth is None
         else tuned_on(truth, f"{kind} calibration")
     )

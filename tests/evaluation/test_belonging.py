@@ -136,6 +136,15 @@ def test_learned_on_one_split_used_on_another(folder, capsys):
         assert "was learned on other categories than the tables have: category 2 is 'dog' there, not 'cow'" in told
 
 
+def test_ranks_need_no_ground_truth_but_one_data_set(folder, capsys):
+    line = ("learn", "calibration", "--kind", "rank", "-o", "ranks.toml", "a.parquet")
+    assert "of different data sets" in refused(capsys, *line, "b.parquet")
+    run(*line, "again.parquet")
+    run("import", "coco", "animals-results.json", "-g", "animals.json", "-o", "t/a.parquet", "--member", "a")
+    told = refused(capsys, "fuse", "t/a.parquet", "--method", "nms", "--calibration", "ranks.toml", "-o", "g.parquet")
+    assert "was learned on other categories than the tables have (ranks only)" in told
+
+
 def test_relations_of_other_categories_are_refused(folder, capsys):
     run("learn", "relations", "-g", "animals.json", "-o", "r.toml")
     told = refused(capsys, "fuse", "a.parquet", "--method", "cooccurrence", "--relations", "r.toml", "-o", "g.parquet")

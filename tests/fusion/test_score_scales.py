@@ -57,7 +57,7 @@ def test_unlike_scales_are_noted(kind, step):
     scale, words = OTHERS[kind]
     (note,) = scale_notes(Recipe.chain([step]), [member("a"), member("b", scale, 1), member("c", seed=2)])
     assert words in note
-    assert type(step).__name__ in note
+    assert f"are compared by {next(name for name in STEPS if STEPS[name] is type(step))}: " in note
     assert "quorum learn calibration" in note
     assert "--calibration calibration.toml" in note
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from evaluation import prepare
@@ -193,3 +194,19 @@ def test_open_images(tmp_path, run):
     prepared = prepare(own.subset(own.image_id), OpenImages())
     whole = prepared.evaluate(read_recipe(tmp_path / "run" / "best.toml").fuse([read_table(path) for path in paths]))
     assert abs(whole.AP - found) < 0.15
+
+
+def test_unlike_scales_are_noted_where_nothing_is_calibrated(folder, tmp_path, run):
+    tables = sorted(folder.glob("*.parquet"))[:2]
+    percent = read_table(tables[1]).arrow
+    score = pa.array(100 * percent["score"].to_numpy())
+    percent = percent.set_column(percent.column_names.index("score"), "score", score)
+    write_table(DetectionTable.from_arrow(percent, Metadata(member="percent")), tmp_path / "percent.parquet")
+    given = ("search", tables[0], tmp_path / "percent.parquet", "-g", folder / "ground_truth.json", "--budget", 5)
+    code, _, err = run(*given, "-o", tmp_path / "raw", "--no-calibrate")
+    assert code == 0, err
+    assert "scores are on unlike scales: the best score of an image is" in err
+    assert "for percent (the median)" in err
+    code, _, err = run(*given, "-o", tmp_path / "calibrated")
+    assert code == 0, err
+    assert "unlike" not in err
