@@ -1,5 +1,6 @@
 """Several tables pooled for an operator, and the way back from its answer to a table."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from fusion.belonging import Sketch, apart, difference, merged, same_file, same_word
+from fusion.belonging import Sketch, apart, difference, merged, same_file
 from fusion.columns import Columns, Fused, Sorter, Sources, fuse_in_ranges
 from fusion.corners import FAR
 from fusion.cuda.choice import open_session
@@ -327,7 +328,7 @@ def _categories_apart(one: _Described, two: _Described) -> str:
     """Say what differs between the categories of two tables, "" where it is not known."""
     if one.metadata.category_names is None or two.metadata.category_names is None:
         return ""
-    other = difference(one.metadata.category_names, two.metadata.category_names, same_word)
+    other = difference(one.metadata.category_names, two.metadata.category_names, operator.eq)  # as in the fingerprint
     if other is not None:
         return f"category {other.id} is {other.one} in one and {other.other} in the other"
     counts = (one.metadata.category_names.count, two.metadata.category_names.count)

@@ -7,7 +7,6 @@ from typing import Any
 
 import tomli_w
 
-from fusion.belonging import same_word
 from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.concat import Concat
 from fusion.consensus import Consensus
@@ -121,9 +120,7 @@ class TunedOn:
         """
         if not self.categories or not categories or self.categories == categories:
             return
-        differ = [
-            key for key, name in self.category_names.items() if names.get(key) and not same_word(name, names[key])
-        ]
+        differ = [key for key, name in self.category_names.items() if names.get(key) and name != names[key]]
         said = "".join(
             f": category {key} is {self.category_names[key]!r} there, not {names[key]!r}" for key in differ[:1]
         )

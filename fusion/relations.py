@@ -1,6 +1,7 @@
 """How categories go together: counts of co-occurrence and of surrounding, and the rates that follow from them."""
 
 import io
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from fusion.belonging import Sketch, difference, same_word
+from fusion.belonging import Sketch, difference
 from fusion.checks import within
 from fusion.errors import InputError
 from fusion.pool import Pool
@@ -156,7 +157,7 @@ class Relations:
             problem = "it was learned on other categories than the tables have"
             own = Sketch.of(self.category_id, self.category_name)
             named = filter(None, (table.metadata.category_names for table in pool.tables))
-            other = next(filter(None, (difference(own, names, same_word) for names in named)), None)
+            other = next(filter(None, (difference(own, names, operator.eq) for names in named)), None)
             if other is not None:
                 problem += f": category {other.id} is {other.one} there and {other.other} here"
             elif len(unknown):

@@ -19,6 +19,7 @@ from fusion.table import VERSION, DetectionTable, Metadata, Part
 __all__ = [
     "BY_ID",
     "WRITING",
+    "check_parts",
     "image_ids_of",
     "part_of",
     "part_paths",
@@ -162,11 +163,20 @@ def write_table(
             _write_part(rows.with_metadata(part=part), folder / _part_name(number))
 
 
-def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
-    """Return the part number of each image, from its id alone: int64 [n]."""
+def check_parts(parts: int) -> None:
+    """Require a number of parts that makes sense.
+
+    Raises:
+        InputError: If it does not.
+    """
     if not 1 <= parts <= _MOST_PARTS:
         problem = f"expected a whole number from 1 to {_MOST_PARTS}, got {parts!r}"
         raise InputError(f"option {option('parts')}", problem, "Parts are for memory: one holds a share of all images")
+
+
+def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
+    """Return the part number of each image, from its id alone: int64 [n]."""
+    check_parts(parts)
     if image_ids.dtype == object:
         return np.array([zlib.crc32(str(name).encode()) % parts for name in image_ids], dtype=np.int64)
     with np.errstate(over="ignore"):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -112,3 +113,23 @@ def test_a_place_for_the_recipe_that_cannot_be_used_is_told_first(folder, capsys
         quorum.main(["fuse", "q.parquet", "--method", "nms", "-o", "fused.parquet", "--save-recipe", "parts"])
     assert "parts: expected a file to write, got a directory" in capsys.readouterr().err
     assert not Path("fused.parquet").exists()
+
+
+def test_results_go_to_devices_and_pipes(folder, capsys):
+    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "/dev/null"])
+    quorum.main(["fuse", "q.parquet", "--method", "nms", "-o", "/dev/null"])
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    quorum.main(["export", "coco", "q.parquet", "-o", "r.json"])
+    with subprocess.Popen(
+        [sys.executable, "-m", "quorum", *["export", "coco", "q.parquet", "-o", "/dev/stdout"]],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout.read() == Path("r.json").read_bytes()
+
+
+def test_too_many_parts_are_told_before_anything_is_read(folder, capsys):
+    with pytest.raises(SystemExit):
+        quorum.main(["import", "coco", "nothing.json", "-g", "nothing.json", "-o", "p", "--parts", "3000"])
+    assert "option --parts: expected a whole number from 1 to 512, got 3000" in capsys.readouterr().err

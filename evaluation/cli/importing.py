@@ -12,7 +12,7 @@ from evaluation.results import read_label_map, read_results
 from evaluation.submissions import read_open_images_submission
 from fusion.box_formats import Picture
 from fusion.coco_json import Reading
-from fusion.storage import write_table
+from fusion.storage import check_parts, write_table
 from fusion.table import Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
@@ -87,6 +87,8 @@ def import_coco(
         parts: Cut the table into this many files, for data sets that do not fit in memory.
         split_name: Name of the split, kept in the table.
     """
+    if parts is not None:
+        check_parts(parts)
     truth = None if ground_truth is None else read_coco(ground_truth)
     if truth is not None:
         notes(ground_truth, truth.notes)
@@ -147,6 +149,8 @@ def import_open_images(
         split_name: Name of the split, kept in the table.
         open_images: What goes with the CSV file of boxes; its class descriptions number the categories.
     """
+    if parts is not None:
+        check_parts(parts)
     truth = read_truth(ground_truth, None, open_images)
     table = read_open_images_submission(results, images=truth, member=member or output.stem)
     table = table.with_metadata(dataset=ground_truth.stem, split=split_name, **origin_of(truth))
