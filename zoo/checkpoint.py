@@ -1,6 +1,7 @@
 """What a training leaves on disk: weights, the state to go on from, averages of several weights."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion.atomic import replacing
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = [
     "MovingAverage",
@@ -93,10 +94,12 @@ def save_weights(weights: Weights, path: str | os.PathLike[str], about: Mapping[
         weights: Tensors by name; shared memory is copied.
         path: The file.
         about: Kept in the file's header.
+
+    Raises:
+        InputError: If it cannot be written; what stood there is as it was.
     """
-    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
     with replacing(path) as temporary:
-        save_file(apart, temporary, metadata=dict(about or {}))
+        _save_tensors(weights, temporary, about or {})
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -197,19 +200,47 @@ def write_checkpoint(
         averaged: `MovingAverage.state`, if there is one.
         state: What else it takes to go on: tensors, numbers, text, and lists and dicts of them.
         config: The configuration as JSON.
+
+    Raises:
+        InputError: If it cannot be written; the one before is whole then.
     """
     place = folder / f"{_PREFIX}{step:08d}"
     if not place.exists():
-        with replacing(place, folder=True) as temporary:
-            save_weights(model, temporary / "model.safetensors")
-            if averaged is not None:
-                save_weights(averaged, temporary / "ema.safetensors")
-            torch.save(dict(state), temporary / "state.pt")
-            (temporary / "config.json").write_text(config, encoding="utf-8")
+        before = latest(folder)
+        try:
+            with replacing(place, folder=True) as temporary:
+                _save_tensors(model, temporary / "model.safetensors", {})
+                if averaged is not None:
+                    _save_tensors(averaged, temporary / "ema.safetensors", {})
+                _save_state(state, temporary / "state.pt")
+                (temporary / "config.json").write_text(config, encoding="utf-8")
+        except InputError as error:
+            kept = "There is no earlier one" if before is None else f"{before.name} is whole"
+            remedy = f"{kept}; free some room and go on with {option('resume')}"
+            raise InputError(error.where, error.problem, remedy) from error
     for old in _checkpoints(folder):
         if old != place:
             _remove(old)
     return place
+
+
+def _save_tensors(weights: Weights, path: Path, about: Mapping[str, str]) -> None:
+    apart = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    try:
+        save_file(apart, path, metadata=dict(about))
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
+
+
+def _save_state(state: Mapping[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # what torch makes of an error of the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def latest(folder: Path) -> Path | None:

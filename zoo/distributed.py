@@ -4,14 +4,18 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fusion.errors import InputError
+
 __all__ = ["Ranks", "joined"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,24 @@ class Ranks:
         dist.all_reduce(tensor)
         return [value / self.world for value in tensor.tolist()]
 
-    def gather(self, value: Tensor) -> list[Tensor]:
-        """Return the tensor [n] of every process, in the order of ranks."""
+    def gather(self, value: _T) -> list[_T]:
+        """Return the value of every process, in the order of ranks."""
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world
         dist.all_gather_object(found, value)
         return found
+
+    def raise_first(self, error: InputError | None) -> None:
+        """Raise the error of the first process that has one, in all of them; every process comes here.
+
+        Raises:
+            InputError: If a process has one.
+        """
+        parts = self.gather(None if error is None else (error.where, error.problem, error.remedy))
+        for part in parts:
+            if part is not None:
+                raise InputError(*part)
 
     def wait(self) -> None:
         """Wait until every process is here."""

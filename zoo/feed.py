@@ -4,10 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from fusion.errors import InputError
+from torch.utils.data import DataLoader
 
-__all__ = ["Feed", "Position", "worker_context"]
+from fusion.errors import InputError, option
+from zoo.data import Batch
+
+__all__ = ["Feed", "Position", "delivered", "worker_context"]
 
 Key = tuple[int, int, int]
 """Epoch, index of an image, and how often it came before in this epoch: all that its augmentation depends on."""
@@ -87,6 +91,29 @@ class Feed:
 def worker_context(workers: int) -> str | None:
     """Return how processes that load images are to be started: never by a fork of a process with threads."""
     return "forkserver" if workers else None
+
+
+def delivered(loader: DataLoader[Any]) -> Iterator[Batch]:
+    """Iterate over a loader of guarded samples.
+
+    Raises:
+        InputError: If a process that loads images has died.
+    """
+    batches = iter(loader)  # here and not at the first batch, since it takes a random number
+
+    def each() -> Iterator[Batch]:
+        try:
+            yield from batches
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            if not loader.num_workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
+                raise
+            raise InputError(
+                f"option {option('workers')}",
+                "a process that loads images has died",
+                "Is there too little memory? Take fewer",
+            ) from error
+
+    return each()
 
 
 def _keys(epoch: int, order: Sequence[int]) -> list[Key]:

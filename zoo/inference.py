@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,9 @@ from fusion.masks import mask_array
 from fusion.table import DetectionTable, Metadata
 from zoo.checkpoint import load_weights
 from zoo.config import Model
-from zoo.data import Data, Sample, View, ViewSet, collate
+from zoo.data import Batch, Data, Guarded, Sample, View, ViewSet, gathered
 from zoo.data.masks import flip_mask
-from zoo.feed import worker_context
+from zoo.feed import delivered, worker_context
 from zoo.rcnn import Detections, TwoStage, build
 from zoo.runs import Identity, read_json
 from zoo.views import mirrored
@@ -110,11 +110,11 @@ class Inference:
             seen: Called for each view of each image.
         """
         # one loader for all groups: its workers go on loading while the model is at work
-        loader = iter(
+        loader = delivered(
             DataLoader(
-                _Looks(self.data, self.views),
+                Guarded(_Looks(self.data, self.views)),
                 batch_sampler=[keys for piece in pieces for keys in self._batches(piece)],
-                collate_fn=collate,
+                collate_fn=gathered,
                 num_workers=self.workers,
                 multiprocessing_context=worker_context(self.workers),
             )
@@ -162,11 +162,13 @@ class Inference:
         ids = self.data.image_ids
         return np.array(ids, dtype=object if isinstance(ids[0], str) else np.int64)
 
-    def _look(self, keys: list[tuple[int, int]], loader: Iterator[Any], seen: Callable[[], None]) -> Iterator[_Seen]:
+    def _look(self, keys: list[tuple[int, int]], loader: Iterator[Batch], seen: Callable[[], None]) -> Iterator[_Seen]:
         """Show images to the model, and bring the answers back to the images as they are on disk."""
         device = next(self.model.parameters()).device
         half = device.type == "cuda" and self.config.train.precision == "bf16"
-        images, targets = next(loader)
+        images, targets, _, failed = next(loader)
+        if failed is not None:
+            raise InputError(failed.where, failed.problem, f"{failed.remedy}; the same call goes on with what is done")
         view = self.views[keys[0][0]]
         rows = [self._rows(target.image_id) for target in targets]
         asked = None

@@ -15,12 +15,15 @@ from fusion.errors import InputError
 from fusion.terminal import stderr
 from zoo.runs import write_json
 
-__all__ = ["asked_to_stop", "is_out_of_memory", "refuse_step"]
+__all__ = ["asked_to_stop", "is_lost_process", "is_out_of_memory", "refuse_step"]
 
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Give a list that gets the first Ctrl-C or SIGTERM; the second Ctrl-C stops at once."""
+    """Give a list that gets the first Ctrl-C or SIGTERM; the second Ctrl-C stops at once.
+
+    A signal that the block ignores in the end stays ignored.
+    """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield asked
@@ -38,7 +41,8 @@ def asked_to_stop() -> Iterator[list[int]]:
         yield asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
 
 
 def refuse_step(
@@ -66,6 +70,12 @@ def refuse_step(
         "Lower train.learning_rate, lengthen train.warmup_steps or set train.clip=35; "
         f"the images and settings of this step are in {path}",
     )
+
+
+def is_lost_process(error: Exception) -> bool:
+    """Tell whether an error means that another process of the training has gone in the middle of a talk."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL", "Timed out")
+    return isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,22 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fusion.errors import InputError
-from fusion.terminal import stderr
+from fusion.errors import InputError, option
+from fusion.terminal import notes, stderr
 from zoo.checkpoint import save_weights
 from zoo.config import Model
-from zoo.data import Data, Target, TrainSet, collate
+from zoo.data import Batch, Data, Guarded, Target, TrainSet, gathered
 from zoo.distributed import joined
-from zoo.feed import worker_context
+from zoo.feed import delivered, worker_context
 from zoo.runs import Run, write_json
-from zoo.stopping import asked_to_stop, is_out_of_memory
+from zoo.stopping import asked_to_stop, is_lost_process, is_out_of_memory
 from zoo.store import write_card
 from zoo.training import Training
 from zoo.training_log import TrainingLog
 
 __all__ = ["train"]
 
-Batch = tuple[list[Tensor], list[Target]]
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,14 +38,15 @@ def train(
     variant: str = "custom",
     resume: bool = False,
     workers: int = 0,
+    skip_broken: bool = False,
     tensorboard: bool = False,
 ) -> Run:
     """Train a model.
 
     The folder gets `config.json`, `run.json`, `card.md`, `log.csv` and one checkpoint, the newest, every
-    `train.checkpoint_steps` steps and at the end; a crash loses at most these steps. Ctrl-C (or SIGTERM) writes a
-    checkpoint first. On a CPU, a training that was interrupted and resumed ends with the same bits as one that
-    was not.
+    `train.checkpoint_steps` steps and at the end; a crash loses at most these steps. Before Ctrl-C (or SIGTERM), an
+    image that cannot be read or the death of another process ends it, a checkpoint is written. On a CPU, a training
+    that was interrupted and resumed ends with the same bits as one that was not.
 
     Args:
         config: The model and its schedule.
@@ -53,11 +55,13 @@ def train(
         variant: Name of the model for cards and tables.
         resume: Go on from the checkpoint in the folder; without one, begin.
         workers: Processes that load images, for each training process.
+        skip_broken: In place of an image that cannot be read, with its annotations, take the next that can; which
+            they were is in the notes of `run.json`.
         tensorboard: Also write TensorBoard's files.
 
     Raises:
-        InputError: If the folder holds another training, a setting does not fit, the loss is no number any more, or
-            memory runs out.
+        InputError: If the folder holds another training, a setting does not fit, an image cannot be read, the loss is
+            no number any more, memory runs out, the disk is full, or another process has died.
         KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
     """
     with joined() as ranks:
@@ -65,8 +69,8 @@ def train(
         log = None
         if ranks.first:
             log = TrainingLog(folder, training.step, training.schedule.total, tensorboard=tensorboard)
-        with log or contextlib.nullcontext(), asked_to_stop() as asked:
-            stopped = _run(training, _batches(training, data, workers), log, asked)
+        with log or contextlib.nullcontext(), asked_to_stop() as asked, _saving_when_a_process_dies(training):
+            stopped = _run(training, _batches(training, data, workers, skip_broken), log, asked)
         run = training.record(data, {} if log is None else log.latest)
         if ranks.first:
             write_json(run, folder / "run.json")
@@ -79,12 +83,13 @@ def train(
         return run
 
 
-def _batches(training: Training, data: Data, workers: int) -> Iterator[Batch]:
-    return iter(
+def _batches(training: Training, data: Data, workers: int, skip_broken: bool) -> Iterator[Batch]:
+    samples = TrainSet(data, training.config.data, training.config.train.seed)
+    return delivered(
         DataLoader(
-            TrainSet(data, training.config.data, training.config.train.seed),
+            Guarded(samples, skip=len(data) if skip_broken else None),
             batch_sampler=training.feed.micro_batches(training.position),
-            collate_fn=collate,
+            collate_fn=gathered,
             num_workers=workers,
             multiprocessing_context=worker_context(workers),
             pin_memory=training.ranks.device.type == "cuda",
@@ -95,34 +100,96 @@ def _batches(training: Training, data: Data, workers: int) -> Iterator[Batch]:
 def _run(training: Training, batches: Iterator[Batch], log: TrainingLog | None, asked: Sequence[int]) -> bool:
     """Make steps to the end; return whether the user has stopped it before."""
     settings, total = training.config.train, training.schedule.total
+    problem: InputError | None = None
     while training.step < total:
         start = time.perf_counter()
-        values = _make_step(training, [next(batches) for _ in range(settings.accumulate)])
+        fetched: list[Batch] = []
+        if problem is None:
+            fetched, problem = _fetch(training, batches)
+        _agree(training, problem)
+        values = _make_step(training, fetched)
         epoch, rate = training.position.epoch, training.schedule.at(training.step)
         training.position = training.feed.after(training.position)
         training.step += 1
         training.seconds += time.perf_counter() - start
         names = sorted(values)
         *means, stop = training.ranks.mean([*(values[name] for name in names), float(bool(asked))])
-        if log is not None:
-            shown = {"epoch": training.position.epoch, "learning_rate": rate}
-            log.add(training.step, dict(zip(names, means, strict=True)), shown)
-        _keep_epochs(training, epoch)
+        try:
+            if log is not None:
+                shown = {"epoch": training.position.epoch, "learning_rate": rate}
+                log.add(training.step, dict(zip(names, means, strict=True)), shown)
+            _keep_epochs(training, epoch)
+        except InputError as error:  # the disk is full
+            problem = error
         if stop or training.step == total or training.step % settings.checkpoint_steps == 0:
             training.save()
         if stop and training.step < total:
             return True
+    _agree(training, problem)
     return False
+
+
+def _fetch(training: Training, batches: Iterator[Batch]) -> tuple[list[Batch], InputError | None]:
+    """Return the micro-batches of a step, or why there are none."""
+    try:
+        fetched = [next(batches) for _ in range(training.config.train.accumulate)]
+    except InputError as error:
+        return [], error
+    for one in (broken for batch in fetched for broken in batch.broken if batch.failed is None):
+        note = f"left out, since it cannot be used: {one.where}: {one.problem}"
+        if note not in training.notes:
+            training.notes += (note,)
+            notes(training.folder, [note])
+    for failed in (batch.failed for batch in fetched):
+        if failed is not None:
+            remedy = f"{failed.remedy}; {option('skip_broken')} leaves such images out"
+            return [], InputError(failed.where, failed.problem, remedy)
+    return fetched, None
+
+
+def _agree(training: Training, problem: InputError | None) -> None:
+    """Go on if no process has a problem; else write a checkpoint, so that nothing is lost, and raise the first one.
+
+    Raises:
+        InputError: If a process has one, in all of them.
+    """
+    if not any(training.ranks.mean([float(problem is not None)])):
+        return
+    if training.step > training.saved:
+        training.save()
+    if problem is not None:
+        go_on = f"go on from step {training.step} with {option('resume')}"
+        problem = InputError(problem.where, problem.problem, f"{problem.remedy}; {go_on}")
+    training.ranks.raise_first(problem)
+
+
+@contextlib.contextmanager
+def _saving_when_a_process_dies(training: Training) -> Iterator[None]:
+    """Make of another process's death one clear error, and write a checkpoint if this is the first process."""
+    try:
+        yield
+    except RuntimeError as error:
+        if training.ranks.world == 1 or not is_lost_process(error):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now; it must not cut the last words short
+        if training.ranks.first and training.step > training.saved:
+            training.save_alone()
+        raise InputError(
+            f"process {training.ranks.rank} of the training",
+            f"another of the {training.ranks.world} processes ended in step {training.step + 1}",
+            f"What it said or the system's log tells why; go on with {option('resume')}",
+        ) from error
 
 
 def _make_step(training: Training, batches: Sequence[Batch]) -> dict[str, float]:
     """Go forward and backward on the micro-batches of a step, and change the weights once; return the losses."""
-    settings, ids = training.config.train, [target.image_id for _, targets in batches for target in targets]
+    settings, ids = training.config.train, [target.image_id for batch in batches for target in batch.targets]
     for group in training.optimizer.param_groups:
         group["lr"] = training.schedule.at(training.step)
     training.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
-    for number, (images, targets) in enumerate(batches):
+    for number, (images, targets, *_) in enumerate(batches):
         with contextlib.ExitStack() as stack:
             if number < len(batches) - 1 and training.ranks.world > 1:
                 stack.enter_context(training.parallel.no_sync())  # type: ignore[operator]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fusion.errors import InputError
 from fusion.terminal import notes, stderr
@@ -49,6 +49,7 @@ class Training:
         position: Images used.
         seconds: Of training, over all starts.
         notes: What a reader of the record should know.
+        saved: The step of the last checkpoint.
     """
 
     config: Model
@@ -66,6 +67,7 @@ class Training:
     position: Position = field(default_factory=Position)
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    saved: int = 0
 
     @classmethod
     def begin(cls, config: Model, data: Data, folder: Path, variant: str, ranks: Ranks, *, resume: bool) -> Training:
@@ -131,7 +133,7 @@ class Training:
         """Write a checkpoint; every process takes part, the first one writes.
 
         Raises:
-            InputError: If a weight is no finite number.
+            InputError: If a weight is no finite number, or it cannot be written; in all processes then.
         """
         broken = [name for name, weight in self.model.named_parameters() if not bool(torch.isfinite(weight).all())]
         if broken:
@@ -139,22 +141,40 @@ class Training:
         random = self.ranks.gather(torch.get_rng_state())
         cuda = self.ranks.device.type == "cuda"
         on_card = self.ranks.gather(torch.cuda.get_rng_state() if cuda else torch.zeros(0, dtype=torch.uint8))
+        self.notes = tuple(dict.fromkeys(note for notes in self.ranks.gather(self.notes) for note in notes))
+        problem = None
         if self.ranks.first:
-            state = {
-                "step": self.step,
-                "epoch": self.position.epoch,
-                "offset": self.position.offset,
-                "seconds": self.seconds,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "random": random,
-                "random_cuda": on_card,
-                "notes": list(self.notes),
-            }
-            averaged = None if self.ema is None else self.ema.state()
-            text = msgspec.json.format(msgspec.json.encode(self.identity), indent=2).decode()
-            write_checkpoint(self.folder, self.step, self.model.state_dict(), averaged, state, text)
-        self.ranks.wait()
+            try:
+                self._write(random, on_card)
+            except InputError as error:
+                problem = error
+        self.ranks.raise_first(problem)
+        self.saved = self.step
+
+    def save_alone(self) -> None:
+        """Write a checkpoint without the other processes, of which one has died.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        self._write([], [])
+        self.saved = self.step
+
+    def _write(self, random: list[Tensor], on_card: list[Tensor]) -> None:
+        state = {
+            "step": self.step,
+            "epoch": self.position.epoch,
+            "offset": self.position.offset,
+            "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random,
+            "random_cuda": on_card,
+            "notes": list(self.notes),
+        }
+        averaged = None if self.ema is None else self.ema.state()
+        text = msgspec.json.format(msgspec.json.encode(self.identity), indent=2).decode()
+        write_checkpoint(self.folder, self.step, self.model.state_dict(), averaged, state, text)
 
     def refuse(self, what: str, values: dict[str, float], image_ids: list[int | str]) -> None:
         """Stop because numbers are not finite.
@@ -202,6 +222,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.saved = self.step
         self.position = Position(state["epoch"], state["offset"])
         self.notes = tuple(state["notes"])
         if len(state["random"]) == self.ranks.world:
@@ -209,7 +230,8 @@ class Training:
             if self.ranks.device.type == "cuda" and len(state["random_cuda"][self.ranks.rank]):
                 torch.cuda.set_rng_state(state["random_cuda"][self.ranks.rank])
         else:
-            self.notes += (f"resumed at step {self.step} with another number of processes",)
+            why = "with another number of processes" if state["random"] else "after a process had died"
+            self.notes += (f"resumed at step {self.step} {why}",)
         if self.ranks.first:
             stderr.print(f"{checkpoint}: going on from step {self.step}", highlight=False)
 

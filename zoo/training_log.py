@@ -1,5 +1,6 @@
 """The figures of a training as it goes: a CSV file, TensorBoard where wanted, and a line or bar on the terminal."""
 
+import contextlib
 import csv
 import io
 import time
@@ -52,8 +53,11 @@ class TrainingLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
-        self._bar.stop()
+        try:
+            with contextlib.suppress(*(() if error is None else (InputError,))):  # what ended the training comes first
+                self.flush()
+        finally:
+            self._bar.stop()
         if self._board is not None:
             self._board.close()
 

@@ -63,6 +63,8 @@ class Failing:
         self._data, self._left, self._act = data, at, act
 
     def __getattr__(self, name):
+        if name.startswith("_"):  # asked for by pickle, before there is anything
+            raise AttributeError(name)
         return getattr(self._data, name)
 
     def __len__(self):

@@ -31,6 +31,7 @@ def train(
     scale: Scale = "full",
     resume: Annotated[bool, Parameter(negative="")] = False,
     workers: int | None = None,
+    skip_broken: Annotated[bool, Parameter(negative="")] = False,
     tensorboard: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Train a variant; also in several processes: torchrun --nproc-per-node N -m quorum train ...
@@ -46,6 +47,7 @@ def train(
         scale: tiny builds the variant small enough for tests on a CPU.
         resume: Go on from the checkpoint in the folder; without one, begin.
         workers: Processes that load images; 4 with a graphics card, none without, when not given.
+        skip_broken: In place of an image that cannot be read take the next that can, and say which.
         tensorboard: Also write TensorBoard's files.
     """
     need_torch("train")
@@ -68,7 +70,14 @@ def train(
         variant = f"{variant}:{scale}"
     with joined() as ranks:
         run = training.train(
-            config, sources, output, variant=variant, resume=resume, workers=loaders, tensorboard=tensorboard
+            config,
+            sources,
+            output,
+            variant=variant,
+            resume=resume,
+            workers=loaders,
+            skip_broken=skip_broken,
+            tensorboard=tensorboard,
         )
         if ranks.first:
             losses = f", loss {run.losses['loss']:.3f}" if run.losses else ""

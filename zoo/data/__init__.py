@@ -3,13 +3,16 @@
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
 from zoo.data.order import epoch_indices
 from zoo.data.record import Sample, Target, collate
-from zoo.data.samples import TrainSet, ViewSet
+from zoo.data.samples import Batch, Broken, Guarded, TrainSet, ViewSet, gathered
 from zoo.data.spec import open_data
 from zoo.data.views import View, views
 
 __all__ = [
     "AnnotatedImages",
+    "Batch",
+    "Broken",
     "Data",
+    "Guarded",
     "JoinedData",
     "Sample",
     "Target",
@@ -18,6 +21,7 @@ __all__ = [
     "ViewSet",
     "collate",
     "epoch_indices",
+    "gathered",
     "open_data",
     "views",
 ]

@@ -1,14 +1,22 @@
 """Samples for a loader: images changed for training, or as views for a prediction."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from fusion.errors import InputError
 from zoo.config import Data as Settings
 from zoo.data.dataset import Data
-from zoo.data.record import Sample
+from zoo.data.record import Sample, Target, collate
 from zoo.data.transforms import Distort, Draws, Flip, Jitter, Resize, Transform, settle
 from zoo.data.views import View
 
-__all__ = ["TrainSet", "ViewSet", "training_transforms"]
+__all__ = ["Batch", "Broken", "Guarded", "TrainSet", "ViewSet", "gathered", "training_transforms"]
+
+_IN_A_ROW = 100
 
 
 class TrainSet(Dataset[Sample]):
@@ -54,6 +62,73 @@ class ViewSet(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return settle(*self.view.apply(*self.data.load(index)))
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A sample that cannot be read; an error itself would not come whole out of a process that loads samples.
+
+    Attributes:
+        where: As those of `InputError`.
+        problem: As those of `InputError`.
+        remedy: As those of `InputError`.
+    """
+
+    where: str
+    problem: str
+    remedy: str
+
+
+class Batch(NamedTuple):
+    """What a loader gives.
+
+    Attributes:
+        images: The images.
+        targets: Their annotations.
+        broken: Samples in place of which others came.
+        failed: The sample that ends the work; the others are not of use then.
+    """
+
+    images: list[Tensor]
+    targets: list[Target]
+    broken: list[Broken]
+    failed: Broken | None
+
+
+class _Guarded(NamedTuple):
+    sample: Sample | None
+    broken: list[Broken]
+
+
+class Guarded(Dataset[_Guarded]):
+    """Samples for a loader with `gathered`: what cannot be read comes as a value.
+
+    Args:
+        samples: The samples, indexed by tuples.
+        skip: The images of the data set; where it is given, the key's second number is an image, and one that cannot
+            be read gives way to the next that can.
+    """
+
+    def __init__(self, samples: Dataset[Sample], skip: int | None = None) -> None:
+        self._samples, self._skip = samples, skip
+
+    def __getitem__(self, key: tuple[Any, ...]) -> _Guarded:
+        broken: list[Broken] = []
+        while True:
+            try:
+                return _Guarded(self._samples[key], broken)
+            except InputError as error:
+                broken.append(Broken(error.where, error.problem, error.remedy))
+            if self._skip is None or len(broken) == min(_IN_A_ROW, self._skip):
+                return _Guarded(None, broken)
+            key = (key[0], (key[1] + 1) % self._skip, *key[2:])
+
+
+def gathered(items: Sequence[_Guarded]) -> Batch:
+    """Make a batch of guarded samples."""
+    images, targets = collate([item.sample for item in items if item.sample is not None])
+    failed = next((item.broken[0] for item in items if item.sample is None), None)
+    return Batch(images, targets, [one for item in items for one in item.broken], failed)
 
 
 def training_transforms(settings: Settings) -> tuple[Transform, ...]:
