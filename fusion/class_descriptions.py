@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from fusion.errors import InputError
+from fusion.text import open_text
 
 __all__ = ["read_class_descriptions"]
 
@@ -20,11 +21,9 @@ def read_class_descriptions(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     place = Path(path)
     try:
-        with place.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(place, "class descriptions") as file:
             rows = [row for row in csv.reader(file, strict=True) if row]
-    except FileNotFoundError:
-        raise InputError(place, "there is no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise InputError(place, f"expected class descriptions, lines of label,name ({error})") from error
     if rows and rows[0][0] == "LabelName":
         rows = rows[1:]

@@ -80,7 +80,7 @@ class Source:
             InputError: If the file cannot be read, or its compressed content is damaged.
         """
         try:
-            return self._bytes.read(count)
+            return self._bytes.read() if count < 0 else self._bytes.read(count)
         except (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
             raise self._damaged(error) from error
         except OSError as error:

@@ -1,5 +1,6 @@
 """Columns of a CSV file, with their names and values checked."""
 
+import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv as arrow_csv
 
 from fusion.errors import InputError
+from fusion.source import Source
+from fusion.text import encoding_of, open_text
 
 __all__ = ["TEXT", "CsvFile", "codes_of", "read_csv"]
 
+_AS_UTF8 = "Write it as UTF-8"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 """Type of a column in which the same words come back."""
 
@@ -84,7 +88,7 @@ def read_csv(
     """Read some columns of a file; all others are left alone.
 
     Args:
-        path: The file; pyarrow unpacks `.gz` by itself.
+        path: The file, which may be compressed by gzip, zstd, bzip2 or xz, and UTF-8 or UTF-16.
         required: Type of each column that there must be.
         optional: Type of each column that is read where there is one.
 
@@ -93,6 +97,7 @@ def read_csv(
     """
     place = Path(path)
     types = dict(required) | dict(optional or {})
+    source = _plain(place)
     header = _header(place)
     missing = [name for name in required if name not in header]
     if missing:
@@ -105,17 +110,17 @@ def read_csv(
     if doubled:
         raise InputError(place, f"column {', '.join(doubled)} occurs twice", "Remove one of them")
     wanted = [name for name in types if name in header]
-    convert = csv.ConvertOptions(
+    convert = arrow_csv.ConvertOptions(
         include_columns=wanted,
         column_types={name: types[name] for name in wanted},
         strings_can_be_null=True,
         null_values=[""],
     )
     try:
-        table = csv.read_csv(place, convert_options=convert)
+        table = arrow_csv.read_csv(source, convert_options=convert)
     except pa.ArrowInvalid:
         try:  # once more, slowly: without threads it says which row is wrong
-            csv.read_csv(place, csv.ReadOptions(use_threads=False), convert_options=convert)
+            arrow_csv.read_csv(source, arrow_csv.ReadOptions(use_threads=False), convert_options=convert)
         except pa.ArrowInvalid as error:
             raise _named(place, error, header) from error
         raise
@@ -128,19 +133,36 @@ def codes_of(words: pa.DictionaryArray, known: Mapping[str, int]) -> np.ndarray:
     return np.asarray(table[words.indices.fill_null(len(words.dictionary)).to_numpy()])
 
 
+def _plain(place: Path) -> Path | pa.Buffer:
+    """Return a file as it is where pyarrow can read it so, else its text in memory."""
+    source = Source(place, "a CSV file")
+    try:
+        head = source.read(2)
+        encoding = encoding_of(head)
+        if source.compression is None and encoding != "utf-16":
+            return place
+        data = head + source.read()
+    finally:
+        source.close()
+    if encoding == "utf-16":
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeError as error:
+            raise InputError(place, f"is not UTF-16 text, although it begins so ({error})", _AS_UTF8) from error
+    return pa.py_buffer(data)
+
+
 def _header(place: Path) -> list[str]:
     try:
-        lenient = csv.ParseOptions(invalid_row_handler=lambda _: "skip")  # reading the rows says which one it is
-        with csv.open_csv(place, parse_options=lenient) as reader:
-            return list(reader.schema.names)
-    except FileNotFoundError:
-        raise InputError(place, "there is no such file") from None
-    except OSError as error:
-        raise InputError(place, f"cannot be read: {error.strerror or error}") from error
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            place, f"expected a CSV file ({str(error).splitlines()[0]})", "Is it the right file?"
-        ) from error
+        with open_text(place, "a CSV file", errors="replace") as file:  # reading the rows says which one is no text
+            names = next(csv.reader(file), [])
+    except csv.Error as error:
+        raise InputError(place, f"expected a CSV file ({error})", "Is it the right file?") from error
+    if any("\ufffd" in name for name in names):
+        raise InputError(f"{place}, line 1", f"is not UTF-8 text, it begins with {','.join(names)!r:.60}", _AS_UTF8)
+    if not names:
+        raise InputError(place, "expected a CSV file, got nothing in its first line", "Is it the right file?")
+    return names
 
 
 def _named(place: Path, error: Exception, header: Sequence[str]) -> InputError:
@@ -154,5 +176,7 @@ def _named(place: Path, error: Exception, header: Sequence[str]) -> InputError:
     if value:
         kind = "a whole number" if "int" in value[1] else "a number"
         return InputError(where, f"expected {kind}, got {value[2]!r:.60}", "Mend or drop the row")
+    if "invalid UTF8" in text:
+        return InputError(where, "is not UTF-8 text", _AS_UTF8)
     problem = re.sub(r"^CSV parse error: (Row #\d+: )?", "", text)
     return InputError(where, problem[0].lower() + problem[1:], "Mend or drop the row")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusion.errors import InputError
+from fusion.text import open_text
 
 __all__ = ["numbered_rows", "read_rows"]
 
@@ -19,11 +20,7 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         InputError: If the file cannot be opened, is not UTF-8 text, or is damaged; the line is named.
     """
     before = csv.field_size_limit()
-    try:
-        file = path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-    with file:
+    with open_text(path, "a CSV file") as file:
         rows = csv.reader(file, strict=True)
         line = 1
         while True:
@@ -32,9 +29,9 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 row = next(rows)
             except StopIteration:
                 return
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise InputError(
-                    f"{path}, after line {rows.line_num}", f"is not UTF-8 text ({error.reason})"
+                    f"{path}, after line {rows.line_num}", f"is not UTF-8 text ({error})", "Write it as UTF-8"
                 ) from error
             except csv.Error as error:
                 raise InputError(

@@ -1,6 +1,7 @@
 """Open Images' CSV files: both kinds, raw and expanded, and what the official code reads from the same files."""
 
 import base64
+import gzip
 import importlib
 import importlib.util
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as rle
 
@@ -32,6 +35,7 @@ from tests.evaluation.open_images_cases import (
     silenced,
     table,
 )
+from tests.fusion.test_text import FORMS
 from tests.oracles import open_images as oracle
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "openimages"
@@ -357,6 +361,60 @@ def test_overlaps_of_exactly_the_threshold_on_a_grid(write, seed):
     assert (result.outcomes.outcome == TRUE).tolist() == hits
     figures, _ = Official().run(images, 4)
     np.testing.assert_array_equal(result.average_precision_per_category, figures)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["boxes.csv", "labels.csv", "classes.csv", "found.csv"])
+def test_every_file_may_be_compressed_or_utf_16(write, tmp_path, name, form):
+    paths, classes, found = files_of(write, random_images(3, ties=False))
+    expected = from_files(paths, classes, found)
+    (tmp_path / name).write_bytes(FORMS[form]((tmp_path / name).read_text()))
+    assert from_files(paths, classes, found).to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (gzip.compress(CHALLENGE.encode())[:-9], ["compressed by gzip and damaged or cut off"]),
+        (CHALLENGE.replace("one", "\xfcne").encode("latin-1"), ["line 4, column ImageID", "is not UTF-8 text"]),
+        (CHALLENGE.replace("IsGroupOf", "Gr\xf6\xdfe").encode("latin-1"), ["is not UTF-8 text"]),
+        (CHALLENGE.encode("utf-16")[:-1], ["is not UTF-16 text, although it begins so"]),
+        (b"PK\x03\x04" + bytes(range(256)), ["boxes.csv"]),
+        (bytes(range(128, 256)), ["boxes.csv"]),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, content, parts):
+    (tmp_path / "boxes.csv").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_open_images(boxes=tmp_path / "boxes.csv")
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_in_words(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("damaged")
+    files = {"boxes": CHALLENGE, "image_labels": LABELS, "class_descriptions": CLASSES, "hierarchy": json.dumps(TREE)}
+    form = FORMS[data.draw(st.sampled_from([*["plain"] * 5, *FORMS]))]
+    damaged = data.draw(st.sampled_from(list(files)))
+    paths = {}
+    for name, text in files.items():
+        content = bytearray(text.encode() if name == "hierarchy" else form(text))
+        for _ in range(data.draw(st.integers(1, 3)) if name == damaged else 0):
+            at = data.draw(st.integers(0, len(content) - 1))
+            content[at : at + data.draw(st.integers(0, 3))] = bytes(
+                data.draw(st.lists(st.integers(0, 255), max_size=3))
+            )
+        paths[name] = folder / f"{name}.csv"
+        paths[name].write_bytes(bytes(content))
+    message = str(folder)
+    try:
+        read_open_images(**paths)
+    except InputError as error:
+        message = str(error)
+    assert str(folder) in message
+    assert len(message) < 1000
 
 
 @pytest.mark.parametrize("seed", range(60))
