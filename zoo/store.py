@@ -25,8 +25,9 @@ from evaluation.belonging import check_belongs, origin_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
+from evaluation.readings import OtherReadingError
+from evaluation.results import read_results
 from fusion.atomic import replacing
-from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
@@ -140,7 +141,11 @@ def register(
     dataset = None if truth is None else truth.source
     metadata = Metadata(member=name, split=split, dataset=dataset, **({} if truth is None else origin_of(truth)))
     if source.suffix == ".json":
-        table = read_coco_results(source, vocabulary=None if truth is None else truth.vocabulary, metadata=metadata)
+        try:
+            table = read_results(source, truth, metadata=metadata)
+        except OtherReadingError as error:
+            remedy = f"{error.remedy}: make a table of it with `quorum import coco`, and register the table"
+            raise InputError(error.where, error.problem, remedy) from error
     else:
         table = read_table(source).with_metadata(member=name, split=split)
         if truth is not None:

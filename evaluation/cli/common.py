@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
-GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"))]
+GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"), allow_leading_hyphen=True)]
 
 
 @Parameter(name="*")

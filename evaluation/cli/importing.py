@@ -35,11 +35,11 @@ Images = Literal["id", "file_name", "order", "name_order"]
 
 
 def import_coco(
-    results: Path,
+    results: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Output,
-    ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
+    ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"), allow_leading_hyphen=True)] = None,
     member: str | None = None,
     box_format: BoxFormat | None = None,
     picture: str | None = None,

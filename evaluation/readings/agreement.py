@@ -1,5 +1,6 @@
 """How well a sample of confident detections agrees with the objects of the ground truth."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 
-__all__ = ["IOU", "Agreement", "Objects", "Pairs", "meeting"]
+__all__ = ["IOU", "Agreement", "Objects", "Pairs", "chance", "meeting"]
 
 IOU = 0.5
 _MOST_OBJECTS = 200
@@ -104,3 +105,16 @@ def meeting(corners: np.ndarray, category: np.ndarray, pairs: Pairs) -> Agreemen
     top = iou >= np.maximum(best[pairs.row], IOU)
     met[pairs.row[top]] = pairs.category[top]
     return Agreement(best >= IOU, right, best, met)
+
+
+def chance(n: int, k: int, p: float) -> float:
+    """Return the chance that at least k of n happen, each with chance p."""
+    if p >= 1 or k <= 0:
+        return 1.0
+    ways = math.lgamma(n + 1)
+    logs = [
+        ways - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(k, n + 1)
+    ]
+    most = max(logs)
+    return math.exp(most) * sum(math.exp(value - most) for value in logs)

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.readings.agreement import Agreement
+from evaluation.readings.agreement import Agreement, chance
 from fusion.coco_json import RawResults, Reading, Vocabulary
 from fusion.coco_json.category_join import COCO_IDS
 
 __all__ = ["better_categories"]
 
 _LEAST = 4  # boxes of a category that meet objects, for its word to count
-_SURE, _RIGHT = 0.7, 0.3
+_SURE, _RIGHT, _ALL = 0.7, 0.3, 0.6
+_CHANCE, _RARE = 0.35, 1e-5  # of a box to meet another category's object, and of so many to do so
 
 
 def better_categories(
@@ -20,9 +21,9 @@ def better_categories(
 ) -> Reading:
     """Return the reading of categories that fits the objects which boxes meet; `plain` unless another is far better.
 
-    Only the boxes that meet an object count, and only those whose category the other reading changes: of them at most
-    30 % may be right as they stand, and at least 70 % have to be right otherwise. A numbering with a name of its own
-    is preferred to a free map. A free map is learned on half of the boxes and judged on the other half.
+    Only the boxes that meet an object count. Of those whose category the other reading changes at most 30 % may be
+    right as they stand, and at least 70 % have to be right otherwise, and more than chance explains; of all, 60 %. A
+    numbering with a name of its own is preferred to a free map.
 
     Args:
         raw: The results file.
@@ -43,14 +44,13 @@ def better_categories(
         if _better(other[use], category[use], found.met[use]):
             return reading
     as_read = dict(zip(key.tolist(), category.tolist(), strict=True))
-    half = _moved(_targets(raw, vocabulary, key[use][0::2], found.met[use][0::2]), as_read, _LEAST / 2)
-    if not half:
-        return plain
-    other = np.array([half.get(k, as_read[k]) for k in key.tolist()], np.int64)
-    if not _better(other[use][1::2], category[use][1::2], found.met[use][1::2]):
+    targets = _targets(raw, vocabulary, key[use], found.met[use])
+    moved = _moved(targets, as_read, _LEAST / 2)
+    other = np.array([moved.get(k, as_read[k]) for k in key.tolist()], np.int64)
+    if not moved or not _better(other[use], category[use], found.met[use]):
         return plain
     keys, ids = raw.columns.categories, set(vocabulary.category_ids.tolist())
-    moved = _moved(_targets(raw, vocabulary, key[use], found.met[use]), as_read, 1)
+    moved = _moved(targets, as_read, 1)  # now that the rest is sure, a single box says something
     label_map: dict[int | str, int] = {}
     for k, (number, name) in enumerate(keys):
         target = moved.get(k, as_read.get(k))
@@ -89,10 +89,10 @@ def _suspicious(key: np.ndarray, category: np.ndarray, met: np.ndarray) -> bool:
 
 def _better(other: np.ndarray, plain: np.ndarray, met: np.ndarray) -> bool:
     changed = other != plain
-    if changed.sum() < _LEAST:
+    count, right, otherwise = int(changed.sum()), int((plain == met)[changed].sum()), int((other == met)[changed].sum())
+    if not count or right > _RIGHT * count or otherwise < _SURE * count:
         return False
-    right, otherwise = (plain == met)[changed].mean(), (other == met)[changed].mean()
-    return bool(right <= _RIGHT and otherwise >= _SURE)
+    return float((other == met).mean()) >= _ALL and chance(count, otherwise, _CHANCE) < _RARE
 
 
 def _targets(raw: RawResults, vocabulary: Vocabulary, key: np.ndarray, met: np.ndarray) -> dict[int, tuple[int, float]]:

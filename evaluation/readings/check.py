@@ -6,13 +6,12 @@ more, and at least 30 in 100, and more than chance explains. A bad detector agre
 passes; a detector whose boxes are too tight or too loose gains a few boxes in 100 by a picture of another size.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth
-from evaluation.readings.agreement import IOU, Agreement
+from evaluation.readings.agreement import IOU, Agreement, chance
 from evaluation.readings.candidates import LOW, best_reading
 from evaluation.readings.categories import better_categories
 from evaluation.readings.sample import Sample
@@ -20,7 +19,7 @@ from fusion.box_formats import AS_IT_IS, BOX_FORMATS
 from fusion.coco_json import AS_FOUND, RawResults, Reading
 from fusion.errors import InputError, option
 
-__all__ = ["check_reading", "far_better"]
+__all__ = ["OtherReadingError", "check_reading", "far_better"]
 
 _TIGHT = 0.75
 _GAIN, _POINTS, _LEAST, _CHANCE = 2.0, 0.15, 0.3, 1e-6
@@ -31,6 +30,10 @@ _WORDS = {
     "yxhw": "y before x",
     "yxyx": "corners, y before x",
 }
+
+
+class OtherReadingError(InputError):
+    """Boxes, images or categories of a file agree with the ground truth only if they mean something else."""
 
 
 def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list[str]:
@@ -47,7 +50,7 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
         Notes: that agreement is low, although nothing else agrees better.
 
     Raises:
-        InputError: If another reading agrees far better; its options are named.
+        OtherReadingError: If another reading agrees far better; its options are named.
     """
     sample = Sample.of(raw, truth)
     if sample is None:
@@ -58,7 +61,7 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     annotated = sample.annotated(reading)
     low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
     found = _confirmed(sample, reading, best_reading(sample.part(slice(0, _FIRST)), reading)) if low else reading
-    if not reading.says_categories:
+    if not reading.says_categories and sample.agreement(found).meets.mean() >= _LEAST:
         categories, agreement = sample.categories(found), sample.agreement(found)
         found = better_categories(raw, truth.vocabulary, found, sample.key, categories, agreement)
     if found != reading:
@@ -80,7 +83,7 @@ def _without_objects(sample: Sample) -> list[str]:
     ):
         return []
     choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
-    raise InputError(
+    raise OtherReadingError(
         sample.raw.where,
         "its boxes lie between 0 and 1, where pixels are expected",
         f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
@@ -97,7 +100,7 @@ def far_better(after: np.ndarray, before: np.ndarray) -> bool:
     n, share, other = len(after), after.mean(), before.mean()
     if share < _GAIN * other or share - other < _POINTS or share < _LEAST:
         return False
-    return _tail(n, int(after.sum()), max(other, 0.1)) < _CHANCE
+    return chance(n, int(after.sum()), max(other, 0.1)) < _CHANCE
 
 
 def _share(which: np.ndarray, among: np.ndarray) -> float:
@@ -129,7 +132,7 @@ def _other(
             f"{_percent(after.meets)} meet an object, but {_percent(before.right)} one of their category as they stand"
             f" and {_percent(after.right)} {how}"
         )
-    return InputError(
+    return OtherReadingError(
         raw.where,
         f"of {_counted(sample, raw)} {problem}",
         f"Read it with {found.options()}; or as it stands with {option('as_is', True)}",
@@ -160,15 +163,3 @@ def _counted(sample: Sample, raw: RawResults) -> str:
 def _percent(which: np.ndarray) -> str:
     share = 100 * float(which.mean())
     return f"{share:.1f} %" if 0 < share < 10 else f"{share:.0f} %"
-
-
-def _tail(n: int, k: int, p: float) -> float:
-    """Return the chance that at least k of n happen, each with chance p."""
-    if p >= 1 or k <= 0:
-        return 1.0
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
-        for i in range(k, n + 1)
-    ]
-    most = max(logs)
-    return math.exp(most) * sum(math.exp(value - most) for value in logs)

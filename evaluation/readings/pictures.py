@@ -14,7 +14,7 @@ _BINS = 0.015  # of the logarithm of a side
 _PEAKS = 3
 _FACTORS = (0.5, 2.0, 0.25, 4.0)
 _SIDES = (300, 320, 416, 512, 608, 640, 800, 896, 1024, 1280, 1333, 1536)
-_FITS = ((1333, 800), (1000, 600), (1333, 1333), (1024, 1024), (640, 640))
+_FITS = ((1333, 800), (1000, 600), *((side, side) for side in _SIDES))
 
 
 def usual_pictures() -> Iterator[Picture]:
