@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import tomli_w
 from cyclopts import Parameter
 from rich.progress import TaskID
 
@@ -25,6 +24,7 @@ from evaluation.cli.common import (
 )
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.ground_truth import GroundTruth
+from evaluation.lists import write_lists
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError, option
@@ -166,17 +166,8 @@ def split(
         labels = None if groups is None else read_groups(groups, truth)
         part = matched_split(*strata_of(truth), list(named_shares.values()), groups=labels, seed=seed)
     lists = {name: truth.image_id[part == number] for number, name in enumerate(names)}
-    for name, ids in lists.items():
-        path = output / f"{name}.txt"
-        with replacing(path) as temporary:
-            temporary.write_text("".join(f"{image}\n" for image in ids), encoding="utf-8")
+    for path, ids in zip(write_lists(output, lists, truth.fingerprint), lists.values(), strict=True):
         stderr.print(f"{path}: {len(ids):,} images", highlight=False)
-    description = {
-        "ground_truth": truth.fingerprint,
-        "splits": {name: {"images": len(ids), "fingerprint": _fingerprint({name: ids})} for name, ids in lists.items()},
-    }
-    with replacing(output / "splits.toml") as temporary:
-        temporary.write_text(tomli_w.dumps(description), encoding="utf-8")
 
 
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from evaluation.belonging import check_belongs
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.lists import check_siblings
 from evaluation.open_images import PreparedOpenImages
 from evaluation.open_images_csv import read_open_images
 from evaluation.prepared import Prepared, prepare
@@ -129,7 +130,13 @@ def read_member(path: Path, truth: GroundTruth, images: Path | None) -> Detectio
 
 
 def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
-    """Read image ids, one per line, of the kind that the ground truth has."""
+    """Read image ids, one per line, of the kind that the ground truth has.
+
+    Raises:
+        InputError: If the file cannot be read, an id is of another kind, or the list or one that was dealt together
+            with it has changed since.
+    """
+    check_siblings(path)
     try:
         lines = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -154,7 +161,7 @@ def read_groups(path: Path, truth: GroundTruth) -> np.ndarray:
     try:
         options = pyarrow.csv.ConvertOptions(column_types=text, include_columns=list(text), strings_can_be_null=False)
         table = pyarrow.csv.read_csv(path, convert_options=options)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(path, f"expected a CSV file with the columns image_id and group ({reason})") from error
     ids, names = table["image_id"].to_pylist(), np.array(table["group"].to_pylist(), dtype=object)

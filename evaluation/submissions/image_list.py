@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.lists import check_siblings
 from evaluation.submissions.csv_files import read_rows
 from fusion.belonging import Sketch
 from fusion.errors import InputError
@@ -176,6 +177,7 @@ def _from_json(place: Path) -> ImageList:
 
 
 def _from_lines(place: Path, text_ids: bool) -> ImageList:
+    check_siblings(place)
     rows = [row for row in read_rows(place) if row]
     if not rows:
         raise InputError(place, "the file is empty", "Give a list of images, an id per line")
