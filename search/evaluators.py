@@ -7,16 +7,16 @@ import mmap
 import os
 import pickle
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
 from fusion.errors import InputError, option
 from fusion.kernels.jit import threads
+from fusion.processes import end_with_parent
 from search.engine import Engine, Outcome
 from search.genome import Genome
 from search.on_cpu import CpuFuser
@@ -168,18 +168,10 @@ def _begin(folder: Path, kernel_threads: int) -> None:
     """Set up a worker process; Ctrl-C is the parent's, and it ends when the parent is gone."""
     global _engine
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ["QUORUM_THREADS"] = str(kernel_threads)
     fusers, memory = _shared(folder)
     _engine = Engine(fusers, memory=memory)
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent's death: the queue that a worker sleeps at is held open by the workers themselves."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run(genome: Genome, incumbent: Incumbent | None) -> Outcome:

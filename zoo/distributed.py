@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
-__all__ = ["Ranks", "joined"]
+__all__ = ["Ranks", "is_lost_process", "joined"]
 
 _T = TypeVar("_T")
 
@@ -77,11 +77,20 @@ class Ranks:
             dist.barrier()
 
 
+def is_lost_process(error: Exception) -> bool:
+    """Tell whether an error means that another process has gone while this one was talking to it."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL", "Timed out")
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the processes that torchrun has started, or be the only one; inside another such block, share its group.
 
     Tensors on graphics cards go by NCCL, tensors in main memory by Gloo.
+
+    Raises:
+        InputError: If another process dies inside the block.
     """
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -96,6 +105,14 @@ def joined() -> Iterator[Ranks]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+    except RuntimeError as error:
+        if not is_lost_process(error):
+            raise
+        raise InputError(
+            f"process {dist.get_rank()}",
+            f"another of the {world} processes has ended",
+            "What it said or the system's log tells why; the same call goes on, a training with " + option("resume"),
+        ) from error
     finally:
         if outermost:
             dist.destroy_process_group()

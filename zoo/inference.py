@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fusion.errors import InputError
 from fusion.masks import mask_array
+from fusion.processes import end_with_parent
 from fusion.table import DetectionTable, Metadata
 from zoo.checkpoint import load_weights
 from zoo.config import Model
@@ -117,6 +118,7 @@ class Inference:
                 collate_fn=gathered,
                 num_workers=self.workers,
                 multiprocessing_context=worker_context(self.workers),
+                worker_init_fn=end_with_parent,
             )
         )
         for piece in pieces:

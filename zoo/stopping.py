@@ -15,7 +15,7 @@ from fusion.errors import InputError
 from fusion.terminal import stderr
 from zoo.runs import write_json
 
-__all__ = ["asked_to_stop", "is_lost_process", "is_out_of_memory", "refuse_step"]
+__all__ = ["asked_to_stop", "is_out_of_memory", "refuse_step"]
 
 
 @contextlib.contextmanager
@@ -70,12 +70,6 @@ def refuse_step(
         "Lower train.learning_rate, lengthen train.warmup_steps or set train.clip=35; "
         f"the images and settings of this step are in {path}",
     )
-
-
-def is_lost_process(error: Exception) -> bool:
-    """Tell whether an error means that another process of the training has gone in the middle of a talk."""
-    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL", "Timed out")
-    return isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in words)
 
 
 def is_out_of_memory(error: Exception) -> bool:

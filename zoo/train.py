@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fusion.errors import InputError, option
+from fusion.processes import end_with_parent
 from fusion.terminal import notes, stderr
 from zoo.checkpoint import save_weights
 from zoo.config import Model
 from zoo.data import Batch, Data, Guarded, Target, TrainSet, gathered
-from zoo.distributed import joined
+from zoo.distributed import is_lost_process, joined
 from zoo.feed import delivered, worker_context
 from zoo.runs import Run, write_json
-from zoo.stopping import asked_to_stop, is_lost_process, is_out_of_memory
+from zoo.stopping import asked_to_stop, is_out_of_memory
 from zoo.store import write_card
 from zoo.training import Training
 from zoo.training_log import TrainingLog
@@ -92,6 +93,7 @@ def _batches(training: Training, data: Data, workers: int, skip_broken: bool) ->
             collate_fn=gathered,
             num_workers=workers,
             multiprocessing_context=worker_context(workers),
+            worker_init_fn=end_with_parent,
             pin_memory=training.ranks.device.type == "cuda",
         )
     )
@@ -165,21 +167,16 @@ def _agree(training: Training, problem: InputError | None) -> None:
 
 @contextlib.contextmanager
 def _saving_when_a_process_dies(training: Training) -> Iterator[None]:
-    """Make of another process's death one clear error, and write a checkpoint if this is the first process."""
+    """Write a checkpoint if another process dies, and this is the first."""
     try:
         yield
     except RuntimeError as error:
-        if training.ranks.world == 1 or not is_lost_process(error):
-            raise
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now; it must not cut the last words short
-        if training.ranks.first and training.step > training.saved:
-            training.save_alone()
-        raise InputError(
-            f"process {training.ranks.rank} of the training",
-            f"another of the {training.ranks.world} processes ended in step {training.step + 1}",
-            f"What it said or the system's log tells why; go on with {option('resume')}",
-        ) from error
+        if training.ranks.world > 1 and is_lost_process(error):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now; the last words are yet to come
+            if training.ranks.first and training.step > training.saved:
+                training.save_alone()
+        raise
 
 
 def _make_step(training: Training, batches: Sequence[Batch]) -> dict[str, float]:

@@ -4,6 +4,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ pytest.importorskip("timm", reason="timm is not installed")
 import quorum
 from fusion.errors import InputError
 from tests.fusion.test_appending import files_of_at_most
+from tests.search.test_killed import children, until
 from tests.zoo.test_train import (
     Failing,
     assert_same_bits,
@@ -188,6 +191,22 @@ def test_a_loading_process_that_dies_costs_no_step(data, whole, tmp_path):
     assert_same_bits(weights(tmp_path), weights(whole))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_processes_that_load_images_end_with_a_training_that_is_killed(tmp_path, spec):
+    call = ["train", "md18_r50_base", "--scale", "tiny", "--data", spec, "-o", str(tmp_path / "run"), "--workers", "2"]
+    call += ["--set", "train.steps=100000", "--set", "train.batch=2", "--set", "data.short=[64]"]
+    training = subprocess.Popen(
+        [sys.executable, "-m", "quorum", *call], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until((tmp_path / "run" / "log.csv").exists)
+    helpers = children(training.pid)
+    helpers += [grandchild for child in helpers for grandchild in children(child)]
+    assert len(helpers) >= 4  # two that load images, their fork server, and what looks after semaphores
+    training.send_signal(signal.SIGKILL)
+    training.wait()
+    until(lambda: not any(Path(f"/proc/{helper}").exists() for helper in helpers))
+
+
 class In:
     """Does something in the second of two processes."""
 
@@ -231,8 +250,8 @@ def test_trouble_in_one_of_two_processes_is_one_clear_error_and_costs_no_step(tm
     assert done.returncode != 0
     messages = [line for line in done.stderr.splitlines() if line.startswith("quorum: ")]
     said = {
-        "dies": "process 0 of the training: another of the 2 processes ended in step 3. What it said or the system's "
-        "log tells why; go on with resume.",
+        "dies": "process 0: another of the 2 processes has ended. What it said or the system's log tells why; the "
+        "same call goes on, a training with resume.",
         "damaged": "images/a.png: cannot be read as an image. Fetch or write it again; skip_broken leaves such images "
         "out; go on from step 2 with resume.",
     }[trouble]
