@@ -13,6 +13,8 @@ from fusion.table import MASK_TYPE
 
 __all__ = ["Key", "Keys", "RawColumns", "RawGatherer"]
 
+_SPAN = 1 << 13  # ids of a block that lie so near to one another are told apart by a table
+
 
 class Key(NamedTuple):
     """What a record says of its image or category: an id, a name, or both; never neither."""
@@ -34,13 +36,22 @@ class Keys:
 
     def codes(self, ids: list[Any], names: list[str | None] | None) -> np.ndarray:
         """Return the number of each record's key, int32 [n]."""
-        if names is None and not any(isinstance(i, str) for i in ids):
-            # records are grouped by image: runs of one id are looked up once
+        if names is None and set(map(type, ids)) == {int}:
             column = np.array(ids, np.int64)
+            low, span = int(column.min()), int(column.max()) - int(column.min())
+            if span < _SPAN:
+                column -= low
+                there = np.flatnonzero(np.bincount(column))
+                table = np.zeros(span + 1, np.int32)
+                table[there] = [self._code(i + low, None) for i in there.tolist()]
+                found: np.ndarray = table[column]
+                return found
+            # records are grouped by image: of a run of one id only the first is sorted
             new = np.concatenate(([True], column[1:] != column[:-1]))
-            heads = np.array([self._code(i, None) for i in column[new].tolist()], np.int32)
-            codes: np.ndarray = heads[np.cumsum(new) - 1]
-            return codes
+            heads, place = np.unique(column[new], return_inverse=True)
+            codes = np.array([self._code(i, None) for i in heads.tolist()], np.int32)[place]
+            repeated: np.ndarray = codes[np.cumsum(new) - 1]
+            return repeated
         return np.array(list(map(self._code, ids, names or [None] * len(ids))), np.int32)
 
     def _code(self, number: int | str | None, name: str | None) -> int:
