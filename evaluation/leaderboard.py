@@ -18,7 +18,8 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.statistics import Interval, Replicates, fingerprint_of, interval_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.storage import WRITING, part_paths
+from fusion.parquet import write_parquet
+from fusion.storage import part_paths
 
 __all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
 
@@ -194,7 +195,7 @@ class Leaderboard:
             rows.append(row | {"replicate_AP": line.entry.values.tolist()})
         arrow = pa.Table.from_pylist(rows).replace_schema_metadata({_KEY: msgspec.json.encode(self.split)})
         with replacing(path) as temporary:
-            pq.write_table(arrow, temporary, **WRITING)
+            write_parquet(arrow, temporary)
 
     def to_rich(self) -> Table:
         """Return the board for the terminal."""

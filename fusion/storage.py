@@ -3,22 +3,20 @@
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fusion.atomic import replacing
 from fusion.errors import InputError, option
+from fusion.parquet import check_bytes, opened, write_parquet
 from fusion.table import VERSION, DetectionTable, Metadata, Part
 
 __all__ = [
     "BY_ID",
-    "WRITING",
     "check_parts",
     "image_ids_of",
     "part_of",
@@ -29,14 +27,11 @@ __all__ = [
     "write_table",
 ]
 
-WRITING = {"compression": "zstd", "write_page_checksum": True}
-"""How every Parquet file is written: bits that a disk loses are noticed by the pages' checksums."""
-
 BY_ID = "id"
 """The rule of `part_of`."""
 
 _KEY = b"quorum"
-_CHECKSUM = b"quorum-crc32"  # Parquet's own checksums leave the metadata out
+_CHECKSUM = b"quorum-crc32"  # of the former, which no checksum of the file is over
 _MOST_PARTS = 512
 
 
@@ -64,7 +59,7 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[Metadata, int]:
     """
     found, rows, paths = [], 0, part_paths(path)
     for part in paths:
-        with _as_parquet(part), pq.ParquetFile(part) as file:
+        with opened(part) as file:
             found.append(_metadata_of(file.schema_arrow, part))
             rows += file.metadata.num_rows
     return _joined(path, paths, found), rows
@@ -76,7 +71,7 @@ def image_ids_of(path: Path) -> np.ndarray:
     Raises:
         InputError: If the file cannot be read.
     """
-    with _as_parquet(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with opened(path) as file:
         column = file.read(["image_id"])["image_id"].combine_chunks()
         if pa.types.is_dictionary(column.type):
             return np.array(sorted(column.unique().to_pylist()), dtype=object)
@@ -187,7 +182,7 @@ def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
 def _write_part(table: DetectionTable, path: Path) -> None:
     text = msgspec.json.encode(table.metadata)
     metadata = {_KEY: text, _CHECKSUM: b"%08x" % zlib.crc32(text)}
-    pq.write_table(table.arrow.replace_schema_metadata(metadata), path, **WRITING)
+    write_parquet(table.arrow.replace_schema_metadata(metadata), path)
 
 
 def _part_name(number: int) -> str:
@@ -196,8 +191,9 @@ def _part_name(number: int) -> str:
 
 def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTable]:
     rest: pa.Table | None = None
-    with _as_parquet(path):
-        for batch in pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True).iter_batches(rows):
+    check_bytes(path)
+    with opened(path, pre_buffer=False) as file:
+        for batch in file.iter_batches(rows):
             arrow = pa.Table.from_batches([batch])
             if rest is not None:
                 arrow = pa.concat_tables([rest, arrow]).unify_dictionaries()
@@ -213,8 +209,9 @@ def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTabl
 
 
 def _read_part(path: Path) -> DetectionTable:
-    with _as_parquet(path):
-        arrow = pq.read_table(path, page_checksum_verification=True)
+    check_bytes(path)
+    with opened(path) as file:
+        arrow = file.read()
         table = DetectionTable.from_arrow(arrow, _metadata_of(arrow.schema, path), path)
     part = table.metadata.part
     if part is not None and part.rule == BY_ID:
@@ -223,18 +220,6 @@ def _read_part(path: Path) -> DetectionTable:
             problem = f"image {wrong.tolist()[0]!r} belongs in another part than number {part.number} of {part.count}"
             raise InputError(path, problem, "Do not mix parts of different tables in a folder")
     return table
-
-
-@contextmanager
-def _as_parquet(path: Path) -> Iterator[None]:
-    """Say in our words that a file cannot be read as Parquet."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            path, f"expected a Parquet file, but it cannot be read as one ({reason})", "Import the results again"
-        ) from error
 
 
 def _metadata_of(schema: pa.Schema, path: Path) -> Metadata:

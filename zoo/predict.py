@@ -16,7 +16,8 @@ from evaluation.belonging import origin_of
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.storage import BY_ID, WRITING, part_of, part_paths, read_metadata, read_table, write_table
+from fusion.parquet import check_bytes, parquet_writer
+from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.unfinished import RUN, put_in_place, take_up, work_folder
 from zoo.checkpoint import weights_file
@@ -246,8 +247,9 @@ def _finish(output: Path, parts: int | None) -> int:
         put_in_place(output)
         return rows
     schema = pq.read_schema(files[0])
-    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema, **WRITING) as writer:
+    with replacing(output) as temporary, parquet_writer(temporary, schema) as write:
         for file in files:
-            writer.write_table(pq.read_table(file, page_checksum_verification=True))
+            check_bytes(file)
+            write(pq.read_table(file, page_checksum_verification=True))
     shutil.rmtree(work)
     return rows

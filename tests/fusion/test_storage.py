@@ -83,6 +83,25 @@ def test_lost_bits_are_noticed(tmp_path):
     assert refused > 1000
 
 
+def test_every_byte_before_the_footer_is_covered(tmp_path):
+    """Also those of page headers, which may lead to other values without any page that is wrong."""
+    path = tmp_path / "t.parquet"
+    write_table(table(images=3, ids=str), path)
+    data, whole = path.read_bytes(), read_table(path)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    assert whole.arrow.equals(table(images=3, ids=str).arrow)
+    for at in range(footer):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        with pytest.raises(InputError):
+            read_table(path)
+    said = b" %d 15" % footer  # what the file says of itself: bytes and rows
+    assert data.count(said) == 1
+    for other in (b" %d 14" % footer, b" %d 1x" % footer, b" %d 15" % (footer - 1)):
+        path.write_bytes(data.replace(said, other))
+        with pytest.raises(InputError, match="is damaged"):
+            read_table(path)
+
+
 def test_what_is_not_a_table_is_refused(tmp_path):
     def message(path):
         with pytest.raises(InputError) as error:
@@ -133,7 +152,7 @@ def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
         Path(args[1]).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pq, "write_table", interrupted)
+    monkeypatch.setattr("fusion.storage.write_parquet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_table(table(images=50), path)
     assert path.read_bytes() == before
