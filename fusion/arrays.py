@@ -76,7 +76,7 @@ def float_array(values: npt.ArrayLike, name: str, where: object) -> np.ndarray:
         return array
     if array.dtype.kind not in "biuf" and array.ndim == 1:
         for row, value in enumerate(array.tolist()):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if value is None or isinstance(value, (bool, str, bytes)):
                 problem = f"{name} must be numbers, got {value!r} in row {row}"
                 raise InputError(where, problem, "Drop or mend these rows")
     try:

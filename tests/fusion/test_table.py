@@ -113,3 +113,8 @@ def test_select_images():
     assert table.select_images([3, 77]).score.tolist() == [0.5, 0.9]
     assert len(table.select_images([])) == 0
     assert small(image_id=["b", "a", "b"]).select_images(["b"]).score.tolist() == [0.5, 0.9]
+
+
+def test_numbers_of_any_kind_are_scores():
+    given = np.array([np.float32(0.5), 1, 0.25], dtype=object)
+    assert sorted(small(score=given).score.tolist()) == [0.25, 0.5, 1.0]
