@@ -15,7 +15,10 @@ __all__ = ["Scale", "scale_notes", "scales_of", "unlike"]
 FACTOR = 5.0
 """How far the middles of two members' best scores may be apart."""
 
-_FEW = 5  # images, of fewer nothing is said
+ABOVE = 1.5
+"""What the middle of a member's best scores is above if they are no probabilities; some go a little over 1."""
+
+_FEW = 5  # images, of fewer the middle says little
 _REMEDY = (
     "Bring them onto one scale first: `quorum learn calibration TABLES -g GROUND_TRUTH -o calibration.toml`, then "
     "`--calibration calibration.toml` (in a recipe, a calibrate step)"
@@ -60,24 +63,25 @@ def unlike(scales: Mapping[str, Scale]) -> str | None:
     """Say which members are on other scales of scores than the others; None where all are alike.
 
     A member is on another scale if it has negative scores where others have none (logits), if the best
-    score of its images is above 1 in the middle (the median) where that of others is not (percent), or if that
-    middle is more than `FACTOR` times that of another.
+    score of its images is above `ABOVE` in the middle (the median) where that of others is not (percent), or if that
+    middle is more than `FACTOR` times that of another, both counted on some images.
 
     Args:
         scales: Of each member.
     """
-    told = {name: scale for name, scale in scales.items() if scale.images >= _FEW}
+    told = {name: scale for name, scale in scales.items() if scale.images}
     negative = [name for name, scale in told.items() if scale.low < 0]
     if negative and len(negative) < len(told):
         other = next(name for name in told if name not in negative)
         first = told[negative[0]]
         return f"{negative[0]} has scores from {first.low:.3g} to {first.high:.3g}, {other} has none below 0"
     middle = {name: scale.middle for name, scale in told.items() if not np.isnan(scale.middle)}
-    above = [name for name, value in middle.items() if value > 1]
+    above = [name for name, value in middle.items() if value > ABOVE]
     if above and len(above) < len(told):
         other = next(name for name in told if name not in above)
         compared = f"{middle[other]:.3g} for {other}" if other in middle else f"{other} is calibrated"
         return f"the best score of an image is {middle[above[0]]:.3g} for {above[0]} (the median), and {compared}"
+    middle = {name: value for name, value in middle.items() if told[name].images >= _FEW}
     if len(middle) < 2 or negative:
         return None
     low, high = min(middle, key=middle.__getitem__), max(middle, key=middle.__getitem__)

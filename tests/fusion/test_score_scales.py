@@ -80,6 +80,12 @@ def test_one_number_per_member_moves_its_scale():
     assert len(scale_notes(Recipe.chain([Reweight(weights={"a": 1.0, "b": 0.9}), Wbf()]), tables)) == 1
 
 
+def test_one_image_is_enough_where_scores_are_no_probabilities():
+    for kind, enough in (("percent", True), ("logits", True), ("a tenth", False)):
+        tables = [member("a", images=1), member("b", OTHERS[kind][0], 1, images=1)]
+        assert bool(scale_notes(Recipe.chain([Wbf()]), tables)) is enough
+
+
 def test_members_of_a_concat_are_told_apart():
     percent = member("b", lambda score: 100 * score, 1)
     both = Recipe.chain([Concat()]).fuse([member("a"), percent]).with_metadata(member="both")
