@@ -39,14 +39,15 @@ def test_equals_the_public_package_bit_for_bit(seed, size, members, weighted):
     weights = np.random.default_rng(seed).random(members) + 0.1 if weighted else None
     boxes = np.clip([box[:4] for box in cells[0]], 0, 1)
     columns = pool.columns._replace(**{name: boxes[:, k].copy() for k, name in enumerate(("x1", "y1", "x2", "y2"))})
+    given, member = (np.array([box[place] for box in cells[0]]) for place in (4, 5))
     named = None if weights is None else dict(zip(pool.members, weights.tolist(), strict=True))
     fused = Nmw(weights=named).fuse(SimpleNamespace(columns=columns, members=pool.members))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         corners, score, _ = package.non_maximum_weighted(
-            [boxes[columns.member == m] for m in range(members)],
-            [columns.score[columns.member == m] for m in range(members)],
-            [np.zeros(np.count_nonzero(columns.member == m)) for m in range(members)],
+            [boxes[member == m] for m in range(members)],
+            [given[member == m] for m in range(members)],
+            [np.zeros(np.count_nonzero(member == m)) for m in range(members)],
             weights=weights,
         )
     assert np.array_equal(fused.score, score)

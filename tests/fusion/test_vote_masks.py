@@ -1,3 +1,4 @@
+import json
 from importlib import import_module
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def rows_of(table, member, weight=1.0):
             "row": (member, number),
         }  # fmt: skip
     return rows
+
+
+def rows_of_file(path, images):
+    """The same of a file of results, read by the standard library."""
+    return [
+        {
+            "image": row["image_id"], "category": row["category_id"], "score": row["score"],
+            "box": (row["bbox"][0], row["bbox"][1], row["bbox"][0] + row["bbox"][2], row["bbox"][1] + row["bbox"][3]),
+            "who": (path.stem, None), "weight": row["score"],
+            "mask": {"size": row["segmentation"]["size"], "counts": row["segmentation"]["counts"].encode()},
+            "soft": None, "row": (path.stem, number),
+        }
+        for number, row in enumerate(json.loads(path.read_text()))
+        if row["image_id"] in images
+    ]  # fmt: skip
 
 
 def random_table(rng, member, n, *, soft_share, equal):
@@ -384,7 +400,7 @@ def test_real_masks():
     assert [len(fused), *empty] == [8068, 1453, 1251]
     images = boxes.image_ids[:3]
     instances = boxes.select_images(images)
-    voters = [row for one in tables for row in rows_of(one.select_images(images), one.metadata.member)]
+    voters = [row for file in files for row in rows_of_file(file, set(images.tolist()))]
     answers = [
         answer
         for image in images

@@ -59,7 +59,7 @@ def test_equals_the_public_package_bit_for_bit(seed, size, members, conf_type, w
     weights = np.random.default_rng(seed).random(members) + 0.1 if weighted else None
     boxes = np.clip([box[:4] for box in cells[0]], 0, 1)
     clipped = pool.columns._replace(**{name: boxes[:, k].copy() for k, name in enumerate(("x1", "y1", "x2", "y2"))})
-    member = pool.columns.member
+    score, member = (np.array([box[place] for box in cells[0]]) for place in (4, 5))
     fused = Wbf(
         conf_type=conf_type,
         weights=None if weights is None else dict(zip(pool.members, weights.tolist(), strict=True)),
@@ -67,15 +67,15 @@ def test_equals_the_public_package_bit_for_bit(seed, size, members, conf_type, w
     ).fuse(SimpleNamespace(columns=clipped, members=pool.members))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        corners, score, _ = package.weighted_boxes_fusion(
+        corners, fused_score, _ = package.weighted_boxes_fusion(
             [boxes[member == m] for m in range(members)],
-            [pool.columns.score[member == m] for m in range(members)],
+            [score[member == m] for m in range(members)],
             [np.zeros(np.count_nonzero(member == m)) for m in range(members)],
             weights=weights,
             conf_type=conf_type,
             allows_overflow=overflow,
         )
-    assert np.array_equal(fused.score, score)
+    assert np.array_equal(fused.score, fused_score)
     assert np.array_equal(fused.corners, corners)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fusion.columns import sort_columns
 from fusion.table import DetectionTable
 from tests.oracles.arithmetic import one_by_one
+from tests.oracles.suppression import in_cells
 
 SCENES = st.fixed_dictionaries(
     {
@@ -190,20 +191,11 @@ def scene(seed, size, members=5, cells=3, *, scale=1.0, offset=0.0, ties=False, 
     if flat:
         side[rng.random((size, 2)) < 0.1] = 0
     low, high = low * scale + offset, (low + side) * scale + offset
-    columns = sort_columns(
-        np.zeros(size, np.int32),
-        rng.integers(cells, size=size).astype(np.int32),
-        score,
-        low[:, 0],
-        low[:, 1],
-        high[:, 0],
-        high[:, 1],
-        rng.integers(members, size=size).astype(np.int16),
-    )
-    values = [column.tolist() for column in columns[:7]]
-    boxes = list(zip(*values, strict=True))
+    kind, member = rng.integers(cells, size=size).astype(np.int32), rng.integers(members, size=size).astype(np.int16)
+    columns = sort_columns(np.zeros(size, np.int32), kind, score, *low.T.copy(), *high.T.copy(), member)
+    rows = zip(*low.T.tolist(), *high.T.tolist(), score.tolist(), member.tolist(), range(size), strict=True)
     names = tuple(f"m{m}" for m in range(members))
-    return SimpleNamespace(columns=columns, members=names), [boxes[a:b] for a, b in pairwise(columns.start.tolist())]
+    return SimpleNamespace(columns=columns, members=names), in_cells(zip(kind.tolist(), rows, strict=True))
 
 
 def table(member, xywh, score, category=1):

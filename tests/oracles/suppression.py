@@ -132,9 +132,16 @@ def scene(seed, size, *, members=3, cells=3, scale=1.0, offset=0.0, ties=False, 
     kind = np.sort(rng.integers(cells, size=size)).astype(np.int32)
     member = rng.integers(members, size=size).astype(np.int16)
     columns = sort_columns(kind // 2, kind % 2, score, low[:, 0], low[:, 1], high[:, 0], high[:, 1], member)
-    boxes = list(zip(*(column.tolist() for column in columns[:7]), strict=True))
-    start = columns.start.tolist()
-    return SimpleNamespace(columns=columns, members=members), [boxes[a:b] for a, b in pairwise(start)]
+    rows = zip(*low.T.tolist(), *high.T.tolist(), score.tolist(), member.tolist(), range(size), strict=True)
+    return SimpleNamespace(columns=columns, members=members), in_cells(zip(kind.tolist(), rows, strict=True))
+
+
+def in_cells(keyed):
+    """The boxes of each cell, by ascending key, best score first, ties by row; from pairs of key and box."""
+    cells = {}
+    for key, box in keyed:
+        cells.setdefault(key, []).append(box)
+    return [sorted(cells[key], key=lambda box: (-box[4], box[6])) for key in sorted(cells)]
 
 
 def listed(fused):

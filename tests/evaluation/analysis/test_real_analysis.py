@@ -1,10 +1,13 @@
 """The analysis of real result files: equal to tidecv, and the figures that docs/analyze.md prints."""
 
+import contextlib
+import io
 import json
 import warnings
 from pathlib import Path
 
 import pytest
+from pycocotools.coco import COCO
 
 from evaluation import Coco, prepare, read_coco
 from evaluation.analysis.ensemble_analysis import analyze_ensemble
@@ -37,9 +40,10 @@ def test_coco_100_equal_to_tidecv(iou_type):
     truth = read_coco(truth_file)
     errors = analyze_errors(table(results, truth), prepare(truth, Coco(iou_type=iou_type)))
     dataset = json.loads(truth_file.read_text())
-    masks = truth.masks
-    for row, mask in zip(dataset["annotations"], masks.to_pylist() if masks is not None else [], strict=True):
-        row["segmentation"] = {"size": [mask["height"], mask["width"]], "counts": mask["counts"]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        official = COCO(truth_file)
+    for row in dataset["annotations"]:
+        row["segmentation"] = official.annToRLE(row)
     rows = [row | {"bbox": row.get("bbox")} for row in json.loads(results.read_text())]
     ap, counts, costs = tidecv_errors(dataset, rows, iou_type)
     assert errors.counts == counts

@@ -1,7 +1,6 @@
 """Every step with a twin, on every backend, against the plain definitions."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from fusion.consensus import Consensus
 from fusion.errors import InputError
 from fusion.nms import Nms
 from fusion.nmw import Nmw
-from fusion.pool import apply, pool_tables
+from fusion.pool import apply
 from fusion.prob_fusion import ProbFusion
 from fusion.reweight import Reweight
 from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
@@ -134,17 +133,23 @@ def listed(table):
 
 
 def expected(step, definition, tables):
-    """The same by the plain definition of a cell."""
-    pool = pool_tables(tables)
-    columns = pool.columns
-    boxes = list(zip(*(column.tolist() for column in columns[:7]), strict=True))
-    xywh = list(zip(*(pool.column(name).tolist() for name in "xywh"), strict=True))
+    """The same by the plain definition of a cell, from the columns of the tables."""
+    given = [
+        (*row, member)
+        for member, table in enumerate(tables)
+        for row in zip(
+            *(table.arrow[name].to_pylist() for name in ("image_id", "category_id", "score", *"xywh")), strict=True
+        )
+    ]
+    keyed = [
+        ((image, category), (x, y, x + w, y + h, score, member, row))
+        for row, (image, category, score, x, y, w, h, member) in enumerate(given)
+    ]
     rows = []
-    for c, (first, last) in enumerate(pairwise(columns.start.tolist())):
-        ids = int(pool.image_ids[columns.image[c]]), int(pool.category_ids[columns.category[c]])
-        for score, row, corners, votes, _ in definition(boxes[first:last], step):
+    for ids, boxes in zip(sorted({key for key, _ in keyed}), suppression.in_cells(keyed), strict=True):
+        for score, row, corners, votes, _ in definition(boxes, step):
             if corners is None:
-                rows.append((*ids, score, *xywh[row], pool.members[pool.member[row]], votes))
+                rows.append((*ids, score, *given[row][3:7], NAMES[given[row][7]], votes))
             else:
                 x1, y1, x2, y2 = corners
                 rows.append((*ids, score, x1, y1, x2 - x1, y2 - y1, None, votes))
