@@ -248,14 +248,13 @@ def test_trouble_in_one_of_two_processes_is_one_clear_error_and_costs_no_step(tm
     (folder / "trouble").write_text(trouble)
     done = launch(tmp_path / "script.py", folder, 2)
     assert done.returncode != 0
-    messages = [line for line in done.stderr.splitlines() if line.startswith("quorum: ")]
     said = {
         "dies": "process 0: another of the 2 processes has ended. What it said or the system's log tells why; the "
         "same call goes on, a training with resume.",
         "damaged": "images/a.png: cannot be read as an image. Fetch or write it again; skip_broken leaves such images "
         "out; go on from step 2 with resume.",
     }[trouble]
-    assert set(messages) == {f"quorum: {said}"}
+    assert 0 < done.stderr.count(f"quorum: {said}") == done.stderr.count("quorum: ")
     assert "RuntimeError" not in done.stderr
     assert latest(folder).name == "checkpoint-00000002"
     run = train(small(checkpoint_steps=100), open_data("scenes:7,64,0,categories=4"), folder, resume=True)
