@@ -11,7 +11,6 @@ import numpy as np
 from cyclopts import Parameter
 from rich.progress import TaskID
 
-from evaluation.belonging import check_belongs
 from evaluation.cli.common import (
     NO_FILES,
     GroundTruthFile,
@@ -19,6 +18,7 @@ from evaluation.cli.common import (
     Output,
     read_groups,
     read_image_list,
+    read_member,
     read_truth,
     some_tables,
 )
@@ -28,10 +28,8 @@ from evaluation.lists import write_lists
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError, option
-from fusion.parts import named
 from fusion.recipe_toml import write_recipe
 from fusion.score_scales import scales_of, unlike
-from fusion.storage import read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 from search.answer import Answer, find_answer, paired_error
 from search.device import open_evaluator, settle_device
@@ -101,11 +99,10 @@ def search(
         raise InputError(
             output, "holds the trials of a search", "Go on with --resume, choose another folder, or remove it"
         )
-    members = [named(read_table(path), path) for path in some_tables(tables, "search")]
+    some_tables(tables, "search")
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
-        for path, table in zip(tables, members, strict=True):
-            notes(path, check_belongs(path, table.metadata, truth))
+        members = [read_member(path, truth, None) for path in tables]
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
         problem = pose(members, truth, parts, protocol_of(protocol, iou_type), calibrate=calibrate)
         said_of_scores = None if calibrate else unlike({n: s for table in members for n, s in scales_of(table).items()})

@@ -18,6 +18,7 @@ from evaluation.open_images import PreparedOpenImages
 from evaluation.open_images_csv import read_open_images
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
+from evaluation.readings import check_table
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.storage import read_table
@@ -117,7 +118,7 @@ def prepared_truth(
 
 
 def read_member(path: Path, truth: GroundTruth, images: Path | None) -> DetectionTable:
-    """Read a member's table under its name; one of another data set is refused.
+    """Read a member's table under its name; one of another data set is refused, and one that agrees badly is noted.
 
     Args:
         path: A Parquet file or a folder of parts.
@@ -126,6 +127,7 @@ def read_member(path: Path, truth: GroundTruth, images: Path | None) -> Detectio
     """
     table = named(read_table(path), path)
     notes(path, check_belongs(path, table.metadata, truth))
+    notes(path, (f"{said}; `quorum import ... -g` looks for what is wrong" for said in check_table(table, truth)))
     return table if images is None else table.select_images(truth.image_id)
 
 

@@ -8,12 +8,13 @@ from cyclopts import Parameter
 from evaluation.belonging import origin_of
 from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
 from evaluation.coco_json import read_coco
+from evaluation.readings import check_table
 from evaluation.results import read_label_map, read_results
 from evaluation.submissions import read_open_images_submission
 from fusion.box_formats import Picture
 from fusion.coco_json import Reading
 from fusion.storage import check_parts, write_table
-from fusion.table import Metadata
+from fusion.table import DetectionTable, Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
 __all__ = ["import_coco", "import_open_images"]
@@ -119,12 +120,7 @@ def import_coco(
             ),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    write_table(table, output, parts=parts)
-    notes(results, table.metadata.made_by["notes"])
-    stderr.print(
-        f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
-        highlight=False,
-    )
+    _write(table, results, output, parts)
 
 
 def import_open_images(
@@ -154,6 +150,12 @@ def import_open_images(
     truth = read_truth(ground_truth, None, open_images)
     table = read_open_images_submission(results, images=truth, member=member or output.stem)
     table = table.with_metadata(dataset=ground_truth.stem, split=split_name, **origin_of(truth))
+    notes(results, check_table(table, truth))
+    _write(table, results, output, parts)
+
+
+def _write(table: DetectionTable, results: Path, output: Path, parts: int | None) -> None:
+    """Write a table, and say what was noticed in its source and what became of it."""
     write_table(table, output, parts=parts)
     notes(results, table.metadata.made_by["notes"])
     stderr.print(

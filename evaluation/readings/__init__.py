@@ -1,5 +1,6 @@
-"""Whether a results file means what it seems to mean; see `evaluation.readings.check`."""
+"""Whether results mean what they seem to mean: files in `check`, tables in `tables`."""
 
 from evaluation.readings.check import OtherReadingError, check_reading
+from evaluation.readings.tables import check_table
 
-__all__ = ["OtherReadingError", "check_reading"]
+__all__ = ["OtherReadingError", "check_reading", "check_table"]

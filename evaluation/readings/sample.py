@@ -11,11 +11,36 @@ from fusion.box_formats import box_corners
 from fusion.coco_json import RawResults, Reading
 from fusion.masks import mask_bounds
 
-__all__ = ["Sample"]
+__all__ = ["Sample", "most_confident", "of_annotated", "some_rows"]
 
 _MOST, _FEW = 2000, 20
 _ROWS = 65536
 _NOWHERE = -(2**40)  # no category id
+
+
+def some_rows(count: int) -> np.ndarray:
+    """Return rows to look at, ascending: all, or 65,536 drawn at random, int64."""
+    return np.arange(count) if count <= _ROWS else np.sort(np.random.default_rng(0).integers(0, count, _ROWS))
+
+
+def most_confident(category: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return the rows with the best scores, as many of each category as there are, at most 2,000, in random order.
+
+    Args:
+        category: [n] integers.
+        score: [n].
+    """
+    rows = np.lexsort((-score, category))
+    ordered = category[rows]
+    rank = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    return np.random.default_rng(0).permutation(rows[np.argsort(rank, kind="stable")[:_MOST]])
+
+
+def of_annotated(category_id: np.ndarray, truth: GroundTruth) -> np.ndarray:
+    """Return which detections are of a category that any object has, or all where those are too few: bool [n]."""
+    there = np.isin(category_id, truth.category_id[np.unique(truth.category)])
+    enough: np.ndarray = there if there.sum() >= _FEW else np.ones(len(there), np.bool_)
+    return enough
 
 
 @dataclass(frozen=True)
@@ -45,9 +70,8 @@ class Sample:
     @classmethod
     def of(cls, raw: RawResults, truth: GroundTruth) -> "Sample | None":
         """Draw the most confident boxes of each category; None where there are no boxes to look at."""
-        columns, rng = raw.columns, np.random.default_rng(0)
-        count = len(columns.score)
-        rows = np.arange(count) if count <= _ROWS else np.sort(rng.integers(0, count, _ROWS))
+        columns = raw.columns
+        rows = some_rows(len(columns.score))
         boxless = np.isnan(columns.box[rows, 0])
         masked = np.zeros(len(rows), np.bool_)
         if columns.mask is not None and boxless.any():
@@ -55,10 +79,7 @@ class Sample:
         rows = rows[masked | ~boxless]
         if not len(rows) or truth.unit != "pixel":
             return None
-        order = np.lexsort((-columns.score[rows], columns.category[rows]))
-        rows = rows[order]
-        rank = np.arange(len(rows)) - np.searchsorted(columns.category[rows], columns.category[rows])
-        rows = rng.permutation(rows[np.argsort(rank, kind="stable")[:_MOST]])
+        rows = rows[most_confident(columns.category[rows], columns.score[rows])]
         box = columns.box[rows]
         boxless = np.isnan(box[:, 0])
         if columns.mask is not None and boxless.any():
@@ -105,10 +126,7 @@ class Sample:
 
     def annotated(self, reading: Reading) -> np.ndarray:
         """Return which boxes are of a category that any object has, or all where those are too few: bool [n]."""
-        truth = self.truth
-        there = np.isin(self.categories(reading), truth.category_id[np.unique(truth.category)])
-        enough: np.ndarray = there if there.sum() >= _FEW else np.ones(len(self), np.bool_)
-        return enough
+        return of_annotated(self.categories(reading), self.truth)
 
     def agreement(self, reading: Reading) -> Agreement:
         """Return what the boxes meet under a reading."""

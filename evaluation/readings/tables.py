@@ -1,0 +1,53 @@
+"""Whether a table agrees with a ground truth at all: what is said of figures that can hardly be meant."""
+
+import numpy as np
+
+from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.readings.agreement import Objects, meeting
+from evaluation.readings.candidates import LOW
+from evaluation.readings.sample import most_confident, of_annotated, some_rows
+from fusion.table import DetectionTable
+
+__all__ = ["check_table"]
+
+_FEW = 20
+_RIGHT = 0.1
+
+
+def check_table(table: DetectionTable, truth: GroundTruth) -> list[str]:
+    """Say so if hardly any confident box of a table meets an object, or hardly any one of its own category.
+
+    Args:
+        table: Detections.
+        truth: What they are measured on; only boxes on its images are looked at.
+
+    Returns:
+        At most one note.
+    """
+    if table.metadata.unit != truth.unit or not len(truth):
+        return []
+    rows = some_rows(len(table))
+    image = np.searchsorted(table.image_start, rows, side="right") - 1
+    place = places_of(truth.image_id, table.image_ids)[image] if len(rows) else rows
+    rows, place = rows[place >= 0], place[place >= 0]
+    chosen = most_confident(table.category_id[rows], table.score[rows])
+    rows, place = rows[chosen], place[chosen]
+    category = table.category_id[rows]
+    keep = of_annotated(category, truth) if len(rows) else np.zeros(0, np.bool_)
+    rows, place, category = rows[keep], place[keep], category[keep]
+    if len(rows) < _FEW:
+        return []
+    x, y, w, h = (table.column(name)[rows].astype(np.float64) for name in "xywh")
+    found = meeting(np.stack([x, y, x + w, y + h], axis=1), category, Objects(truth).pairs(place))
+    met, right = int(found.meets.sum()), int(found.right.sum())
+    if met < LOW / 2 * len(rows):
+        return [
+            f"only {met:,} of {len(rows):,} confident boxes meet an object of any category (IoU 0.5): a poor detector,"
+            " or boxes or image ids that mean something else"
+        ]
+    if right < _RIGHT * met:
+        return [
+            f"of {met:,} confident boxes that meet an object only {right:,} are of its category: a poor classifier, or"
+            " category ids that mean something else"
+        ]
+    return []
