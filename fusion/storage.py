@@ -99,7 +99,7 @@ def read_pieces(path: str | os.PathLike[str], rows: int = 65536) -> Iterator[Det
                 raise InputError(
                     part,
                     f"image {next(iter(again))!r} occurs again after others: the rows are not sorted by image",
-                    "Read it with fusion.read_table and write it again",
+                    "Import the results again",
                 )
             seen.update(ids)
             yield piece

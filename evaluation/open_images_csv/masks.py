@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.open_images_csv.columns import TEXT, CsvFile, read_csv
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.masks import mask_array
 
 __all__ = ["MaskRows", "read_masks"]
@@ -60,7 +60,7 @@ def read_masks(path: str | os.PathLike[str], folder: str | os.PathLike[str] | No
         names, masks = list(_CORNERS), _decoded(file)
     elif "MaskPath" in probe:
         if folder is None:
-            raise InputError(path, "names PNG files, but not where they are", "Name their folder (mask_folder)")
+            raise InputError(path, "names PNG files, but not where they are", f"Name their folder with {option('mask_folder')}")
         file = read_csv(path, _BASE | boxes | {"MaskPath": pa.string()}, _FLAG)
         names, masks = list(boxes), _drawn(file, Path(folder))
     else:

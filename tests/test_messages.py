@@ -1,0 +1,62 @@
+"""Errors speak the language of who reads them: options are named by `fusion.errors.option`, not as Python spells them."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import quorum
+from fusion.errors import in_command_line, in_python, option
+
+ROOT = Path(__file__).parents[1]
+# box_format='xyxy', unknown_images="drop", fusion.read_table(...); the name of a parameter alone: max_dets, iou_type
+PYTHON = re.compile(r"\b[a-z]\w*=['\"]\w+['\"]|\b(fusion|evaluation|search|zoo)\.\w+")
+FILES = [
+    quorum.__file__,
+    *sorted(p for name in ("fusion", "evaluation", "search", "zoo") for p in (ROOT / name).rglob("*.py")),
+]
+
+
+def words_of_errors(path):
+    """The constant texts of all errors that a file raises, with their lines."""
+    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith("Error"):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.lineno, part.value
+
+
+def test_no_error_spells_an_option_as_python_does():
+    found = [f"{path}:{line}: {text}" for path in FILES for line, text in words_of_errors(path) if PYTHON.search(text)]
+    assert found == []
+
+
+def test_options_are_named_as_they_are_typed():
+    assert option("box_format", "xyxy") == "box_format='xyxy'"
+    assert option("weights.a") == "weights.a"
+    with in_command_line(method="decay"):
+        assert option("box_format", "xyxy") == "--box-format xyxy"
+        assert option("method") == "--decay"
+        assert option("as_is", True) == "--as-is"
+        assert option("weights.a") == "--weights.a"
+        with in_python():
+            assert option("iou") == "iou"
+        assert option("iou") == "--iou"
+    assert option("iou") == "iou"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fuse", "x", "--method", "wbf", "--iou", "7"], "option --iou"),
+        (["fuse", "x", "--method", "soft_nms", "--decay", "x"], "option --decay"),
+        (["import", "coco", "x", "--picture", "big"], "option --picture"),
+        (["import", "coco", "x", "--label-map", "1="], "option --label-map"),
+        (["import", "coco", "x", "--images", "file_name", "--image-offset", "3"], "option --image-offset"),
+    ],
+)
+def test_errors_of_the_command_line(arguments, words, run, tmp_path):
+    code, _, err = run(*arguments, "-o", tmp_path / "y.parquet")
+    assert code == 2
+    assert words in err
