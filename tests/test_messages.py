@@ -1,4 +1,4 @@
-"""Errors speak the language of who reads them: options are named by `fusion.errors.option`, not as Python spells them."""
+"""Errors speak the language of who reads them: `fusion.errors.option` names options, not as Python spells them."""
 
 import ast
 import re

@@ -60,7 +60,9 @@ def read_masks(path: str | os.PathLike[str], folder: str | os.PathLike[str] | No
         names, masks = list(_CORNERS), _decoded(file)
     elif "MaskPath" in probe:
         if folder is None:
-            raise InputError(path, "names PNG files, but not where they are", f"Name their folder with {option('mask_folder')}")
+            raise InputError(
+                path, "names PNG files, but not where they are", f"Name their folder with {option('mask_folder')}"
+            )
         file = read_csv(path, _BASE | boxes | {"MaskPath": pa.string()}, _FLAG)
         names, masks = list(boxes), _drawn(file, Path(folder))
     else:
