@@ -1,6 +1,7 @@
 """The images of a split and the categories of its data set: what a submission is checked against."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,8 @@ from evaluation.lists import check_siblings
 from evaluation.submissions.csv_files import read_rows
 from fusion.belonging import Sketch
 from fusion.errors import InputError
+from fusion.source import Source
+from fusion.text import encoding_of
 
 __all__ = ["COCO_CATEGORIES", "LVIS_CATEGORIES", "ImageList", "read_image_list"]
 
@@ -35,7 +38,9 @@ class _Image(msgspec.Struct):
 
 
 class _Category(msgspec.Struct):
-    id: int | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}$")]  # "1" is read as 1, as everywhere
+    id: (
+        Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}$")]
+    )  # "1" is read as 1, as everywhere
     name: str = ""
     frequency: str | None = None
 
@@ -138,22 +143,21 @@ def read_image_list(path: str | os.PathLike[str], *, text_ids: bool = False) -> 
         InputError: If the file cannot be read or used; the line or entry is named.
     """
     place = Path(path)
-    if place.is_dir():
-        raise InputError(place, "expected a file with a list of images, got a directory", "Name the file in it")
+    source = Source(place, "a file with a list of images")
     try:
-        with place.open("rb") as file:
-            first = file.read(64).lstrip()[:1]
-        return _from_json(place) if first == b"{" else _from_lines(place, text_ids)
-    except FileNotFoundError:
-        raise InputError(place, "there is no such file") from None
-    except OSError as error:
-        raise InputError(place, f"cannot be read: {error.strerror}") from error
+        head = source.read(64)
+        encoding = encoding_of(head)
+        if head.decode(encoding, "ignore").lstrip()[:1] == "{":
+            return _from_json(place, head + source.read(), encoding)
+    finally:
+        source.close()
+    return _from_lines(place, text_ids)
 
 
-def _from_json(place: Path) -> ImageList:
+def _from_json(place: Path, data: bytes, encoding: str) -> ImageList:
     try:
-        file = msgspec.json.decode(place.read_bytes(), type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        file = msgspec.json.decode(data.decode(encoding), type=_File)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InputError(
             place,
             f"expected a list of images ({error})",
@@ -163,10 +167,10 @@ def _from_json(place: Path) -> ImageList:
     categories = None
     if file.categories:
         categories = np.array([int(category.id) for category in file.categories], dtype=np.int32)
+    sizes = [[image.width or 0, image.height or 0] for image in file.images]
     return ImageList(
         _id_array(place, ids),
-        np.array([image.width or 0 for image in file.images], dtype=np.int32),
-        np.array([image.height or 0 for image in file.images], dtype=np.int32),
+        *_sides(place, sizes),
         categories,
         None,
         any(category.frequency for category in file.categories or ()),
@@ -182,15 +186,17 @@ def _from_lines(place: Path, text_ids: bool) -> ImageList:
     if not rows:
         raise InputError(place, "the file is empty", "Give a list of images, an id per line")
     header = [name.strip().lower() for name in rows[0]]
-    sizes = np.zeros((0, 2))
+    sizes: list[list[int]] = []
     if "imageid" in header:
         column, rows = header.index("imageid"), rows[1:]
         if "imagewidth" in header and "imageheight" in header:
             sides = header.index("imagewidth"), header.index("imageheight")
             try:
-                sizes = np.array([[int(row[side]) for side in sides] for row in rows], dtype=np.int64)
+                sizes = [[int(row[side]) for side in sides] for row in rows]
             except (ValueError, IndexError) as error:
-                raise InputError(place, f"expected whole numbers in ImageWidth and ImageHeight ({error})") from error
+                raise InputError(
+                    place, f"expected whole numbers in ImageWidth and ImageHeight ({error!s:.80})"
+                ) from error
     elif len(rows[0]) == 1:
         column = 0
     else:
@@ -203,11 +209,19 @@ def _from_lines(place: Path, text_ids: bool) -> ImageList:
         ids: list[Any] = [row[column].strip() for row in rows]
     except IndexError:
         raise InputError(place, "its rows have different numbers of columns") from None
-    if not text_ids and all(name.removeprefix("-").isdigit() for name in ids):
+    if not text_ids and all(re.fullmatch("-?[0-9]{1,18}", name) for name in ids):
         ids = [int(name) for name in ids]
-    sizes = sizes if len(sizes) else np.zeros((len(ids), 2))
-    width, height = sizes.T.astype(np.int32)
-    return ImageList(_id_array(place, ids), width, height, source=str(place))
+    return ImageList(_id_array(place, ids), *_sides(place, sizes or [[0, 0]] * len(ids)), source=str(place))
+
+
+def _sides(place: Path, sizes: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return widths and heights, int32 [i] each."""
+    for number, size in enumerate(sizes):
+        if not all(-(2**31) <= side < 2**31 for side in size):
+            got = " x ".join(f"{side:g}" for side in size)
+            raise InputError(f"{place}, image {number}", f"expected a width and height in pixels, got {got}", "Mend it")
+    width, height = np.array(sizes, dtype=np.int32).reshape(-1, 2).T
+    return width, height
 
 
 def _id_array(place: Path, ids: list[Any]) -> np.ndarray:
@@ -219,6 +233,9 @@ def _id_array(place: Path, ids: list[Any]) -> np.ndarray:
     twice = _first_twice(ids)
     if twice is not None:
         raise InputError(f"{place}, image {ids[twice]!r}", "occurs more than once", "List every image once")
+    wide = next((name for name in ids if not isinstance(name, str) and not -(2**63) <= name < 2**63), None)
+    if wide is not None:
+        raise InputError(place, f"expected image ids of at most 64 bits, got {wide:g}", "Number the images anew")
     return np.array(ids, dtype=object if True in texts else np.int64)
 
 

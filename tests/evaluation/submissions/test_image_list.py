@@ -7,6 +7,7 @@ import pytest
 
 from evaluation.submissions import ImageList, read_image_list
 from fusion.errors import InputError
+from tests.fusion.test_text import FORMS
 
 
 def test_an_image_info_file_without_annotations(tmp_path):
@@ -54,12 +55,29 @@ def test_csv_and_text_files(tmp_path, text, ids, sizes):
         ('{"images": [{"id": 1}, {"id": "1"}]}', "some are texts"),
         ('{"annotations": []}', "expected a list of images"),
         ('{"images": [', "expected a list of images"),
+        ('{"images": [{"id": 1}], "x": ' + "[" * 100_000, "expected a list of images"),
+        (
+            '{"images": [{"id": 1, "width": 3000000000}]}',
+            r"image 0: expected a width and height in pixels, got 3e\+09 x 0",
+        ),
+        ('{"images": [{"id": ' + "7" * 30 + "}]}", "at most 64 bits"),
+        ('{"images": [{"id": ' + "7" * 5000 + "}]}", "."),
+        ('{"images": [{"id": 1}], "categories": [{"id": 3000000000}]}', "expected a list of images"),
+        ("ImageID,ImageWidth,ImageHeight\na,3000000000,2\n", "image 0: expected a width and height in pixels"),
+        ("ImageID,ImageWidth,ImageHeight\na," + "7" * 5000 + ",2\n", "whole numbers"),
     ],
 )
 def test_files_that_are_no_lists(tmp_path, text, message):
     (tmp_path / "list").write_text(text)
     with pytest.raises(InputError, match=message):
         read_image_list(tmp_path / "list")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", ['{"images": [{"id": 7}]}', "ImageID\nb\n"])
+def test_compressed_files(tmp_path, form, text):
+    (tmp_path / "list").write_bytes(FORMS[form](text))
+    assert read_image_list(tmp_path / "list").image_id.tolist() == ([7] if text.startswith("{") else ["b"])
 
 
 def test_no_file(tmp_path):
