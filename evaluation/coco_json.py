@@ -120,12 +120,16 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     return _with_labels(truth, images)
 
 
-class _Long(str):
-    """Stands for a whole number of so many digits that Python does not read it."""
+class _Huge(str):
+    """Stands for a number that Python does not read as what it is."""
 
 
-def _whole(digits: str) -> int | _Long:
-    return int(digits) if len(digits) <= _DIGITS else _Long(f"a whole number of {len(digits):,} digits")
+def _whole(digits: str) -> int | _Huge:
+    return int(digits) if len(digits) <= _DIGITS else _Huge(f"one of {len(digits):,} digits")
+
+
+def _real(digits: str) -> float | _Huge:
+    return float(digits) if math.isfinite(float(digits)) else _Huge(f"{digits:.60}")
 
 
 def _decode(data: bytes, place: Path) -> _File:
@@ -150,7 +154,7 @@ def _document(data: bytes, place: Path, problem: Exception) -> Any:
     numbers of any length.
     """
     try:
-        document = json.loads(data, parse_constant=str, parse_int=_whole)
+        document = json.loads(data, parse_constant=str, parse_int=_whole, parse_float=_real)
     except UnicodeDecodeError as error:
         got = data[max(error.start - 20, 0) : error.start + 20]
         raise InputError(place, f"is not UTF-8 text: byte {error.start:,}, in {got!r}", "Write it as UTF-8") from error
@@ -165,9 +169,9 @@ def _document(data: bytes, place: Path, problem: Exception) -> Any:
             entries = document.get(key)
             for index, entry in enumerate(entries if isinstance(entries, list) else ()):
                 for field in fields:
-                    if isinstance(entry, dict) and isinstance(entry.get(field), _Long):
+                    if isinstance(entry, dict) and isinstance(entry.get(field), _Huge):
                         where = f"{place}, {noun} {index}, field '{field}'"
-                        raise InputError(where, f"expected a whole number of 64 bits, got {entry[field]}", "Mend it")
+                        raise InputError(where, f"expected a number of 64 bits, got {entry[field]}", "Mend it")
     return document
 
 

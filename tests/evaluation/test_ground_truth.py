@@ -153,6 +153,10 @@ def test_nan_in_ignored_fields_does_no_harm(tmp_path):
             )
         ],
         (spoilt(category_id="7" * 5000), ["annotation 1", "'category_id'", "whole number", "'777"]),
+        (
+            json.dumps(GOOD).replace('"area": 4', '"area": 1e400'),
+            ["annotation 1", "'area'", "number of 64 bits", "1e400"],
+        ),
         # two faults, of which the first is met first
         (json.dumps(spoilt(bbox="x"))[:-30], ["not complete JSON", "cut off"]),
         (json.dumps(spoilt(bbox="x")).replace('"year": 2014', f'"year": {"7" * 5000}'), ["annotation 1", "'bbox'"]),

@@ -26,6 +26,7 @@ from evaluation.protocol import OpenImages
 from evaluation.submissions import read_open_images_submission, write_submission
 from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy
+from fusion.storage import read_table
 from tests.evaluation.open_images_cases import (
     HEIGHT,
     WIDTH,
@@ -438,7 +439,7 @@ def test_figures_from_files_equal_those_of_who_reads_the_files_himself(write, se
     assert mean == result.AP
 
 
-def test_boxes_of_negative_size_are_left_out_with_a_note(write):
+def test_boxes_of_negative_size_are_left_out_with_a_note(write, tmp_path, run):
     images = random_images(3, ties=False)
     images[0]["found"] = [{"category": 0, "score": 0.5, "box": box} for box in
                           [(0.5, 0.1, 0.2, 0.3), (0.1, 0.3, 0.4, 0.2), (0.1, 0.2, 0.3, 0.4)]]  # fmt: skip
@@ -449,6 +450,13 @@ def test_boxes_of_negative_size_are_left_out_with_a_note(write):
         f"2 of {count} boxes have a negative width or height; left out, as officially"
     ]
     assert len(rows) == count - 2
+    table = tmp_path / "found.parquet"
+    code, _, err = run(
+        "import", "openimages", found, "-g", paths["boxes"], "--class-descriptions", classes, "-o", table
+    )
+    assert code == 0
+    assert f"2 of {count} boxes have a negative width or height; left out, as officially" in " ".join(err.split())
+    assert read_table(table).arrow.equals(rows.arrow)
 
 
 @pytest.mark.parametrize("seed", range(4))
