@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import IO
 
 from fusion.errors import InputError
 
@@ -25,7 +26,7 @@ def append_lines(path: str | os.PathLike[str], lines: bytes, remedy: str) -> Non
     """
     try:
         with Path(path).open("ab+", buffering=0) as file:
-            end = _end_of_lines(file.fileno())
+            end = _end_of_lines(file)
             file.truncate(end)
             try:
                 left = memoryview(lines)
@@ -47,7 +48,7 @@ def cut_torn_line(path: str | os.PathLike[str]) -> int:
     """
     try:
         with Path(path).open("rb+") as file:
-            size, end = os.fstat(file.fileno()).st_size, _end_of_lines(file.fileno())
+            size, end = os.fstat(file.fileno()).st_size, _end_of_lines(file)
             if end < size:
                 file.truncate(end)
             return size - end
@@ -55,12 +56,13 @@ def cut_torn_line(path: str | os.PathLike[str]) -> int:
         raise InputError(path, f"could not be opened: {error.strerror or error}", "Check its permissions") from error
 
 
-def _end_of_lines(file: int) -> int:
+def _end_of_lines(file: IO[bytes]) -> int:
     """Return the place after the last line break of an open file."""
-    end = os.fstat(file).st_size
+    end = os.fstat(file.fileno()).st_size
     while end:
         begin = max(end - _STRIDE, 0)
-        place = os.pread(file, end - begin, begin).rfind(b"\n")
+        file.seek(begin)
+        place = file.read(end - begin).rfind(b"\n")
         if place >= 0:
             return begin + place + 1
         end = begin

@@ -1,7 +1,6 @@
 """Folders for the time of a search, of which those of dead processes are removed by the next one."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fusion.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # where there is none, what dead processes left is not removed
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["scratch_folder"]
 
@@ -28,7 +32,7 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         InputError: If it cannot be made.
     """
     place = Path(tempfile.gettempdir())
-    for left in place.glob(f"{prefix}*"):
+    for left in place.glob(f"{prefix}*") if fcntl is not None else ():
         with contextlib.suppress(OSError), _locked(left):
             shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
@@ -61,7 +65,8 @@ def _locked(folder: Path) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         own, there = os.fstat(handle), folder.stat()
         if (own.st_ino, own.st_uid) != (there.st_ino, os.getuid()):
             raise FileNotFoundError(folder)

@@ -15,7 +15,7 @@ from fusion.errors import InputError
 from fusion.terminal import notes, stderr
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
 from zoo.config import Model, Train
-from zoo.data import Data, epoch_indices
+from zoo.data import Data, JoinedData, epoch_indices
 from zoo.distributed import Ranks
 from zoo.feed import Feed, Position
 from zoo.rcnn import build
@@ -78,8 +78,9 @@ class Training:
         """
         settings = config.validate(ranks.device.type).train
         if config.mask is not None and not data.has_masks:
+            parts: list[Data] = data.parts if isinstance(data, JoinedData) else [data]
             raise InputError(
-                f"data {data.name}",
+                f"data {next(part.name for part in parts if not part.has_masks)}",
                 f"has no segmentation of any object, and {variant} learns masks",
                 "Give data with masks, or leave the mask head out with --set mask=null",
             )

@@ -18,7 +18,7 @@ from fusion.errors import InputError  # noqa: E402
 from tests.fusion.test_appending import files_of_at_most  # noqa: E402
 from zoo.checkpoint import latest, load_weights  # noqa: E402
 from zoo.config import MaskHead, Model, replace  # noqa: E402
-from zoo.data import open_data  # noqa: E402
+from zoo.data import JoinedData, open_data  # noqa: E402
 from zoo.rcnn import build  # noqa: E402
 from zoo.rendered import scenes  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
@@ -353,4 +353,6 @@ def test_masks_are_not_trained_without_any_segmentation(tmp_path):
     data = open_data(coco_scenes(tmp_path, lambda truth: [a.pop("segmentation") for a in truth["annotations"]]))
     with pytest.raises(InputError, match=r"instances: has no segmentation of any object, and .* learns masks"):
         train(small(), data, tmp_path / "run")
+    with pytest.raises(InputError, match="data instances: has no segmentation of any object"):
+        train(small(), JoinedData([open_data(SCENES), data]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
