@@ -103,7 +103,7 @@ def read_csv(
     if missing:
         raise InputError(
             place,
-            f"column {', '.join(missing)} is missing; it has {', '.join(header[:20])}",
+            f"column {', '.join(missing)} is missing; it has {', '.join(header[:20]):.300}",
             "The columns needed are " + ", ".join(required),
         )
     doubled = sorted({name for name in types if header.count(name) > 1})

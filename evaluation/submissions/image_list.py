@@ -202,7 +202,7 @@ def _from_lines(place: Path, text_ids: bool) -> ImageList:
     else:
         raise InputError(
             place,
-            f"expected a column ImageID, or one id per line, got columns {', '.join(rows[0][:8])}",
+            f"expected a column ImageID, or one id per line, got columns {', '.join(rows[0][:8]):.200}",
             "Give the split's list of images",
         )
     try:

@@ -1,6 +1,7 @@
 """Reading Open Images submissions: Kaggle's two CSV forms and the two of the official evaluator."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from fusion.table import MASK_TYPE, DetectionTable, Metadata
 __all__ = ["CsvSubmission", "check_csv", "read_open_images_submission"]
 
 _ROWS = 32768
+_SIDE = re.compile("0*[1-9][0-9]{0,9}")
 _FORMS = {
     KAGGLE_BOXES: ("openimages-detection", "bbox"),
     KAGGLE_MASKS: ("openimages-segmentation", "segm"),
@@ -140,7 +142,7 @@ class CsvSubmission:
             gathered.corners[side].append(column)
 
     def _size(self, line: int, width: str, height: str) -> tuple[int, int] | None:
-        if width.isdigit() and height.isdigit() and 0 < int(width) < 2**31 and 0 < int(height) < 2**31:
+        if _SIDE.fullmatch(width) and _SIDE.fullmatch(height) and int(width) < 2**31 and int(height) < 2**31:
             return int(height), int(width)
         got = f"line {line}: {width[:20]!r}, {height[:20]!r}"
         self._findings.add("error", "ImageWidth and ImageHeight are not positive whole numbers", 1, [got])
@@ -309,7 +311,7 @@ def _category_ids(label: np.ndarray, number_of: Mapping[str, int], path: object)
     numbers = [number_of.get(name, -1) for name in label.tolist()]
     if -1 in numbers:
         name = label[numbers.index(-1)]
-        raise InputError(path, f"label {name!r} is not among the classes ({numbers.count(-1)} detections)")
+        raise InputError(path, f"label {name!r:.80} is not among the classes ({numbers.count(-1)} detections)")
     return np.array(numbers, dtype=np.int32)
 
 

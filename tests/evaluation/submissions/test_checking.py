@@ -347,6 +347,14 @@ def test_damaged_csv(tmp_path, content, text):
     assert found(check_submission(tmp_path / "a.csv"), text).severity == "error"
 
 
+def test_sides_of_thousands_of_digits_and_of_other_digits(tmp_path):
+    for side in ("7" * 5000, "\xb2", "\u0663", "0", "-1", "2147483648"):
+        path = tmp_path / "a.csv"
+        path.write_text(f"ImageID,ImageWidth,ImageHeight,LabelName,Score,Mask\na,{side},9,/m/a,0.5,eJw=\n", "utf-8")
+        report = check_submission(path)
+        assert found(report, "ImageWidth and ImageHeight are not positive whole numbers").count == 1
+
+
 def test_other_columns_in_another_order_and_a_zipped_csv(tmp_path):
     rows = [["PredictionString", "extra", "ImageId"], ["/m/02 1 0 0 1 1", "", "a"], ["", "", "b"]]
     path = write_rows(tmp_path / "a.csv", rows)
