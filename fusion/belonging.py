@@ -52,7 +52,9 @@ class Sketch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         digest.update(pixels.astype("<i8").tobytes())
         hashes = _hashes(ids[order])
         chosen = np.lexsort((np.arange(len(keys)), hashes))[:SIZE].tolist()
-        return cls(len(keys), digest.hexdigest(), tuple((keys[i], texts[i], _size(pixels[i])) for i in chosen))
+        # what is no text in UTF-8 could not be stored
+        named = {i: texts[i].encode(errors="replace").decode() for i in chosen}
+        return cls(len(keys), digest.hexdigest(), tuple((keys[i], named[i], _size(pixels[i])) for i in chosen))
 
 
 class Difference(NamedTuple):

@@ -176,7 +176,8 @@ def _above_one(over: tuple[int, float] | None, given: bool) -> tuple[str, ...]:
         return ()
     why = "as some of the inputs' are"
     if not given:
-        why = "since each of a member's boxes counts; WBF's conf_type box_and_model_avg stays within the inputs' range"
+        bounded = option("conf_type", "box_and_model_avg")
+        why = f"since each of a member's boxes counts; WBF with {bounded} stays within the inputs' range"
     return (f"{over[0]:,} scores are above 1, the largest {over[1]:.4g}, {why}",)
 
 

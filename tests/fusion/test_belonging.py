@@ -30,6 +30,11 @@ def table(images, member="a", **metadata):
     )
 
 
+def test_names_that_are_no_text_can_be_stored():
+    one = Sketch.of(np.array([1]), ["\ud83d.jpg"])
+    assert msgspec.json.decode(msgspec.json.encode(one), type=Sketch) == one
+
+
 @given(st.sets(st.integers(-(2**63), 2**63 - 1), max_size=40), st.randoms())
 def test_order_does_not_matter(ids, random):
     ids = list(ids)
