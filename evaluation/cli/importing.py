@@ -32,7 +32,7 @@ BoxFormat = Literal[
     "yxyx_normalized",
 ]
 Categories = Literal["id", "name", "order", "coco80", "coco91"]
-Images = Literal["id", "file_name", "order", "name_order"]
+Images = Literal["id", "file_name", "order", "id_order", "name_order"]
 
 
 def import_coco(
@@ -75,8 +75,8 @@ def import_coco(
         categories: What `category_id` holds: ids, or names that the ground truth or the label map knows; order counts
             the ground truth's categories from 0, coco80 COCO's 80 from 0 where the ground truth has COCO's own ids (1
             to 90), and coco91 is the other way round. Ids, or what the file's own names say, when not given.
-        images: What `image_id` holds: ids, or file names; order counts the ground truth's images from 0, name_order
-            counts them by file name. Ids, or what the file's own names say, when not given.
+        images: What `image_id` holds: ids, or file names; order counts the ground truth's images from 0 as it
+            lists them, id_order by id, name_order by file name. Ids, or what the file's own names say, when not given.
         label_map: Which category of the file is which of the ground truth, by ids or names: 1=3,3=10,dog=18, or a
             JSON or TOML file that says it.
         category_offset: Added to each category id.

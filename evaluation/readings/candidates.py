@@ -93,8 +93,7 @@ def _image_readings(sample: Sample, plain: Reading) -> Iterator[Reading]:
     if any(sample.truth.file_name):
         yield replace(plain, images="file_name")
     if ids:
-        names = ("order", "name_order") if all(sample.truth.file_name) else ("order",)
-        for name in names:
+        for name in ("order", "id_order", "name_order") if all(sample.truth.file_name) else ("order", "id_order"):
             for first in (0, -1):
                 if min(ids) + first >= 0 and max(ids) + first < len(known):
                     yield replace(plain, images=name, image_offset=first)

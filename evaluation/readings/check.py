@@ -149,7 +149,13 @@ def _described(plain: Reading, found: Reading) -> Iterator[str]:
         yield f"when read as boxes of other pictures ({found.picture})"
     if found.images != plain.images or found.image_offset != plain.image_offset:
         shift = f" counted from {-found.image_offset}" if found.images else f" with {found.image_offset:+d}"
-        what = {None: "image ids", "file_name": "file names", "order": "images", "name_order": "images by name"}
+        what = {
+            None: "image ids",
+            "file_name": "file names",
+            "order": "images",
+            "id_order": "images by id",
+            "name_order": "images by name",
+        }
         yield f"with {what[found.images]}{'' if found.images == 'file_name' else shift}"
     if found.categories != plain.categories or found.label_map or found.category_offset:
         yield "when their categories are renumbered"

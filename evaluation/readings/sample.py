@@ -56,6 +56,7 @@ class Sample:
         key: int32 [n], index into its categories.
         masks: Whether boxes are the bounds of masks, which are read in one way only.
         places: Where the file's images are found, by reading; shared between the parts of a sample.
+        numbers: The ids of its categories, likewise.
     """
 
     raw: RawResults
@@ -66,6 +67,7 @@ class Sample:
     key: np.ndarray
     masks: bool
     places: dict[Reading, np.ndarray]
+    numbers: dict[Reading, np.ndarray]
 
     @classmethod
     def of(cls, raw: RawResults, truth: GroundTruth) -> "Sample | None":
@@ -85,7 +87,7 @@ class Sample:
         if columns.mask is not None and boxless.any():
             box[boxless] = mask_bounds(columns.mask.take(pa.array(rows[boxless])))
         keys = columns.image[rows], columns.category[rows]
-        return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {})
+        return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {}, {})
 
     def __len__(self) -> int:
         return len(self.box)
@@ -120,8 +122,13 @@ class Sample:
 
     def categories(self, reading: Reading) -> np.ndarray:
         """Return the category id of each box: int64 [n]."""
-        numbers = self.raw.categories(self.truth.vocabulary, reading)
-        ids: np.ndarray = np.array([_NOWHERE if number is None else number for number in numbers], np.int64)[self.key]
+        how = Reading(categories=reading.categories, category_offset=reading.category_offset)
+        if reading.label_map is not None:
+            how = Reading(label_map=reading.label_map)
+        if how not in self.numbers:
+            found = self.raw.categories(self.truth.vocabulary, how)
+            self.numbers[how] = np.array([_NOWHERE if number is None else number for number in found], np.int64)
+        ids: np.ndarray = self.numbers[how][self.key]
         return ids
 
     def annotated(self, reading: Reading) -> np.ndarray:

@@ -12,6 +12,8 @@ from fusion.errors import InputError, option
 
 __all__ = ["ImageJoin"]
 
+_ORDERS = {"order": "the images", "id_order": "the images by id", "name_order": "the images by name"}
+
 
 class ImageJoin:
     """Finds the images of a results file among those of a vocabulary.
@@ -40,7 +42,7 @@ class ImageJoin:
 
     def place(self, image: int | str) -> int:
         """Find one image by its id or name as well as can be told from it alone; -1 where it is not there."""
-        if self._by in ("order", "name_order"):
+        if self._by in _ORDERS:
             return self._ordered([Key(image, None)])[0]
         name = self._name(Key(image, None))
         by_id = self._id_place(image) if self._by != "file_name" else NOT_THERE
@@ -71,10 +73,7 @@ class ImageJoin:
                     self.notes.append(f"{self._offset} added to image ids")
             else:
                 places = self._ordered(keys)
-                first = -self._offset
-                self.notes.append(
-                    f"image ids count the {'files by name' if self._by == 'name_order' else 'images'} from {first}"
-                )
+                self.notes.append(f"image ids count {_ORDERS[str(self._by)]} from {-self._offset}")
         except InputError as error:
             return np.full(len(keys), -1), [error]
         found = np.array(places, np.int64).reshape(-1)
@@ -177,6 +176,8 @@ class ImageJoin:
                     self._vocabulary.where, "it has no file names to count", f"Use {option('images', 'id')}"
                 )
             order = np.array(sorted(range(count), key=self._vocabulary.file_names.__getitem__), np.int64)
+        elif self._by == "id_order":
+            order = np.argsort(self._vocabulary.image_ids, kind="stable")
         elif order is None:
             order = np.arange(count)
         places = []
@@ -198,6 +199,8 @@ class ImageJoin:
     def _id_place(self, image: int | str) -> int:
         if isinstance(image, str) and self._integers:
             number = integer_like(image)
+            if number is None and image.isascii() and image.isdigit() and len(image) < 20:
+                number = int(image)  # with leading zeros
             if number is None:
                 return NOT_THERE
             place = self._place.get(self._shifted(number), NOT_THERE)

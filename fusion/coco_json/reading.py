@@ -10,7 +10,7 @@ from fusion.errors import InputError, option
 
 __all__ = ["AS_FOUND", "CATEGORIES", "IMAGES", "Pairs", "Reading"]
 
-IMAGES = ("id", "file_name", "order", "name_order")
+IMAGES = ("id", "file_name", "order", "id_order", "name_order")
 CATEGORIES = ("id", "name", "order", "coco80", "coco91")
 
 
@@ -20,8 +20,9 @@ class Reading:
 
     Attributes:
         images: "id": `image_id` is an id of the ground truth. "file_name": it is a file name, or the id of an image
-            of the file's own list. "order": it counts the images of the ground truth from 0; "name_order": the
-            images sorted by file name. None: ids, unless the file has names as well, or the ids are names.
+            of the file's own list. "order": it counts the images of the ground truth from 0, as it lists them;
+            "id_order", "name_order": sorted by id or file name. None: ids, unless the file has names as well, or the
+            ids are names.
         image_offset: Added to integer image ids.
         categories: "id": `category_id` is an id of the ground truth. "name": it is a name, or the id of a category of
             the file's own list. "order": it counts the categories, sorted by id, from 0. "coco80": it counts COCO's

@@ -396,6 +396,44 @@ def test_images_by_file_name(read):
     assert read([detection(image_id="y/a.jpg")], vocabulary=two, images="file_name").image_id.tolist() == [2]
 
 
+def test_images_that_are_counted(read):
+    records = [detection(image_id=i, score=i / 4) for i in range(3)]  # KNOWN lists 10, 7 and 2**40
+    for how, ids in (("order", [10, 7, 2**40]), ("id_order", [7, 10, 2**40]), ("name_order", [2**40, 10, 7])):
+        table = read(records, vocabulary=KNOWN, images=how)
+        assert dict(zip(table.score.tolist(), table.image_id.tolist(), strict=True)) == dict(
+            zip((0.0, 0.25, 0.5), ids, strict=True)
+        )
+        assert "image ids count the images" in notes(table)
+        one = [record | {"image_id": record["image_id"] + 1} for record in records]
+        assert read(one, vocabulary=KNOWN, images=how, image_offset=-1).arrow.equals(table.arrow)
+    refused(read, [*records, detection(image_id=3)], "1 image that", "3", vocabulary=KNOWN, images="order")
+
+
+def test_text_ids_with_leading_zeros(read):
+    bare = Vocabulary(KNOWN.image_ids, KNOWN.category_ids, KNOWN.category_names)
+    table = read([detection(image_id="0007"), detection(image_id="00010")], vocabulary=bare)
+    assert table.image_id.tolist() == [7, 10]
+    assert "texts, read as integers" in notes(table)
+
+
+def test_names_beside_ids_or_in_their_place(read):
+    named = [
+        detection(image_id=..., file_name="C:\\x\\val\\a.jpg", category_id=..., category_name="Person"),
+        detection(image_id=10, image_name="b", category_id=90, category_name="bicycle"),
+    ]
+    table = read(named, vocabulary=KNOWN)
+    assert table.image_id.tolist() == [7, 10]
+    assert table.category_id.tolist() == [2, 1]
+    refused(read, named, "names and no ids", "Give the ground truth")
+    refused(read, [detection(image_id=...)], "record 0, field 'image_id'", vocabulary=KNOWN)
+    refused(read, [detection(category_id=None)], "record 0, field 'category_id'", vocabulary=KNOWN)
+    # names that the ground truth does not have say nothing
+    other = [detection(file_name="z.jpg", category_name="cat")]
+    table = read(other, vocabulary=KNOWN)
+    assert (table.image_id.tolist(), table.category_id.tolist()) == ([7], [1])
+    assert "joined by id" in notes(table)
+
+
 def test_dictionary_with_its_own_lists_in_any_order(read):
     own_images = [{"id": 0, "file_name": "b.jpg"}, {"id": 1, "file_name": "a.jpg"}]
     own_categories = [{"id": 2, "name": "person"}, {"id": 1, "name": "bicycle"}]
