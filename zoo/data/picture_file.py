@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 
 __all__ = ["as_rgb", "extent_bound", "opened", "orientation", "stored_size", "turn"]
 
@@ -52,7 +52,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(path, "does not fit into memory", "Make it smaller, or set fewer --workers") from error
+        raise InputError(
+            path, "does not fit into memory", f"Make it smaller, or set fewer {option('workers')}"
+        ) from error
     except Exception as error:  # a damaged file may make Pillow's readers fail in any way
         reason = f"{error}".replace(f" '{path}'", "") or type(error).__name__
         raise InputError(path, f"cannot be read as an image ({reason})", "Fetch or write it again") from error
