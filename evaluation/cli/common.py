@@ -127,7 +127,7 @@ def read_member(path: Path, truth: GroundTruth, images: Path | None) -> Detectio
     """
     table = named(read_table(path), path)
     notes(path, check_belongs(path, table.metadata, truth))
-    notes(path, (f"{said}; `quorum import ... -g` looks for what is wrong" for said in check_table(table, truth)))
+    notes(path, check_table(table, truth, "; `quorum import ... -g` looks for what is wrong"))
     return table if images is None else table.select_images(truth.image_id)
 
 

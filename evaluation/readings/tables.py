@@ -14,12 +14,13 @@ _FEW = 20
 _RIGHT = 0.1
 
 
-def check_table(table: DetectionTable, truth: GroundTruth) -> list[str]:
+def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> list[str]:
     """Say so if hardly any confident box of a table meets an object, or hardly any one of its own category.
 
     Args:
         table: Detections.
         truth: What they are measured on; only boxes on its images are looked at.
+        remedy: What to do where boxes, images or categories may mean something else.
 
     Returns:
         At most one note.
@@ -30,10 +31,12 @@ def check_table(table: DetectionTable, truth: GroundTruth) -> list[str]:
     image = np.searchsorted(table.image_start, rows, side="right") - 1
     place = places_of(truth.image_id, table.image_ids)[image] if len(rows) else rows
     rows, place = rows[place >= 0], place[place >= 0]
+    if not len(rows):
+        return ["it has no detections on these images"]
     chosen = most_confident(table.category_id[rows], table.score[rows])
     rows, place = rows[chosen], place[chosen]
     category = table.category_id[rows]
-    keep = of_annotated(category, truth) if len(rows) else np.zeros(0, np.bool_)
+    keep = of_annotated(category, truth)
     rows, place, category = rows[keep], place[keep], category[keep]
     if len(rows) < _FEW:
         return []
@@ -43,11 +46,11 @@ def check_table(table: DetectionTable, truth: GroundTruth) -> list[str]:
     if met < LOW / 2 * len(rows):
         return [
             f"only {met:,} of {len(rows):,} confident boxes meet an object of any category (IoU 0.5): a poor detector,"
-            " or boxes or image ids that mean something else"
+            f" or boxes or image ids that mean something else{remedy}"
         ]
     if right < _RIGHT * met:
         return [
             f"of {met:,} confident boxes that meet an object only {right:,} are of its category: a poor classifier, or"
-            " category ids that mean something else"
+            f" category ids that mean something else{remedy}"
         ]
     return []
