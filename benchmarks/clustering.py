@@ -31,11 +31,11 @@ from benchmarks.measure import (
 )
 from fusion import per_image
 from fusion.columns import Columns, Fused, sort_columns
-from fusion.consensus import Consensus
 from fusion.kernels.fuse import CONFIDENCES
-from fusion.nmw import Nmw
-from fusion.prob_fusion import ProbFusion
-from fusion.wbf import Wbf
+from fusion.steps.consensus import Consensus
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.wbf import Wbf
 
 WEIGHTS = (2.0, 1.0, 0.7, 1.3, 0.5)
 

@@ -27,34 +27,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.load import Load, make_load
 from benchmarks.measure import wall
 from benchmarks.search_throughput import fusers_of, problem_of, proposed
-from fusion.calibrate import Calibrate, ScoreMap
-from fusion.concat import Concat
-from fusion.consensus import Consensus
-from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.choice import settle
-from fusion.dropout import Dropout
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.jit import threads
-from fusion.mask_nms import MaskNms
 from fusion.masks import mask_array
-from fusion.merge_scales import MergeScales
-from fusion.nms import Nms
-from fusion.nmw import Nmw
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Recipe
 from fusion.relations import Relations, Surrounding, Together
-from fusion.reweight import Reweight
-from fusion.select_experts import SelectExperts
-from fusion.select_views import SelectViews
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
-from fusion.support import Support
-from fusion.surround import Surround
+from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.steps.concat import Concat
+from fusion.steps.consensus import Consensus
+from fusion.steps.cooccurrence import Cooccurrence
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.mask_nms import MaskNms
+from fusion.steps.merge_scales import MergeScales
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.reweight import Reweight
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.select_views import SelectViews
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.support import Support
+from fusion.steps.surround import Surround
+from fusion.steps.vote import Vote
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable, Metadata
-from fusion.vote import Vote
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf
 from search.engine import Engine
 
 SIDE = 640.0

@@ -17,11 +17,11 @@ import pyarrow as pa
 from pycocotools import mask as rle
 
 from benchmarks.measure import cpu, memory_kilobytes, reset_peak
-from fusion.mask_nms import mask_nms
 from fusion.masks import mask_array
 from fusion.soft_masks import soft_mask_array
+from fusion.steps.mask_nms import mask_nms
+from fusion.steps.vote_masks import vote_masks
 from fusion.table import DetectionTable
-from fusion.vote_masks import vote_masks
 
 HEIGHT, WIDTH = 480, 640
 IOU = 0.5

@@ -32,9 +32,9 @@ from benchmarks.measure import (
 )
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.kernels.vectors import LANES
-from fusion.nms import Nms
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
-from fusion.vote import Vote
+from fusion.steps.nms import Nms
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.vote import Vote
 
 IOU, SIGMA, FLOOR = 0.5, 0.5, 0.001
 STEPS = {

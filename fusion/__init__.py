@@ -1,35 +1,35 @@
 """Detection tables, and everything that turns several tables into one."""
 
-from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.coco_json import Reading, read_coco_results, write_coco_results
-from fusion.concat import Concat, concat
-from fusion.consensus import Consensus, consensus
-from fusion.cooccurrence import Cooccurrence, cooccurrence
-from fusion.dropout import Dropout, dropout
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy, expand_hierarchy, fold_hierarchy
 from fusion.hierarchy import Hierarchy, read_hierarchy
-from fusion.mask_nms import MaskNms, mask_nms
-from fusion.merge_scales import MergeScales, Scales, merge_scales
-from fusion.nms import Nms, nms
-from fusion.nmw import Nmw, nmw
 from fusion.pool import apply, trace
-from fusion.prob_fusion import ProbFusion, prob_fusion
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
 from fusion.relations import Relations
-from fusion.reweight import Reweight, build_weights, reweight
-from fusion.select_experts import SelectExperts, select_experts
-from fusion.select_views import SelectViews, select_views
 from fusion.soft_masks import soft_mask_array
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
+from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
+from fusion.steps.concat import Concat, concat
+from fusion.steps.consensus import Consensus, consensus
+from fusion.steps.cooccurrence import Cooccurrence, cooccurrence
+from fusion.steps.dropout import Dropout, dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy, expand_hierarchy, fold_hierarchy
+from fusion.steps.mask_nms import MaskNms, mask_nms
+from fusion.steps.merge_scales import MergeScales, Scales, merge_scales
+from fusion.steps.nms import Nms, nms
+from fusion.steps.nmw import Nmw, nmw
+from fusion.steps.prob_fusion import ProbFusion, prob_fusion
+from fusion.steps.reweight import Reweight, build_weights, reweight
+from fusion.steps.select_experts import SelectExperts, select_experts
+from fusion.steps.select_views import SelectViews, select_views
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
+from fusion.steps.support import Support, support
+from fusion.steps.surround import Surround, surround
+from fusion.steps.vote import Vote, vote
+from fusion.steps.vote_masks import VoteMasks, vote_masks
+from fusion.steps.wbf import Wbf, wbf
 from fusion.storage import read_table, write_table
-from fusion.support import Support, support
-from fusion.surround import Surround, surround
 from fusion.table import DetectionTable, Metadata
-from fusion.vote import Vote, vote
-from fusion.vote_masks import VoteMasks, vote_masks
-from fusion.wbf import Wbf, wbf
 
 __all__ = [
     "AdjNms",

@@ -35,9 +35,9 @@ from fusion.errors import InputError, option
 from fusion.kernels.cluster import NMW, WBF
 from fusion.kernels.fuse import CONFIDENCES, Options
 from fusion.kernels.image import arrange, fuse_image
-from fusion.nms import Nms
 from fusion.pool import Pool
-from fusion.soft_nms import SoftNms
+from fusion.steps.nms import Nms
+from fusion.steps.soft_nms import SoftNms
 
 __all__ = ["nms", "nms_method", "non_maximum_weighted", "soft_nms", "weighted_boxes_fusion"]
 
@@ -56,7 +56,7 @@ def weighted_boxes_fusion(
     conf_type: str = "avg",
     allows_overflow: bool = False,
 ) -> Answer:
-    """Fuse one image's boxes by weighted boxes fusion; see `fusion.wbf.Wbf` for the method.
+    """Fuse one image's boxes by weighted boxes fusion; see `fusion.steps.wbf.Wbf` for the method.
 
     With conf_type "avg" and unequal weights a score can exceed 1 although `allows_overflow` is False, here as in the
     public package: each box of a model counts with the model's weight, and two boxes of a model of weight 2 beside one
@@ -104,7 +104,7 @@ def non_maximum_weighted(
     iou_thr: float = 0.55,
     skip_box_thr: float = 0.0,
 ) -> Answer:
-    """Fuse one image's boxes by non-maximum weighted; see `fusion.nmw.Nmw` for the method.
+    """Fuse one image's boxes by non-maximum weighted; see `fusion.steps.nmw.Nmw` for the method.
 
     Args:
         boxes_list: Per model [n, 4], x1, y1, x2, y2; lists or arrays.

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy
-from fusion.merge_scales import MergeScales, Scales
-from fusion.nms import Nms
 from fusion.pool import Step
 from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn
-from fusion.reweight import Reweight, Weights
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
-from fusion.vote import Vote
-from fusion.vote_masks import VoteMasks
+from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.nms import Nms
+from fusion.steps.reweight import Reweight, Weights
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.vote import Vote
+from fusion.steps.vote_masks import VoteMasks
 
 __all__ = ["READY", "Learned", "ReadyRecipe", "Stage", "find_ready"]
 

@@ -14,14 +14,14 @@ from typing import Any
 import tomli_w
 
 from fusion.atomic import replacing
-from fusion.calibrate import CategoryMaps, ScoreMap
 from fusion.checks import shown
 from fusion.errors import InputError, in_python
-from fusion.expand_hierarchy import read_parents
-from fusion.merge_scales import Scales
 from fusion.pool import Step
 from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, agreed_origin, toml_value
 from fusion.relations import Relations
+from fusion.steps.calibrate import CategoryMaps, ScoreMap
+from fusion.steps.expand_hierarchy import read_parents
+from fusion.steps.merge_scales import Scales
 
 __all__ = [
     "parse_recipe",

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion.calibrate import Calibrate
 from fusion.recipe import ALL, OUTPUT, STEPS, Recipe
-from fusion.reweight import Reweight
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.reweight import Reweight
 from fusion.table import DetectionTable
 
 __all__ = ["Scale", "scale_notes", "scales_of", "unlike"]

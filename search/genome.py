@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from fusion.concat import Concat
-from fusion.dropout import Dropout
-from fusion.nms import Nms
-from fusion.nmw import Nmw
 from fusion.pool import Step
 from fusion.recipe import OUTPUT, Node, Recipe, TunedOn
-from fusion.reweight import Reweight
-from fusion.soft_nms import AdjNms, SoftNms
-from fusion.support import Support
-from fusion.vote import Vote
-from fusion.wbf import Wbf
+from fusion.steps.concat import Concat
+from fusion.steps.dropout import Dropout
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import AdjNms, SoftNms
+from fusion.steps.support import Support
+from fusion.steps.vote import Vote
+from fusion.steps.wbf import Wbf
 from search.tree import Tree, key, leaves, node, without
 
 __all__ = ["FACTORS", "IOUS", "KINDS", "PARTS", "WEIGHTS", "Genome", "Operator", "recipe_of", "used_members"]

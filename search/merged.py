@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fusion.columns import Columns, Fused
-from fusion.dropout import Dropout
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
 from fusion.kernels.support import supported_rows
-from fusion.support import Support
+from fusion.steps.dropout import Dropout
+from fusion.steps.support import Support
 from search.kernels.sheets import lower_cells, merge_cells
 from search.sheet import Boxes, Grid, Sheet, offsets
 

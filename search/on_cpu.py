@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion.concat import Concat
-from fusion.dropout import Dropout
 from fusion.pool import Step
-from fusion.support import Support
+from fusion.steps.concat import Concat
+from fusion.steps.dropout import Dropout
+from fusion.steps.support import Support
 from fusion.table import DetectionTable
 from search.engine import Profile
 from search.genome import Operator

@@ -8,14 +8,14 @@ from itertools import count
 
 import numpy as np
 
-from fusion.concat import Concat
 from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import empty, free_memory
 from fusion.cuda.resident import Origins, Resident
 from fusion.cuda.session import Need, Session, memory_for
 from fusion.errors import InputError
 from fusion.pool import Step
-from fusion.reweight import Reweight
+from fusion.steps.concat import Concat
+from fusion.steps.reweight import Reweight
 from fusion.table import DetectionTable
 from search.engine import Profile
 from search.genome import Operator

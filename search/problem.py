@@ -16,10 +16,10 @@ from evaluation.learning import tuned_on
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
-from fusion.calibrate import Calibrate
 from fusion.errors import InputError
 from fusion.pool import Step, apply
 from fusion.recipe import Recipe
+from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable
 from search.engine import category_chunks
 from search.genome import Genome, recipe_of

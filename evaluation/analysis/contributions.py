@@ -12,8 +12,8 @@ from evaluation.result import CocoResult
 from fusion.errors import InputError
 from fusion.pool import Step
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.wbf import Wbf
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,9 +16,9 @@ from evaluation.analysis.member_pictures import (
 from evaluation.analysis.members import Members, analyze_members
 from evaluation.analysis.pictures import save_picture
 from evaluation.prepared import Prepared
-from fusion.calibrate import Calibrate
 from fusion.pool import Step
 from fusion.recipe import Recipe
+from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable
 
 __all__ = ["EnsembleAnalysis", "analyze_ensemble"]

@@ -19,12 +19,12 @@ from evaluation.cli.common import (
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
-from fusion.calibrate import CategoryMaps, ScoreMap
 from fusion.errors import InputError
 from fusion.parts import named
 from fusion.pool import check_agreement
 from fusion.recipe import TunedOn
 from fusion.recipe_toml import write_learned
+from fusion.steps.calibrate import CategoryMaps, ScoreMap
 from fusion.storage import read_table
 from fusion.table import DetectionTable
 from fusion.terminal import announcing_compilation, stderr

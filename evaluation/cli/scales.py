@@ -9,8 +9,8 @@ from evaluation.learning import tuned_on
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
-from fusion.merge_scales import split_views
 from fusion.recipe_toml import write_learned
+from fusion.steps.merge_scales import split_views
 from fusion.terminal import announcing_compilation, print_table, stderr
 
 __all__ = ["learn_scales"]

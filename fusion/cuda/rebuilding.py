@@ -8,8 +8,8 @@ from fusion.cuda.kernels.device import filled, to_device
 from fusion.cuda.kernels.expand import Reach, expand
 from fusion.cuda.kernels.partners import pairs
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
-from fusion.dropout import Dropout
-from fusion.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of
 
 __all__ = ["dropout", "expand_hierarchy"]
 

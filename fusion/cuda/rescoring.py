@@ -4,8 +4,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from fusion.calibrate import Calibrate, ScoreMap
-from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels.answer import pack_rows
 from fusion.cuda.kernels.calibrate import Maps, calibrated
 from fusion.cuda.kernels.cells import Cells, Columns, cells_of, used_categories
@@ -16,9 +14,11 @@ from fusion.cuda.kernels.relations import Evidence, Probabilities, checked_score
 from fusion.cuda.kernels.rescore import weigh_rows
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.pool import Pool
-from fusion.select_experts import SelectExperts
-from fusion.support import Support
-from fusion.surround import Surround
+from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.steps.cooccurrence import Cooccurrence
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.support import Support
+from fusion.steps.surround import Surround
 
 __all__ = ["calibrate", "cooccurrence", "select_experts", "support", "surround"]
 

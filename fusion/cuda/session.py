@@ -14,16 +14,16 @@ from fusion.cuda.masking import mask_bytes, upload_masks
 from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
 from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy, ancestors_of
-from fusion.mask_nms import MaskNms
-from fusion.nmw import Nmw
 from fusion.pool import Step, apply, check_agreement, dense, distinct, name_members
-from fusion.prob_fusion import ProbFusion
-from fusion.select_views import SelectViews
+from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.steps.mask_nms import MaskNms
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.select_views import SelectViews
+from fusion.steps.vote import Vote
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.vote import Vote
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf
 
 __all__ = ["SMALLER", "Apply", "Need", "Session", "Work", "as_table", "memory_for"]
 

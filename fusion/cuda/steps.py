@@ -6,10 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibrate import Calibrate
-from fusion.concat import Concat
-from fusion.consensus import Consensus
-from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels.agree import agreed, joined
 from fusion.cuda.kernels.answer import Left, pack, pack_rows
 from fusion.cuda.kernels.cells import Columns
@@ -25,24 +21,28 @@ from fusion.cuda.rebuilding import dropout, expand_hierarchy
 from fusion.cuda.rescoring import calibrate, cooccurrence, select_experts, support, surround
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.cuda.views import select_views, trusted_scores
-from fusion.dropout import Dropout
-from fusion.expand_hierarchy import ExpandHierarchy
 from fusion.kernels.fuse import CONFIDENCES
-from fusion.mask_nms import MaskNms
-from fusion.merge_scales import MergeScales
-from fusion.nms import Nms
-from fusion.nmw import Nmw
-from fusion.prob_fusion import ProbFusion
-from fusion.reweight import Reweight
-from fusion.select_experts import SelectExperts
-from fusion.select_views import SelectViews
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
-from fusion.support import Support
-from fusion.surround import Surround
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.concat import Concat
+from fusion.steps.consensus import Consensus
+from fusion.steps.cooccurrence import Cooccurrence
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.mask_nms import MaskNms
+from fusion.steps.merge_scales import MergeScales
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.reweight import Reweight
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.select_views import SelectViews
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.support import Support
+from fusion.steps.surround import Surround
+from fusion.steps.vote import Vote
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf, member_weights
 from fusion.table import DetectionTable
-from fusion.vote import Vote
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf, member_weights
 
 __all__ = ["TWINS"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fusion.calibrate import Calibrate
 from fusion.cuda.kernels.device import free_memory, new_stream, through
 from fusion.cuda.masking import mask_bytes
 from fusion.cuda.resident import Resident
@@ -16,7 +15,8 @@ from fusion.cuda.session import SMALLER, Need, Session, Work, as_table
 from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
 from fusion.pool import Step
-from fusion.surround import Surround
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.surround import Surround
 from fusion.table import DetectionTable
 
 __all__ = ["Stream", "open_on_gpu"]

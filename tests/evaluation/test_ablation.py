@@ -6,11 +6,11 @@ from evaluation import Coco, prepare
 from evaluation.ablation import road_map, stages_of
 from evaluation.cli.ablate import ablate
 from fusion.errors import InputError
-from fusion.nms import Nms
 from fusion.ready import READY, Learned
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
-from fusion.reweight import Reweight
-from fusion.soft_nms import SoftNms
+from fusion.steps.nms import Nms
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import SoftNms
 from tests.search.members import make_members, make_truth
 
 TRUTH = make_truth(3, images=20, objects=120)

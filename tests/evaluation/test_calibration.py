@@ -12,9 +12,9 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco
 from fusion import Nms, Recipe, Wbf, read_coco_results, write_table
-from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.errors import InputError
 from fusion.recipe_toml import read_learned
+from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.table import DetectionTable, Metadata
 from zoo.simulated import Scenario, demo_members, simulate
 

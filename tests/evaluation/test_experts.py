@@ -11,7 +11,7 @@ from evaluation.prepared import prepare
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
 from fusion.recipe_toml import parse_recipe, write_learned
-from fusion.select_experts import select_experts
+from fusion.steps.select_experts import select_experts
 from zoo.simulated import Scenario, Skill, simulate
 
 

@@ -9,8 +9,8 @@ from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import figures_by_size, learn_scales
 from fusion.errors import InputError
-from fusion.merge_scales import Scales, merge_scales, split_views
 from fusion.recipe_toml import parse_recipe, read_learned, write_learned
+from fusion.steps.merge_scales import Scales, merge_scales, split_views
 from fusion.table import DetectionTable
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from zoo.simulated import Scenario, Skill, simulate

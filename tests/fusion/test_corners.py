@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fusion
-from fusion.concat import concat
 from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
-from fusion.nms import nms
 from fusion.pool import pool_tables
+from fusion.steps.concat import concat
+from fusion.steps.nms import nms
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 

@@ -5,9 +5,9 @@ import pytest
 
 from fusion import parts
 from fusion.errors import InputError
-from fusion.nms import Nms
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
+from fusion.steps.nms import Nms
 from fusion.storage import read_metadata, read_pieces, read_table, write_table
 from fusion.table import DetectionTable, Part
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from fusion.calibrate import ScoreMap
 from fusion.errors import InputError
 from fusion.masks import mask_array
-from fusion.merge_scales import Scales
 from fusion.ready import READY, Learned
 from fusion.recipe_toml import parse_recipe
+from fusion.steps.calibrate import ScoreMap
+from fusion.steps.merge_scales import Scales
 from fusion.table import DetectionTable, Metadata
 
 

@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from fusion.calibrate import Calibrate, ScoreMap
 from fusion.errors import InputError
-from fusion.merge_scales import Scales
-from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import STEPS, Recipe, TunedOn
 from fusion.recipe_toml import parse_recipe, read_learned, read_recipe, write_learned, write_recipe
-from fusion.reweight import Reweight
-from fusion.soft_nms import AdjNms
+from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.steps.merge_scales import Scales
+from fusion.steps.nms import Nms
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import AdjNms
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.wbf import Wbf
 from tests.fusion.relation_cases import relations_of
 
 TREE = """

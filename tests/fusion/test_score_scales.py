@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.calibrate import Calibrate, ScoreMap
 from fusion.coco_json import read_coco_results
-from fusion.concat import Concat
-from fusion.nms import Nms
 from fusion.parts import fuse_files
 from fusion.recipe import OUTPUT, STEPS, Node, Recipe
-from fusion.reweight import Reweight
 from fusion.score_scales import scale_notes, scales_of, unlike
-from fusion.soft_nms import SoftNms
+from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.steps.concat import Concat
+from fusion.steps.nms import Nms
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import SoftNms
+from fusion.steps.wbf import Wbf
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
-from fusion.wbf import Wbf
 
 MVOR = Path(__file__).parents[3] / "shared" / "data" / "mvor"
 

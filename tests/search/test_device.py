@@ -6,7 +6,7 @@ import pytest
 from evaluation.protocol import Coco
 from fusion.cuda import choice
 from fusion.errors import InputError
-from fusion.nms import Nms
+from fusion.steps.nms import Nms
 from fusion.storage import write_table
 from search.baselines import flat
 from search.device import open_evaluator, settle_device

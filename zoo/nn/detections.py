@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from fusion.pool import pool_tables
-from fusion.soft_nms import SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.table import DetectionTable
 from zoo.config import Infer, SoftNMS
 

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.calibrate import _LEAST, _MOST
 from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
 from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
+from fusion.steps.calibrate import _LEAST, _MOST
 
 __all__ = ["Maps", "calibrated"]
 

@@ -16,7 +16,7 @@ _AVG, _MAX, _BOX_AND_MODEL, _ABSENT_MODEL = range(4)
 
 
 class Rule(NamedTuple):
-    """How boxes are put together; see `fusion.wbf.Wbf` and `fusion.nmw.Nmw`.
+    """How boxes are put together; see `fusion.steps.wbf.Wbf` and `fusion.steps.nmw.Nmw`.
 
     Attributes:
         running: WBF: the box of a cluster is the running mean; NMW: it is its first.

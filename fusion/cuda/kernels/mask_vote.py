@@ -34,7 +34,7 @@ _NOWHERE = np.int64(2**31)  # behind every boundary
 
 
 class Election(NamedTuple):
-    """Who may vote; see `fusion.vote_masks.VoteMasks`.
+    """Who may vote; see `fusion.steps.vote_masks.VoteMasks`.
 
     Attributes:
         instances: Number of instances, which are the first rows.

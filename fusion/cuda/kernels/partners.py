@@ -11,7 +11,7 @@ __all__ = ["pairs", "support_rows"]
 
 
 def pairs(rows: Rows, own: Rows, columns: Columns, iou: float, part: str) -> Rows:
-    """Return what the first of two inputs contributes, in the order of the boxes; see `fusion.dropout.Dropout`.
+    """Return what the first of two inputs contributes, in the order of the boxes; see `fusion.steps.dropout.Dropout`.
 
     Args:
         rows: The rows of both inputs.

@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.cells import Rows, sort_rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
-from fusion.select_experts import _SLACK
+from fusion.steps.select_experts import _SLACK
 
 __all__ = ["leave_background_out"]
 

@@ -13,7 +13,7 @@ __all__ = ["Trust", "choose_rows", "find_levels", "find_views", "weigh_sizes"]
 
 
 class Trust(NamedTuple):
-    """What each view is good for; see `fusion.merge_scales.Scales`.
+    """What each view is good for; see `fusion.steps.merge_scales.Scales`.
 
     Attributes:
         sides: float64 [m], ascending bounds between size ranges.
@@ -69,7 +69,7 @@ def weigh_sizes(rows, view, trust, score, used):
 
 @Kernel
 def find_levels(rows, masks, square, ratio, levels, level, wrong):
-    """Write the level of each instance; see `fusion.select_views.SelectViews`.
+    """Write the level of each instance; see `fusion.steps.select_views.SelectViews`.
 
     Args:
         rows: `Rows`, the instances first.

@@ -14,7 +14,7 @@ __all__ = ["Ballot", "vote_on"]
 
 
 class Ballot(NamedTuple):
-    """What votes are for; see `fusion.vote.Vote`.
+    """What votes are for; see `fusion.steps.vote.Vote`.
 
     Attributes:
         k: Most voters per box.

@@ -10,11 +10,11 @@ from numba import config
 
 from evaluation import Coco, Lvis, OpenImages, prepare
 from evaluation.cuda.prepared import prepare_on_gpu
-from fusion.concat import Concat
 from fusion.cuda.session import Session
-from fusion.nms import Nms
+from fusion.steps.concat import Concat
+from fusion.steps.nms import Nms
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable, Metadata
-from fusion.wbf import Wbf
 from tests.evaluation import open_images_cases
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from tests.evaluation.cuda.launches import KERNELS, LAUNCHES

@@ -6,10 +6,10 @@ from numba import config
 
 from benchmarks.gpu import steps, tables_of
 from benchmarks.load import make_load
-from fusion.dropout import Dropout
 from fusion.pool import apply
-from fusion.select_views import SelectViews
-from fusion.wbf import Wbf
+from fusion.steps.dropout import Dropout
+from fusion.steps.select_views import SelectViews
+from fusion.steps.wbf import Wbf
 from tests import one_thread
 
 pytestmark = [

@@ -4,9 +4,9 @@ import pytest
 
 from fusion.cuda import choice
 from fusion.errors import InputError
-from fusion.nms import Nms
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
+from fusion.steps.nms import Nms
 from fusion.storage import read_table, write_table
 from tests.fusion.cuda.test_twins import scene
 

@@ -6,36 +6,36 @@ import numpy as np
 import pytest
 from numba import config
 
-from fusion.calibrate import Calibrate
-from fusion.concat import Concat
-from fusion.consensus import Consensus
-from fusion.cooccurrence import Cooccurrence
 from fusion.cuda.kernels import cells
 from fusion.cuda.kernels.device import filled, to_device
 from fusion.cuda.kernels.scan import _TILE, offsets
-from fusion.dropout import Dropout
-from fusion.expand_hierarchy import ExpandHierarchy
-from fusion.mask_nms import MaskNms
-from fusion.merge_scales import MergeScales
-from fusion.nms import Nms
-from fusion.nmw import Nmw
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
-from fusion.reweight import Reweight
-from fusion.select_experts import SelectExperts
-from fusion.select_views import SelectViews
-from fusion.soft_nms import AdjNms
-from fusion.support import Support
-from fusion.surround import Surround
-from fusion.vote import Vote
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.concat import Concat
+from fusion.steps.consensus import Consensus
+from fusion.steps.cooccurrence import Cooccurrence
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.mask_nms import MaskNms
+from fusion.steps.merge_scales import MergeScales
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.reweight import Reweight
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.select_views import SelectViews
+from fusion.steps.soft_nms import AdjNms
+from fusion.steps.support import Support
+from fusion.steps.surround import Surround
+from fusion.steps.vote import Vote
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf
 from tests import one_thread
 from tests.fusion.cuda.launches import KERNELS, LAUNCHES, recorded, types_of
 from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_twins import scene
 from tests.fusion.relation_cases import relations_of, tables_of
-from tests.fusion.test_vote_masks import BOX, LEFT, table
+from tests.fusion.steps.test_vote_masks import BOX, LEFT, table
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 SIZES = (0, 1, 2, _TILE - 1, _TILE, _TILE + 1, 3 * _TILE + 5)

@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from fusion.cuda.resident import UnsuitableError
 from fusion.errors import InputError
-from fusion.mask_nms import MaskNms
 from fusion.masks import mask_array
-from fusion.nms import Nms
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
 from fusion.recipe import Node, Recipe
 from fusion.soft_masks import soft_mask_array
+from fusion.steps.mask_nms import MaskNms
+from fusion.steps.nms import Nms
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf
 from tests.fusion.cuda.test_session import same
 from tests.fusion.cuda.test_twins import SIMULATED, few
-from tests.fusion.test_vote_masks import (
+from tests.fusion.steps.test_vote_masks import (
     BOX,
     LEFT,
     NOTHING,

@@ -6,11 +6,11 @@ import pytest
 
 import fusion
 from fusion import pool
-from fusion.calibrate import ScoreMap
 from fusion.errors import InputError
-from fusion.nms import nms
 from fusion.recipe import STEPS
-from fusion.wbf import wbf
+from fusion.steps.calibrate import ScoreMap
+from fusion.steps.nms import nms
+from fusion.steps.wbf import wbf
 from tests.fusion.cuda.test_session import member, same
 from tests.fusion.relation_cases import relations_of
 

@@ -6,13 +6,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fusion.cuda.choice import open_session
-from fusion.dropout import Dropout
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy
-from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import Node, Recipe
-from fusion.soft_nms import SoftNms
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.nms import Nms
+from fusion.steps.soft_nms import SoftNms
 from fusion.table import DetectionTable
 from tests.fusion.cuda.test_rescoring import carried
 from tests.fusion.cuda.test_session import same

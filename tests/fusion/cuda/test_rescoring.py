@@ -7,24 +7,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap
-from fusion.cooccurrence import Cooccurrence
 from fusion.errors import InputError
-from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import Recipe
-from fusion.select_experts import SelectExperts
-from fusion.support import Support
-from fusion.surround import Surround
+from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap
+from fusion.steps.cooccurrence import Cooccurrence
+from fusion.steps.nms import Nms
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.support import Support
+from fusion.steps.surround import Surround
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.wbf import Wbf
 from tests.fusion.cuda.test_session import masks, member, same
 from tests.fusion.cuda.test_twins import SIMULATED, few, scene
 from tests.fusion.relation_cases import IDS, listed, relations_of, rows, tables_of
-from tests.fusion.test_cooccurrence import probabilities
-from tests.fusion.test_select_experts import NAMES, ROW
-from tests.fusion.test_select_experts import table as expert_table
-from tests.fusion.test_surround import used_relations
+from tests.fusion.steps.test_cooccurrence import probabilities
+from tests.fusion.steps.test_select_experts import NAMES, ROW
+from tests.fusion.steps.test_select_experts import table as expert_table
+from tests.fusion.steps.test_surround import used_relations
 from tests.oracles import experts as experts_oracle
 from tests.oracles import relations as oracle
 from tests.oracles.suppression import iou

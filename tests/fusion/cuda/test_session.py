@@ -10,18 +10,18 @@ import pyarrow as pa
 import pytest
 from numba import config
 
-from fusion.concat import Concat
 from fusion.cuda import choice
 from fusion.cuda.kernels import device
 from fusion.errors import InputError
-from fusion.nms import Nms
-from fusion.nmw import Nmw
 from fusion.pool import apply
 from fusion.recipe import Node, Recipe
-from fusion.reweight import Reweight
-from fusion.soft_nms import SoftNms
+from fusion.steps.concat import Concat
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import SoftNms
+from fusion.steps.wbf import Wbf
 from fusion.table import MASK_TYPE, DetectionTable
-from fusion.wbf import Wbf
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 LINEAR = SoftNms(method="linear")

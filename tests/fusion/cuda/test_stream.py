@@ -5,22 +5,22 @@ import threading
 import numpy as np
 import pytest
 
-from fusion.calibrate import Calibrate
-from fusion.concat import Concat
-from fusion.consensus import Consensus
 from fusion.cuda import choice
-from fusion.dropout import Dropout
 from fusion.errors import InputError
-from fusion.expand_hierarchy import ExpandHierarchy
-from fusion.merge_scales import MergeScales, Scales
-from fusion.nms import Nms
 from fusion.pool import apply
 from fusion.recipe import Node, Recipe
-from fusion.reweight import Reweight
-from fusion.select_experts import SelectExperts
-from fusion.select_views import SelectViews
-from fusion.soft_nms import SoftNms
-from fusion.wbf import Wbf
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.concat import Concat
+from fusion.steps.consensus import Consensus
+from fusion.steps.dropout import Dropout
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.nms import Nms
+from fusion.steps.reweight import Reweight
+from fusion.steps.select_experts import SelectExperts
+from fusion.steps.select_views import SelectViews
+from fusion.steps.soft_nms import SoftNms
+from fusion.steps.wbf import Wbf
 from tests.fusion.cuda.test_rescoring import MAPS
 from tests.fusion.cuda.test_session import OnTheCpu, masks, member, same
 from tests.fusion.cuda.test_twins import scene

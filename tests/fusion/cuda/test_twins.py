@@ -8,19 +8,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numba import config
 
-from fusion.concat import Concat
-from fusion.consensus import Consensus
 from fusion.errors import InputError
-from fusion.nms import Nms
-from fusion.nmw import Nmw
 from fusion.pool import apply
-from fusion.prob_fusion import ProbFusion
-from fusion.reweight import Reweight
-from fusion.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.concat import Concat
+from fusion.steps.consensus import Consensus
+from fusion.steps.nms import Nms
+from fusion.steps.nmw import Nmw
+from fusion.steps.prob_fusion import ProbFusion
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.vote import Vote
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.vote import Vote
-from fusion.wbf import Wbf
-from tests.fusion.test_prob_fusion import CERTAIN, stacked
+from tests.fusion.steps.test_prob_fusion import CERTAIN, stacked
 from tests.oracles import clustering, suppression
 
 SIMULATED = bool(config.ENABLE_CUDASIM)

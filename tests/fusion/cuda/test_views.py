@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 
 from fusion.cuda.choice import open_session
 from fusion.errors import InputError
-from fusion.merge_scales import MergeScales, Scales
 from fusion.pool import apply
 from fusion.recipe import Node, Recipe
-from fusion.select_views import SelectViews
+from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.select_views import SelectViews
+from fusion.steps.vote_masks import VoteMasks
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from fusion.vote_masks import VoteMasks
-from fusion.wbf import Wbf
 from tests.fusion.cuda.test_rescoring import carried
 from tests.fusion.cuda.test_session import member, same
 from tests.fusion.cuda.test_twins import SIMULATED, few
-from tests.fusion.test_merge_scales import LIMITS, SIDES, WEIGHTS, random_rows
-from tests.fusion.test_merge_scales import table as view_table
-from tests.fusion.test_select_views import LEVELS, drawn, voting
-from tests.fusion.test_select_views import table as mask_table
+from tests.fusion.steps.test_merge_scales import LIMITS, SIDES, WEIGHTS, random_rows
+from tests.fusion.steps.test_merge_scales import table as view_table
+from tests.fusion.steps.test_select_views import LEVELS, drawn, voting
+from tests.fusion.steps.test_select_views import table as mask_table
 from tests.oracles import scales as oracle
 
 ON_BOUNDS = [(side, k, 0.5, 0, 0, side, side, view) for side in (32, 60, 96) for k, view in enumerate(WEIGHTS)]

@@ -9,8 +9,8 @@ from fusion.columns import Columns, Fused
 from fusion.errors import InputError, option
 from fusion.kernels.soft import soft_cells, soft_scratch
 from fusion.kernels.suppress import Picked, Scratch, all_cells, nms_cells
-from fusion.nms import suppress
 from fusion.pool import Pool, Tables, apply
+from fusion.steps.nms import suppress
 from fusion.table import DetectionTable
 
 __all__ = ["METHODS", "AdjNms", "NmsThenSoft", "SoftNms", "adj_nms", "nms_then_soft", "soft_nms"]

@@ -13,8 +13,8 @@ from fusion.kernels.jit import chunks, run
 from fusion.kernels.mask_area import mask_areas
 from fusion.kernels.partners import pair_cells
 from fusion.masks import mask_text
-from fusion.merge_scales import views_of
 from fusion.pool import Pool, Rescored, apply
+from fusion.steps.merge_scales import views_of
 from fusion.table import MASK_TYPE, DetectionTable
 
 __all__ = ["SelectViews", "select_views"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.support import support
+from fusion.steps.support import support
 from fusion.table import DetectionTable, Metadata
 
 

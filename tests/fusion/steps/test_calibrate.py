@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.errors import InputError
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe
+from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
 from fusion.table import DetectionTable
 
 MAP = ScoreMap(kind="isotonic", score=[5.0, 10.0, 20.0], value=[0.1, 0.4, 0.9])

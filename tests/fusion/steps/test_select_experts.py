@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from fusion.pool import pool_tables
-from fusion.select_experts import SelectExperts, select_experts
+from fusion.steps.select_experts import SelectExperts, select_experts
 from fusion.table import DetectionTable
 from tests.oracles import experts as oracle
 

@@ -7,7 +7,7 @@ from pycocotools import mask as rle
 from fusion.errors import InputError
 from fusion.masks import mask_array
 from fusion.recipe_toml import parse_recipe
-from fusion.select_views import SelectViews, select_views
+from fusion.steps.select_views import SelectViews, select_views
 from fusion.table import DetectionTable
 from tests.oracles.suppression import iou
 

@@ -9,8 +9,8 @@ from fusion.columns import Fused
 from fusion.kernels.cluster import NMW
 from fusion.kernels.fuse import Options, fuse_columns
 from fusion.pool import Pool, Tables, apply
+from fusion.steps.wbf import check_member_weights, member_weights
 from fusion.table import DetectionTable
-from fusion.wbf import check_member_weights, member_weights
 
 __all__ = ["Nmw", "nmw"]
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.merge_scales import MergeScales, Scales, merge_scales, split_views, views_of
 from fusion.pool import pool_tables, trace
-from fusion.soft_nms import nms_then_soft
+from fusion.steps.merge_scales import MergeScales, Scales, merge_scales, split_views, views_of
+from fusion.steps.soft_nms import nms_then_soft
 from fusion.table import DetectionTable, Metadata
 from tests.oracles import scales as oracle
 

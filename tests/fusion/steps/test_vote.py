@@ -10,8 +10,8 @@ from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
 from fusion.pool import trace
+from fusion.steps.vote import Vote, vote
 from fusion.table import DetectionTable
-from fusion.vote import Vote, vote
 from tests.oracles import suppression as oracle
 
 SCENES = st.fixed_dictionaries(
@@ -102,7 +102,9 @@ def test_threads_and_pieces_change_nothing(monkeypatch):
     answers = []
     for threads, size in (("1", 65536), ("2", 65536), ("2", 97)):
         monkeypatch.setenv("QUORUM_THREADS", threads)
-        monkeypatch.setattr(import_module("fusion.vote"), "chunks", lambda start, size=size: jit.chunks(start, size))
+        monkeypatch.setattr(
+            import_module("fusion.steps.vote"), "chunks", lambda start, size=size: jit.chunks(start, size)
+        )
         answers.append(oracle.listed(Vote().fuse(pool, sources=True)))
     assert answers.count(answers[0]) == 3
     assert Vote().fuse(pool).sources is None

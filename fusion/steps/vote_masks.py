@@ -14,8 +14,8 @@ from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
 from fusion.masks import PooledMasks, pool_masks, unreadable
 from fusion.pool import Pool, Rebuilt, apply
+from fusion.steps.wbf import check_member_weights
 from fusion.table import MASK_TYPE, DetectionTable
-from fusion.wbf import check_member_weights
 
 __all__ = ["VoteMasks", "mask_texts", "view_codes", "vote_masks"]
 

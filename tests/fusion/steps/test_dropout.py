@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.concat import concat
-from fusion.dropout import Dropout, dropout
 from fusion.errors import InputError
 from fusion.pool import pool_tables, trace
 from fusion.recipe_toml import parse_recipe
+from fusion.steps.concat import concat
+from fusion.steps.dropout import Dropout, dropout
 from fusion.table import MASK_TYPE, DetectionTable
 from tests.oracles import partners as oracle
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from fusion.checks import at_least, listed, one_of
 from fusion.errors import InputError, option
-from fusion.expand_hierarchy import image_order, twins_of
 from fusion.pool import Pool, Rescored, Tables, apply, label
-from fusion.reweight import Weights
+from fusion.steps.expand_hierarchy import image_order, twins_of
+from fusion.steps.reweight import Weights
 from fusion.table import DetectionTable
 
 __all__ = ["MODES", "SelectExperts", "select_experts"]

@@ -11,7 +11,7 @@ from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
 from fusion.pool import trace
-from fusion.soft_nms import METHODS, AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
+from fusion.steps.soft_nms import METHODS, AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle
 
@@ -170,7 +170,9 @@ def test_threads_and_pieces_change_nothing(step, monkeypatch):
     answers = []
     for threads, size in (("1", 65536), ("2", 65536), ("2", 97)):
         monkeypatch.setenv("QUORUM_THREADS", threads)
-        monkeypatch.setattr(import_module("fusion.nms"), "chunks", lambda start, size=size: jit.chunks(start, size))
+        monkeypatch.setattr(
+            import_module("fusion.steps.nms"), "chunks", lambda start, size=size: jit.chunks(start, size)
+        )
         answers.append(oracle.listed(step.fuse(pool, sources=True)))
     assert answers.count(answers[0]) == 3
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from fusion.pool import trace
-from fusion.prob_fusion import ProbFusion, prob_fusion
+from fusion.steps.prob_fusion import ProbFusion, prob_fusion
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

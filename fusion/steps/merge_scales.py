@@ -10,7 +10,7 @@ from fusion.checks import at_least, listing
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.errors import InputError, option
 from fusion.pool import Pool, Tables, apply
-from fusion.soft_nms import NmsThenSoft
+from fusion.steps.soft_nms import NmsThenSoft
 from fusion.table import DetectionTable
 
 __all__ = ["MergeScales", "Scales", "merge_scales", "split_views", "views_of"]

@@ -11,21 +11,21 @@ from pycocotools import mask as rle
 
 import quorum
 from fusion.coco_json import read_coco_results
-from fusion.concat import concat
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks
 from fusion.masks import mask_array
-from fusion.nms import nms
 from fusion.pool import trace
 from fusion.recipe_toml import parse_recipe
 from fusion.soft_masks import SOFT_MASK_TYPE, soft_mask_array
+from fusion.steps.concat import concat
+from fusion.steps.nms import nms
+from fusion.steps.vote_masks import VoteMasks, vote_masks
+from fusion.steps.wbf import wbf
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable
-from fusion.vote_masks import VoteMasks, vote_masks
-from fusion.wbf import wbf
 from tests.oracles import masks as oracle
 
-YOLACT = Path(__file__).parents[3] / "shared" / "data" / "yolact"
+YOLACT = Path(__file__).parents[4] / "shared" / "data" / "yolact"
 HEIGHT, WIDTH = SIZE = (13, 17)
 
 
@@ -344,7 +344,7 @@ def test_threads_and_pieces_change_nothing(monkeypatch):
     for threads, size in (("1", 8192), ("2", 8192), ("2", 7)):
         monkeypatch.setenv("QUORUM_THREADS", threads)
         monkeypatch.setattr(
-            import_module("fusion.vote_masks"), "chunks", lambda start, _, size=size: chunks(start, size)
+            import_module("fusion.steps.vote_masks"), "chunks", lambda start, _, size=size: chunks(start, size)
         )
         answers.append(vote_masks(wbf(tables), tables).arrow)
     assert answers[0].equals(answers[1])

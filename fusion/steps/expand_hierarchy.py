@@ -11,12 +11,12 @@ import pyarrow as pa
 from fusion.checks import listed
 from fusion.class_descriptions import read_class_descriptions
 from fusion.columns import Sources
-from fusion.concat import concat
 from fusion.errors import InputError
 from fusion.hierarchy import read_hierarchy
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.twins import expand_images, find_twins, fold_images
 from fusion.pool import Pool, Rebuilt, Rescored, Tables, apply
+from fusion.steps.concat import concat
 from fusion.table import DetectionTable
 
 __all__ = [

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.concat import Concat, concat
 from fusion.errors import InputError
 from fusion.pool import trace
+from fusion.steps.concat import Concat, concat
 from fusion.table import DetectionTable
 
 ROWS = st.lists(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
-from fusion.nmw import Nmw, nmw
 from fusion.pool import trace
+from fusion.steps.nmw import Nmw, nmw
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

@@ -11,7 +11,7 @@ from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels.fuse import CONFIDENCES
 from fusion.pool import trace
-from fusion.wbf import Wbf, wbf
+from fusion.steps.wbf import Wbf, wbf
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

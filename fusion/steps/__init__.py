@@ -1,0 +1,3 @@
+"""The methods of fusion, one file each."""
+
+__all__: list[str] = []
