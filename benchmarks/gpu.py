@@ -27,14 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.load import Load, make_load
 from benchmarks.measure import wall
 from benchmarks.search_throughput import fusers_of, problem_of, proposed
-from fusion.cuda.choice import settle
 from fusion.errors import InputError
 from fusion.kernels.jit import threads
 from fusion.masks import mask_array
-from fusion.pool import apply
 from fusion.recipe import Recipe
 from fusion.relations import Relations, Surrounding, Together
-from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.run import apply, settle
+from fusion.score_maps import ScoreMap
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
 from fusion.steps.cooccurrence import Cooccurrence
@@ -43,12 +44,13 @@ from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms
 from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
+from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion
 from fusion.steps.reweight import Reweight
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.select_views import SelectViews
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.support import Support
 from fusion.steps.surround import Surround
 from fusion.steps.vote import Vote

@@ -17,10 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.load import CATEGORIES, Load, make_load
 from benchmarks.measure import cpu, first_images
+from fusion.parents import ancestors_of
 from fusion.pool import pool_tables
+from fusion.scales import Scales
 from fusion.steps.dropout import Dropout
-from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of
-from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.expand_hierarchy import ExpandHierarchy
+from fusion.steps.merge_scales import MergeScales
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.select_views import SelectViews
 from fusion.table import DetectionTable, Metadata

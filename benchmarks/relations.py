@@ -28,8 +28,8 @@ from evaluation.protocol import Coco
 from evaluation.relations import learn_relations
 from evaluation.statistics import Replicates, bootstrap
 from fusion import Cooccurrence, DetectionTable, Metadata, Surround, apply, calibrate
-from fusion.pool import Step
 from fusion.relations import Relations
+from fusion.steps.base import Step
 from zoo.scenes import BLOCK, Scene, Things, cut, draw_boxes
 from zoo.skills import Scenario, Skill
 

@@ -32,8 +32,10 @@ from benchmarks.measure import (
 )
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.kernels.vectors import LANES
+from fusion.steps.adj_nms import AdjNms
 from fusion.steps.nms import Nms
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.nms_then_soft import NmsThenSoft
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.vote import Vote
 
 IOU, SIGMA, FLOOR = 0.5, 0.5, 0.001

@@ -11,7 +11,7 @@ from fusion.checks import at_least, one_of
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
 from fusion.pool import pool_tables
-from fusion.steps.calibrate import KINDS, CategoryMaps, ScoreMap
+from fusion.score_maps import KINDS, CategoryMaps, ScoreMap
 from fusion.table import DetectionTable
 
 __all__ = ["Matched", "choose_least", "learn_calibration", "matched_iou"]
@@ -70,7 +70,7 @@ def learn_calibration(
     Args:
         table: One member's detections; those on images outside `ground_truth` are not used.
         ground_truth: The split to learn on; may be None for `rank`.
-        kind: One of `fusion.steps.calibrate.KINDS`.
+        kind: One of `fusion.score_maps.KINDS`.
         per_category: Learn maps per category as well; not for `rank`, by which rare categories would claim the
             same scores as common ones.
         least: Matched detections that a category needs for a map of its own.

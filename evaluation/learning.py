@@ -7,8 +7,8 @@ from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from fusion.errors import InputError
 from fusion.recipe import TunedOn
-from fusion.steps.reweight import build_weights
 from fusion.table import DetectionTable
+from fusion.weights import build_weights
 
 __all__ = ["learn_weights", "tuned_on"]
 
@@ -30,7 +30,7 @@ def learn_weights(
     Args:
         tables: One table per member, with names; images that the ground truth does not have are an error.
         ground_truth: The split to learn on. Prepared, it brings the protocol whose AP counts; else COCO's for boxes.
-        builder: See `fusion.steps.reweight.build_weights`, as for the other options.
+        builder: See `fusion.weights.build_weights`, as for the other options.
         power: Sharpens or flattens.
         floor: Smallest ratio or share.
         t0: Weight of the last rank.

@@ -13,9 +13,9 @@ from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import RECALLS, Coco, Lvis
 from fusion.checks import at_least, one_of, within
 from fusion.errors import InputError, option
-from fusion.steps.merge_scales import Scales
-from fusion.steps.reweight import build_weights
+from fusion.scales import Scales
 from fusion.table import DetectionTable
+from fusion.weights import build_weights
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,7 +79,7 @@ def learn_scales(
 
     The "scale-adaptive merging strategy to collect the best results in different test scales"
     (alibaba-lvis2020, sec. 4.2) is not defined there. Here a view's figure in a size range, next to the other
-    views', is turned into a weight as members' AP per category is: see `fusion.steps.reweight.build_weights`. With
+    views', is turned into a weight as members' AP per category is: see `fusion.weights.build_weights`. With
     `ap_ratio` the best view of each range has weight 1, so that sizes stay comparable with one another.
 
     Args:

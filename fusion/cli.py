@@ -10,12 +10,12 @@ from cyclopts import Parameter
 
 from fusion.coco_json import write_coco_results
 from fusion.errors import InputError, in_command_line
+from fusion.parents import read_parents
 from fusion.parts import fuse_files
-from fusion.pool import Step
 from fusion.ready import Learned, find_ready
 from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn, agreed_origin
 from fusion.recipe_toml import read_learned, read_recipe, saving, step_from_options
-from fusion.steps.expand_hierarchy import read_parents
+from fusion.steps.base import Step
 from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 

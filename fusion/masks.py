@@ -19,6 +19,7 @@ __all__ = [
     "mask_array",
     "mask_bounds",
     "mask_text",
+    "mask_texts",
     "pool_masks",
     "taken",
     "unreadable",
@@ -172,3 +173,14 @@ def _place(pool: Pool, row: int) -> str:
     number = int(np.searchsorted(ends, row, side="right"))
     table = pool.tables[number]
     return f"table {table.metadata.member or number}, row {row - int(ends[number]) + len(table)}"
+
+
+def mask_texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
+    """Make an array of the texts that stand one behind the other in `data`."""
+    end = np.concatenate(([0], np.cumsum(length)))
+    if end[-1] >= 2**31:
+        raise InputError(
+            "mask voting", f"{end[-1]:,} bytes of masks do not fit in one table", "Import the members with --parts"
+        )
+    buffers = [None, pa.py_buffer(end.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), len(length), buffers)

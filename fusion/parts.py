@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fusion.atomic import keep_inputs
-from fusion.cuda.choice import settle
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
+from fusion.run import settle
 from fusion.score_scales import scale_notes
 from fusion.storage import BY_ID, image_ids_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part

@@ -5,16 +5,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusion.errors import InputError
-from fusion.pool import Step
 from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn
-from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap
+from fusion.scales import Scales
+from fusion.score_maps import CategoryMaps, ScoreMap
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.base import Step
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.expand_hierarchy import ExpandHierarchy
-from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
-from fusion.steps.reweight import Reweight, Weights
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.nms_then_soft import NmsThenSoft
+from fusion.steps.reweight import Reweight
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.vote import Vote
 from fusion.steps.vote_masks import VoteMasks
+from fusion.weights import Weights
 
 __all__ = ["READY", "Learned", "ReadyRecipe", "Stage", "find_ready"]
 

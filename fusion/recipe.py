@@ -7,25 +7,29 @@ from typing import Any
 
 import tomli_w
 
-from fusion.cuda.choice import open_session
 from fusion.errors import InputError
-from fusion.pool import Step, apply
 from fusion.relations import Relations
-from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap
+from fusion.run import apply, open_session
+from fusion.scales import Scales
+from fusion.score_maps import CategoryMaps, ScoreMap
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.base import Step
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
 from fusion.steps.cooccurrence import Cooccurrence
 from fusion.steps.dropout import Dropout
 from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms
-from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
+from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion
 from fusion.steps.reweight import Reweight
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.select_views import SelectViews
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.support import Support
 from fusion.steps.surround import Surround
 from fusion.steps.vote import Vote

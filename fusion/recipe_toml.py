@@ -16,12 +16,12 @@ import tomli_w
 from fusion.atomic import replacing
 from fusion.checks import shown
 from fusion.errors import InputError, in_python
-from fusion.pool import Step
+from fusion.parents import read_parents
 from fusion.recipe import FORMAT, OUTPUT, STEPS, Node, Recipe, TunedOn, agreed_origin, toml_value
 from fusion.relations import Relations
-from fusion.steps.calibrate import CategoryMaps, ScoreMap
-from fusion.steps.expand_hierarchy import read_parents
-from fusion.steps.merge_scales import Scales
+from fusion.scales import Scales
+from fusion.score_maps import CategoryMaps, ScoreMap
+from fusion.steps.base import Step
 
 __all__ = [
     "parse_recipe",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion.cuda.choice import settle
 from fusion.errors import InputError, option
+from fusion.run import settle
 from search.engine import Engine
 from search.evaluators import Evaluator, Processes, Serial
 from search.on_cpu import cpu_fusers

@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from fusion.pool import Step
 from fusion.recipe import OUTPUT, Node, Recipe, TunedOn
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.base import Step
 from fusion.steps.concat import Concat
 from fusion.steps.dropout import Dropout
 from fusion.steps.nms import Nms
 from fusion.steps.nmw import Nmw
 from fusion.steps.reweight import Reweight
-from fusion.steps.soft_nms import AdjNms, SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.support import Support
 from fusion.steps.vote import Vote
 from fusion.steps.wbf import Wbf

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.pool import Step
+from fusion.steps.base import Step
 from fusion.steps.concat import Concat
 from fusion.steps.dropout import Dropout
 from fusion.steps.support import Support

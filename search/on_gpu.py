@@ -13,7 +13,7 @@ from fusion.cuda.kernels.device import empty, free_memory
 from fusion.cuda.resident import Origins, Resident
 from fusion.cuda.session import Need, Session, memory_for
 from fusion.errors import InputError
-from fusion.pool import Step
+from fusion.steps.base import Step
 from fusion.steps.concat import Concat
 from fusion.steps.reweight import Reweight
 from fusion.table import DetectionTable

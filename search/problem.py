@@ -17,8 +17,9 @@ from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
-from fusion.pool import Step, apply
 from fusion.recipe import Recipe
+from fusion.run import apply
+from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable
 from search.engine import category_chunks

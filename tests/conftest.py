@@ -12,8 +12,8 @@ from hypothesis import settings
 from numba import config
 
 import quorum
-from fusion.cuda.choice import settle
 from fusion.errors import InputError
+from fusion.run import settle
 from tests import one_thread
 
 if one_thread.INSTALLED:

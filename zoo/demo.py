@@ -14,14 +14,14 @@ from evaluation.learning import learn_weights, tuned_on
 from evaluation.prepared import evaluate, prepare
 from evaluation.statistics import bootstrap
 from fusion.coco_json import read_coco_results, write_coco_results
-from fusion.pool import Step
 from fusion.recipe import Recipe
 from fusion.recipe_toml import write_recipe
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.nms import Nms
 from fusion.steps.nmw import Nmw
 from fusion.steps.reweight import Reweight
-from fusion.steps.soft_nms import AdjNms
 from fusion.steps.wbf import Wbf
 from fusion.storage import write_table
 from fusion.table import Metadata

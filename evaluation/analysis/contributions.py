@@ -10,8 +10,8 @@ from evaluation.analysis.members import member_names
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from fusion.errors import InputError
-from fusion.pool import Step
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
+from fusion.steps.base import Step
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 

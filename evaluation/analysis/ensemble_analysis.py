@@ -16,8 +16,8 @@ from evaluation.analysis.member_pictures import (
 from evaluation.analysis.members import Members, analyze_members
 from evaluation.analysis.pictures import save_picture
 from evaluation.prepared import Prepared
-from fusion.pool import Step
 from fusion.recipe import Recipe
+from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable
 

@@ -24,7 +24,7 @@ from fusion.parts import named
 from fusion.pool import check_agreement
 from fusion.recipe import TunedOn
 from fusion.recipe_toml import write_learned
-from fusion.steps.calibrate import CategoryMaps, ScoreMap
+from fusion.score_maps import CategoryMaps, ScoreMap
 from fusion.storage import read_table
 from fusion.table import DetectionTable
 from fusion.terminal import announcing_compilation, stderr

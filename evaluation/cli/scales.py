@@ -10,8 +10,8 @@ from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
 from fusion.recipe_toml import write_learned
-from fusion.steps.merge_scales import split_views
 from fusion.terminal import announcing_compilation, print_table, stderr
+from fusion.views import split_views
 
 __all__ = ["learn_scales"]
 

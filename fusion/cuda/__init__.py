@@ -34,9 +34,9 @@ them into fused multiply-adds. So all twins give the same bits but those that ta
 units in the last place: a box has the same score within 1e-15 of it, and two boxes whose scores are that close may
 change places. `prob_fusion` adds up logarithms, too; `kernels/agree.joined` says how close its scores are.
 
-In here: `choice` (which device), `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
+In here: `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
 `rescoring`, `rebuilding`, `masking` and `views` (the host's part of the twins), `kernels` (device code).
-`kernels/device.py`, with `launch` and `memory` beside it, is the only place that knows CUDA; all but `choice` is
+`kernels/device.py`, with `launch` and `memory` beside it, is the only place that knows CUDA; all of it is
 imported when a GPU is asked for. Detections that are there are measured by `evaluation.cuda`.
 """
 

@@ -12,11 +12,12 @@ from fusion.cuda.kernels.mask_vote import Election, elect, write_texts
 from fusion.cuda.kernels.masks import Masks, Texts, decoded, faults, states, uploaded
 from fusion.cuda.resident import GpuPool, Origins, Resident, UnsuitableError
 from fusion.kernels.mask_vote import Votes
-from fusion.masks import MaskText, joined_masks, mask_text
+from fusion.masks import MaskText, joined_masks, mask_text, mask_texts
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
 from fusion.steps.mask_nms import MaskNms
-from fusion.steps.vote_masks import VoteMasks, mask_texts, view_codes
+from fusion.steps.vote_masks import VoteMasks
 from fusion.table import MASK_TYPE, DetectionTable
+from fusion.views import view_codes
 
 __all__ = ["mask_bytes", "mask_nms", "masks_of", "upload_masks", "vote_masks"]
 

@@ -8,8 +8,9 @@ from fusion.cuda.kernels.device import filled, to_device
 from fusion.cuda.kernels.expand import Reach, expand
 from fusion.cuda.kernels.partners import pairs
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
+from fusion.parents import ancestors_of
 from fusion.steps.dropout import Dropout
-from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.steps.expand_hierarchy import ExpandHierarchy
 
 __all__ = ["dropout", "expand_hierarchy"]
 

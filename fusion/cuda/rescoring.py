@@ -14,7 +14,8 @@ from fusion.cuda.kernels.relations import Evidence, Probabilities, checked_score
 from fusion.cuda.kernels.rescore import weigh_rows
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.pool import Pool
-from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.score_maps import ScoreMap
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.cooccurrence import Cooccurrence
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.support import Support

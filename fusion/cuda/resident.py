@@ -11,7 +11,8 @@ from fusion.corners import FAR, unlike_sum
 from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import number_inputs
-from fusion.pool import agreed_metadata, id_column, label, taken
+from fusion.on_cpu import id_column, taken
+from fusion.pool import agreed_metadata, label
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["CARRIED", "NUMBERS", "GpuPool", "Origins", "Resident", "UnsuitableError"]

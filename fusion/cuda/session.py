@@ -14,8 +14,11 @@ from fusion.cuda.masking import mask_bytes, upload_masks
 from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
 from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
-from fusion.pool import Step, apply, check_agreement, dense, distinct, name_members
-from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of
+from fusion.on_cpu import fuse_tables
+from fusion.parents import ancestors_of
+from fusion.pool import check_agreement, dense, distinct, name_members
+from fusion.steps.base import Step
+from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion
@@ -128,7 +131,7 @@ class Session:
                     return twin(step, self._pool(inputs, shared=getattr(step, "shares_members", False)))
             except UnsuitableError:  # the CPU says what is wrong
                 pass
-        return apply(step, [table if isinstance(table, DetectionTable) else table.to_table() for table in inputs])
+        return fuse_tables(step, [table if isinstance(table, DetectionTable) else table.to_table() for table in inputs])
 
     def _fits(self, table: "DetectionTable | Resident", steps: Sequence[Step]) -> bool:
         """Whether a table can be on the GPU for one of some steps: nothing of it is lost, and its ids are known."""

@@ -22,6 +22,7 @@ from fusion.cuda.rescoring import calibrate, cooccurrence, select_experts, suppo
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.cuda.views import select_views, trusted_scores
 from fusion.kernels.fuse import CONFIDENCES
+from fusion.steps.adj_nms import AdjNms
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
@@ -31,18 +32,20 @@ from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms
 from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
+from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion
 from fusion.steps.reweight import Reweight
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.select_views import SelectViews
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.support import Support
 from fusion.steps.surround import Surround
 from fusion.steps.vote import Vote
 from fusion.steps.vote_masks import VoteMasks
-from fusion.steps.wbf import Wbf, member_weights
+from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
+from fusion.weights import member_weights
 
 __all__ = ["TWINS"]
 

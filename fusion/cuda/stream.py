@@ -14,7 +14,7 @@ from fusion.cuda.resident import Resident
 from fusion.cuda.session import SMALLER, Need, Session, Work, as_table
 from fusion.cuda.steps import TWINS
 from fusion.errors import InputError
-from fusion.pool import Step
+from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.surround import Surround
 from fusion.table import DetectionTable

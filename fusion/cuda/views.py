@@ -9,9 +9,9 @@ from fusion.cuda.kernels.device import empty, filled, number_at, to_device, to_h
 from fusion.cuda.kernels.views import Trust, choose_rows, find_levels, find_views, weigh_sizes
 from fusion.cuda.masking import masks_of
 from fusion.cuda.resident import GpuPool, Origins, Resident, UnsuitableError
-from fusion.steps.merge_scales import Scales
+from fusion.scales import Scales
 from fusion.steps.select_views import SelectViews
-from fusion.steps.vote_masks import view_codes
+from fusion.views import view_codes
 
 __all__ = ["select_views", "trusted_scores"]
 

@@ -6,7 +6,9 @@ import numpy as np
 
 from fusion.checks import at_least
 from fusion.columns import sort_columns
-from fusion.pool import Pool, Rescored, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.steps.base import Rescored
 from fusion.table import DetectionTable
 
 __all__ = ["Concat", "concat"]

@@ -9,7 +9,8 @@ from fusion.checks import at_least, within
 from fusion.columns import Fused
 from fusion.kernels.cluster import CONSENSUS
 from fusion.kernels.fuse import Options, fuse_columns
-from fusion.pool import Pool, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
 from fusion.table import DetectionTable
 
 __all__ = ["Consensus", "consensus"]

@@ -12,7 +12,9 @@ from fusion.columns import Sources
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
-from fusion.pool import Pool, Rebuilt, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.steps.base import Rebuilt
 from fusion.table import OPTIONAL, DetectionTable
 
 __all__ = ["PARTS", "Dropout", "dropout"]

@@ -7,8 +7,9 @@ from fusion.columns import Fused
 from fusion.kernels.mask_suppress import mask_nms_cells
 from fusion.kernels.suppress import Picked, Scratch
 from fusion.masks import pool_masks, unreadable
-from fusion.pool import Pool, Tables, apply
-from fusion.steps.nms import suppress
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.suppression import suppress
 from fusion.table import DetectionTable
 
 __all__ = ["MaskNms", "mask_nms"]

@@ -1,64 +1,26 @@
 """Merging what one member found at several scales, each trusted for the sizes it is good at."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 
-from fusion.checks import at_least, listing
+from fusion.checks import listing
 from fusion.columns import Columns, Fused, sort_columns
-from fusion.errors import InputError, option
-from fusion.pool import Pool, Tables, apply
-from fusion.steps.soft_nms import NmsThenSoft
+from fusion.errors import InputError
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.scales import Scales
+from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.table import DetectionTable
+from fusion.views import views_of
 
-__all__ = ["MergeScales", "Scales", "merge_scales", "split_views", "views_of"]
+__all__ = [
+    "MergeScales",
+    "merge_scales",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scales:
-    """What each test-time view is good for, by the size of boxes.
-
-    The size of a box is the square root of its area, in pixels of the original image. A size range takes in
-    its lower bound and not its upper one. When there are weights, every view needs them, and likewise with limits.
-
-    Attributes:
-        sides: Bounds between size ranges, ascending: (32, 96) makes three, COCO's small, medium, large.
-        weights: View -> a factor on scores per size range; 0 leaves the boxes out.
-        limits: View -> (least, most): boxes of other sizes are left out; `most` itself is out.
-        boost: Category id -> a factor on scores, at every size.
-    """
-
-    sides: Sequence[float] = ()
-    weights: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    limits: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    boost: Mapping[int, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for side in self.sides:
-            at_least("sides", side, 0.0)
-        if any(after <= before for before, after in zip(self.sides, self.sides[1:], strict=False)):
-            raise InputError(f"option {option('sides')}", f"expected ascending numbers, got {list(self.sides)}")
-        for view, weights in self.weights.items():
-            if not isinstance(weights, Sequence) or len(weights) != len(self.sides) + 1:
-                problem = f"expected a number for each of {len(self.sides) + 1} size ranges, got {weights!r}"
-                raise InputError(
-                    f"option {option('weights')}.{view}", problem, f"The ranges meet at sides {list(self.sides)}"
-                )
-            for weight in weights:
-                at_least(f"weights.{view}", weight, 0.0)
-        for view, limits in self.limits.items():
-            if not isinstance(limits, Sequence) or len(limits) != 2:
-                raise InputError(f"option {option('limits')}.{view}", f"expected [least, most], got {limits!r}")
-            for limit in limits:
-                at_least(f"limits.{view}", limit, 0.0)
-        for category, factor in self.boost.items():
-            at_least(f"boost.{category}", factor, 0.0)
-        # a file gives lists, and equal scales should be equal
-        object.__setattr__(self, "sides", tuple(self.sides))
-        for name in ("weights", "limits"):
-            object.__setattr__(self, name, {view: tuple(row) for view, row in getattr(self, name).items()})
+_ALIKE = Scales()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +50,7 @@ class MergeScales:
         floor: Least score that stays, at least 0.
     """
 
-    scales: Scales = Scales()
+    scales: Scales = field(default_factory=Scales)
     iou: float = 0.7
     method: str = "gaussian"
     sigma: float = 0.5
@@ -136,7 +98,7 @@ class MergeScales:
 def merge_scales(
     tables: Tables,
     *,
-    scales: Scales = Scales(),
+    scales: Scales = _ALIKE,
     iou: float = 0.7,
     method: str = "gaussian",
     sigma: float = 0.5,
@@ -164,52 +126,6 @@ def merge_scales(
     """
     step = MergeScales(scales=scales, iou=iou, method=method, sigma=sigma, soft_iou=soft_iou, floor=floor)
     return apply(step, tables, device=device)
-
-
-def views_of(pool: Pool) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of the views of a pool and the view of each row, int64 [n].
-
-    Raises:
-        InputError: If a table has a `view` column that is empty in some rows.
-    """
-    names: dict[str, int] = {}
-    parts = []
-    for number, table in enumerate(pool.tables):
-        own, view = _views(table, number)
-        parts.append(np.array([names.setdefault(name, len(names)) for name in own], np.int64)[view])
-    return tuple(names), np.concatenate(parts)
-
-
-def split_views(tables: Sequence[DetectionTable]) -> dict[str, DetectionTable]:
-    """Cut tables into one per view, in the order in which the tables name them.
-
-    Raises:
-        InputError: If a table has a `view` column that is empty in some rows, or two tables have the same view.
-    """
-    views: dict[str, DetectionTable] = {}
-    for number, table in enumerate(tables):
-        own, view = _views(table, number)
-        for code, name in enumerate(own):
-            if name in views:
-                raise InputError(f"table {number} (counted from 0)", f"has view {name!r}, as another table has")
-            views[name] = replace(table, arrow=table.arrow.filter(pa.array(view == code)).combine_chunks())
-    return views
-
-
-def _views(table: DetectionTable, number: int) -> tuple[list[str], np.ndarray]:
-    """Return the views that occur in a table, and the place of each row's among them, int64 [n]."""
-    label = table.metadata.member or f"table{number}"
-    if not len(table):
-        return [], np.zeros(0, np.int64)
-    if "view" not in table.arrow.column_names:
-        return [label], np.zeros(len(table), np.int64)
-    column = table.arrow["view"]
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise InputError(f"table {label}, column view", f"row {row} has none", "Name the view of every row")
-    encoded = column.combine_chunks()
-    used, view = np.unique(encoded.indices.to_numpy(), return_inverse=True)
-    return encoded.dictionary.take(pa.array(used)).to_pylist(), view.astype(np.int64)
 
 
 def _check_views(pool: Pool, names: Sequence[str], scales: Scales) -> None:

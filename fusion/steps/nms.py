@@ -1,19 +1,20 @@
 """Hard non-maximum suppression."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fusion.checks import within
-from fusion.columns import Columns, Fused, Sources
-from fusion.kernels.jit import chunks, joined, run
-from fusion.kernels.suppress import Picked, Scratch, nms_cells, scratch
-from fusion.pool import Pool, Tables, apply
+from fusion.columns import Fused
+from fusion.kernels.suppress import nms_cells
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.suppression import suppress
 from fusion.table import DetectionTable
 
-__all__ = ["Nms", "allocate", "nms", "suppress"]
+__all__ = [
+    "Nms",
+    "nms",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,45 +59,3 @@ def nms(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTa
         InputError: If `iou` is not in [0, 1] or the tables do not go together.
     """
     return apply(Nms(iou=iou), tables, device=device)
-
-
-def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int], sources: bool) -> Fused:
-    """Run a suppression kernel over all cells on the kernel threads.
-
-    Args:
-        columns: The sorted detections.
-        kernel: Fills its last argument from cells low..high-1 and returns how many boxes are left.
-        sources: Whether to report which rows each box left stands for.
-    """
-
-    def task(low: int, high: int) -> Picked:
-        out = allocate(int(columns.start[high] - columns.start[low]), sources)
-        left = kernel(low, high, scratch(columns, low, high), out)
-        # copies, so that memory follows the boxes left
-        position = out.position[: left if sources else 0].copy()
-        return Picked(out.cell[:left].copy(), position, out.row[:left].copy(), out.score[:left].copy(), out.owner)
-
-    pieces = run(task, chunks(columns.start)) or [allocate(0, sources)]
-    cell, position, row, score, owner = joined(pieces)
-    return Fused(cell, row, score, None, None, _groups(columns, position, owner) if sources else None)
-
-
-def allocate(size: int, sources: bool) -> Picked:
-    """Return room for what is left of `size` boxes; with `sources`, also for their owners."""
-    return Picked(
-        np.empty(size, np.int32),
-        np.empty(size, np.int64),
-        np.empty(size, np.int64),
-        np.empty(size),
-        np.empty(size if sources else 0, np.int64),
-    )
-
-
-def _groups(columns: Columns, position: np.ndarray, owner: np.ndarray) -> Sources:
-    """List the rows owned by each box left, in order of position."""
-    rank = np.full(len(owner), -1, np.int64)
-    rank[position] = np.arange(len(position))
-    group = rank[owner]
-    order = np.argsort(group, kind="stable")[np.count_nonzero(group < 0) :]
-    start = np.concatenate(([0], np.cumsum(np.bincount(group[order], minlength=len(position)))))
-    return Sources(start, columns.row[order])

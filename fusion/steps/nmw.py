@@ -8,9 +8,10 @@ from fusion.checks import at_least, within
 from fusion.columns import Fused
 from fusion.kernels.cluster import NMW
 from fusion.kernels.fuse import Options, fuse_columns
-from fusion.pool import Pool, Tables, apply
-from fusion.steps.wbf import check_member_weights, member_weights
+from fusion.pool import Pool, Tables
+from fusion.run import apply
 from fusion.table import DetectionTable
+from fusion.weights import check_member_weights, member_weights
 
 __all__ = ["Nmw", "nmw"]
 

@@ -9,7 +9,8 @@ from fusion.columns import Fused
 from fusion.errors import InputError
 from fusion.kernels.cluster import PROBABILITY
 from fusion.kernels.fuse import Options, fuse_columns
-from fusion.pool import Pool, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
 from fusion.table import DetectionTable
 
 __all__ = ["ProbFusion", "prob_fusion"]

@@ -7,18 +7,20 @@ from typing import ClassVar
 import numpy as np
 
 from fusion.checks import at_least, listed, one_of
+from fusion.equal_boxes import image_order, twins_of
 from fusion.errors import InputError, option
-from fusion.pool import Pool, Rescored, Tables, apply, label
-from fusion.steps.expand_hierarchy import image_order, twins_of
-from fusion.steps.reweight import Weights
+from fusion.pool import Pool, Tables, label
+from fusion.run import apply
+from fusion.steps.base import Rescored
 from fusion.table import DetectionTable
+from fusion.weights import Weights
 
 __all__ = ["MODES", "SelectExperts", "select_experts"]
 
 MODES = ("take", "add", "weigh")
 
 # Sums of softmax scores may be above 1 by this much, for rounding.
-_SLACK = 1e-3
+SLACK = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +169,7 @@ def _background(pool: Pool, table: np.ndarray, names: Sequence[str]) -> np.ndarr
     total = np.bincount(region, weights=score)[region]
     best = np.zeros(int(region.max(initial=-1)) + 1)
     np.maximum.at(best, region, score)
-    wrong = np.flatnonzero(((score < 0) | (total > 1 + _SLACK)) & (table > 0))
+    wrong = np.flatnonzero(((score < 0) | (total > 1 + SLACK)) & (table > 0))
     if len(wrong):
         row = wrong[0]
         raise InputError(

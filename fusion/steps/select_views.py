@@ -13,9 +13,11 @@ from fusion.kernels.jit import chunks, run
 from fusion.kernels.mask_area import mask_areas
 from fusion.kernels.partners import pair_cells
 from fusion.masks import mask_text
-from fusion.pool import Pool, Rescored, apply
-from fusion.steps.merge_scales import views_of
+from fusion.pool import Pool
+from fusion.run import apply
+from fusion.steps.base import Rescored
 from fusion.table import MASK_TYPE, DetectionTable
+from fusion.views import views_of
 
 __all__ = ["SelectViews", "select_views"]
 

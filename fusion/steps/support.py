@@ -7,7 +7,9 @@ import numpy as np
 
 from fusion.checks import within
 from fusion.kernels.support import supported_rows
-from fusion.pool import Pool, Rescored, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.steps.base import Rescored
 from fusion.table import DetectionTable
 
 __all__ = ["Support", "support"]

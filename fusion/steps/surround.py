@@ -7,8 +7,10 @@ import numpy as np
 from fusion.checks import at_least, within
 from fusion.kernels.jit import run
 from fusion.kernels.relations import weigh_cells
-from fusion.pool import Pool, Rescored, Tables, apply
+from fusion.pool import Pool, Tables
 from fusion.relations import Relations, Rows, check_scores, image_chunks
+from fusion.run import apply
+from fusion.steps.base import Rescored
 from fusion.table import DetectionTable
 
 __all__ = ["Surround", "surround"]

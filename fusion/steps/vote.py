@@ -10,8 +10,9 @@ from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, scratch
 from fusion.kernels.vote import Voted, ballot, vote_cells
-from fusion.pool import Pool, Tables, apply
-from fusion.steps.nms import allocate
+from fusion.pool import Pool, Tables
+from fusion.run import apply
+from fusion.suppression import allocate
 from fusion.table import DetectionTable
 
 __all__ = ["Vote", "vote"]

@@ -12,12 +12,15 @@ from fusion.columns import Sources
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
-from fusion.masks import PooledMasks, pool_masks, unreadable
-from fusion.pool import Pool, Rebuilt, apply
-from fusion.steps.wbf import check_member_weights
+from fusion.masks import PooledMasks, mask_texts, pool_masks, unreadable
+from fusion.pool import Pool
+from fusion.run import apply
+from fusion.steps.base import Rebuilt
 from fusion.table import MASK_TYPE, DetectionTable
+from fusion.views import view_codes
+from fusion.weights import check_member_weights
 
-__all__ = ["VoteMasks", "mask_texts", "view_codes", "vote_masks"]
+__all__ = ["VoteMasks", "vote_masks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,27 +208,6 @@ def _room(instances: int) -> Votes:
         np.empty(instances, np.int64),
         np.zeros((instances, 4), np.int64),
     )
-
-
-def view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the names of a table's views, the first for rows without one, and the index of each row's."""
-    if "view" not in table.arrow.column_names:
-        return np.array([""]), np.zeros(len(table), np.int64)
-    column = table.arrow["view"].combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.array(["", *column.dictionary.to_pylist()]), codes + 1
-
-
-def mask_texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
-    """Make an array of the texts that stand one behind the other in `data`."""
-    end = np.concatenate(([0], np.cumsum(length)))
-    if end[-1] >= 2**31:
-        raise InputError(
-            "mask voting", f"{end[-1]:,} bytes of masks do not fit in one table", "Import the members with --parts"
-        )
-    buffers = [None, pa.py_buffer(end.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.binary(), len(length), buffers)
 
 
 def _listed(count: np.ndarray, voters: np.ndarray, order: np.ndarray) -> Sources:

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from fusion.checks import at_least, listing, one_of, within
+from fusion.checks import at_least, one_of, within
 from fusion.columns import Fused
-from fusion.errors import InputError, option
 from fusion.kernels.cluster import WBF
 from fusion.kernels.fuse import CONFIDENCES, Options, fuse_columns
-from fusion.pool import Pool, Tables, apply
+from fusion.pool import Pool, Tables
+from fusion.run import apply
 from fusion.table import DetectionTable
+from fusion.weights import check_member_weights, member_weights
 
-__all__ = ["Wbf", "check_member_weights", "member_weights", "wbf"]
+__all__ = ["Wbf", "wbf"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,36 +117,3 @@ def wbf(
         tables,
         device=device,
     )
-
-
-def check_member_weights(weights: Mapping[str, float] | None) -> None:
-    """Require finite weights of at least 0.
-
-    Raises:
-        InputError: If one is anything else; the message names the member.
-    """
-    for member, weight in (weights or {}).items():
-        at_least(f"weights.{member}", weight, 0.0)
-
-
-def member_weights(weights: Mapping[str, float] | None, members: tuple[str, ...]) -> np.ndarray:
-    """Return the weights of the pool's members, in order: float64 [members].
-
-    Raises:
-        InputError: If some members have none, or all have weight 0.
-    """
-    if weights is None:
-        return np.ones(len(members))
-    missing = [member for member in members if member not in weights]
-    if missing:
-        raise InputError(
-            f"option {option('weights')}",
-            f"there is none for {', '.join(map(repr, missing))}; they are for {listing(weights)}",
-            "Give every member a weight, 0 to leave it out",
-        )
-    values = np.array([weights[member] for member in members], dtype=np.float64)
-    if not (values > 0).any():
-        raise InputError(
-            f"option {option('weights')}", "all members have weight 0", "Give one at least a positive weight"
-        )
-    return values

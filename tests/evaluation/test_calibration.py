@@ -14,7 +14,8 @@ from evaluation.protocol import Coco
 from fusion import Nms, Recipe, Wbf, read_coco_results, write_table
 from fusion.errors import InputError
 from fusion.recipe_toml import read_learned
-from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap, calibrate
+from fusion.score_maps import CategoryMaps, ScoreMap
+from fusion.steps.calibrate import Calibrate, calibrate
 from fusion.table import DetectionTable, Metadata
 from zoo.simulated import Scenario, demo_members, simulate
 

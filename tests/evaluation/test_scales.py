@@ -10,8 +10,10 @@ from evaluation.protocol import Coco, Lvis
 from evaluation.scales import figures_by_size, learn_scales
 from fusion.errors import InputError
 from fusion.recipe_toml import parse_recipe, read_learned, write_learned
-from fusion.steps.merge_scales import Scales, merge_scales, split_views
+from fusion.scales import Scales
+from fusion.steps.merge_scales import merge_scales
 from fusion.table import DetectionTable
+from fusion.views import split_views
 from tests.evaluation.cases import arrays, ground_truth, random_case
 from zoo.simulated import Scenario, Skill, simulate
 

@@ -4,8 +4,10 @@ import pytest
 
 from fusion.columns import Fused
 from fusion.errors import InputError
-from fusion.pool import Rescored, apply, pool_tables, trace
+from fusion.pool import pool_tables
 from fusion.recipe import STEPS
+from fusion.run import apply, trace
+from fusion.steps.base import Rescored
 from fusion.table import MASK_TYPE, DetectionTable
 
 

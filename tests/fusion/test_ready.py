@@ -8,8 +8,8 @@ from fusion.errors import InputError
 from fusion.masks import mask_array
 from fusion.ready import READY, Learned
 from fusion.recipe_toml import parse_recipe
-from fusion.steps.calibrate import ScoreMap
-from fusion.steps.merge_scales import Scales
+from fusion.scales import Scales
+from fusion.score_maps import ScoreMap
 from fusion.table import DetectionTable, Metadata
 
 

@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import STEPS, Recipe, TunedOn
 from fusion.recipe_toml import parse_recipe, read_learned, read_recipe, write_learned, write_recipe
-from fusion.steps.calibrate import Calibrate, ScoreMap
-from fusion.steps.merge_scales import Scales
+from fusion.run import apply
+from fusion.scales import Scales
+from fusion.score_maps import ScoreMap
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.nms import Nms
 from fusion.steps.reweight import Reweight
-from fusion.steps.soft_nms import AdjNms
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 from tests.fusion.relation_cases import relations_of

@@ -8,8 +8,9 @@ import pytest
 from fusion.coco_json import read_coco_results
 from fusion.parts import fuse_files
 from fusion.recipe import OUTPUT, STEPS, Node, Recipe
+from fusion.score_maps import ScoreMap
 from fusion.score_scales import scale_notes, scales_of, unlike
-from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.nms import Nms
 from fusion.steps.reweight import Reweight

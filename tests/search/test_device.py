@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from evaluation.protocol import Coco
-from fusion.cuda import choice
+from fusion import run as running
 from fusion.errors import InputError
 from fusion.steps.nms import Nms
 from fusion.storage import write_table
@@ -35,7 +35,7 @@ def no_gpu(monkeypatch):
     def refuse():
         raise InputError("device cuda", "no GPU can be used")
 
-    monkeypatch.setattr(choice, "_require_gpu", refuse)
+    monkeypatch.setattr(running, "_require_gpu", refuse)
 
 
 def fusers(evaluator):
@@ -53,7 +53,7 @@ def test_auto_says_why_it_went_to_the_cpu(no_gpu):
 
 
 def test_workers_are_the_cpus(monkeypatch):
-    monkeypatch.setattr(choice, "_require_gpu", lambda: None)
+    monkeypatch.setattr(running, "_require_gpu", lambda: None)
     assert settle_device("auto", 1) == ("auto", ())
     assert settle_device("cuda", 1) == ("cuda", ())
     assert settle_device("auto", 2) == (

@@ -9,7 +9,7 @@ from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
 from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
-from fusion.steps.calibrate import _LEAST, _MOST
+from fusion.score_maps import LEAST, MOST
 
 __all__ = ["Maps", "calibrated"]
 
@@ -116,10 +116,10 @@ def map_scores(rows, kind, categories, maps, runs, mapped):
             value = sigmoid(maps.value[first] + product(s - maps.knot[first], maps.value[last]))
         else:
             value = straight(maps, first, last, s)
-        if value < _LEAST:
-            value = _LEAST
-        elif value > _MOST:
-            value = _MOST
+        if value < LEAST:
+            value = LEAST
+        elif value > MOST:
+            value = MOST
         mapped[i] = value
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.cells import Rows, sort_rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
-from fusion.steps.select_experts import _SLACK
+from fusion.steps.select_experts import SLACK
 
 __all__ = ["leave_background_out"]
 
@@ -68,7 +68,7 @@ def gate_regions(rows, number, columns, used, wrong):
                 if place and rows.w[q] == rows.w[r] and rows.h[q] == rows.h[r] and rows.member[q] == rows.member[r]:
                     total += rows.score[q]
                     best = max(best, rows.score[q])
-            if rows.score[r] < 0.0 or total > 1.0 + _SLACK:
+            if rows.score[r] < 0.0 or total > 1.0 + SLACK:
                 wrong[0] = 1
             elif 1.0 - total > best:
                 used[r] = 0

@@ -13,7 +13,7 @@ __all__ = ["Trust", "choose_rows", "find_levels", "find_views", "weigh_sizes"]
 
 
 class Trust(NamedTuple):
-    """What each view is good for; see `fusion.steps.merge_scales.Scales`.
+    """What each view is good for; see `fusion.scales.Scales`.
 
     Attributes:
         sides: float64 [m], ascending bounds between size ranges.

@@ -11,7 +11,8 @@ from evaluation.analysis.ensemble_analysis import analyze_ensemble
 from evaluation.analysis.members import analyze_members
 from fusion.errors import InputError
 from fusion.recipe import Node, Recipe
-from fusion.steps.calibrate import Calibrate, ScoreMap
+from fusion.score_maps import ScoreMap
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.wbf import Wbf, wbf
 from tests.evaluation.analysis.samples import case, table_of

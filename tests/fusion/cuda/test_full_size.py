@@ -6,7 +6,7 @@ from numba import config
 
 from benchmarks.gpu import steps, tables_of
 from benchmarks.load import make_load
-from fusion.pool import apply
+from fusion.run import apply
 from fusion.steps.dropout import Dropout
 from fusion.steps.select_views import SelectViews
 from fusion.steps.wbf import Wbf

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusion.cuda import choice
+from fusion import run as running
 from fusion.errors import InputError
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
@@ -25,7 +25,7 @@ def test_a_note_says_where_auto_went(monkeypatch, tmp_path):
     def refuse():
         raise InputError("device cuda", "no GPU can be used")
 
-    monkeypatch.setattr(choice, "_require_gpu", refuse)
+    monkeypatch.setattr(running, "_require_gpu", refuse)
     [table, *_] = scene(1, 12)
     write_table(table, tmp_path / "a.parquet")
     report = fuse_files(Recipe.chain([Nms()]), [tmp_path / "a.parquet"], tmp_path / "out.parquet", device="auto")

@@ -9,7 +9,8 @@ from numba import config
 from fusion.cuda.kernels import cells
 from fusion.cuda.kernels.device import filled, to_device
 from fusion.cuda.kernels.scan import _TILE, offsets
-from fusion.pool import apply
+from fusion.run import apply
+from fusion.steps.adj_nms import AdjNms
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
@@ -24,7 +25,6 @@ from fusion.steps.prob_fusion import ProbFusion
 from fusion.steps.reweight import Reweight
 from fusion.steps.select_experts import SelectExperts
 from fusion.steps.select_views import SelectViews
-from fusion.steps.soft_nms import AdjNms
 from fusion.steps.support import Support
 from fusion.steps.surround import Surround
 from fusion.steps.vote import Vote

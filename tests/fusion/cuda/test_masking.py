@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from fusion.cuda.resident import UnsuitableError
 from fusion.errors import InputError
 from fusion.masks import mask_array
-from fusion.pool import apply
 from fusion.recipe import Node, Recipe
+from fusion.run import apply
 from fusion.soft_masks import soft_mask_array
 from fusion.steps.mask_nms import MaskNms
 from fusion.steps.nms import Nms

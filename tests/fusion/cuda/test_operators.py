@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 import fusion
-from fusion import pool
+from fusion import run as running
 from fusion.errors import InputError
 from fusion.recipe import STEPS
-from fusion.steps.calibrate import ScoreMap
+from fusion.score_maps import ScoreMap
 from fusion.steps.nms import nms
 from fusion.steps.wbf import wbf
 from tests.fusion.cuda.test_session import member, same
@@ -42,7 +42,7 @@ def test_operators_run_where_they_are_told(monkeypatch, name):
         assert list(map(type, steps)) == [STEPS[name]]
         return Session(tables)
 
-    monkeypatch.setattr(pool, "open_session", open_session)
+    monkeypatch.setattr(running, "open_session", open_session)
     operator = getattr(fusion, name)
     assert inspect.signature(operator).parameters["device"].default == "cpu"
     assert operator(table, **NEEDED.get(name, {}), device="cuda") is answer

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fusion.cuda.choice import open_session
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import Node, Recipe
+from fusion.run import apply, open_session
 from fusion.steps.dropout import Dropout
 from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.nms import Nms

@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import Recipe
-from fusion.steps.calibrate import Calibrate, CategoryMaps, ScoreMap
+from fusion.run import apply
+from fusion.score_maps import CategoryMaps, ScoreMap
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.cooccurrence import Cooccurrence
 from fusion.steps.nms import Nms
 from fusion.steps.select_experts import SelectExperts

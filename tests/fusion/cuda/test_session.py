@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from numba import config
 
-from fusion.cuda import choice
+from fusion import run as running
 from fusion.cuda.kernels import device
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import Node, Recipe
+from fusion.run import apply
 from fusion.steps.concat import Concat
 from fusion.steps.nms import Nms
 from fusion.steps.nmw import Nmw
@@ -145,7 +145,7 @@ def test_too_little_memory(backend, monkeypatch):
     from fusion.cuda import stream
 
     monkeypatch.setattr(stream, "free_memory", lambda: 1000.0)
-    monkeypatch.setattr(choice, "_said", set())
+    monkeypatch.setattr(running, "_said", set())
     tables = [member("a", 1), member("b", 2)]
     with pytest.raises(InputError, match=r"need about .* GiB on the GPU, and 0.0 GiB are free. Keep the tables as fol"):
         apply(Nms(), tables, device="cuda")
@@ -169,11 +169,11 @@ def test_memory_that_runs_out(backend, monkeypatch):
 @pytest.fixture
 def no_simulator(monkeypatch):
     monkeypatch.setattr(config, "ENABLE_CUDASIM", 0)
-    monkeypatch.setattr(choice, "_said", set())
+    monkeypatch.setattr(running, "_said", set())
 
 
 def test_without_the_extra(no_simulator, monkeypatch):
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(running, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"numba-cuda is not installed. Install the extra: pip install .*\[gpu\]"):
         apply(Nms(), member("a", 1), device="cuda")
 
@@ -194,18 +194,18 @@ def test_without_a_driver(no_simulator, monkeypatch, error, message):
     def fail():
         raise RuntimeError(error)
 
-    monkeypatch.setattr(choice, "find_spec", lambda name: SimpleNamespace())
+    monkeypatch.setattr(running, "find_spec", lambda name: SimpleNamespace())
     monkeypatch.setattr(device.cuda, "current_context", fail)
     with pytest.raises(InputError, match=message):
-        choice.settle("cuda")
-    assert choice.settle("cpu") == ("cpu", ())
-    device_name, [note] = choice.settle("auto")
+        running.settle("cuda")
+    assert running.settle("cpu") == ("cpu", ())
+    device_name, [note] = running.settle("auto")
     assert device_name == "cpu"
     assert re.search(message, note)
 
 
 def test_auto_says_once_that_it_takes_the_cpu(no_simulator, monkeypatch):
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(running, "find_spec", lambda name: None)
     table = member("a", 1)
     with pytest.warns(UserWarning, match="Fusing on the CPU: the package numba-cuda is not installed"):
         same(apply(Nms(), table, device="auto"), apply(Nms(), table))

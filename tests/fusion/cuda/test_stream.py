@@ -5,16 +5,17 @@ import threading
 import numpy as np
 import pytest
 
-from fusion.cuda import choice
+from fusion import run as running
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import Node, Recipe
+from fusion.run import apply
+from fusion.scales import Scales
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
 from fusion.steps.dropout import Dropout
 from fusion.steps.expand_hierarchy import ExpandHierarchy
-from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
 from fusion.steps.reweight import Reweight
 from fusion.steps.select_experts import SelectExperts
@@ -127,7 +128,7 @@ def test_steps_that_have_to_see_whole_tables_are_not_cut(backend, monkeypatch, s
     tables = scene(1, 90, images=9)
     with pytest.raises(InputError, match="Keep the tables as folders of parts"):
         Recipe.chain([step, Nms()]).fuse(tables, device="cuda")
-    monkeypatch.setattr(choice, "_said", set())
+    monkeypatch.setattr(running, "_said", set())
     with pytest.warns(UserWarning, match="Fusing on the CPU: the tables need about"):
         same(apply(step, tables, device="auto"), apply(step, tables))
 

@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 from numba import config
 
 from fusion.errors import InputError
-from fusion.pool import apply
+from fusion.run import apply
+from fusion.steps.adj_nms import AdjNms
 from fusion.steps.concat import Concat
 from fusion.steps.consensus import Consensus
 from fusion.steps.nms import Nms
+from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion
 from fusion.steps.reweight import Reweight
-from fusion.steps.soft_nms import AdjNms, NmsThenSoft, SoftNms
+from fusion.steps.soft_nms import SoftNms
 from fusion.steps.vote import Vote
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fusion.cuda.choice import open_session
 from fusion.errors import InputError
-from fusion.pool import apply
 from fusion.recipe import Node, Recipe
-from fusion.steps.merge_scales import MergeScales, Scales
+from fusion.run import apply, open_session
+from fusion.scales import Scales
+from fusion.steps.merge_scales import MergeScales
 from fusion.steps.select_views import SelectViews
 from fusion.steps.vote_masks import VoteMasks
 from fusion.steps.wbf import Wbf

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import trace
+from fusion.run import trace
 from fusion.steps.concat import Concat, concat
 from fusion.table import DetectionTable
 

@@ -5,8 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import pool_tables, trace
-from fusion.steps.expand_hierarchy import ExpandHierarchy, ancestors_of, expand_hierarchy, fold_hierarchy
+from fusion.folding import fold_hierarchy
+from fusion.parents import ancestors_of
+from fusion.pool import pool_tables
+from fusion.run import trace
+from fusion.steps.expand_hierarchy import ExpandHierarchy, expand_hierarchy
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
 from tests.oracles import hierarchy as oracle
 

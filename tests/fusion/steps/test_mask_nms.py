@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import trace
 from fusion.recipe import Recipe
+from fusion.run import trace
 from fusion.steps.mask_nms import MaskNms, mask_nms
 from tests.fusion.steps.test_vote_masks import BOX, LEFT, NOTHING, RIGHT, encoded, filled, random_table, rows_of, table
 from tests.oracles import masks as oracle

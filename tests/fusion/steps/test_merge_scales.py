@@ -4,10 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
-from fusion.pool import pool_tables, trace
-from fusion.steps.merge_scales import MergeScales, Scales, merge_scales, split_views, views_of
-from fusion.steps.soft_nms import nms_then_soft
+from fusion.pool import pool_tables
+from fusion.run import trace
+from fusion.scales import Scales
+from fusion.steps.merge_scales import MergeScales, merge_scales
+from fusion.steps.nms_then_soft import nms_then_soft
 from fusion.table import DetectionTable, Metadata
+from fusion.views import split_views, views_of
 from tests.oracles import scales as oracle
 
 SIDES = (32, 96)

@@ -12,7 +12,7 @@ from fusion.kernels import jit
 from fusion.kernels.filter import frame_of, hits, margin, narrow, place, share_factor
 from fusion.kernels.jit import uncounted
 from fusion.kernels.vectors import verdicts
-from fusion.pool import trace
+from fusion.run import trace
 from fusion.steps.nms import Nms, nms
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle
@@ -159,7 +159,7 @@ def test_threads_and_pieces_change_nothing(monkeypatch):
     for threads, size in (("1", 65536), ("2", 65536), ("2", 97), ("1", 1)):
         monkeypatch.setenv("QUORUM_THREADS", threads)
         monkeypatch.setattr(
-            import_module("fusion.steps.nms"), "chunks", lambda start, size=size: jit.chunks(start, size)
+            import_module("fusion.suppression"), "chunks", lambda start, size=size: jit.chunks(start, size)
         )
         answers.append(oracle.listed(Nms().fuse(pool, sources=True)))
     assert answers.count(answers[0]) == 4

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
-from fusion.pool import trace
+from fusion.run import trace
 from fusion.steps.nmw import Nmw, nmw
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table

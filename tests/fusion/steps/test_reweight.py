@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fusion.errors import InputError
-from fusion.steps.reweight import BUILDERS, build_weights, reweight
+from fusion.steps.reweight import reweight
 from fusion.table import DetectionTable
+from fusion.weights import BUILDERS, build_weights
 
 AP = {"a": {1: 0.6, 2: 0.2, 3: math.nan}, "b": {1: 0.3, 2: 0.4, 3: math.nan}, "c": {1: 0.0, 2: 0.4, 3: math.nan}}
 

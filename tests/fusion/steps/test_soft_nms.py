@@ -10,8 +10,11 @@ from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
-from fusion.pool import trace
-from fusion.steps.soft_nms import METHODS, AdjNms, NmsThenSoft, SoftNms, adj_nms, nms_then_soft, soft_nms
+from fusion.run import trace
+from fusion.steps.adj_nms import AdjNms, adj_nms
+from fusion.steps.nms_then_soft import NmsThenSoft, nms_then_soft
+from fusion.steps.soft_nms import SoftNms, soft_nms
+from fusion.suppression import METHODS
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle
 
@@ -171,7 +174,7 @@ def test_threads_and_pieces_change_nothing(step, monkeypatch):
     for threads, size in (("1", 65536), ("2", 65536), ("2", 97)):
         monkeypatch.setenv("QUORUM_THREADS", threads)
         monkeypatch.setattr(
-            import_module("fusion.steps.nms"), "chunks", lambda start, size=size: jit.chunks(start, size)
+            import_module("fusion.suppression"), "chunks", lambda start, size=size: jit.chunks(start, size)
         )
         answers.append(oracle.listed(step.fuse(pool, sources=True)))
     assert answers.count(answers[0]) == 3

@@ -9,7 +9,7 @@ from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
-from fusion.pool import trace
+from fusion.run import trace
 from fusion.steps.vote import Vote, vote
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle

@@ -14,8 +14,8 @@ from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks
 from fusion.masks import mask_array
-from fusion.pool import trace
 from fusion.recipe_toml import parse_recipe
+from fusion.run import trace
 from fusion.soft_masks import SOFT_MASK_TYPE, soft_mask_array
 from fusion.steps.concat import concat
 from fusion.steps.nms import nms

@@ -10,7 +10,7 @@ from benchmarks.load import make_load
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels.fuse import CONFIDENCES
-from fusion.pool import trace
+from fusion.run import trace
 from fusion.steps.wbf import Wbf, wbf
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table

@@ -1,4 +1,4 @@
-"""Where a fusion runs: on the CPU, on the GPU, or on the GPU if there is one."""
+"""Running steps: on the CPU, on the GPU, or on the GPU if there is one."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,18 +7,38 @@ from typing import TYPE_CHECKING
 
 from fusion.checks import one_of
 from fusion.errors import InputError
+from fusion.on_cpu import fuse_tables, trace
+from fusion.pool import Tables
+from fusion.steps.base import Step
 from fusion.table import DetectionTable
 
 if TYPE_CHECKING:
     from fusion.cuda.session import Session
     from fusion.cuda.stream import Stream
-    from fusion.pool import Step
 
-__all__ = ["DEVICES", "open_session", "settle"]
+__all__ = ["DEVICES", "apply", "open_session", "settle", "trace"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
 _said: set[str] = set()
+
+
+def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
+    """Run one step on tables.
+
+    Args:
+        step: The step.
+        tables: One table or several.
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
+
+    Raises:
+        InputError: If the tables do not go together, the step refuses them, or the device cannot be used.
+    """
+    inputs = (tables,) if isinstance(tables, DetectionTable) else tuple(tables)
+    session = open_session(device, inputs, [step])
+    if session is not None:
+        return session.fuse(lambda run, inputs: run(step, inputs))
+    return fuse_tables(step, inputs)
 
 
 def settle(device: str) -> tuple[str, tuple[str, ...]]:
@@ -44,7 +64,7 @@ def settle(device: str) -> tuple[str, tuple[str, ...]]:
     return device, ()
 
 
-def open_session(device: str, tables: Sequence[DetectionTable], steps: "Sequence[Step]") -> "Session | Stream | None":
+def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Session | Stream | None":
     """Prepare the GPU for a fusion of some tables.
 
     Args:
