@@ -413,7 +413,7 @@ def _notes(protocol: Coco | Lvis, has_zero: bool) -> tuple[str, ...]:
     if has_zero and not protocol.match_id_zero:
         notes.append(
             "an annotation has id 0, which the official code never counts as matched; its figure is reproduced "
-            "(match_id_zero=True counts it)"
+            f"({option('match_id_zero', True)} counts it)"
         )
     if isinstance(protocol, Lvis) and not protocol.fixed_ap and protocol.max_dets != 300:
         notes.append(f"figures are for at most {protocol.max_dets} detections per image, not 300")
