@@ -30,6 +30,7 @@ bench: .venv/peers
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/coco_evaluation.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python -m benchmarks.importing
 	$(BIN)/python benchmarks/rescoring.py
 	$(BIN)/python benchmarks/open_images_evaluation.py
 	$(BIN)/python benchmarks/bootstrap.py
