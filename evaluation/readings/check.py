@@ -16,7 +16,7 @@ from evaluation.readings.candidates import LOW, best_reading
 from evaluation.readings.categories import better_categories
 from evaluation.readings.sample import Sample
 from fusion.box_formats import AS_IT_IS, BOX_FORMATS
-from fusion.coco_json import AS_FOUND, RawResults, Reading
+from fusion.coco_json import RawResults, Reading
 from fusion.errors import InputError, option
 
 __all__ = ["OtherReadingError", "check_reading", "far_better"]
@@ -56,7 +56,7 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     if sample is None:
         return []
     if not len(truth):
-        return _without_objects(sample)
+        return _without_objects(sample, reading)
     before = sample.agreement(reading)
     annotated = sample.annotated(reading)
     low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
@@ -68,26 +68,31 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
         raise _other(raw, sample, reading, found, before, sample.agreement(found))
     if _share(before.meets, annotated) < LOW / 2:
         return [
-            f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5), and no"
-            " other reading of boxes and images agrees far better: a poor detector, or another data set"
+            f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5),"
+            f" {_percent(sample.inside(reading))} lie inside their image, and no other reading of boxes and images"
+            " agrees far better: a poor detector, or another data set"
         ]
     return []
 
 
-def _without_objects(sample: Sample) -> list[str]:
-    """Say what can be said of boxes where there are no objects: that they cannot be pixels."""
-    if (
-        sample.masks
-        or np.percentile(np.abs(sample.box), 99) > 1.5
-        or np.median(sample.size(sample.place(AS_FOUND))) < 10
-    ):
+def _without_objects(sample: Sample, reading: Reading) -> list[str]:
+    """Say what can be said of boxes where there are no objects: that they can hardly be pixels of their image."""
+    if sample.settled(reading):
         return []
-    choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
-    raise OtherReadingError(
-        sample.raw.where,
-        "its boxes lie between 0 and 1, where pixels are expected",
-        f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
-    )
+    if np.percentile(np.abs(sample.box), 99) <= 1.5 and np.median(sample.size(sample.place(reading))) >= 10:
+        choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
+        raise OtherReadingError(
+            sample.raw.where,
+            "its boxes lie between 0 and 1, where pixels are expected",
+            f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
+        )
+    inside = sample.inside(reading)
+    if inside.mean() >= LOW:
+        return []
+    return [
+        f"only {_percent(inside)} of {_counted(sample, sample.raw)} lie inside their image, and there are no objects to"
+        f" compare them with: see {option('box_format')} and {option('picture')}"
+    ]
 
 
 def far_better(after: np.ndarray, before: np.ndarray) -> bool:

@@ -120,6 +120,20 @@ class Sample:
         known: np.ndarray = np.where((size > 0) & (place >= 0)[:, None], size, 1)
         return known
 
+    def inside(self, reading: Reading) -> np.ndarray:
+        """Return which boxes lie inside their image, but for a hundredth of its sides: bool [n].
+
+        A box of an image whose size is not known does.
+        """
+        place = self.place(reading)
+        corners = self.corners(reading, place)
+        height, width = (side[place] * 1.01 for side in (self.truth.height, self.truth.width))
+        known = (place >= 0) & (height > 0) & (width > 0)
+        x1, y1, x2, y2 = corners.T
+        beside = (x1 < width / -100) | (y1 < height / -100) | (x2 > width) | (y2 > height)
+        inside: np.ndarray = ~(known & beside)
+        return inside
+
     def categories(self, reading: Reading) -> np.ndarray:
         """Return the category id of each box: int64 [n]."""
         how = Reading(categories=reading.categories, category_offset=reading.category_offset)

@@ -98,17 +98,16 @@ def test_no_detections(tmp_path):
     assert checked(tmp_path, truth, []) == []
 
 
-@pytest.mark.parametrize("format_", ["pixels", "shares"])
-def test_a_ground_truth_without_objects(tmp_path, run, format_):
+@pytest.mark.parametrize("factor", [1, 1 / 2000, 4])
+def test_a_ground_truth_without_objects(tmp_path, run, factor):
     truth = data_set(1)
-    records = results(truth)
+    records = [record | {"bbox": [value * factor for value in record["bbox"]]} for record in results(truth)]
     truth["annotations"] = []
-    if format_ == "shares":
-        records = [record | {"bbox": [value / 2000 for value in record["bbox"]]} for record in records]
     gt, path = write(tmp_path, truth, records)
     code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "t.parquet")
-    assert code == (2 if format_ == "shares" else 0)
-    assert ("--box-format xywh_normalized" in err) == (format_ == "shares")
+    assert code == (2 if factor < 1 else 0)
+    assert ("--box-format xywh_normalized" in err) == (factor < 1)
+    assert ("lie inside their image" in err) == (factor > 1)
 
 
 def test_masks_without_boxes_are_compared_by_their_bounds(tmp_path, run):
