@@ -17,10 +17,9 @@ import pyarrow as pa
 from pycocotools import mask as rle
 
 from benchmarks.measure import cpu, memory_kilobytes, reset_peak
+from fusion import mask_nms, vote_masks
 from fusion.masks import mask_array
 from fusion.soft_masks import soft_mask_array
-from fusion.steps.mask_nms import mask_nms
-from fusion.steps.vote_masks import vote_masks
 from fusion.table import DetectionTable
 
 HEIGHT, WIDTH = 480, 640

@@ -6,7 +6,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from fusion.errors import InputError
-from fusion.recipe import TunedOn
+from fusion.learned import TunedOn
 from fusion.table import DetectionTable
 from fusion.weights import build_weights
 

@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from fusion.coco_json import write_coco_results
-from fusion.errors import InputError, in_command_line
+from fusion.errors import InputError
+from fusion.learned import TunedOn, agreed_origin, read_learned
+from fusion.method_options import method_options, step_of
 from fusion.parents import read_parents
 from fusion.parts import fuse_files
 from fusion.ready import Learned, find_ready
-from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn, agreed_origin
-from fusion.recipe_toml import read_learned, read_recipe, saving, step_from_options
+from fusion.recipe import ALL, OUTPUT, Node, Recipe
+from fusion.recipe_toml import read_recipe, saving, step_from_options
 from fusion.steps.base import Step
 from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
@@ -24,72 +26,11 @@ __all__ = ["MethodOptions", "export_coco", "fuse", "read_for_ready"]
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class MethodOptions:
-    """Parameters of the method; each method takes some of them and has its own defaults.
-
-    Attributes:
-        iou: IoU above which boxes belong together.
-        decay: soft_nms, nms_then_soft: gaussian or linear.
-        soft_iou: nms_then_soft: threshold of the linear decay.
-        sigma: soft-NMS, adj-NMS: width of the Gaussian.
-        floor: soft-NMS, adj-NMS: a score below this drops the box.
-        conf_type: WBF: avg, max, box_and_model_avg or absent_model_aware_avg.
-        allows_overflow: WBF: scores may exceed 1.
-        skip_box_threshold: WBF, NMW: boxes with a lower score are left out.
-        member_weights: WBF, NMW: name=number for each member.
-        k: vote: number of voters.
-        score: vote: share of the voters' scores.
-        box: vote: share of the voters' boxes.
-        min_members: consensus: members that must agree.
-        relations: cooccurrence, surround: what `quorum learn relations` wrote.
-        probability: cooccurrence: conditional or printed.
-        up: surround: strength of evidence that is there.
-        down: surround: strength of evidence that is missing.
-        scales: merge_scales: what `quorum learn scales` wrote.
-        part: dropout: scores or boxes, what is used of the first table.
-        experts: select_experts: what `quorum learn experts` wrote.
-        mode: select_experts: take, add or weigh.
-        gate: select_experts: leave out the experts' background regions.
-        hierarchy: expand_hierarchy: the class tree, a JSON file.
-        class_descriptions: expand_hierarchy: the class descriptions; the first class has id 1.
-        keep_all: expand_hierarchy: keep several copies of a box in a category.
-        max_per_image: Keep this many detections of each image, the best by score.
-        vote_masks: After the method, give each box the mask that the tables' masks vote for.
-        threshold: vote_masks: share of the votes that a pixel needs.
-        tighten: vote_masks: boxes become the bounds of their masks.
-    """
-
-    iou: float | None = None
-    decay: str | None = None
-    soft_iou: float | None = None
-    sigma: float | None = None
-    floor: float | None = None
-    conf_type: str | None = None
-    allows_overflow: Annotated[bool | None, Parameter(negative="")] = None
-    skip_box_threshold: float | None = None
-    member_weights: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None
-    k: int | None = None
-    score: float | None = None
-    box: float | None = None
-    min_members: int | None = None
-    relations: Path | None = None
-    probability: str | None = None
-    up: float | None = None
-    down: float | None = None
-    scales: Path | None = None
-    part: str | None = None
-    experts: Path | None = None
-    mode: str | None = None
-    gate: Annotated[bool | None, Parameter(negative="")] = None
-    hierarchy: Path | None = None
-    class_descriptions: Path | None = None
-    keep_all: Annotated[bool | None, Parameter(negative="")] = None
-    max_per_image: int | None = None
-    vote_masks: Annotated[bool | None, Parameter(negative="")] = None
-    threshold: float | None = None
-    tighten: Annotated[bool | None, Parameter(negative="")] = None
+if TYPE_CHECKING:
+    MethodOptions = Any
+else:
+    MethodOptions = method_options()
+_NONE = MethodOptions()
 
 
 def fuse(
@@ -97,7 +38,7 @@ def fuse(
     output: Output,
     method: str | None = None,
     recipe: str | None = None,
-    options: MethodOptions = MethodOptions(),
+    options: MethodOptions = _NONE,
     weights: Path | None = None,
     calibration: Path | None = None,
     save_recipe: Path | None = None,
@@ -109,9 +50,7 @@ def fuse(
     Args:
         tables: The members' tables: Parquet files or folders of parts.
         output: Where the fused table goes.
-        method: adj_nms, concat, consensus, cooccurrence, dropout, expand_hierarchy, mask_nms, merge_scales, nms,
-            nms_then_soft, nmw, or, prob_fusion, select_experts, soft_nms, surround, vote,
-            vote_masks (the first table's boxes keep their scores) or wbf.
+        method: One of the methods below.
         recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
             lvistraveler-tta, alibaba-tta, megdetv2-ensemble; --calibration, --weights, --scales, --hierarchy and
             --vote-masks go with these.
@@ -205,34 +144,16 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     masks: dict[str, Any] | None = None
     if values.pop("vote_masks", False):
         masks = {name: values.pop(name) for name in ("threshold", "tighten") if name in values}
-    if "decay" in values:
-        values["method"] = values.pop("decay")  # the steps' own name for it is taken by --method
-    if "member_weights" in values:
-        values["weights"] = _member_weights(values.pop("member_weights"))
     steps: list[Step] = []
     origins: dict[str, TunedOn | None] = {}
-    if "scales" in values:
-        path = values["scales"]
-        values["scales"], origins[str(path)] = read_learned(path, "scales")
-    if "experts" in values:
-        path = values.pop("experts")
-        values["categories"], origins[str(path)] = read_learned(path, "categories")
-        if values.get("mode") == "weigh":
-            values["weights"], _ = read_learned(path, "weights")
-    if method == "expand_hierarchy" or "hierarchy" in values or "class_descriptions" in values:
-        if "hierarchy" not in values or "class_descriptions" not in values:
-            raise InputError(f"--method {method}", "expected --hierarchy and --class-descriptions", "Give both")
-        values["parents"] = read_parents(values.pop("hierarchy"), values.pop("class_descriptions"))
     for name, key, file in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
         if file is not None:
             table, origins[str(file)] = read_learned(file, key)
             steps.append(step_from_options(name, {key: table}, file))
     scored = f"step{len(steps)}" if steps else ALL
-    if "relations" in values:
-        path = values["relations"]
-        values["relations"], origins[str(path)] = read_learned(path, "relations")
-    with in_command_line(method="decay", weights="member_weights"):
-        steps.append(step_from_options(method, values, f"--method {method}"))
+    step, learned = step_of(method, values)
+    steps.append(step)
+    origins |= learned
     if cap is not None:
         steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
     tuned_on = agreed_origin(origins)
@@ -242,16 +163,3 @@ def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibrati
     nodes = {f"step{len(steps)}" if name == OUTPUT else name: node for name, node in plan.nodes.items()}
     voting = Node(step_from_options("vote_masks", masks, "--vote-masks"), (f"step{len(steps)}", scored))
     return Recipe({**nodes, OUTPUT: voting}, tuned_on)
-
-
-def _member_weights(pairs: tuple[str, ...]) -> dict[str, float]:
-    weights = {}
-    for pair in pairs:
-        name, _, number = pair.rpartition("=")
-        try:
-            weights[name] = float(number)
-        except ValueError:
-            name = ""
-        if not name:
-            raise InputError("option --member-weights", f"expected name=number, got {pair!r}")
-    return weights

@@ -69,7 +69,7 @@ def fuse_files(
     keep_inputs({"output": Path(output)}, [Path(table) for table in tables])
     for table in tables:
         read_metadata(table)  # what cannot be read, or lacks a part, is said before work begins
-    device, said = settle(device)
+    device, said = settle(device, [node.step for node in recipe.nodes.values()])
     progress, tell = progress or _silent, _Notes(note)
     tell(*said)
     parts = [part_paths(table) for table in tables]

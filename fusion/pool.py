@@ -14,6 +14,7 @@ from fusion.errors import InputError
 from fusion.table import DetectionTable, Metadata
 
 __all__ = [
+    "Described",
     "Pool",
     "Tables",
     "agreed_metadata",
@@ -113,7 +114,7 @@ def pool_tables(tables: Tables, *, shared: bool = False) -> Pool:
     return Pool(inputs, members, image_ids, category_ids, codes)
 
 
-class _Described(Protocol):
+class Described(Protocol):
     """Whatever has a table's metadata."""
 
     @property
@@ -122,7 +123,7 @@ class _Described(Protocol):
         ...
 
 
-def agreed_metadata(tables: Sequence[_Described], new_boxes: bool) -> Metadata:
+def agreed_metadata(tables: Sequence[Described], new_boxes: bool) -> Metadata:
     """Return what the inputs agree on; the fused table has no name of its own yet."""
     first = tables[0].metadata
 
@@ -150,7 +151,7 @@ def _check_compatible(tables: Sequence[DetectionTable]) -> None:
         raise InputError("tables", f"some have integer image ids and some have strings ({', '.join(sorted(kinds))})")
 
 
-def check_agreement(tables: Sequence[_Described]) -> None:
+def check_agreement(tables: Sequence[Described]) -> None:
     """Require one unit, one set of categories, and images of one data set.
 
     Raises:
@@ -176,7 +177,7 @@ def check_agreement(tables: Sequence[_Described]) -> None:
     _check_images(tables)
 
 
-def _categories_apart(one: _Described, two: _Described) -> str:
+def _categories_apart(one: Described, two: Described) -> str:
     """Say what differs between the categories of two tables, "" where it is not known."""
     if one.metadata.category_names is None or two.metadata.category_names is None:
         return ""
@@ -187,7 +188,7 @@ def _categories_apart(one: _Described, two: _Described) -> str:
     return f"one has {counts[0]:,}, the other {counts[1]:,}" if counts[0] != counts[1] else ""
 
 
-def _check_images(tables: Sequence[_Described]) -> None:
+def _check_images(tables: Sequence[Described]) -> None:
     """Require images of one data set."""
     seen: dict[str, tuple[int, Sketch]] = {}
     for number, table in enumerate(tables):
@@ -209,7 +210,7 @@ def _check_images(tables: Sequence[_Described]) -> None:
         seen[images.digest] = (number, images)
 
 
-def label(tables: Sequence[_Described], number: int) -> str:
+def label(tables: Sequence[Described], number: int) -> str:
     """Return what one of some tables is called: its member, or its number."""
     return tables[number].metadata.member or f"table{number}"
 
@@ -226,7 +227,7 @@ def _members(tables: Sequence[DetectionTable], shared: bool) -> tuple[tuple[str,
 
 
 def name_members(
-    tables: Sequence[_Described], named: Sequence[Sequence[str] | None], *, shared: bool
+    tables: Sequence[Described], named: Sequence[Sequence[str] | None], *, shared: bool
 ) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """Name the members behind tables.
 

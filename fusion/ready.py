@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusion.errors import InputError
-from fusion.recipe import ALL, OUTPUT, Node, Recipe, TunedOn
+from fusion.learned import TunedOn
+from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.scales import Scales
 from fusion.score_maps import CategoryMaps, ScoreMap
 from fusion.steps.adj_nms import AdjNms

@@ -8,128 +8,18 @@ from typing import Any
 import tomli_w
 
 from fusion.errors import InputError
-from fusion.relations import Relations
+from fusion.learned import TunedOn
 from fusion.run import apply, open_session
-from fusion.scales import Scales
-from fusion.score_maps import CategoryMaps, ScoreMap
-from fusion.steps.adj_nms import AdjNms
+from fusion.steps import name_of
 from fusion.steps.base import Step
-from fusion.steps.calibrate import Calibrate
-from fusion.steps.concat import Concat
-from fusion.steps.consensus import Consensus
-from fusion.steps.cooccurrence import Cooccurrence
-from fusion.steps.dropout import Dropout
-from fusion.steps.expand_hierarchy import ExpandHierarchy
-from fusion.steps.mask_nms import MaskNms
-from fusion.steps.merge_scales import MergeScales
-from fusion.steps.nms import Nms
-from fusion.steps.nms_then_soft import NmsThenSoft
-from fusion.steps.nmw import Nmw
-from fusion.steps.prob_fusion import ProbFusion
-from fusion.steps.reweight import Reweight
-from fusion.steps.select_experts import SelectExperts
-from fusion.steps.select_views import SelectViews
-from fusion.steps.soft_nms import SoftNms
-from fusion.steps.support import Support
-from fusion.steps.surround import Surround
-from fusion.steps.vote import Vote
-from fusion.steps.vote_masks import VoteMasks
-from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
+from fusion.toml_values import toml_value
 
-__all__ = ["ALL", "FORMAT", "OUTPUT", "STEPS", "Node", "Recipe", "TunedOn", "agreed_origin", "toml_value"]
+__all__ = ["ALL", "FORMAT", "OUTPUT", "Node", "Recipe"]
 
-STEPS: Mapping[str, type[Any]] = {
-    "adj_nms": AdjNms,
-    "calibrate": Calibrate,
-    "concat": Concat,
-    "consensus": Consensus,
-    "cooccurrence": Cooccurrence,
-    "dropout": Dropout,
-    "expand_hierarchy": ExpandHierarchy,
-    "mask_nms": MaskNms,
-    "merge_scales": MergeScales,
-    "nms": Nms,
-    "nms_then_soft": NmsThenSoft,
-    "nmw": Nmw,
-    "prob_fusion": ProbFusion,
-    "reweight": Reweight,
-    "select_experts": SelectExperts,
-    "select_views": SelectViews,
-    "soft_nms": SoftNms,
-    "support": Support,
-    "surround": Surround,
-    "vote": Vote,
-    "vote_masks": VoteMasks,
-    "wbf": Wbf,
-}
-_NAMES = {step: name for name, step in STEPS.items()}
 FORMAT = 1
 ALL = "*"
 OUTPUT = "output"
-
-
-def agreed_origin(learned: Mapping[str, "TunedOn | None"]) -> "TunedOn | None":
-    """Return what several learned things were learned on, the first of them; None where none says.
-
-    Args:
-        learned: What to call each -> what it was learned on.
-
-    Raises:
-        InputError: If two were learned on other categories.
-    """
-    known = {name: origin for name, origin in learned.items() if origin is not None}
-    for first, one in known.items():
-        for name, other in known.items():
-            other.check(name, one.categories, one.category_names, f"those of {first}")
-    return next(iter(known.values()), None)
-
-
-_TUNED_ON = ("fingerprint", "images", "note")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunedOn:
-    """The data a recipe's numbers were learned on.
-
-    Attributes:
-        fingerprint: Of the ground truth, `GroundTruth.fingerprint`.
-        images: Number of its images.
-        note: In words.
-        categories: Fingerprint of its categories; "" where it is not known.
-        category_names: Some of them: id as text -> name.
-    """
-
-    fingerprint: str
-    images: int
-    note: str = ""
-    categories: str = ""
-    category_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what TOML stores: what is not known is left out."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value or name in _TUNED_ON}
-
-    def check(self, where: str, categories: str | None, names: Mapping[str, str], than: str = "the tables") -> None:
-        """Require that something else is of the same categories, as far as is known.
-
-        Args:
-            where: What was learned, for messages.
-            categories: Fingerprint of the other's categories.
-            names: Some of these: id as text -> name.
-            than: What the other is.
-
-        Raises:
-            InputError: If they differ.
-        """
-        if not self.categories or not categories or self.categories == categories:
-            return
-        differ = [key for key, name in self.category_names.items() if names.get(key) and name != names[key]]
-        said = "".join(
-            f": category {key} is {self.category_names[key]!r} there, not {names[key]!r}" for key in differ[:1]
-        )
-        problem = f"was learned on other categories than {than} have{said} ({self.note or 'no note'})"
-        raise InputError(where, problem, "Learn it on ground truth of the same data set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +130,7 @@ class Recipe:
         if self.tuned_on is not None:
             document["tuned_on"] = self.tuned_on.to_dict()
         document["nodes"] = {
-            name: {"step": _NAMES[type(node.step)], "inputs": list(node.inputs), **_options(node.step)}
+            name: {"step": name_of(node.step), "inputs": list(node.inputs), **_options(node.step)}
             for name, node in self.nodes.items()
         }
         return tomli_w.dumps(document, multiline_strings=True)
@@ -250,18 +140,3 @@ def _options(step: Step) -> dict[str, Any]:
     """The parameters of a step as TOML values; None, which TOML does not have, is left out."""
     values = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}  # type: ignore[arg-type]
     return {name: toml_value(value) for name, value in values.items() if value is not None}
-
-
-def toml_value(value: Any) -> Any:
-    """Turn a parameter into what TOML knows: mappings with text keys, lists, numbers, texts."""
-    if isinstance(value, ScoreMap):
-        return {"kind": value.kind, "score": list(map(float, value.score)), "value": list(map(float, value.value))}
-    if isinstance(value, Relations):
-        return value.to_dict()
-    if isinstance(value, CategoryMaps):
-        return {"pooled": toml_value(value.pooled), "category": toml_value(value.category)}
-    if isinstance(value, Scales):
-        return {field.name: toml_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): toml_value(entry) for key, entry in value.items()}
-    return list(value) if isinstance(value, tuple) else value

@@ -13,7 +13,7 @@ from pyarrow import csv
 from fusion.belonging import Sketch, difference
 from fusion.checks import within
 from fusion.errors import InputError
-from fusion.pool import Pool
+from fusion.pool import Described, Pool
 
 __all__ = ["PROBABILITIES", "Relations", "Rows", "Surrounding", "Together", "check_scores", "image_chunks"]
 
@@ -145,25 +145,25 @@ class Relations:
             np.bincount(pairs.inner, pairs.around, k) / others,
         )
 
-    def places(self, pool: Pool) -> np.ndarray:
-        """Return the index of each category of a pool, int64.
+    def places(self, tables: Sequence[Described], category_ids: np.ndarray) -> np.ndarray:
+        """Return the index of each of the categories of some tables, int64.
 
         Raises:
-            InputError: If the pool has other categories than these.
+            InputError: If the tables have other categories than these.
         """
-        theirs = {table.metadata.categories for table in pool.tables} - {None}
-        unknown = pool.category_ids[~np.isin(pool.category_ids, self.category_id)]
+        theirs = {table.metadata.categories for table in tables} - {None}
+        unknown = category_ids[~np.isin(category_ids, self.category_id)]
         if len(unknown) or (self.categories and theirs and self.categories not in theirs):
             problem = "it was learned on other categories than the tables have"
             own = Sketch.of(self.category_id, self.category_name)
-            named = filter(None, (table.metadata.category_names for table in pool.tables))
+            named = filter(None, (table.metadata.category_names for table in tables))
             other = next(filter(None, (difference(own, names, operator.eq) for names in named)), None)
             if other is not None:
                 problem += f": category {other.id} is {other.one} there and {other.other} here"
             elif len(unknown):
                 problem += f": category {unknown[0]} is not among its {len(self.category_id)}"
             raise InputError("relations", problem, "Learn them on ground truth of the same data set")
-        return np.searchsorted(self.category_id, pool.category_ids)
+        return np.searchsorted(self.category_id, category_ids)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what TOML stores: numbers, and three tables as CSV text, with category ids in place of indices."""

@@ -9,6 +9,7 @@ from fusion.checks import one_of
 from fusion.errors import InputError
 from fusion.on_cpu import fuse_tables, trace
 from fusion.pool import Tables
+from fusion.steps import name_of
 from fusion.steps.base import Step
 from fusion.table import DetectionTable
 
@@ -41,14 +42,16 @@ def apply(step: Step, tables: Tables, *, device: str = "cpu") -> DetectionTable:
     return fuse_tables(step, inputs)
 
 
-def settle(device: str) -> tuple[str, tuple[str, ...]]:
+def settle(device: str, steps: Sequence[Step] = ()) -> tuple[str, tuple[str, ...]]:
     """Find out beforehand whether a device can be used.
 
     Args:
         device: One of `DEVICES`.
+        steps: What is to be done there.
 
     Returns:
-        The device to use, "cpu" for "auto" where there is no GPU, and a note that says why, if so.
+        The device to use, "cpu" for "auto" where there is no GPU, and notes: why, if so, and which of the steps run on
+        the CPU all the same, as they have no twin on the GPU.
 
     Raises:
         InputError: If it is none of the names, or "cuda" and there is no GPU to be used; the message says why.
@@ -61,7 +64,9 @@ def settle(device: str) -> tuple[str, tuple[str, ...]]:
         if device == "cuda":
             raise
         return "cpu", (f"fused on the CPU: {error.problem}",)
-    return device, ()
+    notes = () if device == "cpu" else _without_twin(steps)
+    _said.update(notes)
+    return device, notes
 
 
 def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Session | Stream | None":
@@ -74,7 +79,7 @@ def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[
 
     Returns:
         What does the work on the GPU, or None where the CPU should. With "auto" that is so without a usable GPU or with
-        too little memory on it; a warning says so, once for each reason.
+        too little memory on it; a warning says so, once for each reason, and so for steps without a twin on the GPU.
 
     Raises:
         InputError: If the device has another name, or is "cuda" and cannot be used.
@@ -86,7 +91,7 @@ def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[
         _require_gpu()
         from fusion.cuda.stream import open_on_gpu
 
-        return open_on_gpu(tables, steps)
+        session = open_on_gpu(tables, steps)
     except InputError as error:
         if device == "cuda":
             raise
@@ -94,6 +99,18 @@ def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[
             _said.add(error.problem)
             warnings.warn(f"Fusing on the CPU: {error.problem}", stacklevel=3)
         return None
+    for note in _without_twin(steps):
+        if note not in _said:
+            _said.add(note)
+            warnings.warn(note, stacklevel=3)
+    return session
+
+
+def _without_twin(steps: Sequence[Step]) -> tuple[str, ...]:
+    from fusion.cuda.steps import TWINS
+
+    names = sorted({name_of(step) for step in steps if type(step) not in TWINS})
+    return tuple(f"{name} runs on the CPU: it has no twin on the GPU" for name in names)
 
 
 def _require_gpu() -> None:

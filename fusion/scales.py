@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fusion.checks import at_least
 from fusion.errors import InputError, option
+from fusion.toml_values import build, by_category
 
 __all__ = ["Scales"]
 
@@ -27,6 +29,17 @@ class Scales:
     weights: Mapping[str, Sequence[float]] = field(default_factory=dict)
     limits: Mapping[str, Sequence[float]] = field(default_factory=dict)
     boost: Mapping[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Any:
+        """Make them of what TOML holds; what is no table is returned as it is.
+
+        Raises:
+            InputError: If that cannot be.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        return build(cls, {**values, "boost": by_category(values.get("boost", {}), f"{where}.boost")}, where)
 
     def __post_init__(self) -> None:
         for side in self.sides:

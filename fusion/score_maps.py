@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from fusion.checks import one_of
 from fusion.errors import InputError
+from fusion.toml_values import build, by_category
 
-__all__ = ["KINDS", "LEAST", "MOST", "CategoryMaps", "ScoreMap"]
+__all__ = ["KINDS", "LEAST", "MOST", "CategoryMaps", "ScoreMap", "read_maps"]
 
 KINDS = ("isotonic", "linear", "platt", "rank")
 
@@ -46,6 +48,10 @@ class ScoreMap:
         if self.kind == "platt" and len(score) != 2:
             raise InputError("score map", f"kind platt has two knots, got {len(score)}", "Learn it again")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what TOML stores."""
+        return {"kind": self.kind, "score": list(map(float, self.score)), "value": list(map(float, self.value))}
+
     def __call__(self, score: np.ndarray) -> np.ndarray:
         """Map scores: [n] -> float64 [n], inside (0, 1)."""
         knots, values = np.asarray(self.score, np.float64), np.asarray(self.value, np.float64)
@@ -74,3 +80,28 @@ class CategoryMaps:
 
     pooled: ScoreMap
     category: Mapping[int, ScoreMap] = field(default_factory=dict)
+
+
+def read_maps(values: Any, where: str) -> Any:
+    """Make the maps of members of what TOML holds: for each one map, or one per category beside the pooled one.
+
+    Raises:
+        InputError: If one cannot be made; it is named.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    return {member: _read(entry, f"{where}.{member}") for member, entry in values.items()}
+
+
+def _read(entry: Any, where: str) -> Any:
+    if isinstance(entry, (ScoreMap, CategoryMaps)):
+        return entry
+    if not isinstance(entry, Mapping) or "pooled" not in entry:
+        return build(ScoreMap, entry, where)
+    values = {**entry, "pooled": build(ScoreMap, entry["pooled"], f"{where}.pooled")}
+    if isinstance(values.get("category"), Mapping):
+        values["category"] = {
+            category: one if isinstance(one, ScoreMap) else build(ScoreMap, one, f"{where}.category.{category}")
+            for category, one in by_category(values["category"], f"{where}.category").items()
+        }
+    return build(CategoryMaps, values, where)

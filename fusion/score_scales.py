@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion.recipe import ALL, OUTPUT, STEPS, Recipe
+from fusion.recipe import ALL, OUTPUT, Recipe
+from fusion.steps import name_of
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.reweight import Reweight
 from fusion.table import DetectionTable
@@ -116,8 +117,7 @@ def scale_notes(recipe: Recipe, tables: Sequence[DetectionTable]) -> tuple[str, 
         elif isinstance(node.step, Reweight):
             scales = {member: _moved(scale, node.step.weights.get(member)) for member, scale in scales.items()}
         reached[name] = scales
-    names = {step: name for name, step in STEPS.items()}
-    steps = {said: names[type(recipe.nodes[nodes[0]].step)] for said, nodes in found.items()}
+    steps = {said: name_of(recipe.nodes[nodes[0]].step) for said, nodes in found.items()}
     return tuple(
         f"scores on unlike scales are compared by {steps[said]}"
         f"{'' if nodes[0] == OUTPUT else f' (node {nodes[0]})'}: {said}. {_REMEDY}"

@@ -10,7 +10,12 @@ from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.table import DetectionTable
 
-__all__ = ["split_views", "view_codes", "views_of"]
+__all__ = ["levels", "split_views", "view_codes", "views_of"]
+
+
+def levels(words: tuple[str, ...]) -> list[list[str]]:
+    """Read names of views per level of words as they are typed: names with commas between them for each level."""
+    return [word.split(",") for word in words]
 
 
 def views_of(pool: Pool) -> tuple[tuple[str, ...], np.ndarray]:

@@ -4,18 +4,70 @@ These follow a table of average precision per member and category, measured on h
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from fusion.checks import at_least, listing, one_of, within
 from fusion.errors import InputError, option
+from fusion.toml_values import by_category
 
-__all__ = ["BUILDERS", "AveragePrecisions", "Weights", "build_weights", "check_member_weights", "member_weights"]
+__all__ = [
+    "BUILDERS",
+    "AveragePrecisions",
+    "Weights",
+    "build_weights",
+    "check_member_weights",
+    "check_weights",
+    "member_weights",
+    "numbers",
+    "read_weights",
+]
 
 AveragePrecisions = Mapping[str, Mapping[int, float]]
 Weights = Mapping[str, float | Mapping[int, float]]
 
 BUILDERS = ("ap_ratio", "ap_share", "rank_linear", "top_r", "uniform")
+
+
+def check_weights(weights: Weights) -> None:
+    """Require finite weights of at least 0.
+
+    Raises:
+        InputError: If one is anything else; the message names the member and the category.
+    """
+    for member, weight in weights.items():
+        for category, number in weight.items() if isinstance(weight, Mapping) else [(None, weight)]:
+            at_least(f"weights.{member}" + ("" if category is None else f".{category}"), number, 0.0)
+
+
+def read_weights(values: Any, where: str) -> Any:
+    """Make weights of what TOML holds: category ids are numbers.
+
+    Raises:
+        InputError: If one is none.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    return {member: by_category(entry, f"{where}.{member}") for member, entry in values.items()}
+
+
+def numbers(words: tuple[str, ...]) -> dict[str, float]:
+    """Read a number per member of words as they are typed: name=number.
+
+    Raises:
+        InputError: If one is anything else.
+    """
+    weights = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(f"option {option('weights')}", f"expected name=number, got {word!r}")
+    return weights
 
 
 def check_member_weights(weights: Mapping[str, float] | None) -> None:

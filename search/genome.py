@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from fusion.recipe import OUTPUT, Node, Recipe, TunedOn
+from fusion.learned import TunedOn
+from fusion.recipe import OUTPUT, Node, Recipe
 from fusion.steps.adj_nms import AdjNms
 from fusion.steps.base import Step
 from fusion.steps.concat import Concat

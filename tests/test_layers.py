@@ -32,6 +32,70 @@ def test_imports_go_down(package):
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+def modules_of(package):
+    files = {path: path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / package).rglob("*.py")}
+    return {".".join(parts).removesuffix(".__init__"): path for path, parts in files.items()}
+
+
+def used_by(path, modules):
+    """Modules of the package that a file imports anywhere, lazily too; not what only type checkers read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for line in node.body
+        for part in ast.walk(line)
+    }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name.name}" for name in node.names]
+            yield from (name if name in modules else str(node.module) for name in names)
+
+
+def circle(edges):
+    """A list of modules that import one another in a circle; empty where there is none."""
+    done, path = set(), []
+
+    def visit(module):
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        for other in sorted(edges.get(module, ())):
+            if found := visit(other):
+                return found
+        path.pop()
+        done.add(module)
+        return []
+
+    return next(filter(None, map(visit, sorted(edges))), [])
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_no_circles(package):
+    modules = modules_of(package)
+    edges = {name: {*used_by(path, modules)} & set(modules) - {name} for name, path in modules.items()}
+    assert circle(edges) == []
+
+
+def test_the_gpu_knows_steps_and_pools_and_nothing_that_chooses_it():
+    modules = modules_of("fusion")
+    for name, path in modules.items():
+        if name.startswith("fusion.cuda"):
+            assert not {"fusion", "fusion.run", "fusion.recipe"} & {*used_by(path, modules)}, name
+
+
 @pytest.mark.parametrize("package", BELOW)
 def test_packages_are_typed(package):
     assert (ROOT / package / "py.typed").exists()

@@ -17,7 +17,7 @@ from evaluation.experts import learn_experts as learn
 from evaluation.learning import tuned_on
 from evaluation.statistics import Replicates
 from fusion.errors import InputError
-from fusion.recipe_toml import write_learned
+from fusion.learned import write_learned
 from fusion.terminal import print_table, stderr
 
 __all__ = ["learn_experts"]

@@ -9,7 +9,7 @@ from evaluation.relations import learn_relations as count_relations
 from evaluation.relations import relations_table
 from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.recipe_toml import write_learned
+from fusion.learned import write_learned
 from fusion.terminal import announcing_compilation, print_table, stderr
 
 __all__ = ["learn_relations"]

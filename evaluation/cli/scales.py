@@ -9,7 +9,7 @@ from evaluation.learning import tuned_on
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
-from fusion.recipe_toml import write_learned
+from fusion.learned import write_learned
 from fusion.terminal import announcing_compilation, print_table, stderr
 from fusion.views import split_views
 

@@ -7,7 +7,8 @@ How it works:
   the next, and another downloads the last answer.
 * `Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
   there as a `Resident`, which is what the next step of a recipe takes; it becomes a table once, at the end. A step
-  without a twin gets ordinary tables and runs on the CPU; `steps.TWINS` has all steps of `fusion.recipe.STEPS`.
+  without a twin gets ordinary tables and runs on the CPU.
+  `steps.TWINS` says which have one.
 * A step pools its inputs, then sorts them into the CPU's order: (image, category, score descending, row). Rows are
   dealt into their cells by atomic counters, in any order, and then each finds its place by counting the rows of its
   cell that come before it. That takes the square of a cell's size, like suppression itself, but is one launch without a

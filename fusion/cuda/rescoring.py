@@ -1,6 +1,6 @@
 """Twins of the steps that change scores by maps, by relations of categories and by other inputs."""
 
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from fusion.cuda.kernels.regions import leave_background_out
 from fusion.cuda.kernels.relations import Evidence, Probabilities, checked_scores, raise_tops, weigh_boxes
 from fusion.cuda.kernels.rescore import weigh_rows
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
-from fusion.pool import Pool
 from fusion.score_maps import ScoreMap
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.cooccurrence import Cooccurrence
@@ -57,18 +56,11 @@ def _maps_on_gpu(maps: list[ScoreMap]) -> Maps:
     )
 
 
-class _Categories(NamedTuple):
-    """What relations look at of a pool."""
-
-    tables: tuple[Resident, ...]
-    category_ids: np.ndarray
-
-
 def _related(step: Cooccurrence | Surround, pool: GpuPool) -> tuple[Any, Columns, Cells, Any]:
     """Return the step's relations of the categories that are there, the sorted rows, their cells and their scores."""
     ids = pool.origins.category_ids
     used = used_categories(pool.rows, len(ids))
-    relations = step._rows(cast(Pool, _Categories(pool.inputs, ids[used])))
+    relations = step.rows(pool.inputs, ids[used])
     score, right = checked_scores(pool.rows)
     if not right:
         raise UnsuitableError

@@ -1,16 +1,14 @@
 """Hard suppression, then soft suppression of what is left."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fusion.checks import within
 from fusion.columns import Fused
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.suppression import check_decay, soften, suppress
-from fusion.table import DetectionTable
+from fusion.pool import Pool
+from fusion.steps.base import check, parameter
+from fusion.suppression import soften, suppress
 
-__all__ = ["AdjNms", "adj_nms"]
+__all__ = ["AdjNms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,44 +17,17 @@ class AdjNms:
 
     See `Nms` and `SoftNms`; both work on the same (image, category) cell. With sources, a box comes
     with those that hard suppression removed for it.
-
-    Attributes:
-        iou: Threshold of hard suppression in [0, 1].
-        sigma: Width of the gaussian, above 0.
-        floor: Least score that stays, at least 0.
     """
 
     cellwise: ClassVar[bool] = True
 
-    iou: float = 0.5
-    sigma: float = 0.5
-    floor: float = 0.001
+    iou: float = field(default=0.5, metadata=parameter("Threshold of hard suppression.", low=0.0, high=1.0))
+    sigma: float = field(default=0.5, metadata=parameter("Width of the gaussian.", above=0.0))
+    floor: float = field(default=0.001, metadata=parameter("Boxes with a lower score are dropped.", low=0.0))
 
     def __post_init__(self) -> None:
-        within("iou", self.iou, 0.0, 1.0)
-        check_decay(self.sigma, self.floor)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return what stays of the pool, in order of (cell, score descending, row)."""
         return suppress(pool.columns, soften(pool.columns, self.iou, self.floor, (True, self.sigma, 0.0)), sources)
-
-
-def adj_nms(
-    tables: Tables, *, iou: float = 0.5, sigma: float = 0.5, floor: float = 0.001, device: str = "cpu"
-) -> DetectionTable:
-    """Suppress hard, then softly; see `AdjNms`.
-
-    Args:
-        tables: One table or several; several are pooled.
-        iou: Threshold of hard suppression.
-        sigma: Width of the gaussian.
-        floor: Boxes with a lower score are dropped.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The rows that stay, with their lowered scores; boxes unchanged. Empty input gives an empty table.
-
-    Raises:
-        InputError: If an option is out of range or the tables do not go together.
-    """
-    return apply(AdjNms(iou=iou, sigma=sigma, floor=floor), tables, device=device)

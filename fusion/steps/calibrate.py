@@ -1,20 +1,18 @@
 """Calibration: scores of different members brought onto one scale, by rising maps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from fusion.checks import listing
 from fusion.errors import InputError
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.score_maps import CategoryMaps, ScoreMap
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
+from fusion.pool import Pool
+from fusion.score_maps import CategoryMaps, ScoreMap, read_maps
+from fusion.steps.base import Rescored, check, parameter
 
-__all__ = ["Calibrate", "calibrate"]
+__all__ = ["Calibrate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +23,22 @@ class Calibrate:
     map is so flat that floating point rounds two scores to one value, the lower score gets the next smaller
     number. So AP and everything else that only ranks a member's detections of one category stays as it was, to
     the last bit; limits across categories (LVIS's detections per image) see another order with `CategoryMaps`.
-
-    Attributes:
-        maps: Member name -> its map or maps. Every member needs an entry.
     """
 
     compares_scores: ClassVar[bool] = False
 
-    maps: Mapping[str, ScoreMap | CategoryMaps]
+    maps: Mapping[str, ScoreMap | CategoryMaps] = field(
+        metadata=parameter(
+            "Map or maps of each member; every one needs an entry.",
+            files={"maps": "Maps of the members: what `quorum learn calibration` wrote. [required]"},
+            learned=True,
+            build=read_maps,
+            sample="calibration.toml",
+        )
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return all rows with calibrated scores."""
@@ -59,20 +65,6 @@ class Calibrate:
                     part = rows[order[first:last]]
                     score[part] = _ordered(one, score[part])
         return Rescored(np.arange(len(score)), score)
-
-
-def calibrate(tables: Tables, *, maps: Mapping[str, ScoreMap | CategoryMaps], device: str = "cpu") -> DetectionTable:
-    """Pool tables with each member's scores mapped to calibrated ones.
-
-    Args:
-        tables: One or several tables.
-        maps: Member name -> `ScoreMap` or `CategoryMaps`, as `evaluation.calibration.learn_calibration` gives.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Raises:
-        InputError: If a member has no map.
-    """
-    return apply(Calibrate(maps=maps), tables, device=device)
 
 
 def _ordered(score_map: ScoreMap, score: np.ndarray) -> np.ndarray:

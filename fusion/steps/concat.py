@@ -1,17 +1,14 @@
 """The pass-through: all detections, or the best of each image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import at_least
 from fusion.columns import sort_columns
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
+from fusion.pool import Pool
+from fusion.steps.base import Rescored, check, parameter
 
-__all__ = ["Concat", "concat"]
+__all__ = ["Concat"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +17,17 @@ class Concat:
 
     The best are those of highest score over all categories, ties by row. Rows of an image stay in
     the order of the inputs.
-
-    Attributes:
-        max_per_image: At least 1; None keeps all.
     """
 
-    max_per_image: int | None = None
+    max_per_image: int | None = field(
+        default=None,
+        metadata=parameter(
+            "Keep this many detections of each image, the best by score; by default all.", low=1, sample="100"
+        ),
+    )
 
     def __post_init__(self) -> None:
-        if self.max_per_image is not None:
-            at_least("max_per_image", self.max_per_image, 1, whole=True)
+        check(self)
 
     @property
     def compares_scores(self) -> bool:
@@ -47,17 +45,3 @@ class Concat:
         rank = np.arange(len(score)) - np.repeat(ranked.start[:-1], np.diff(ranked.start))
         row = np.sort(ranked.row[rank < self.max_per_image])
         return Rescored(row, score[row])
-
-
-def concat(tables: Tables, *, max_per_image: int | None = None, device: str = "cpu") -> DetectionTable:
-    """Put tables together, keeping at most the best `max_per_image` detections of each image; see `Concat`.
-
-    Args:
-        tables: One table or several.
-        max_per_image: None keeps all.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Raises:
-        InputError: If `max_per_image` is below 1 or the tables do not go together.
-    """
-    return apply(Concat(max_per_image=max_per_image), tables, device=device)

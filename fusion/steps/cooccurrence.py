@@ -1,19 +1,17 @@
 """Raising categories that the others in the image make likely."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import at_least, one_of, within
 from fusion.kernels.jit import run
 from fusion.kernels.relations import raise_tops
-from fusion.pool import Pool, Tables
+from fusion.pool import Described, Pool
 from fusion.relations import PROBABILITIES, Relations, Rows, check_scores, image_chunks
-from fusion.run import apply
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
+from fusion.steps.base import Rescored, check, parameter
 
-__all__ = ["Cooccurrence", "cooccurrence"]
+__all__ = ["Cooccurrence"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,30 +25,36 @@ class Cooccurrence:
 
     The report prints p(i|j) = C_ij / C_i, which is the share of i's objects with a j beside them, while its
     example (a person in 90.7 % of the images with a guitar) is C_ij / C_j. Both are there: "printed", "conditional".
-
-    Attributes:
-        relations: Learned by `quorum learn relations`.
-        probability: "conditional" or "printed".
-        given: Least p(j) of a category that raises others ("with high confidence"), in [0, 1].
-        least: Least p(i) of a category that is raised ("with a certain confidence"), in [0, 1].
-        support: Images with j that p(i|j) must be counted on; rarer categories raise nothing.
     """
 
-    relations: Relations
-    probability: str = "conditional"
-    given: float = 0.5
-    least: float = 0.1
-    support: int = 20
+    relations: Relations = field(
+        metadata=parameter(
+            "How categories go together, as `quorum learn relations` counted.",
+            files={"relations": "How categories go together: what `quorum learn relations` wrote. [required]"},
+            learned=True,
+            build=Relations.from_dict,
+            sample="relations.toml",
+        )
+    )
+    probability: str = field(
+        default="conditional", metadata=parameter("Which reading of p(i|j).", choices=PROBABILITIES)
+    )
+    given: float = field(
+        default=0.5, metadata=parameter("Least best score of a category that raises others.", low=0.0, high=1.0)
+    )
+    least: float = field(
+        default=0.1, metadata=parameter("Least best score of a category that is raised.", low=0.0, high=1.0)
+    )
+    support: int = field(
+        default=20, metadata=parameter("What a rate must be counted on: images with the category that raises.", low=1)
+    )
 
     def __post_init__(self) -> None:
-        one_of("probability", self.probability, PROBABILITIES)
-        within("given", self.given, 0.0, 1.0)
-        within("least", self.least, 0.0, 1.0)
-        at_least("support", self.support, 1, whole=True)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return all rows, the best of some cells with a higher score."""
-        rows = self._rows(pool)
+        rows = self.rows(pool.tables, pool.category_ids)
         score = check_scores(pool, "cooccurrence")
         columns = pool.columns
         top = np.empty(len(columns.image))
@@ -62,9 +66,9 @@ class Cooccurrence:
         score[columns.row[columns.start[:-1]]] = top
         return Rescored(np.arange(len(score)), score)
 
-    def _rows(self, pool: Pool) -> Rows:
-        """Row j, column i: p(i|j), by the pool's categories."""
-        place = self.relations.places(pool)
+    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Rows:
+        """Return p(i|j) in row j, column i, of the categories that some tables have."""
+        place = self.relations.places(tables, category_ids)
         pairs = self.relations.together
         first, second = getattr(self.relations, self.probability)()
         i, j = np.concatenate((pairs.first, pairs.second)), np.concatenate((pairs.second, pairs.first))
@@ -76,31 +80,3 @@ class Cooccurrence:
         order = np.lexsort((i, j))
         start = np.searchsorted(j[order], np.arange(len(place) + 1)).astype(np.int64)
         return Rows(start, i[order], value[order])
-
-
-def cooccurrence(
-    tables: Tables,
-    *,
-    relations: Relations,
-    probability: str = "conditional",
-    given: float = 0.5,
-    least: float = 0.1,
-    support: int = 20,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Pool tables, and raise the best box of each category that the others make likely; see `Cooccurrence`.
-
-    Args:
-        tables: One or several tables, with scores in [0, 1].
-        relations: As `evaluation.relations.learn_relations` gives.
-        probability: "conditional" or "printed".
-        given: Least best score of a category that raises others.
-        least: Least best score of a category that is raised.
-        support: Images with j that p(i|j) must be counted on.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Raises:
-        InputError: If scores are not in [0, 1], the relations are of other categories, or an option is out of range.
-    """
-    step = Cooccurrence(relations=relations, probability=probability, given=given, least=least, support=support)
-    return apply(step, tables, device=device)

@@ -1,23 +1,21 @@
 """Element dropout: of one input only the scores, or only the boxes, are used."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import one_of, within
 from fusion.columns import Sources
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.steps.base import Rebuilt
+from fusion.pool import Pool
+from fusion.steps.base import Rebuilt, check, parameter
 from fusion.table import OPTIONAL, DetectionTable
 
-__all__ = ["PARTS", "Dropout", "dropout"]
+__all__ = ["PARTS", "Dropout"]
 
 PARTS = ("scores", "boxes")
 
@@ -50,20 +48,15 @@ class Dropout:
 
     Rows of an image are in the order of the input that gives the boxes. `Rebuilt.row` is the row that gives the
     box; sources are the two rows of a pair, the one of higher score first.
-
-    Attributes:
-        part: "scores" or "boxes".
-        iou: Threshold in [0, 1].
     """
 
     shares_members: ClassVar[bool] = True  # two fusions of one member can be left and right
 
-    part: str = "scores"
-    iou: float = 0.5
+    part: str = field(default="scores", metadata=parameter("What is used of the first table.", choices=PARTS))
+    iou: float = field(default=0.5, metadata=parameter("What the IoU of partners must exceed.", low=0.0, high=1.0))
 
     def __post_init__(self) -> None:
-        one_of("part", self.part, PARTS)
-        within("iou", self.iou, 0.0, 1.0)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rebuilt:
         """Return what `left` still contributes."""
@@ -91,24 +84,6 @@ class Dropout:
         pairs[score[own] < score[other]] = pairs[score[own] < score[other], ::-1]
         both = Sources(2 * np.arange(len(own) + 1), pairs.ravel()) if sources else None
         return Rebuilt(table, box, both)
-
-
-def dropout(tables: Tables, *, part: str = "scores", iou: float = 0.5, device: str = "cpu") -> DetectionTable:
-    """Use only the scores, or only the boxes, of the first of two tables; see `Dropout`.
-
-    Args:
-        tables: Left and right.
-        part: "scores" or "boxes": what is used of left.
-        iou: What the IoU of partners must exceed.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        What left still contributes, under its name. Empty input gives an empty table.
-
-    Raises:
-        InputError: If an option is out of range, there are not two tables, or they do not go together.
-    """
-    return apply(Dropout(part=part, iou=iou), tables, device=device)
 
 
 def _mixed(

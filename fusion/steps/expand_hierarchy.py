@@ -1,6 +1,6 @@
 """Expansion of detections to the ancestors of their category, and the way back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,17 +12,14 @@ from fusion.equal_boxes import image_order, twins_of
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.twins import expand_images
 from fusion.on_cpu import fuse_tables
-from fusion.parents import Parents, ancestors_of, reach_of
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.steps.base import Rebuilt
+from fusion.parents import Parents, ancestors_of, reach_of, read_parents
+from fusion.pool import Pool
+from fusion.steps.base import Rebuilt, check, parameter
 from fusion.steps.concat import Concat
 from fusion.table import DetectionTable
+from fusion.toml_values import by_category
 
-__all__ = [
-    "ExpandHierarchy",
-    "expand_hierarchy",
-]
+__all__ = ["ExpandHierarchy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +38,26 @@ class ExpandHierarchy:
     Rows of an image stay in the order of the detections they are copied from, own category first,
     ancestors by ascending id. Each says in `Rebuilt.row` which input row it was made from; with
     sources, also which rows gave way to it.
-
-    Attributes:
-        parents: Category id -> ids of its direct parents, none for one at the top. Every category of the
-            detections has to be in it, as a child or as a parent.
-        keep_all: Do not merge.
     """
 
     compares_scores: ClassVar[bool] = False
 
-    parents: Parents
-    keep_all: bool = False
+    parents: Parents = field(
+        metadata=parameter(
+            "Ids of the direct parents of each category, none at the top; the detections' categories are all in it.",
+            files={
+                "hierarchy": "The class tree, a JSON file. [required]",
+                "class_descriptions": "Lines of label,name; the first class has id 1. [required]",
+            },
+            read=read_parents,
+            build=by_category,
+            sample="tree.json --class-descriptions classes.csv",
+        )
+    )
+    keep_all: bool = field(default=False, metadata=parameter("Keep several copies of one box in a category."))
 
     def __post_init__(self) -> None:
+        check(self)
         # a file gives lists, and equal steps should be equal
         parents = {category: listed(f"parents.{category}", row, int) for category, row in self.parents.items()}
         object.__setattr__(self, "parents", parents)
@@ -84,26 +88,6 @@ class ExpandHierarchy:
         return Rebuilt(
             _table(pool, order, row[left], kind[left]), row[left], _groups(row, owner, left, score) if sources else None
         )
-
-
-def expand_hierarchy(
-    tables: Tables, *, parents: Parents, keep_all: bool = False, device: str = "cpu"
-) -> DetectionTable:
-    """Copy each detection to all ancestors of its category; see `ExpandHierarchy`.
-
-    Args:
-        tables: One table or several; several are pooled.
-        parents: Category id -> ids of its direct parents; see `read_parents` for the challenge's file.
-        keep_all: Keep several copies of one box in a category.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The detections and their copies. Empty input gives an empty table.
-
-    Raises:
-        InputError: If the hierarchy goes in a circle, or a category is not in it.
-    """
-    return apply(ExpandHierarchy(parents=parents, keep_all=keep_all), tables, device=device)
 
 
 def _groups(row: np.ndarray, owner: np.ndarray, left: np.ndarray, score: np.ndarray) -> Sources:

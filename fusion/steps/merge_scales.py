@@ -8,17 +8,14 @@ import numpy as np
 from fusion.checks import listing
 from fusion.columns import Columns, Fused, sort_columns
 from fusion.errors import InputError
-from fusion.pool import Pool, Tables
-from fusion.run import apply
+from fusion.pool import Pool
 from fusion.scales import Scales
+from fusion.steps.base import check, parameter
 from fusion.steps.nms_then_soft import NmsThenSoft
-from fusion.table import DetectionTable
+from fusion.suppression import METHODS
 from fusion.views import views_of
 
-__all__ = [
-    "MergeScales",
-    "merge_scales",
-]
+__all__ = ["MergeScales"]
 
 _ALIKE = Scales()
 
@@ -40,25 +37,28 @@ class MergeScales:
     Views are named in the column `view`; a table without one is a single view, called as its member. Boxes of
     mirrored images have to be mirrored back before. With sources, a box comes with those that hard
     suppression removed for it: the views that found the same thing.
-
-    Attributes:
-        scales: What each view is good for; by default all are equal.
-        iou: Threshold of hard suppression in [0, 1].
-        method: "gaussian" or "linear".
-        sigma: Width of the gaussian, above 0; without effect on "linear".
-        soft_iou: Threshold in [0, 1] of "linear"; without effect on "gaussian".
-        floor: Least score that stays, at least 0.
     """
 
-    scales: Scales = field(default_factory=Scales)
-    iou: float = 0.7
-    method: str = "gaussian"
-    sigma: float = 0.5
-    soft_iou: float = 0.5
-    floor: float = 0.001
+    scales: Scales = field(
+        default_factory=Scales,
+        metadata=parameter(
+            "What each view is good for; by default all are equal.",
+            files={"scales": "What each view is good for: what `quorum learn scales` wrote."},
+            learned=True,
+            build=Scales.from_dict,
+            sample="scales.toml",
+        ),
+    )
+    iou: float = field(default=0.7, metadata=parameter("Threshold of hard suppression.", low=0.0, high=1.0))
+    method: str = field(default="gaussian", metadata=parameter("How scores fall.", choices=METHODS, typed="decay"))
+    sigma: float = field(default=0.5, metadata=parameter("Width of the gaussian; without effect on linear.", above=0.0))
+    soft_iou: float = field(
+        default=0.5, metadata=parameter("Threshold of linear; without effect on gaussian.", low=0.0, high=1.0)
+    )
+    floor: float = field(default=0.001, metadata=parameter("Boxes with a lower score are dropped.", low=0.0))
 
     def __post_init__(self) -> None:
-        self._suppression()
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return what stays of the pool, in order of (cell, score descending, row)."""
@@ -93,39 +93,6 @@ class MergeScales:
         if scales.boost:
             factor *= np.array([scales.boost.get(int(i), 1.0) for i in pool.category_ids])[pool.category()]
         return factor
-
-
-def merge_scales(
-    tables: Tables,
-    *,
-    scales: Scales = _ALIKE,
-    iou: float = 0.7,
-    method: str = "gaussian",
-    sigma: float = 0.5,
-    soft_iou: float = 0.5,
-    floor: float = 0.001,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Merge the views of a member; see `MergeScales`.
-
-    Args:
-        tables: A table with a `view` column, or one table per view.
-        scales: What each view is good for.
-        iou: Threshold of hard suppression.
-        method: "gaussian" or "linear".
-        sigma: Width of the gaussian.
-        soft_iou: Threshold of "linear".
-        floor: Boxes with a lower score are dropped.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The rows that stay, with their new scores; boxes unchanged. Empty input gives an empty table.
-
-    Raises:
-        InputError: If an option is out of range, the tables do not go together, or a view has no weights.
-    """
-    step = MergeScales(scales=scales, iou=iou, method=method, sigma=sigma, soft_iou=soft_iou, floor=floor)
-    return apply(step, tables, device=device)
 
 
 def _check_views(pool: Pool, names: Sequence[str], scales: Scales) -> None:

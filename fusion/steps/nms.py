@@ -1,20 +1,15 @@
 """Hard non-maximum suppression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fusion.checks import within
 from fusion.columns import Fused
 from fusion.kernels.suppress import nms_cells
-from fusion.pool import Pool, Tables
-from fusion.run import apply
+from fusion.pool import Pool
+from fusion.steps.base import check, parameter
 from fusion.suppression import suppress
-from fusion.table import DetectionTable
 
-__all__ = [
-    "Nms",
-    "nms",
-]
+__all__ = ["Nms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,17 +19,16 @@ class Nms:
     Boxes are taken by score, ties by row; a box is kept unless its IoU with a box kept before it is
     above the threshold (equal is not above). Scores and boxes stay as they are. With sources, a kept
     box comes with those it suppressed: each belongs to the first kept box that covers it.
-
-    Attributes:
-        iou: Threshold in [0, 1].
     """
 
     cellwise: ClassVar[bool] = True
 
-    iou: float = 0.5
+    iou: float = field(
+        default=0.5, metadata=parameter("A box whose IoU with a kept one is above this is dropped.", low=0.0, high=1.0)
+    )
 
     def __post_init__(self) -> None:
-        within("iou", self.iou, 0.0, 1.0)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the kept boxes of the pool, in order of (cell, score descending, row)."""
@@ -42,20 +36,3 @@ class Nms:
         return suppress(
             columns, lambda low, high, work, out: nms_cells(columns, low, high, threshold, work, out), sources
         )
-
-
-def nms(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
-    """Keep the boxes that no better box of their image and category covers; see `Nms`.
-
-    Args:
-        tables: One table or several; several are pooled.
-        iou: A box whose IoU with a kept one is above this is dropped.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The kept rows, unchanged.
-
-    Raises:
-        InputError: If `iou` is not in [0, 1] or the tables do not go together.
-    """
-    return apply(Nms(iou=iou), tables, device=device)

@@ -1,19 +1,17 @@
 """Probabilistic fusion of scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import within
 from fusion.columns import Fused
 from fusion.errors import InputError
 from fusion.kernels.cluster import PROBABILITY
 from fusion.kernels.fuse import Options, fuse_columns
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.table import DetectionTable
+from fusion.pool import Pool
+from fusion.steps.base import check, parameter
 
-__all__ = ["ProbFusion", "prob_fusion"]
+__all__ = ["ProbFusion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +27,15 @@ class ProbFusion:
     second box on an object is no new evidence. Sums are of log(p / (1 - p)), so that neither small nor
     many scores underflow; votes of exactly 1 outweigh all but votes of exactly 0, and as many of each
     cancel out. Where all votes are 0 the best box stays.
-
-    Attributes:
-        iou: Threshold in [0, 1].
     """
 
-    iou: float = 0.5
+    iou: float = field(
+        default=0.5,
+        metadata=parameter("A box joins a cluster whose best box it overlaps by more than this.", low=0.0, high=1.0),
+    )
 
     def __post_init__(self) -> None:
-        within("iou", self.iou, 0.0, 1.0)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the fused boxes of the pool, in order of (cell, score descending, row).
@@ -60,21 +58,3 @@ class ProbFusion:
             sources=sources,
         )
         return fuse_columns(pool.columns, options)
-
-
-def prob_fusion(tables: Tables, *, iou: float = 0.5, device: str = "cpu") -> DetectionTable:
-    """Fuse tables by joining their scores as independent evidence; see `ProbFusion`.
-
-    Args:
-        tables: One table or several; several are pooled. Scores are probabilities.
-        iou: A box joins a cluster whose best box it overlaps by more than this.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        One row per cluster: new box and score, `votes` the number of distinct members in it, other
-        columns those of its best box. Empty input gives an empty table.
-
-    Raises:
-        InputError: If `iou` is not in [0, 1], a score is outside [0, 1], or the tables do not go together.
-    """
-    return apply(ProbFusion(iou=iou), tables, device=device)

@@ -5,20 +5,18 @@ The weights follow a table of average precision per member and category, measure
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from fusion.checks import at_least, listing
+from fusion.checks import listing
 from fusion.errors import InputError
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
-from fusion.weights import Weights
+from fusion.pool import Pool
+from fusion.steps.base import Rescored, check, parameter
+from fusion.weights import Weights, check_weights, numbers, read_weights
 
-__all__ = ["Reweight", "reweight"]
+__all__ = ["Reweight"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,22 +25,25 @@ class Reweight:
 
     Sources: mmfruit-openimages2019, sec. 4.1 (scores re-weighted per model by validation mAP, after
     PFDet) and sec. 5.1.
-
-    Attributes:
-        weights: Per member one number, or a number per category id; finite and not negative.
-        builder: How the weights were made; a note for readers.
     """
 
     compares_scores: ClassVar[bool] = False
 
-    weights: Weights
-    builder: str = "by hand"
+    weights: Weights = field(
+        metadata=parameter(
+            "Per member one number, or a number per category id.",
+            typed="member_weights",
+            words=numbers,
+            learned=True,
+            build=read_weights,
+            sample="a=1 b=0.5",
+        )
+    )
+    builder: str = field(default="by hand", metadata=parameter("How the weights were made; a note for readers."))
 
     def __post_init__(self) -> None:
-        for member, weight in self.weights.items():
-            for category, number in weight.items() if isinstance(weight, Mapping) else [(None, weight)]:
-                name = f"weights.{member}" + ("" if category is None else f".{category}")
-                at_least(name, number, 0.0)
+        check(self)
+        check_weights(self.weights)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows of weight above 0 with their new scores."""
@@ -77,17 +78,3 @@ class Reweight:
         if isinstance(weight, Mapping):
             return np.array([weight.get(int(category), math.nan) for category in category_ids])
         return np.full(len(category_ids), float(weight))
-
-
-def reweight(tables: Tables, *, weights: Weights, device: str = "cpu") -> DetectionTable:
-    """Pool tables with scores multiplied by a weight per member and category.
-
-    Args:
-        tables: One or several tables.
-        weights: Per member name one number, or a mapping from category id to a number.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Raises:
-        InputError: If a member or one of its categories has no weight.
-    """
-    return apply(Reweight(weights=weights), tables, device=device)

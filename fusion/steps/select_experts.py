@@ -6,16 +6,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from fusion.checks import at_least, listed, one_of
+from fusion.checks import listed
 from fusion.equal_boxes import image_order, twins_of
 from fusion.errors import InputError, option
-from fusion.pool import Pool, Tables, label
-from fusion.run import apply
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
-from fusion.weights import Weights
+from fusion.pool import Pool, label
+from fusion.steps.base import Rescored, check, parameter
+from fusion.weights import Weights, check_weights, numbers, read_weights
 
-__all__ = ["MODES", "SelectExperts", "select_experts"]
+__all__ = ["MODES", "SelectExperts"]
 
 MODES = ("take", "add", "weigh")
 
@@ -41,32 +39,47 @@ class SelectExperts:
     the scores of a region leave of 1. That takes a softmax over the expert's categories and
     background, all of whose scores are in the table with one box (to the last bit); where each category has a box of
     its own, a box is a region. An expert that applied the gate when it predicted needs none.
-
-    Attributes:
-        categories: Name of each expert -> ids of the categories given to it; may be none.
-        mode: "take", "add" or "weigh".
-        weights: For "weigh": name of each expert -> one number, or a number per category id, at least 0.
-        gate: Apply the background gate to all experts.
     """
 
     compares_scores: ClassVar[bool] = False
 
-    categories: Mapping[str, Sequence[int]]
-    mode: str = "take"
-    weights: Weights = field(default_factory=dict)
-    gate: bool = False
+    categories: Mapping[str, Sequence[int]] = field(
+        metadata=parameter(
+            "Ids of the categories given to each expert; may be none.",
+            files={"experts": "Categories and weights of experts: what `quorum learn experts` wrote. [required]"},
+            learned=True,
+            sample="experts.toml",
+        )
+    )
+    mode: str = field(
+        default="take",
+        metadata=parameter(
+            "Whether an expert's detections replace the base's, join them, or join them by weight.", choices=MODES
+        ),
+    )
+    weights: Weights = field(
+        default_factory=dict,
+        metadata=parameter(
+            "For weigh: per expert one number, or a number per category id.",
+            files={"experts": "Categories and weights of experts: what `quorum learn experts` wrote. [required]"},
+            when=("mode", "weigh"),
+            typed="member_weights",
+            words=numbers,
+            learned=True,
+            build=read_weights,
+        ),
+    )
+    gate: bool = field(default=False, metadata=parameter("Leave out the experts' background regions."))
 
     def __post_init__(self) -> None:
-        one_of("mode", self.mode, MODES)
+        check(self)
         # a file gives lists, and equal steps should be equal
         categories = {name: listed(f"categories.{name}", ids, int) for name, ids in self.categories.items()}
         object.__setattr__(self, "categories", categories)
         if (self.mode == "weigh") != bool(self.weights) and any(self.categories.values()):
             problem = "mode weigh needs weights" if self.mode == "weigh" else f"mode {self.mode} takes no weights"
             raise InputError(f"option {option('weights')}", problem, "Give them with mode weigh, and only there")
-        for expert, weight in self.weights.items():
-            for category, number in weight.items() if isinstance(weight, Mapping) else [(None, weight)]:
-                at_least(f"weights.{expert}" + ("" if category is None else f".{category}"), number, 0.0)
+        check_weights(self.weights)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows that are used, in order of the input."""
@@ -124,37 +137,6 @@ class SelectExperts:
         if weight is None and self.categories[name]:
             raise InputError("weights", f"there is none for expert {name!r}")
         return np.full(len(category_ids), 1.0 if weight is None else float(weight))
-
-
-def select_experts(
-    tables: Tables,
-    *,
-    categories: Mapping[str, Sequence[int]],
-    mode: str = "take",
-    weights: Weights | None = None,
-    gate: bool = False,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Use each expert in the categories given to it, and the base everywhere else; see `SelectExperts`.
-
-    Args:
-        tables: The base, then the experts.
-        categories: Name of each expert -> ids of the categories given to it.
-        mode: "take", "add" or "weigh".
-        weights: For "weigh": name of each expert -> one number, or a number per category id.
-        gate: Leave out the experts' background regions.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The rows that are used; boxes unchanged. Empty input gives an empty table.
-
-    Raises:
-        InputError: If experts and tables do not go together, a weight is missing, or the gate finds
-            scores that are no softmax.
-    """
-    return apply(
-        SelectExperts(categories=categories, mode=mode, weights=weights or {}, gate=gate), tables, device=device
-    )
 
 
 def _background(pool: Pool, table: np.ndarray, names: Sequence[str]) -> np.ndarray:

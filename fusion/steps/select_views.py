@@ -1,25 +1,24 @@
 """Choosing, per fused instance, the test-time views whose masks vote on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import at_least, listed, within
+from fusion.checks import listed
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.mask_area import mask_areas
 from fusion.kernels.partners import pair_cells
 from fusion.masks import mask_text
 from fusion.pool import Pool
-from fusion.run import apply
-from fusion.steps.base import Rescored
+from fusion.steps.base import Rescored, check, parameter
 from fusion.table import MASK_TYPE, DetectionTable
-from fusion.views import views_of
+from fusion.views import levels, views_of
 
-__all__ = ["SelectViews", "select_views"]
+__all__ = ["SelectViews"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,30 +49,35 @@ class SelectViews:
         [nodes.output]
         step = "vote_masks"
         inputs = ["boxes", "voters"]
-
-    Attributes:
-        views: For each level, names of the views that vote; the first is for the smallest and thinnest things.
-        side: Above 0, pixels.
-        ratio: In (0, 1].
     """
 
     compares_scores: ClassVar[bool] = False
 
     shares_members: ClassVar[bool] = True
+    inputs: ClassVar[tuple[str, str]] = ("instances", "voters")
 
-    views: Sequence[Sequence[str]]
-    side: float = 56.0
-    ratio: float = 0.25
+    views: Sequence[Sequence[str]] = field(
+        metadata=parameter(
+            "For each level, names of the views that vote; the first is for the smallest and thinnest things.",
+            words=levels,
+            sample="2400 1800,2400 1200",
+        )
+    )
+    side: float = field(
+        default=56.0, metadata=parameter("Pixels; boxes of less than its square are of the first level.", low=1.0)
+    )
+    ratio: float = field(
+        default=0.25, metadata=parameter("So are masks that fill less than this of their box.", low=0.01, high=1.0)
+    )
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.views or isinstance(self.views, str):
             raise InputError(
                 f"option {option('views')}", f"expected a list of view names for each level, got {self.views!r}"
             )
         # a file gives lists, and equal steps should be equal
         object.__setattr__(self, "views", tuple(listed("views", names, str) for names in self.views))
-        at_least("side", self.side, 1.0)
-        within("ratio", self.ratio, 0.01, 1.0)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return the rows that vote."""
@@ -89,7 +93,7 @@ class SelectViews:
         )
         names, view = views_of(pool)
         row = np.flatnonzero(partner >= 0)
-        votes = np.array([[name in level for name in names] for level in self.views])
+        votes = np.array([[name in level for name in names] for level in self.views], bool)
         unlisted = [name for code, name in enumerate(names) if not votes[:, code].any() and np.any(view[row] == code)]
         if unlisted:
             known = ", ".join(map(repr, sorted({name for level in self.views for name in level})))
@@ -109,35 +113,6 @@ class SelectViews:
         thin = np.floor(_areas(table, given) / (self.ratio * np.where(masked, box, 1)))
         level[masked] = np.minimum(level, thin)[masked]
         return np.asarray(np.minimum(level, len(self.views) - 1), np.int64)
-
-
-def select_views(
-    instances: DetectionTable,
-    voters: Sequence[DetectionTable],
-    *,
-    views: Sequence[Sequence[str]],
-    side: float = 56.0,
-    ratio: float = 0.25,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Leave only the rows of views that fit the instance they are of; see `SelectViews`.
-
-    Args:
-        instances: Fused boxes, with masks where there are any.
-        voters: Tables with a `view` column, or one per view.
-        views: For each level, names of the views that vote.
-        side: Boxes of less than its square are of the first level.
-        ratio: So are masks that fill less than this of their box.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The voters' rows that vote.
-
-    Raises:
-        InputError: If an option is out of range, a view is in no level, a mask cannot be read, or the
-            tables do not go together.
-    """
-    return apply(SelectViews(views=views, side=side, ratio=ratio), [instances, *voters], device=device)
 
 
 def _areas(table: DetectionTable, masks: pa.StructArray) -> np.ndarray:

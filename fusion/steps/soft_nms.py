@@ -1,16 +1,14 @@
 """Soft non-maximum suppression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fusion.checks import one_of, within
 from fusion.columns import Fused
-from fusion.pool import Pool, Tables
-from fusion.run import apply
-from fusion.suppression import METHODS, check_decay, soften, suppress
-from fusion.table import DetectionTable
+from fusion.pool import Pool
+from fusion.steps.base import check, parameter
+from fusion.suppression import METHODS, soften, suppress
 
-__all__ = ["SoftNms", "soft_nms"]
+__all__ = ["SoftNms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,55 +25,21 @@ class SoftNms:
     The lowered scores are what is returned. A box whose score is under `floor`, from the start or
     once it is lowered, is dropped. As scores never rise, it could only have been picked after all
     boxes that stay, so the others are what they would have been with it.
-
-    Attributes:
-        method: "gaussian" or "linear".
-        sigma: Width of the gaussian, above 0; without effect on "linear".
-        iou: Threshold in [0, 1] of "linear"; without effect on "gaussian".
-        floor: Least score that stays, at least 0.
     """
 
     cellwise: ClassVar[bool] = True
 
-    method: str = "gaussian"
-    sigma: float = 0.5
-    iou: float = 0.5
-    floor: float = 0.001
+    method: str = field(default="gaussian", metadata=parameter("How scores fall.", choices=METHODS, typed="decay"))
+    sigma: float = field(default=0.5, metadata=parameter("Width of the gaussian; without effect on linear.", above=0.0))
+    iou: float = field(
+        default=0.5, metadata=parameter("Threshold of linear; without effect on gaussian.", low=0.0, high=1.0)
+    )
+    floor: float = field(default=0.001, metadata=parameter("Boxes with a lower score are dropped.", low=0.0))
 
     def __post_init__(self) -> None:
-        one_of("method", self.method, METHODS)
-        within("iou", self.iou, 0.0, 1.0)
-        check_decay(self.sigma, self.floor)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return what stays of the pool, in order of (cell, score descending, row)."""
         kernel = soften(pool.columns, None, self.floor, (self.method == "gaussian", self.sigma, self.iou))
         return suppress(pool.columns, kernel, sources)
-
-
-def soft_nms(
-    tables: Tables,
-    *,
-    method: str = "gaussian",
-    sigma: float = 0.5,
-    iou: float = 0.5,
-    floor: float = 0.001,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Lower the scores of covered boxes and drop those under a floor; see `SoftNms`.
-
-    Args:
-        tables: One table or several; several are pooled.
-        method: "gaussian" or "linear".
-        sigma: Width of the gaussian.
-        iou: Threshold of "linear".
-        floor: Boxes with a lower score are dropped.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The rows that stay, with their lowered scores; boxes unchanged. Empty input gives an empty table.
-
-    Raises:
-        InputError: If an option is out of range or the tables do not go together.
-    """
-    return apply(SoftNms(method=method, sigma=sigma, iou=iou, floor=floor), tables, device=device)

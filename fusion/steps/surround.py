@@ -1,19 +1,17 @@
 """Raising and lowering boxes by what lies around them and inside them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.checks import at_least, within
 from fusion.kernels.jit import run
 from fusion.kernels.relations import weigh_cells
-from fusion.pool import Pool, Tables
+from fusion.pool import Described, Pool
 from fusion.relations import Relations, Rows, check_scores, image_chunks
-from fusion.run import apply
-from fusion.steps.base import Rescored
-from fusion.table import DetectionTable
+from fusion.steps.base import Rescored, check, parameter
 
-__all__ = ["Surround", "surround"]
+__all__ = ["Surround"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +30,33 @@ class Surround:
     sum counts: a wheel needs one vehicle. An image is weighed by its own boxes
     alone. Rates are kept between 1e-3 and 1 - 1e-3. e is the score before any change, so the order of boxes does not
     matter.
-
-    Attributes:
-        relations: Learned by `quorum learn relations`, whose IoA threshold applies.
-        rate: Least q, in [0, 1].
-        up: Strength of evidence that is there, at least 0.
-        down: Strength of evidence that is missing, at least 0.
-        support: Objects of i that q must be counted on.
     """
 
-    relations: Relations
-    rate: float = 0.3
-    up: float = 0.5
-    down: float = 0.5
-    support: int = 20
+    relations: Relations = field(
+        metadata=parameter(
+            "How categories go together, as `quorum learn relations` counted.",
+            files={"relations": "How categories go together: what `quorum learn relations` wrote. [required]"},
+            learned=True,
+            build=Relations.from_dict,
+            sample="relations.toml",
+        )
+    )
+    rate: float = field(
+        default=0.3,
+        metadata=parameter("Share of a category's true objects from which a relation is used.", low=0.0, high=1.0),
+    )
+    up: float = field(default=0.5, metadata=parameter("Strength of evidence that is there.", low=0.0))
+    down: float = field(default=0.5, metadata=parameter("Strength of evidence that is missing.", low=0.0))
+    support: int = field(
+        default=20, metadata=parameter("What a rate must be counted on: objects of the category.", low=1)
+    )
 
     def __post_init__(self) -> None:
-        within("rate", self.rate, 0.0, 1.0)
-        at_least("up", self.up, 0.0)
-        at_least("down", self.down, 0.0)
-        at_least("support", self.support, 1, whole=True)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Rescored:
         """Return all rows with their new scores."""
-        rows = self._rows(pool)
+        rows = self.rows(pool.tables, pool.category_ids)
         score = check_scores(pool, "surround")
         columns = pool.columns
         out = np.empty(len(score))
@@ -70,10 +71,13 @@ class Surround:
         score[columns.row] = out
         return Rescored(np.arange(len(score)), score)
 
-    def _rows(self, pool: Pool) -> Rows:
-        """Row i, column j: which way round, and the log ratios; column `categories` stands for those without boxes."""
+    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Rows:
+        """Return which way round, and the log ratios, in row i, column j, of the categories that some tables have.
+
+        Column `categories` stands for those without boxes.
+        """
         relations = self.relations
-        place = relations.places(pool)
+        place = relations.places(tables, category_ids)
         pairs = relations.surrounding
         p = len(pairs.inner)
         q = np.concatenate(relations.surround_rates())
@@ -92,30 +96,3 @@ class Surround:
         order = np.lexsort((j, i))
         start = np.searchsorted(i[order], np.arange(len(place) + 1)).astype(np.int64)
         return Rows(start, j[order], np.ascontiguousarray(value[order]))
-
-
-def surround(
-    tables: Tables,
-    *,
-    relations: Relations,
-    rate: float = 0.3,
-    up: float = 0.5,
-    down: float = 0.5,
-    support: int = 20,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Pool tables, and weigh boxes by what lies around and inside them; see `Surround`.
-
-    Args:
-        tables: One or several tables, with scores in [0, 1].
-        relations: As `evaluation.relations.learn_relations` gives.
-        rate: Share of a category's true objects from which a relation is used.
-        up: Strength of evidence that is there.
-        down: Strength of evidence that is missing.
-        support: Objects that a share must be counted on.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Raises:
-        InputError: If scores are not in [0, 1], the relations are of other categories, or an option is out of range.
-    """
-    return apply(Surround(relations=relations, rate=rate, up=up, down=down, support=support), tables, device=device)

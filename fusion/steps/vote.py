@@ -1,21 +1,19 @@
 """Top-k voting on boxes and scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-from fusion.checks import at_least, within
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, scratch
 from fusion.kernels.vote import Voted, ballot, vote_cells
-from fusion.pool import Pool, Tables
-from fusion.run import apply
+from fusion.pool import Pool
+from fusion.steps.base import check, parameter
 from fusion.suppression import allocate
-from fusion.table import DetectionTable
 
-__all__ = ["Vote", "vote"]
+__all__ = ["Vote"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,26 +31,20 @@ class Vote:
       voters would pull boxes towards the origin).
 
     Without voters P stays as it is. With sources, a box comes with its voters, best first.
-
-    Attributes:
-        k: Most voters per box, at least 1.
-        score: Share of the voters' scores that is added, at least 0.
-        box: Share of the voters in the box, in [0, 1].
-        iou: Threshold in [0, 1] of both suppression and voting.
     """
 
     cellwise: ClassVar[bool] = True
 
-    k: int = 4
-    score: float = 0.05
-    box: float = 0.3
-    iou: float = 0.5
+    k: int = field(default=4, metadata=parameter("Most voters per box.", low=1))
+    score: float = field(default=0.05, metadata=parameter("Share of the voters' scores that is added.", low=0.0))
+    box: float = field(default=0.3, metadata=parameter("Share of the voters in the box.", low=0.0, high=1.0))
+    iou: float = field(
+        default=0.5,
+        metadata=parameter("Threshold of suppression, and what a voter's IoU must exceed.", low=0.0, high=1.0),
+    )
 
     def __post_init__(self) -> None:
-        at_least("k", self.k, 1, whole=True)
-        at_least("score", self.score, 0.0)
-        within("box", self.box, 0.0, 1.0)
-        within("iou", self.iou, 0.0, 1.0)
+        check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the boxes voted on, in order of (cell, score descending, row).
@@ -78,29 +70,6 @@ class Vote:
         options = (float(self.iou), float(self.score), float(self.box), sources)
         written = vote_cells(columns, kept, left, options, ballot(k, members, largest), out)
         return _in_order(kept, out, written)
-
-
-def vote(
-    tables: Tables, *, k: int = 4, score: float = 0.05, box: float = 0.3, iou: float = 0.5, device: str = "cpu"
-) -> DetectionTable:
-    """Keep the boxes of hard suppression, voted on by the k boxes that overlap each best; see `Vote`.
-
-    Args:
-        tables: One table or several; several are pooled.
-        k: Most voters per box.
-        score: Share of the voters' scores that is added.
-        box: Share of the voters in the box.
-        iou: Threshold of suppression, and what a voter's IoU must exceed.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The kept rows with new scores and boxes; `votes` is the number of distinct members behind each.
-        Empty input gives an empty table.
-
-    Raises:
-        InputError: If an option is out of range or the tables do not go together.
-    """
-    return apply(Vote(k=k, score=score, box=box, iou=iou), tables, device=device)
 
 
 def _room(left: int, k: int | None) -> Voted:

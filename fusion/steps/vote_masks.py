@@ -1,26 +1,25 @@
 """Voting on masks: fuse boxes with any method, then let the members' masks vote on each fused box."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from fusion.checks import listing, within
+from fusion.checks import listing
 from fusion.columns import Sources
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
 from fusion.masks import PooledMasks, mask_texts, pool_masks, unreadable
 from fusion.pool import Pool
-from fusion.run import apply
-from fusion.steps.base import Rebuilt
+from fusion.steps.base import Rebuilt, check, parameter
 from fusion.table import MASK_TYPE, DetectionTable
 from fusion.views import view_codes
-from fusion.weights import check_member_weights
+from fusion.weights import check_member_weights, numbers
 
-__all__ = ["VoteMasks", "vote_masks"]
+__all__ = ["VoteMasks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,28 +46,34 @@ class VoteMasks:
 
     An instance that nobody votes on keeps its own mask (a soft one pasted, at the threshold); without one it has none.
     Scores and order stay, boxes too unless `tighten`.
-
-    Attributes:
-        iou: IoU in [0, 1] of its box with the instance's from which a row votes.
-        threshold: Share of the weight that a pixel needs, above 0, at most 1.
-        weights: Weight per member name, for all that vote; None for 1 each.
-        tighten: Shrink or grow each box to the bounds of its mask, where it has pixels.
     """
 
     shares_members: ClassVar[bool] = True
+    inputs: ClassVar[tuple[str, str]] = ("instances", "voters")
 
-    iou: float = 0.5
-    threshold: float = 0.5
-    weights: Mapping[str, float] | None = None
-    tighten: bool = False
+    iou: float = field(
+        default=0.5, metadata=parameter("IoU of its box with the instance's from which a row votes.", low=0.0, high=1.0)
+    )
+    threshold: float = field(
+        default=0.5,
+        metadata=parameter("Share of the weight that a pixel needs; a tie counts as covered.", above=0.0, high=1.0),
+    )
+    weights: Mapping[str, float] | None = field(
+        default=None,
+        metadata=parameter(
+            "Weight per member, for all that vote; by default 1 each.",
+            typed="member_weights",
+            words=numbers,
+            learned=True,
+            sample="a=1 b=0.5",
+        ),
+    )
+    tighten: bool = field(
+        default=False, metadata=parameter("Shrink or grow each box to the bounds of its mask, where it has pixels.")
+    )
 
     def __post_init__(self) -> None:
-        within("iou", self.iou, 0.0, 1.0)
-        within("threshold", self.threshold, 0.0, 1.0)
-        if self.threshold == 0:
-            raise InputError(
-                f"option {option('threshold')}", "expected a number above 0, got 0", "At 0 every pixel would be covered"
-            )
+        check(self)
         check_member_weights(self.weights)
         if self.weights and not any(self.weights.values()):
             raise InputError(
@@ -164,39 +169,6 @@ class VoteMasks:
                 new = pa.array(np.where(tight, values, old).astype(old.dtype))
                 arrow = arrow.set_column(arrow.column_names.index(name), name, new)
         return DetectionTable.from_arrow(arrow, table.metadata, "mask voting")
-
-
-def vote_masks(
-    instances: DetectionTable,
-    voters: Sequence[DetectionTable],
-    *,
-    iou: float = 0.5,
-    threshold: float = 0.5,
-    weights: Mapping[str, float] | None = None,
-    tighten: bool = False,
-    device: str = "cpu",
-) -> DetectionTable:
-    """Give each instance the mask that the matched masks of the voters vote for, pixel by pixel; see `VoteMasks`.
-
-    Args:
-        instances: Boxes fused by any method; with or without masks.
-        voters: The members' tables. With none, soft masks of the instances are pasted.
-        iou: IoU of boxes from which a row votes.
-        threshold: Share of the weight that a pixel needs, above 0.
-        weights: Weight per member name; None for 1 each.
-        tighten: Whether boxes become the bounds of their masks.
-        device: "cpu", "cuda", or "auto"; see `fusion.apply`.
-
-    Returns:
-        The instances, with new masks.
-
-    Raises:
-        InputError: If an option is out of range, a mask cannot be read, masks of one image differ in
-            size, or the tables do not go together.
-    """
-    return apply(
-        VoteMasks(iou=iou, threshold=threshold, weights=weights, tighten=tighten), [instances, *voters], device=device
-    )
 
 
 def _room(instances: int) -> Votes:

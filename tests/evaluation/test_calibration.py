@@ -11,11 +11,11 @@ from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco
-from fusion import Nms, Recipe, Wbf, read_coco_results, write_table
+from fusion import Nms, Recipe, Wbf, calibrate, read_coco_results, write_table
 from fusion.errors import InputError
-from fusion.recipe_toml import read_learned
+from fusion.learned import read_learned
 from fusion.score_maps import CategoryMaps, ScoreMap
-from fusion.steps.calibrate import Calibrate, calibrate
+from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable, Metadata
 from zoo.simulated import Scenario, demo_members, simulate
 

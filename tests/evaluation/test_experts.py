@@ -9,9 +9,10 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.learning import tuned_on
 from evaluation.prepared import prepare
 from evaluation.statistics import Replicates, bootstrap
+from fusion import select_experts
 from fusion.errors import InputError
-from fusion.recipe_toml import parse_recipe, write_learned
-from fusion.steps.select_experts import select_experts
+from fusion.learned import write_learned
+from fusion.recipe_toml import parse_recipe
 from zoo.simulated import Scenario, Skill, simulate
 
 

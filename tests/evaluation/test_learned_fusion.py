@@ -9,7 +9,8 @@ from evaluation.cli.experts import learn_experts
 from evaluation.cli.scales import learn_scales
 from fusion.cli import MethodOptions, fuse
 from fusion.errors import InputError
-from fusion.recipe_toml import read_learned, read_recipe
+from fusion.learned import read_learned
+from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table, write_table
 from zoo.simulated import Scenario, Skill, simulate
 

@@ -17,8 +17,7 @@ from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.relation_pictures import relation_picture
 from evaluation.relations import learn_relations, relations_frame, relations_table, strongest
 from fusion.errors import InputError
-from fusion.recipe import TunedOn
-from fusion.recipe_toml import read_learned, write_learned
+from fusion.learned import TunedOn, read_learned, write_learned
 from fusion.relations import Relations
 from tests.oracles import relations as oracle
 

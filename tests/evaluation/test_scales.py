@@ -8,10 +8,11 @@ from evaluation.learning import tuned_on
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import figures_by_size, learn_scales
+from fusion import merge_scales
 from fusion.errors import InputError
-from fusion.recipe_toml import parse_recipe, read_learned, write_learned
+from fusion.learned import read_learned, write_learned
+from fusion.recipe_toml import parse_recipe
 from fusion.scales import Scales
-from fusion.steps.merge_scales import merge_scales
 from fusion.table import DetectionTable
 from fusion.views import split_views
 from tests.evaluation.cases import arrays, ground_truth, random_case

@@ -7,11 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fusion
+from fusion import concat, nms
 from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
 from fusion.pool import pool_tables
-from fusion.steps.concat import concat
-from fusion.steps.nms import nms
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 

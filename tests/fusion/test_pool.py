@@ -5,10 +5,10 @@ import pytest
 from fusion.columns import Fused
 from fusion.errors import InputError
 from fusion.pool import pool_tables
-from fusion.recipe import STEPS
 from fusion.run import apply, trace
 from fusion.steps.base import Rescored
 from fusion.table import MASK_TYPE, DetectionTable
+from tests.fusion.steps.cases import STEPS
 
 
 def table(member, image_id, score, category_id=None, **more):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from fusion.errors import InputError
-from fusion.recipe import STEPS, Recipe, TunedOn
-from fusion.recipe_toml import parse_recipe, read_learned, read_recipe, write_learned, write_recipe
+from fusion.learned import TunedOn, read_learned, write_learned
+from fusion.recipe import Recipe
+from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
 from fusion.run import apply
 from fusion.scales import Scales
 from fusion.score_maps import ScoreMap
@@ -13,7 +14,7 @@ from fusion.steps.nms import Nms
 from fusion.steps.reweight import Reweight
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
-from tests.fusion.relation_cases import relations_of
+from tests.fusion.steps.cases import STEPS, needed
 
 TREE = """
 recipe = 1
@@ -112,17 +113,9 @@ def test_a_long_chain_and_a_long_circle():
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_step_with_its_defaults_round_trips(name):
-    given = {
-        "calibrate": {"maps": {"a": ScoreMap(kind="rank", score=[0.0], value=[0.5])}},
-        "reweight": {"weights": {"a": 1.0}},
-        "consensus": {"min_members": 2},
-        "cooccurrence": {"relations": relations_of(0)},
-        "surround": {"relations": relations_of(0)},
-        "expand_hierarchy": {"parents": {1: [3], 2: [3], 3: []}},
-        "merge_scales": {"scales": Scales(sides=[32], weights={"a": [1, 2.0]}, limits={"a": [1, 9]}, boost={3: 1.5})},
-        "select_experts": {"categories": {"a": [1, 2]}},
-        "select_views": {"views": [["a"], ["a", "b"]]},
-    }.get(name, {})
+    given = needed(name)
+    if name == "merge_scales":
+        given = {"scales": Scales(sides=[32], weights={"a": [1, 2.0]}, limits={"a": [1, 9]}, boost={3: 1.5})}
     recipe = Recipe.chain([STEPS[name](**given)])
     assert parse_recipe(recipe.to_toml()) == recipe
 

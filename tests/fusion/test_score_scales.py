@@ -7,7 +7,7 @@ import pytest
 
 from fusion.coco_json import read_coco_results
 from fusion.parts import fuse_files
-from fusion.recipe import OUTPUT, STEPS, Node, Recipe
+from fusion.recipe import OUTPUT, Node, Recipe
 from fusion.score_maps import ScoreMap
 from fusion.score_scales import scale_notes, scales_of, unlike
 from fusion.steps.calibrate import Calibrate
@@ -18,6 +18,7 @@ from fusion.steps.soft_nms import SoftNms
 from fusion.steps.wbf import Wbf
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
+from tests.fusion.steps.cases import STEPS
 
 MVOR = Path(__file__).parents[3] / "shared" / "data" / "mvor"
 

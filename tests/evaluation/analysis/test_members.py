@@ -9,12 +9,13 @@ from evaluation import Coco, prepare
 from evaluation.analysis.contributions import analyze_contributions, fused_variants, restricted
 from evaluation.analysis.ensemble_analysis import analyze_ensemble
 from evaluation.analysis.members import analyze_members
+from fusion import wbf
 from fusion.errors import InputError
 from fusion.recipe import Node, Recipe
 from fusion.score_maps import ScoreMap
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
-from fusion.steps.wbf import Wbf, wbf
+from fusion.steps.wbf import Wbf
 from tests.evaluation.analysis.samples import case, table_of
 from tests.evaluation.cases import random_box
 from tests.oracles.analysis import found_objects

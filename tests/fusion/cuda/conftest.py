@@ -12,4 +12,4 @@ def on_gpu(backend, monkeypatch):
         def refuse(step, tables):
             raise AssertionError(f"{step} was given to the CPU")
 
-        monkeypatch.setattr(session, "apply", refuse)
+        monkeypatch.setattr(session, "fuse_tables", refuse)

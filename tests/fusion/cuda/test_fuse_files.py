@@ -32,3 +32,20 @@ def test_a_note_says_where_auto_went(monkeypatch, tmp_path):
     assert report.notes == ("fused on the CPU: no GPU can be used",)
     with pytest.raises(InputError, match="no GPU can be used"):
         fuse_files(Recipe.chain([Nms()]), [tmp_path / "a.parquet"], tmp_path / "out.parquet", device="cuda")
+
+
+def test_a_step_without_a_twin_says_so(backend, monkeypatch, tmp_path):
+    if backend == "cpu":
+        pytest.skip("there is nothing to say on the CPU")
+    from fusion.cuda import session, steps, stream
+
+    for module in (session, steps, stream):
+        monkeypatch.setattr(module, "TWINS", {kind: twin for kind, twin in steps.TWINS.items() if kind is not Nms})
+    monkeypatch.setattr(running, "_said", set())
+    [table, *_] = scene(1, 12)
+    with pytest.warns(UserWarning, match="nms runs on the CPU: it has no twin on the GPU"):
+        fused = Recipe.chain([Nms()]).fuse([table], device="cuda")
+    assert fused.arrow.equals(Recipe.chain([Nms()]).fuse([table]).arrow)
+    write_table(table, tmp_path / "a.parquet")
+    report = fuse_files(Recipe.chain([Nms()]), [tmp_path / "a.parquet"], tmp_path / "out.parquet", device="cuda")
+    assert "nms runs on the CPU: it has no twin on the GPU" in report.notes

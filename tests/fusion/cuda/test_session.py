@@ -76,6 +76,7 @@ def same(ours, theirs):
     ids=["chain", "kept scores", "a step without a twin", "tree"],
 )
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.filterwarnings("ignore:OnTheCpu runs on the CPU")
 def test_recipes(backend, recipe, kind):
     tables = [
         member("a", 1, mask=masks(24), view=["left", "right"] * 12),

@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import calibrate
 from fusion.errors import InputError
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe
 from fusion.score_maps import CategoryMaps, ScoreMap
-from fusion.steps.calibrate import Calibrate, calibrate
+from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable
 
 MAP = ScoreMap(kind="isotonic", score=[5.0, 10.0, 20.0], value=[0.1, 0.4, 0.9])

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import concat
 from fusion.errors import InputError
 from fusion.run import trace
-from fusion.steps.concat import Concat, concat
+from fusion.steps.concat import Concat
 from fusion.table import DetectionTable
 
 ROWS = st.lists(

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import consensus
 from fusion.errors import InputError
 from fusion.run import trace
-from fusion.steps.consensus import Consensus, consensus
+from fusion.steps.consensus import Consensus
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

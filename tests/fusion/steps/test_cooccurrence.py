@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import cooccurrence
 from fusion.errors import InputError
 from fusion.pool import pool_tables
 from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe
 from fusion.relations import image_chunks
-from fusion.steps.cooccurrence import Cooccurrence, cooccurrence
+from fusion.steps.cooccurrence import Cooccurrence
 from tests.fusion.relation_cases import IDS, listed, relations_of, rows, table_of, tables_of
 from tests.oracles import relations as oracle
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import concat, dropout
 from fusion.errors import InputError
 from fusion.pool import pool_tables
 from fusion.recipe_toml import parse_recipe
 from fusion.run import trace
-from fusion.steps.concat import concat
-from fusion.steps.dropout import Dropout, dropout
+from fusion.steps.dropout import Dropout
 from fusion.table import MASK_TYPE, DetectionTable
 from tests.oracles import partners as oracle
 

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import expand_hierarchy
 from fusion.errors import InputError
 from fusion.folding import fold_hierarchy
 from fusion.parents import ancestors_of
 from fusion.pool import pool_tables
 from fusion.run import trace
-from fusion.steps.expand_hierarchy import ExpandHierarchy, expand_hierarchy
+from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
 from tests.oracles import hierarchy as oracle
 

@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import mask_nms
 from fusion.errors import InputError
 from fusion.recipe import Recipe
 from fusion.run import trace
-from fusion.steps.mask_nms import MaskNms, mask_nms
+from fusion.steps.mask_nms import MaskNms
 from tests.fusion.steps.test_vote_masks import BOX, LEFT, NOTHING, RIGHT, encoded, filled, random_table, rows_of, table
 from tests.oracles import masks as oracle
 

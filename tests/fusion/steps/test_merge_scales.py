@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import merge_scales, nms_then_soft
 from fusion.errors import InputError
 from fusion.pool import pool_tables
 from fusion.run import trace
 from fusion.scales import Scales
-from fusion.steps.merge_scales import MergeScales, merge_scales
-from fusion.steps.nms_then_soft import nms_then_soft
+from fusion.steps.merge_scales import MergeScales
 from fusion.table import DetectionTable, Metadata
 from fusion.views import split_views, views_of
 from tests.oracles import scales as oracle

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import make_load
+from fusion import nms
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
@@ -13,7 +14,7 @@ from fusion.kernels.filter import frame_of, hits, margin, narrow, place, share_f
 from fusion.kernels.jit import uncounted
 from fusion.kernels.vectors import verdicts
 from fusion.run import trace
-from fusion.steps.nms import Nms, nms
+from fusion.steps.nms import Nms
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle
 

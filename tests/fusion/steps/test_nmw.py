@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import make_load
+from fusion import nmw
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.run import trace
-from fusion.steps.nmw import Nmw, nmw
+from fusion.steps.nmw import Nmw
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

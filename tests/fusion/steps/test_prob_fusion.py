@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import prob_fusion
 from fusion.errors import InputError
 from fusion.run import trace
-from fusion.steps.prob_fusion import ProbFusion, prob_fusion
+from fusion.steps.prob_fusion import ProbFusion
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

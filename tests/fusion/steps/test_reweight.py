@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from fusion import reweight
 from fusion.errors import InputError
-from fusion.steps.reweight import reweight
 from fusion.table import DetectionTable
 from fusion.weights import BUILDERS, build_weights
 

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import select_experts
 from fusion.errors import InputError
 from fusion.pool import pool_tables
-from fusion.steps.select_experts import SelectExperts, select_experts
+from fusion.steps.select_experts import SelectExperts
 from fusion.table import DetectionTable
 from tests.oracles import experts as oracle
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
+from fusion import select_views
 from fusion.errors import InputError
 from fusion.masks import mask_array
 from fusion.recipe_toml import parse_recipe
-from fusion.steps.select_views import SelectViews, select_views
+from fusion.steps.select_views import SelectViews
 from fusion.table import DetectionTable
 from tests.oracles.suppression import iou
 

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import make_load
+from fusion import adj_nms, nms_then_soft, soft_nms
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
 from fusion.run import trace
-from fusion.steps.adj_nms import AdjNms, adj_nms
-from fusion.steps.nms_then_soft import NmsThenSoft, nms_then_soft
-from fusion.steps.soft_nms import SoftNms, soft_nms
+from fusion.steps.adj_nms import AdjNms
+from fusion.steps.nms_then_soft import NmsThenSoft
+from fusion.steps.soft_nms import SoftNms
 from fusion.suppression import METHODS
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion import support
 from fusion.errors import InputError
-from fusion.steps.support import support
 from fusion.table import DetectionTable, Metadata
 
 

@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import make_load
+from fusion import vote
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels import jit
 from fusion.run import trace
-from fusion.steps.vote import Vote, vote
+from fusion.steps.vote import Vote
 from fusion.table import DetectionTable
 from tests.oracles import suppression as oracle
 

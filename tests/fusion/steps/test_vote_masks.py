@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as rle
 
 import quorum
+from fusion import concat, nms, vote_masks, wbf
 from fusion.coco_json import read_coco_results
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks
@@ -17,10 +18,7 @@ from fusion.masks import mask_array
 from fusion.recipe_toml import parse_recipe
 from fusion.run import trace
 from fusion.soft_masks import SOFT_MASK_TYPE, soft_mask_array
-from fusion.steps.concat import concat
-from fusion.steps.nms import nms
-from fusion.steps.vote_masks import VoteMasks, vote_masks
-from fusion.steps.wbf import wbf
+from fusion.steps.vote_masks import VoteMasks
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable
 from tests.oracles import masks as oracle

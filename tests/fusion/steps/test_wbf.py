@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load import make_load
+from fusion import wbf
 from fusion.columns import sort_columns
 from fusion.errors import InputError
 from fusion.kernels.fuse import CONFIDENCES
 from fusion.run import trace
-from fusion.steps.wbf import Wbf, wbf
+from fusion.steps.wbf import Wbf
 from tests.oracles import clustering as oracle
 from tests.oracles.clustering import table
 

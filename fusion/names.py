@@ -1,0 +1,29 @@
+"""Where the names of package `fusion` are at home that are no method's."""
+
+__all__ = ["HOMES"]
+
+HOMES = {
+    "CategoryMaps": "score_maps",
+    "DetectionTable": "table",
+    "Hierarchy": "hierarchy",
+    "InputError": "errors",
+    "Metadata": "table",
+    "Reading": "coco_json",
+    "Recipe": "recipe",
+    "Relations": "relations",
+    "Scales": "scales",
+    "ScoreMap": "score_maps",
+    "apply": "run",
+    "build_weights": "weights",
+    "fold_hierarchy": "folding",
+    "parse_recipe": "recipe_toml",
+    "read_coco_results": "coco_json",
+    "read_hierarchy": "hierarchy",
+    "read_recipe": "recipe_toml",
+    "read_table": "storage",
+    "soft_mask_array": "soft_masks",
+    "trace": "run",
+    "write_coco_results": "coco_json",
+    "write_recipe": "recipe_toml",
+    "write_table": "storage",
+}
