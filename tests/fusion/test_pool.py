@@ -122,10 +122,6 @@ def test_errors():
 CELLWISE = {name: kind for name, kind in STEPS.items() if getattr(kind, "cellwise", False)}
 
 
-def test_which_steps_are_given_some_images_at_a_time():
-    assert set(CELLWISE) == {"adj_nms", "consensus", "nms", "nms_then_soft", "nmw", "soft_nms", "vote", "wbf"}
-
-
 @pytest.mark.parametrize("size", [1, 7, 40])
 @pytest.mark.parametrize("name", CELLWISE)
 def test_the_answer_for_all_images_does_not_depend_on_the_ranges(name, size, monkeypatch):
