@@ -29,6 +29,7 @@ from fusion.steps.cooccurrence import Cooccurrence as Cooccurrence
 from fusion.steps.dropout import Dropout as Dropout
 from fusion.steps.expand_hierarchy import ExpandHierarchy as ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms as MaskNms
+from fusion.steps.matrix_nms import MatrixNms as MatrixNms
 from fusion.steps.merge_scales import MergeScales as MergeScales
 from fusion.steps.nms import Nms as Nms
 from fusion.steps.nms_then_soft import NmsThenSoft as NmsThenSoft
@@ -104,6 +105,14 @@ def mask_nms(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     iou: float = 0.5,
+    device: str = "cpu",
+) -> DetectionTable: ...
+def matrix_nms(
+    tables: DetectionTable | Sequence[DetectionTable],
+    *,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    floor: float = 0.001,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def merge_scales(
