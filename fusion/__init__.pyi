@@ -23,6 +23,7 @@ from fusion.score_maps import ScoreMap as ScoreMap
 from fusion.soft_masks import soft_mask_array as soft_mask_array
 from fusion.steps.adj_nms import AdjNms as AdjNms
 from fusion.steps.calibrate import Calibrate as Calibrate
+from fusion.steps.cluster_diou_nms import ClusterDiouNms as ClusterDiouNms
 from fusion.steps.concat import Concat as Concat
 from fusion.steps.consensus import Consensus as Consensus
 from fusion.steps.cooccurrence import Cooccurrence as Cooccurrence
@@ -62,6 +63,12 @@ def calibrate(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     maps: Mapping[str, ScoreMap | CategoryMaps],
+    device: str = "cpu",
+) -> DetectionTable: ...
+def cluster_diou_nms(
+    tables: DetectionTable | Sequence[DetectionTable],
+    *,
+    iou: float = 0.5,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def concat(

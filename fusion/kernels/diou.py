@@ -1,0 +1,44 @@
+"""Kernel of suppression by Distance-IoU."""
+
+from fusion.kernels.jit import jit
+from fusion.kernels.suppress import finish, overlap
+
+__all__ = ["diou_cells"]
+
+
+@jit
+def distance(x1, y1, x2, y2, i, j):
+    """Return the squared distance of the centres of boxes i and j over that of the corners of the box around both."""
+    width, height = max(x2[i], x2[j]) - min(x1[i], x1[j]), max(y2[i], y2[j]) - min(y1[i], y1[j])
+    unit = max(width, height)  # squares of large numbers are not finite
+    across, down = (x1[i] + x2[i] - x1[j] - x2[j]) / (2 * unit), (y1[i] + y2[i] - y1[j] - y2[j]) / (2 * unit)
+    width, height = width / unit, height / unit
+    return (across * across + down * down) / (width * width + height * height)
+
+
+@jit
+def diou_cells(columns, low, high, threshold, out):
+    """Suppress cells low..high-1 and return how many boxes are left.
+
+    Boxes one after the other: the iterations of Cluster-NMS over a matrix end at the same boxes, and read all of it.
+    """
+    x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
+    base, total, traced = start[low], 0, len(out.owner) > 0
+    for c in range(low, high):
+        begin = total
+        for i in range(start[c], start[c + 1]):
+            owner = i
+            for k in range(begin, total):
+                lead = out.position[k]
+                u = overlap(x1, y1, x2, y2, lead, i)
+                # the distance only lowers it
+                if u > threshold and u - distance(x1, y1, x2, y2, lead, i) > threshold:
+                    owner = lead
+                    break
+            if owner == i:
+                out.cell[total], out.position[total] = c, i
+                total += 1
+            if traced:
+                out.owner[i - base] = owner
+    finish(columns, total, out)
+    return total
