@@ -19,8 +19,8 @@ class ClusterDiouNms:
     As `nms`, with Distance-IoU as the criterion: IoU less the squared distance of the two centres over the squared
     diagonal of the smallest box around both. Boxes of two things side by side, whose centres are apart, are kept more
     often. Boxes are taken by score, ties by row; one is kept unless its DIoU with a box kept before it is above the
-    threshold (equal is not above). That is where the iterations of Cluster-NMS end, which are made for a GPU. Scores and
-    boxes stay as they are. With sources, a kept box comes with those it suppressed.
+    threshold (equal is not above). That is where the iterations of Cluster-NMS end, which are made for a GPU. Scores
+    and boxes stay as they are. With sources, a kept box comes with those it suppressed.
     """
 
     cellwise: ClassVar[bool] = True
