@@ -12,11 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fusion.errors import InputError, option
-
-try:
-    import fcntl
-except ImportError:  # where there is none, what dead processes left is not removed
-    fcntl = None  # type: ignore[assignment]
+from fusion.locks import held, remove_unheld
 
 __all__ = ["keep_inputs", "replacing"]
 
@@ -56,24 +52,24 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
                 shutil.copyfileobj(content, sink)
         return
     named, target = target, Path(os.path.realpath(target))
-    with _in_our_words(named):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(target)
-        temporary, lock = _make(target, folder)
-    try:
+    with contextlib.ExitStack() as stack:
         with _in_our_words(named):
-            yield temporary
-            for file in sorted(temporary.iterdir()) if folder else [temporary]:
-                _sync(file)
-            temporary.replace(target)
-            _sync(target.parent)
-    finally:
-        if folder:
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):  # a parent that is no folder must not hide the error above
-                temporary.unlink(missing_ok=True)
-        os.close(lock)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_unheld(_temporaries(target))
+            temporary = _make(target, folder, stack)
+        try:
+            with _in_our_words(named):
+                yield temporary
+                for file in sorted(temporary.iterdir()) if folder else [temporary]:
+                    _sync(file)
+                temporary.replace(target)
+                _sync(target.parent)
+        finally:
+            if folder:
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # a parent that is no folder must not hide the error above
+                    temporary.unlink(missing_ok=True)
 
 
 def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
@@ -130,42 +126,23 @@ def _in_our_words(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _make(target: Path, folder: bool) -> tuple[Path, int]:
-    """Make a temporary and lock it: the lock says that its process lives, and ends with the process."""
+def _make(target: Path, folder: bool, stack: contextlib.ExitStack) -> Path:
+    """Make a temporary, held until the stack is closed."""
     while True:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         if folder:
             temporary.mkdir()
-            handle = os.open(temporary, os.O_RDONLY)
         else:
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if fcntl is None:
-            return temporary, handle
-        with contextlib.suppress(OSError):  # some file systems know no locks: nothing counts as left over there
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, handle
-        os.close(handle)  # taken for a dead process's before it was locked
+            temporary.touch(exist_ok=False)
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # taken for a dead process's meanwhile
+            stack.enter_context(held(temporary))
+            return temporary
 
 
-def _remove_left_over(target: Path) -> None:
-    """Remove the temporaries of dead processes: those that nobody holds a lock on."""
-    if fcntl is None:
-        return
+def _temporaries(target: Path) -> list[Path]:
+    """Return what this and other processes have made to write to a place."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp")
-    for path in target.parent.iterdir():
-        if not pattern.fullmatch(path.name):
-            continue
-        with contextlib.suppress(OSError):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-            finally:
-                os.close(handle)
+    return [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _sync(path: Path) -> None:

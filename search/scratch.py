@@ -3,17 +3,14 @@
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fusion.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # where there is none, what dead processes left is not removed
-    fcntl = None  # type: ignore[assignment]
+from fusion.locks import held, remove_unheld
 
 __all__ = ["scratch_folder"]
 
@@ -32,9 +29,7 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         InputError: If it cannot be made.
     """
     place = Path(tempfile.gettempdir())
-    for left in place.glob(f"{prefix}*") if fcntl is not None else ():
-        with contextlib.suppress(OSError), _locked(left):
-            shutil.rmtree(left)
+    remove_unheld(filter(_own_folder, place.glob(f"{prefix}*")))
     with contextlib.ExitStack() as stack:
         while True:
             try:
@@ -43,33 +38,18 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
                 raise InputError(
                     place, f"no folder could be made there: {error.strerror or error}", "Free some room or set TMPDIR"
                 ) from error
-            try:
-                stack.enter_context(_locked(folder))
-            except (BlockingIOError, FileNotFoundError):
-                continue  # another process has just taken it for one that was left behind
-            except OSError:  # a place without locks: no process can take it for that
-                pass
-            break
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):  # taken for one that was left behind
+                stack.enter_context(held(folder))
+                break
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of one's own.
-
-    Raises:
-        OSError: If it is somebody else's, or locked, or gone.
-    """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def _own_folder(path: Path) -> bool:
     try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        own, there = os.fstat(handle), folder.stat()
-        if (own.st_ino, own.st_uid) != (there.st_ino, os.getuid()):
-            raise FileNotFoundError(folder)
-        yield
-    finally:
-        os.close(handle)
+        found = path.lstat()
+    except FileNotFoundError:  # another process has just removed it
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()

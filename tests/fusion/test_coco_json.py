@@ -1,6 +1,5 @@
 import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -656,8 +655,7 @@ def test_an_interrupted_write_leaves_the_old_file(read, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to stand for a full disk")
 def test_a_full_disk(read, tmp_path, monkeypatch):
     table = read([detection()])
-    handle = os.open(os.devnull, os.O_RDONLY)
-    monkeypatch.setattr("fusion.atomic._make", lambda target, folder: (Path("/dev/full"), handle))
+    monkeypatch.setattr("fusion.atomic._make", lambda target, folder, stack: Path("/dev/full"))
     monkeypatch.setattr("fusion.atomic.Path.unlink", lambda self, missing_ok: None)
     with pytest.raises(InputError, match="No space left"):
         write_coco_results(table, tmp_path / "a.json")
