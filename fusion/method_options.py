@@ -65,6 +65,7 @@ def step_of(method: str, given: Mapping[str, Any]) -> tuple[Step, dict[str, Tune
     values, rest = {}, dict(given)
     origins: dict[str, TunedOn | None] = {}
     about = parameters(step_class(method)) if method in step_names() else {}
+    # --decay stands for the parameter "method" of some steps
     with in_command_line(**{key: one.typed for key, one in about.items() if one.typed}):
         for key, one in about.items():
             typed = one.typed or key
@@ -74,13 +75,16 @@ def step_of(method: str, given: Mapping[str, Any]) -> tuple[Step, dict[str, Tune
                 paths = [given[name] for name in one.files if name in given]
                 if one.read is not None and len(paths) < len(one.files):
                     wanted = " and ".join(map(option, one.files))
-                    raise InputError(f"{option('method')} {method}", f"expected {wanted}", "Give both")
+                    raise InputError(f"--method {method}", f"expected {wanted}", "Give both")
                 if one.read is not None:
                     values[key] = one.read(*paths)
                 elif paths:
                     values[key], origins[str(paths[0])] = read_learned(paths[0], key)
             for name in (typed, *one.files):
                 rest.pop(name, None)
+        if about and rest:
+            takes = ", ".join(map(option, _options(step_class(method))))
+            raise InputError(f"--method {method}", f"does not take {option(next(iter(rest)))}", f"It takes {takes}")
         return step_from_options(method, {**values, **rest}, f"--method {method}"), origins
 
 

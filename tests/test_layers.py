@@ -1,6 +1,8 @@
 """Imports go down only: quorum -> search, zoo -> evaluation -> fusion."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,29 @@ def test_the_gpu_knows_steps_and_pools_and_nothing_that_chooses_it():
     for name, path in modules.items():
         if name.startswith("fusion.cuda"):
             assert not {"fusion", "fusion.run", "fusion.recipe"} & {*used_by(path, modules)}, name
+            assert " step._" not in path.read_text(encoding="utf-8"), name
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_no_file_reaches_for_a_private_name_of_another(package):
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in BELOW:
+                names = [name.name for name in node.names]
+                assert not [name for name in names if name.startswith("_")], f"{path.relative_to(ROOT)}: {names}"
+
+
+def test_a_method_loads_no_other():
+    code = """
+import sys, fusion
+from fusion import InputError
+assert not {"numba", "numpy", "pandas", "pyarrow"} & set(sys.modules)
+fusion.nms
+fusion.parse_recipe('recipe = 1\\n[nodes.output]\\nstep = "mask_nms"\\ninputs = ["*"]')
+print(*[name for name in sys.modules if name.startswith("fusion.steps.")])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(said.stdout.split()) == {"fusion.steps.base", "fusion.steps.nms", "fusion.steps.mask_nms"}
 
 
 @pytest.mark.parametrize("package", BELOW)
