@@ -84,6 +84,8 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     finally:
         source.close()
     place = Path(source.name)
+    if not data.strip():
+        raise InputError(place, "the file is empty", "Fetch or write it again")
     kind = kind_of(data[:4096], "ground truth")
     if kind is not None:
         raise InputError(place, f"expected a COCO ground truth in a JSON file, but it is {kind[0]}", kind[1])
@@ -135,9 +137,9 @@ def _real(digits: str) -> float | _Huge:
 def _decode(data: bytes, place: Path) -> _File:
     try:
         return msgspec.json.decode(data, type=_File)
-    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+    except (msgspec.DecodeError, RecursionError, ValueError):
         # all that is wrong is found out by the standard library, slowly
-        document = _document(data, place, error)
+        document = _document(data, place)
         try:
             return msgspec.json.decode(msgspec.json.encode(document, enc_hook=str), type=_File)
         except msgspec.ValidationError as inner:
@@ -147,7 +149,7 @@ def _decode(data: bytes, place: Path) -> _File:
             raise InputError(place, problem, "Write it again, without halves of surrogate pairs") from inner
 
 
-def _document(data: bytes, place: Path, problem: Exception) -> Any:
+def _document(data: bytes, place: Path) -> Any:
     """Return what a file says whose first reading failed.
 
     Python's own writer allows NaN and Infinity, which are no JSON; in fields we do not read they do no harm. Neither do
@@ -163,7 +165,7 @@ def _document(data: bytes, place: Path, problem: Exception) -> Any:
         raise InputError(place, "is nested hundreds of lists or objects deep", remedy) from error
     except ValueError as error:
         remedy = "Fetch or write the file again; it may have been cut off"
-        raise InputError(place, f"is not complete JSON ({problem})", remedy) from error
+        raise InputError(place, f"is not complete JSON ({error})", remedy) from error
     if isinstance(document, dict):
         for noun, key, fields in _READ:
             entries = document.get(key)
@@ -186,10 +188,15 @@ def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputE
             place, f"'{missing[1]}' is missing", "A COCO ground truth file has images, annotations and categories"
         )
     if entry is None:
-        got = type(document).__name__
-        return InputError(
-            place, f"expected a COCO ground truth object, got JSON {got}: {problem}", "Is it a result file?"
+        got, remedy = (
+            {list: "list", str: "text", type(None): "null"}.get(type(document), "number"),
+            "Is it another file?",
         )
+        if isinstance(document, list):
+            remedy = "Is it a results file? The ground truth has images, annotations and categories"
+        if isinstance(document, dict):
+            got, remedy = f"object: {problem[:1].lower()}{problem[1:]}", "Is it another file?"
+        return InputError(place, f"expected a COCO ground truth object, got JSON {got}", remedy)
     noun = {"images": "image", "annotations": "annotation", "categories": "category"}[entry[1]]
     where = f"{place}, {noun} {entry[2]}"
     if missing:

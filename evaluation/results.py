@@ -59,7 +59,7 @@ def read_results(
 
 
 def read_label_map(text: str) -> dict[int | str, int | str]:
-    """Read a label map: pairs such as `1=3,3=10,dog=18`, or the name of a JSON or TOML file.
+    """Read a label map: pairs such as `1=3,3=10,dog=18`, JSON such as `{"dog": 18}`, or a JSON or TOML file's name.
 
     Returns:
         Source category, by id or name, to target category, by id or name.
@@ -68,6 +68,12 @@ def read_label_map(text: str) -> dict[int | str, int | str]:
         InputError: If it is neither.
     """
     path = Path(text)
+    if text.startswith("{"):
+        try:
+            return msgspec.json.decode(text, type=dict[int | str, int | str])
+        except (msgspec.MsgspecError, ValueError) as error:
+            problem = f"expected JSON that maps labels to ids or names ({error})"
+            raise InputError(f"option {option('label_map')}", problem, 'For example {"person": 1}') from error
     if "=" in text and not path.exists():
         pairs = [pair.rpartition("=") for pair in text.split(",")]
         if any(not source or not target for source, _, target in pairs):

@@ -1,5 +1,6 @@
 """The one error type for input that a user has to mend, and how its messages name options."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,9 @@ class InputError(ValueError):
         self.where = str(where)
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{self.where}: {problem}." + (f" {remedy}." if remedy else ""))
+        super().__init__(
+            f"{self.where}: {problem}." + (f" {remedy}{'' if remedy.endswith('?') else '.'}" if remedy else "")
+        )
 
 
 def option(name: str, value: object = None) -> str:
@@ -43,7 +46,7 @@ def option(name: str, value: object = None) -> str:
         return name if value is None else f"{name}={value!r}"
     name, dot, key = name.partition(".")
     typed = f"--{_typed.get(name, name).replace('_', '-')}{dot}{key}"
-    return typed if value is None or value is True else f"{typed} {value}"
+    return typed if value is None or value is True else f"{typed} {shlex.quote(str(value))}"
 
 
 @contextmanager

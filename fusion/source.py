@@ -23,13 +23,27 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"
 _BINARY = (
     (re.compile(rb"\x80[\x02-\x05]|\xc2\x80[\x02-\x05]"), "a pickle", "a pickle can run any code, so none is opened"),
     (re.compile(rb"\x89HDF"), "an HDF5 file", ""),
+    (re.compile(rb"PK\x03\x04.{26,}?\.npy", re.DOTALL), "an NPZ file of NumPy arrays", ""),
+    (
+        re.compile(rb"PK\x03\x04.{26,}?/data\.pkl", re.DOTALL),
+        "a PyTorch file",
+        "it holds a pickle, which can run any code",
+    ),
     (re.compile(rb"PK\x03\x04"), "a zip archive", "unpack it"),
     (re.compile(rb"PAR1"), "a Parquet file", "if it is a detection table, give it to `quorum fuse` as it is"),
-    (re.compile(rb"\xff\xfe|\xfe\xff"), "UTF-16 text", "write it as UTF-8"),
+    (re.compile(rb"\xff\xfe|\xfe\xff|\s*[\[{]\0"), "UTF-16 text", "write it as UTF-8"),
+    (re.compile(rb"\x1f\x8b|\x28\xb5\x2f\xfd|\xfd7zX"), "compressed twice", "unpack it once"),
+    (re.compile(rb"\x04\"M\x18|\x5d\0\0"), "compressed by lz4 or lzma", "compress it by gzip, zstd, bzip2 or xz"),
+    (
+        re.compile(rb"version https://git-lfs"),
+        "a Git LFS pointer to the file",
+        "fetch the file itself with `git lfs pull`",
+    ),
     (re.compile(rb"\x93NUMPY"), "a NumPy array", ""),
     (re.compile(rb"\x89PNG|\xff\xd8\xff"), "a picture", ""),
 )
-_EXPORT = "let the framework that made it write COCO results as JSON"
+# How the values of JSON begin that are no lists or objects: those are refused by what they are.
+_JSON = re.compile(rb"[\"0-9\-]|(?:true|false|null|NaN|Infinity)\b")
 _NUMBER = rb"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 
 
@@ -108,9 +122,10 @@ def kind_of(head: bytes, wanted: str) -> tuple[str, str] | None:
     Returns:
         What it is and what to do with it; None where it may be JSON, or cannot be told.
     """
+    export = f"let what made it write COCO {wanted} as JSON"
     for pattern, what, remedy in _BINARY:
         if pattern.match(head):
-            return what, _sentence(remedy, _EXPORT if not remedy or what == "a pickle" else "")
+            return what, _sentence(remedy, export if not remedy or "pickle" in remedy else "")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
         return "XML or HTML", _sentence("no command reads it", f"write COCO {wanted} from it as JSON")
@@ -118,11 +133,14 @@ def kind_of(head: bytes, wanted: str) -> tuple[str, str] | None:
     if text[:1] in (b"[", b"{") or not line:
         return None
     fields = line.split()
-    if len(fields) >= 5 and all(re.fullmatch(_NUMBER, field) for field in fields):
+    if len(fields) >= 5 and all(re.fullmatch(_NUMBER, field) for field in fields[1:]):
         return "text with a box per line, such as YOLO's", _sentence("no command reads it", f"write COCO {wanted}")
-    if line.count(b",") >= 2 and not line.startswith(b'"{'):
+    cells = max(line.count(mark) for mark in (b",", b";", b"\t"))
+    if (cells >= 2 or line.lower().startswith(b"imageid,")) and not line.startswith(b'"{'):
         reader = "`quorum import openimages`" if wanted == "results" else "a ground truth whose name ends in .csv"
         return "CSV", f"Open Images CSV is read by {reader}; write others as COCO {wanted} in JSON"
+    if not _JSON.match(text):
+        return f"no JSON: it begins with {line[:20]!r}", _sentence(export)
     return None
 
 

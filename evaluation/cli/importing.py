@@ -77,8 +77,8 @@ def import_coco(
             to 90), and coco91 is the other way round. Ids, or what the file's own names say, when not given.
         images: What `image_id` holds: ids, or file names; order counts the ground truth's images from 0 as it
             lists them, id_order by id, name_order by file name. Ids, or what the file's own names say, when not given.
-        label_map: Which category of the file is which of the ground truth, by ids or names: 1=3,3=10,dog=18, or a
-            JSON or TOML file that says it.
+        label_map: Which category of the file is which of the ground truth, by ids or names: 1=3,3=10,dog=18, JSON
+            such as {"dog": 18}, or a JSON or TOML file that says it.
         category_offset: Added to each category id.
         image_offset: Added to each image id.
         as_is: Do not compare boxes with the objects of the ground truth.

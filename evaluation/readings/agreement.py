@@ -92,9 +92,10 @@ def meeting(corners: np.ndarray, category: np.ndarray, pairs: Pairs) -> Agreemen
     ours, theirs = corners[pairs.row], pairs.corners
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         low, high = np.maximum(ours[:, :2], theirs[:, :2]), np.minimum(ours[:, 2:], theirs[:, 2:])
-        shared = np.maximum(high - low, 0).prod(axis=1)
-        sides = (ours[:, 2:] - ours[:, :2]).clip(0)
-        union = sides.prod(axis=1) + (theirs[:, 2:] - theirs[:, :2]).prod(axis=1) - shared
+        shared = _area((high - low).clip(0))
+        union = (
+            _area((corners[:, 2:] - corners[:, :2]).clip(0))[pairs.row] + _area(theirs[:, 2:] - theirs[:, :2]) - shared
+        )
         iou = np.nan_to_num(np.where(union > 0, shared / union, 0.0))
     n = len(corners)
     best = np.zeros(n)
@@ -105,6 +106,10 @@ def meeting(corners: np.ndarray, category: np.ndarray, pairs: Pairs) -> Agreemen
     top = iou >= np.maximum(best[pairs.row], IOU)
     met[pairs.row[top]] = pairs.category[top]
     return Agreement(best >= IOU, right, best, met)
+
+
+def _area(sides: np.ndarray) -> np.ndarray:
+    return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def chance(n: int, k: int, p: float) -> float:

@@ -25,7 +25,9 @@ def best_reading(sample: Sample, plain: Reading) -> Reading:
     best.look([*images, *formats])
     best.look(usual)
     if formats:
-        best.look([_with(plain, name, p) for name in _SIZED for p in _voted(sample, plain, name)])
+        voted = [_with(plain, name, picture) for name in _SIZED for picture in _voted(sample, plain, name)]
+        for plainer in (True, False):
+            best.look([r for r in voted if r.picture is not None and (r.picture.kind == "scaled") == plainer])
     if best.meets < LOW:  # two faults at once
         for other in images:
             best.look([replace(r, images=other.images, image_offset=other.image_offset) for r in (*formats, *usual)])
@@ -66,7 +68,11 @@ def _formats(plain: Reading) -> list[Reading]:
 
 
 def _usual(plain: Reading) -> list[Reading]:
-    return [_with(plain, name, picture) for name in _SIZED for picture in usual_pictures()]
+    return [
+        _with(plain, name, picture)
+        for picture in usual_pictures()
+        for name in (BOX_FORMATS if picture.kind in ("mirrored", "flipped") else _SIZED)
+    ]
 
 
 def _with(plain: Reading, box_format: str, picture: Picture | None) -> Reading:
@@ -76,7 +82,7 @@ def _with(plain: Reading, box_format: str, picture: Picture | None) -> Reading:
 def _voted(sample: Sample, reading: Reading, box_format: str) -> Iterator[Picture]:
     place = sample.place(reading)
     size = sample.size(place)
-    return voted_pictures(box_corners(sample.box, box_format, size), sample.objects.pairs(place), size)
+    return voted_pictures(box_corners(sample.box, box_format, size), sample.pairs(reading), size)
 
 
 def _image_readings(sample: Sample, plain: Reading) -> Iterator[Reading]:

@@ -7,6 +7,7 @@ passes; a detector whose boxes are too tight or too loose gains a few boxes in 1
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from evaluation.readings.agreement import IOU, Agreement, chance
 from evaluation.readings.candidates import LOW, best_reading
 from evaluation.readings.categories import better_categories
 from evaluation.readings.sample import Sample
+from evaluation.readings.tables import FEW, RIGHT
 from fusion.box_formats import AS_IT_IS, BOX_FORMATS
 from fusion.coco_json import RawResults, Reading
 from fusion.errors import InputError, option
@@ -23,7 +25,9 @@ __all__ = ["OtherReadingError", "check_reading", "far_better"]
 
 _TIGHT = 0.75
 _GAIN, _POINTS, _LEAST, _CHANCE = 2.0, 0.15, 0.3, 1e-6
-_FIRST = 400  # boxes that a reading is chosen by
+_SAME, _NEARER = 0.01, 1e-4  # difference of IoU, and chance that so many lie nearer to objects of another image
+_FIRST, _FEWEST = 400, 100  # boxes that a reading is chosen by; the fewer, the more objects an image has
+_PAIRS = 20_000
 _WORDS = {
     "xyxy": "corners",
     "cxcywh": "centres and sizes",
@@ -60,7 +64,9 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     before = sample.agreement(reading)
     annotated = sample.annotated(reading)
     low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
-    found = _confirmed(sample, reading, best_reading(sample.part(slice(0, _FIRST)), reading)) if low else reading
+    first = min(_FIRST, max(_FEWEST, _PAIRS * len(truth.image_id) // len(truth)))
+    found = _confirmed(sample, reading, best_reading(sample.part(slice(0, first)), reading), first) if low else reading
+    found = _nearer(sample, found)
     if not reading.says_categories and sample.agreement(found).meets.mean() >= _LEAST:
         categories, agreement = sample.categories(found), sample.agreement(found)
         found = better_categories(raw, truth.vocabulary, found, sample.key, categories, agreement)
@@ -71,6 +77,13 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
             f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5),"
             f" {_percent(sample.inside(reading))} lie inside their image, and no other reading of boxes and images"
             " agrees far better: a poor detector, or another data set"
+        ]
+    met, right = (int((which & annotated).sum()) for which in (before.meets, before.right))
+    if met >= FEW and right < RIGHT * met:
+        return [
+            f"of {met:,} confident boxes that meet an object only {right:,} are of its category, and no other numbering"
+            f" agrees far better: a poor classifier, or category ids that mean something else; {option('label_map')}"
+            " says which"
         ]
     return []
 
@@ -112,13 +125,32 @@ def _share(which: np.ndarray, among: np.ndarray) -> float:
     return float(which[among].mean())
 
 
-def _confirmed(sample: Sample, plain: Reading, other: Reading) -> Reading:
-    """Return the other reading if it is far better on boxes that it was not chosen by."""
-    rest = sample.part(slice(_FIRST, None)) if len(sample) >= 2 * _FIRST else sample
+def _confirmed(sample: Sample, plain: Reading, other: Reading, first: int) -> Reading:
+    """Return the other reading if it is far better on boxes that it was not chosen by: those after the first ones."""
+    rest = sample.part(slice(first, None)) if len(sample) >= 2 * first else sample
     if other == plain:
         return plain
     after, before = rest.agreement(other).best, rest.agreement(plain).best
     return other if any(far_better(after >= iou, before >= iou) for iou in (IOU, _TIGHT)) else plain
+
+
+def _nearer(sample: Sample, plain: Reading) -> Reading:
+    """Return the reading of the images before or after if boxes lie nearer to objects there, as in frames of a video.
+
+    Objects of one frame meet those of the next, so hardly more boxes meet one. But of boxes that are read rightly
+    hardly any lies nearer to an object of another image.
+    """
+    if plain.says_images or not all(isinstance(key.id, int) and key.name is None for key in sample.raw.columns.images):
+        return plain
+    before = sample.agreement(plain).best
+    for shift in (-1, 1):
+        other = replace(plain, image_offset=shift)
+        after = sample.agreement(other).best
+        gain = (after - before)[np.maximum(after, before) >= IOU]
+        more, less = int((gain > _SAME).sum()), int((gain < -_SAME).sum())
+        if more > 1.5 * less and chance(more + less, more, 0.5) < _NEARER:
+            return other
+    return plain
 
 
 def _other(

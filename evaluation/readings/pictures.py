@@ -52,7 +52,8 @@ def voted_pictures(corners: np.ndarray, pairs: Pairs, size: np.ndarray) -> Itera
         roughly = _alike(wide, across, _ROUGHLY) & _alike(high, down, _ROUGHLY)
         one = roughly & _alike(across, down, _ALIKE)
         for (factor,) in _peaks(scale[one]):
-            yield Picture("scaled", _plain(factor), _plain(factor))
+            for near in dict.fromkeys((_plain(factor, 1e-3), _plain(factor, 0.02))):  # of noisy boxes it is not exact
+                yield Picture("scaled", near, near)
         by_longer = _peaks((scale * np.maximum(height, width))[one])
         by_shorter = _peaks((scale * np.minimum(height, width))[one])
         for (longer,) in by_longer:
@@ -104,9 +105,9 @@ def _peaks(*values: np.ndarray) -> list[tuple[float, ...]]:
     return found
 
 
-def _plain(factor: float) -> float:
+def _plain(factor: float, near: float) -> float:
     """Return a factor as people choose them, where it is near enough to one."""
     for plain in (float(round(factor)), 1 / max(round(1 / factor), 1), round(factor, 1), round(factor, 2)):
-        if plain > 0 and abs(plain / factor - 1) < 1e-3:
+        if plain > 0 and abs(plain / factor - 1) < near:
             return plain
     return float(f"{factor:.7g}")

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.ground_truth import GroundTruth
-from evaluation.readings.agreement import Agreement, Objects, meeting
+from evaluation.readings.agreement import Agreement, Objects, Pairs, meeting
 from fusion.box_formats import box_corners
 from fusion.coco_json import RawResults, Reading
 from fusion.masks import mask_bounds
 
-__all__ = ["Sample", "most_confident", "of_annotated", "some_rows"]
+__all__ = ["Sample", "expected_objects", "most_confident", "of_annotated", "some_rows"]
 
-_MOST, _FEW = 2000, 20
+_MOST, _LEAST, _FEW = 2000, 20, 20
 _ROWS = 65536
 _NOWHERE = -(2**40)  # no category id
 
@@ -23,17 +23,31 @@ def some_rows(count: int) -> np.ndarray:
     return np.arange(count) if count <= _ROWS else np.sort(np.random.default_rng(0).integers(0, count, _ROWS))
 
 
-def most_confident(category: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Return the rows with the best scores, as many of each category as there are, at most 2,000, in random order.
+def expected_objects(truth: GroundTruth, images: int) -> int:
+    """Return how many objects so many images of the ground truth have on average, regions of several left out."""
+    return round(float((~truth.crowd).sum()) * min(images / max(len(truth.image_id), 1), 1))
+
+
+def most_confident(category: np.ndarray, score: np.ndarray, objects: int) -> np.ndarray:
+    """Return the rows with the best scores of all and of each category, in random order.
+
+    Of what a detector finds beyond the number of objects most is wrong, however good it is; so no more rows than that
+    are taken (but 20), and at most 2,000.
 
     Args:
         category: [n] integers.
         score: [n].
+        objects: Number of objects that there are to be found.
     """
+    n = len(score)
+    overall, within = np.empty(n, np.int64), np.empty(n, np.int64)
+    overall[np.argsort(-score, kind="stable")] = np.arange(n)
     rows = np.lexsort((-score, category))
     ordered = category[rows]
-    rank = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
-    return np.random.default_rng(0).permutation(rows[np.argsort(rank, kind="stable")[:_MOST]])
+    within[rows] = np.arange(n) - np.searchsorted(ordered, ordered)
+    rank = np.minimum(overall, within * len(np.unique(category)))
+    most = min(max(objects, _LEAST), _MOST)
+    return np.random.default_rng(0).permutation(np.argsort(rank, kind="stable")[:most])
 
 
 def of_annotated(category_id: np.ndarray, truth: GroundTruth) -> np.ndarray:
@@ -57,6 +71,7 @@ class Sample:
         masks: Whether boxes are the bounds of masks, which are read in one way only.
         places: Where the file's images are found, by reading; shared between the parts of a sample.
         numbers: The ids of its categories, likewise.
+        beside: The objects beside the boxes, by reading.
     """
 
     raw: RawResults
@@ -68,10 +83,11 @@ class Sample:
     masks: bool
     places: dict[Reading, np.ndarray]
     numbers: dict[Reading, np.ndarray]
+    beside: dict[Reading, Pairs]
 
     @classmethod
     def of(cls, raw: RawResults, truth: GroundTruth) -> "Sample | None":
-        """Draw the most confident boxes of each category; None where there are no boxes to look at."""
+        """Draw the most confident boxes, of all and of each category; None where there are no boxes to look at."""
         columns = raw.columns
         rows = some_rows(len(columns.score))
         boxless = np.isnan(columns.box[rows, 0])
@@ -81,20 +97,21 @@ class Sample:
         rows = rows[masked | ~boxless]
         if not len(rows) or truth.unit != "pixel":
             return None
-        rows = rows[most_confident(columns.category[rows], columns.score[rows])]
+        objects = expected_objects(truth, len(columns.images))
+        rows = rows[most_confident(columns.category[rows], columns.score[rows], objects)]
         box = columns.box[rows]
         boxless = np.isnan(box[:, 0])
         if columns.mask is not None and boxless.any():
             box[boxless] = mask_bounds(columns.mask.take(pa.array(rows[boxless])))
         keys = columns.image[rows], columns.category[rows]
-        return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {}, {})
+        return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {}, {}, {})
 
     def __len__(self) -> int:
         return len(self.box)
 
     def part(self, rows: slice) -> "Sample":
         """Return some of the boxes."""
-        return replace(self, box=self.box[rows], image=self.image[rows], key=self.key[rows])
+        return replace(self, box=self.box[rows], image=self.image[rows], key=self.key[rows], beside={})
 
     def settled(self, reading: Reading) -> bool:
         """Tell whether there is nothing to ask about what boxes mean."""
@@ -102,11 +119,18 @@ class Sample:
 
     def place(self, reading: Reading) -> np.ndarray:
         """Return the image of each box, -1 where a reading finds none: int64 [n]."""
-        images = Reading(images=reading.images, image_offset=reading.image_offset)
+        images = _of_images(reading)
         if images not in self.places:
             self.places[images] = self.raw.images(self.truth.vocabulary, images)
         places: np.ndarray = self.places[images][self.image]
         return places
+
+    def pairs(self, reading: Reading) -> Pairs:
+        """Return the boxes beside the objects of their images."""
+        images = _of_images(reading)
+        if images not in self.beside:
+            self.beside[images] = self.objects.pairs(self.place(reading))
+        return self.beside[images]
 
     def corners(self, reading: Reading, place: np.ndarray) -> np.ndarray:
         """Return the boxes as a reading has them: float64 [n, 4] corners in pixels."""
@@ -152,4 +176,9 @@ class Sample:
     def agreement(self, reading: Reading) -> Agreement:
         """Return what the boxes meet under a reading."""
         place = self.place(reading)
-        return meeting(self.corners(reading, place), self.categories(reading), self.objects.pairs(place))
+        return meeting(self.corners(reading, place), self.categories(reading), self.pairs(reading))
+
+
+def _of_images(reading: Reading) -> Reading:
+    """Return what a reading says of images alone."""
+    return Reading(images=reading.images, image_offset=reading.image_offset)

@@ -5,13 +5,13 @@ import numpy as np
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.readings.agreement import Objects, meeting
 from evaluation.readings.candidates import LOW
-from evaluation.readings.sample import most_confident, of_annotated, some_rows
+from evaluation.readings.sample import expected_objects, most_confident, of_annotated, some_rows
 from fusion.table import DetectionTable
 
-__all__ = ["check_table"]
+__all__ = ["FEW", "RIGHT", "check_table"]
 
-_FEW = 20
-_RIGHT = 0.1
+FEW = 20
+RIGHT = 0.1
 
 
 def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> list[str]:
@@ -33,12 +33,13 @@ def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> 
     rows, place = rows[place >= 0], place[place >= 0]
     if not len(rows):
         return ["it has no detections on these images"]
-    chosen = most_confident(table.category_id[rows], table.score[rows])
+    objects = expected_objects(truth, len(np.unique(place)))
+    chosen = most_confident(table.category_id[rows], table.score[rows], objects)
     rows, place = rows[chosen], place[chosen]
     category = table.category_id[rows]
     keep = of_annotated(category, truth)
     rows, place, category = rows[keep], place[keep], category[keep]
-    if len(rows) < _FEW:
+    if len(rows) < FEW:
         return []
     x, y, w, h = (table.column(name)[rows].astype(np.float64) for name in "xywh")
     found = meeting(np.stack([x, y, x + w, y + h], axis=1), category, Objects(truth).pairs(place))
@@ -48,7 +49,7 @@ def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> 
             f"only {met:,} of {len(rows):,} confident boxes meet an object of any category (IoU 0.5): a poor detector,"
             f" or boxes or image ids that mean something else{remedy}"
         ]
-    if right < _RIGHT * met:
+    if right < RIGHT * met:
         return [
             f"of {met:,} confident boxes that meet an object only {right:,} are of its category: a poor classifier, or"
             f" category ids that mean something else{remedy}"

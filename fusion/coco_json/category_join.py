@@ -42,7 +42,8 @@ class CategoryJoin:
         if vocabulary is not None:
             for number, name in zip(vocabulary.category_ids.tolist(), vocabulary.category_names, strict=True):
                 self._by_name.setdefault(name, []).append(number)
-                self._by_squashed.setdefault(squashed(name), []).append(number)
+                if squashed(name):
+                    self._by_squashed.setdefault(squashed(name), []).append(number)
         self._texts = False
         self._spelled: dict[str, str] = {}
         self.notes: list[str] = []
@@ -91,7 +92,7 @@ class CategoryJoin:
         """Return the name that the file has for a category; a text that is no number is one."""
         if key.name is not None:
             return key.name
-        if key.id is not None and key.id in self._listed.categories:
+        if key.id is not None and self._listed.categories.get(key.id):
             return self._listed.categories[key.id]
         return key.id if isinstance(key.id, str) and integer_like(key.id) is None else None
 
@@ -100,9 +101,14 @@ class CategoryJoin:
         names = [self._name(key) for key in keys]
         if self._vocabulary is None or not any(names):
             return [self._by_id(key) for key in keys], ""
-        by_name = [None if name is None else self._named(name) for name in names]
         bare = [key.id is None or (isinstance(key.id, str) and integer_like(key.id) is None) for key in keys]
         by_id = [None if nothing else self._by_id(key) for key, nothing in zip(keys, bare, strict=True)]
+        # of several categories of one name the id tells which is meant, if ids and names agree elsewhere
+        meant = [[] if name is None else self._ids_of(name) for name in names]
+        several = [n for n, ids in enumerate(meant) if len(ids) > 1 and by_id[n] in ids]
+        by_name = [
+            by_id[n] if n in several else None if name is None else self._named(name) for n, name in enumerate(names)
+        ]
         if not any(number is not None for number in by_name):
             if any(number is not None for number in by_id):
                 self.notes.append(
@@ -111,15 +117,17 @@ class CategoryJoin:
                 )
             return by_id, ""
         other = [n for n, number in enumerate(by_name) if number is not None and not bare[n] and by_id[n] != number]
+        for n in several if other else ():
+            self._named(str(names[n]))
         numbers = [number if number is not None else None if other else by_id[n] for n, number in enumerate(by_name)]
         if not other:
             return numbers, "joined by name" if any(bare) else ""
         n = other[0]
-        meant = f"; {self._name_of(by_id[n])!r} there" if by_id[n] is not None else ""
+        there = f"; {self._name_of(by_id[n])!r} there" if by_id[n] is not None else ""
         self._texts = False
         self.notes.append(
             f"the names of {len(other)} categories are not those that {self._source} has for their ids (category"
-            f" {keys[n].id} is {names[n]!r} here{meant})"
+            f" {keys[n].id} is {names[n]!r} here{there})"
         )
         return numbers, "joined by name"
 
@@ -200,16 +208,17 @@ class CategoryJoin:
             return number
         return None
 
+    def _ids_of(self, name: str) -> list[int]:
+        """Return the categories of a name; of another spelling where none is written so."""
+        return self._by_name.get(name) or self._by_squashed.get(squashed(name), [])
+
     def _named(self, name: str) -> int | None:
-        ids = self._by_name.get(name, [])
-        if not ids:
-            ids = self._by_squashed.get(squashed(name), [])
-            if len(ids) == 1:
-                self._spelled[name] = self._name_of(ids[0])
+        ids = self._ids_of(name)
+        if len(ids) == 1 and name not in self._by_name:
+            self._spelled[name] = self._name_of(ids[0])
         if len(ids) > 1:
-            raise InputError(
-                self._source, f"categories {ids[0]} and {ids[1]} are both named {name!r}", "Use a label map to ids"
-            )
+            remedy = f"Join categories by id with {option('categories', 'id')}, or use a label map to ids"
+            raise InputError(self._source, f"categories {ids[0]} and {ids[1]} are both named {name!r}", remedy)
         return ids[0] if ids else None
 
     def _name_of(self, number: int | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 __all__ = ["AMBIGUOUS", "NOT_THERE", "FileNames", "normal_name"]
 
 NOT_THERE, AMBIGUOUS = -1, -2
-_HOW = ("as they are", "without folders", "without folders and suffixes", "by their number")
+_HOW = ("as they are", "without folders", "without folders and suffixes", "by their number", "regardless of case")
 
 
 class FileNames:
@@ -15,7 +15,7 @@ class FileNames:
 
     A name is looked for as it is, in any Unicode form and with either slash; else without folders, where several fit
     the one that shares most folders at its end; else also without suffix; else by the number that it is, without
-    leading zeros.
+    leading zeros; else also regardless of case.
 
     Args:
         names: [images] their names; "" where there is none.
@@ -23,12 +23,12 @@ class FileNames:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._all = names
-        self._places: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {})
+        self._places: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {}, {})
         for place, name in enumerate(names):
             for level, key in enumerate(_spellings(name) if name else ()):
                 if key is not None:
                     self._places[level].setdefault(key, []).append(place)
-        self._levels = [0, 0, 0, 0]
+        self._levels = [0] * len(_HOW)
 
     def place(self, name: str) -> int:
         """Return the place of an image; NOT_THERE, or AMBIGUOUS where several fit."""
@@ -71,9 +71,9 @@ def normal_name(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def _spellings(name: str) -> tuple[str, str, str, str | None]:
+def _spellings(name: str) -> tuple[str, str, str, str | None, str]:
     normal = normal_name(name)
     path = PurePosixPath(normal)
     stem = path.stem
     number = stem.lstrip("0") or "0" if stem.isascii() and stem.isdigit() else None
-    return normal, path.name, stem, number
+    return normal, path.name, stem, number, stem.casefold()

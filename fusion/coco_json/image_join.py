@@ -257,6 +257,18 @@ class ImageJoin:
         detections = "1 detection is" if lost == 1 else f"{lost} detections are"
         images = f"{len(unknown)} image{'s' if len(unknown) > 1 else ''} that {source} does not have"
         if not (places >= 0).any():
+            named = [key.name or key.id for key in keys]
+            names = [name for name in self._vocabulary.file_names or () if name]
+            if names and all(isinstance(name, str) and integer_like(name) is None for name in named):
+                return [
+                    InputError(
+                        self._where,
+                        f"it has no image in common with {source}: its images are such as {examples(unknown)}, expected"
+                        f" file names such as {examples(names)}",
+                        "These are results on another data set, unless files were renamed: give them the names that"
+                        " the ground truth has",
+                    )
+                ]
             return [
                 InputError(
                     self._where,
@@ -267,15 +279,21 @@ class ImageJoin:
                 )
             ]
         if not self._drop:
-            return [
-                InputError(
-                    self._where,
-                    f"{detections} on {images}: {examples(unknown)}",
-                    f"Give the ground truth of these results, or drop them with {option('unknown_images', 'drop')}",
-                )
-            ]
+            remedy = f"Give the ground truth of these results, or drop them with {option('unknown_images', 'drop')}"
+            shift = self._fitting_shift(keys)
+            if shift:
+                fitting = f"Each is one with {option('image_offset', shift)}, if ids are counted from another number"
+                remedy = f"{fitting}; else {remedy[0].lower()}{remedy[1:]}"
+            return [InputError(self._where, f"{detections} on {images}: {examples(unknown)}", remedy)]
         self.notes.append(f"dropped: {detections} on {images}: {examples(unknown)}")
         return []
+
+    def _fitting_shift(self, keys: Sequence[Key]) -> int:
+        """Return by how many the ids have to be shifted for all to be known, 0 where one step either way is not it."""
+        ids = [key.id for key in keys if isinstance(key.id, int) and key.name is None]
+        if self._by is not None or not self._integers or len(ids) < len(keys):
+            return 0
+        return next((shift for shift in (-1, 1) if all(number + shift in self._place for number in ids)), 0)
 
     def _shown(self, key: Key) -> int | str:
         return str(key.name) if key.id is None else key.id

@@ -1,5 +1,6 @@
 """How a results file is to be read: what its image ids, category ids and boxes mean."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,9 +93,11 @@ class Reading:
 
 
 class Pairs(dict[Any, Any]):
-    """A label map as it is typed, `1=3,3=10`, and as Python has it."""
+    """A label map as it is typed, `1=3,3=10` or as JSON where names have commas, and as Python has it."""
 
     def __str__(self) -> str:
+        if any("," in str(source) or not str(source) for source in self):
+            return json.dumps({str(source): target for source, target in self.items()}, ensure_ascii=False)
         return ",".join(f"{source}={target}" for source, target in self.items())
 
 

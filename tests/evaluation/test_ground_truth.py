@@ -112,8 +112,8 @@ def test_nan_in_ignored_fields_does_no_harm(tmp_path):
     ("document", "parts"),
     [
         (json.dumps(GOOD)[:-30], ["not complete JSON", "cut off"]),
-        ("", ["not complete JSON"]),
-        ("[1]", ["expected a COCO ground truth object, got JSON list", "result file"]),
+        ("", ["the file is empty"]),
+        ("[1]", ["expected a COCO ground truth object, got JSON list", "results file"]),
         *[
             (changed(lambda d, key=key: d.pop(key)), [f"'{key}' is missing"])
             for key in ("images", "annotations", "categories")

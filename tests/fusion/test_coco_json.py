@@ -504,7 +504,7 @@ def test_truncated_at_every_byte(read):
     [
         (b"", "empty"),
         (b"  \n", "white space"),
-        (b"hello", "byte 0"),
+        (b"hello", "no JSON"),
         (b"<html></html>", "XML or HTML"),
         (b'<?xml version="1.0"?>\n<annotation/>', "XML"),
         (b"\x80\x04\x95\x0b.", "a pickle"),
