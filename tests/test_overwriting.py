@@ -84,9 +84,10 @@ FUSE = """
     ids, ones = np.arange(n), np.ones(n, int)
     t = DetectionTable.from_arrays(image_id=ids, category_id=ones, score=rng.random(n), xywh=rng.random((n, 4)))
     write_table(t, "t.parquet")
+    import quorum
+    quorum.main("fuse t.parquet --method nms -o /dev/null".split())  # kernels are kept on disk before it is full
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-    import quorum
     quorum.main("fuse t.parquet --method nms -o fused.parquet --save-recipe recipe.toml".split())
 """
 
