@@ -93,7 +93,10 @@ def _example(kind: type[Any]) -> list[tuple[str, str]]:
     [first, *_] = fields(kind)
     if must:
         return [(name, name) for name in must]
-    return [(first.name, parameters(kind)[first.name].sample or repr(default_of(first)))]
+    about = parameters(kind)[first.name]
+    if about.files or about.words is not None:
+        return [(first.name, first.name)]
+    return [(first.name, about.sample or repr(default_of(first)))]
 
 
 def stub() -> str:

@@ -10,6 +10,8 @@ import pytest
 from pycocotools import mask as codec
 
 import fusion
+import quorum
+from fusion.cli import fuse
 from fusion.functions import stub
 from fusion.kernels import jit
 from fusion.masks import mask_array
@@ -18,7 +20,7 @@ from fusion.recipe import Recipe
 from fusion.recipe_toml import parse_recipe
 from fusion.run import apply, trace
 from fusion.steps import class_name, name_of
-from fusion.steps.base import parameters
+from fusion.steps.base import default_of, parameters
 from fusion.table import DetectionTable, Metadata
 from tests.fusion.steps.cases import STEPS, needed
 
@@ -164,6 +166,18 @@ def test_every_parameter_is_described(name):
     assert text.startswith(STEPS[name].__doc__.splitlines()[0])
     assert all(f"    {key}: {about.told}" in text for key, about in described.items())
     assert f"fusion.{name}(" in text
+
+
+@every_step
+def test_the_examples_can_be_followed(name):
+    a, b = members()
+    values = {one.name: default_of(one) for one in fields(STEPS[name])} | needed(name)
+    line = getattr(fusion, name).__doc__.splitlines()[-1].partition(" = ")[2]
+    assert isinstance(eval(line, {"fusion": fusion, "a": a, "b": b, "fused": a, **values}), DetectionTable)
+    command, bound, _ = quorum.app.parse_args(example(name).split()[1:])
+    assert command is fuse
+    assert bound.arguments["method"] == name
+    assert any(value is not None for value in vars(bound.arguments["options"]).values())
 
 
 def test_the_command_line_has_help_on_every_method(run, monkeypatch):
