@@ -57,6 +57,7 @@ _READ = (
     ("annotation", "annotations", _Annotation.__struct_fields__),
     ("category", "categories", _Category.__struct_fields__),
 )
+_BEYOND = 0.1  # share of objects that is too many
 # What no field of ours has.
 _DIGITS = 1000
 
@@ -119,7 +120,7 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
         notes=tuple(dict.fromkeys(notes)),
         source=place,
     )
-    return _with_labels(truth, images)
+    return replace(_with_labels(truth, images), notes=(*truth.notes, *_beyond(truth)))
 
 
 class _Huge(str):
@@ -244,6 +245,19 @@ def _notes(annotations: Sequence[_Annotation], no_area: int) -> list[str]:
         (any(a.id == 0 for a in annotations), "an annotation has id 0, which pycocotools never counts as matched"),
     ]
     return [text.format(count) for count, text in notes if count]
+
+
+def _beyond(truth: GroundTruth) -> list[str]:
+    """Say so if many objects end beyond their image, as they do where corners stand in place of sizes."""
+    height, width = truth.height[truth.image], truth.width[truth.image]
+    x, y, w, h = truth.xywh.T
+    beyond = (width > 0) & (height > 0) & ((x + w > 1.02 * width) | (y + h > 1.02 * height))
+    if beyond.sum() <= _BEYOND * len(truth):
+        return []
+    return [
+        f"{beyond.sum()} of {len(truth)} objects end beyond their image; bbox is taken as [x, y, width, height], not as"
+        " corners"
+    ]
 
 
 def _frequency(categories: Sequence[_Category], place: Path) -> list[str] | None:

@@ -54,7 +54,7 @@ class _Best:
         if not measured:
             return
         best = max(measured)
-        if 1 - best[0] <= _CLEARLY * (1 - self._iou):
+        if best[0] > self._iou and 1 - best[0] <= _CLEARLY * (1 - self._iou):
             self._iou, self.meets = best
             self.reading = readings[measured.index(best)]
 

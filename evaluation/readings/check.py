@@ -28,6 +28,7 @@ _GAIN, _POINTS, _LEAST, _CHANCE = 2.0, 0.15, 0.3, 1e-6
 _SAME, _NEARER = 0.01, 1e-4  # difference of IoU, and chance that so many lie nearer to objects of another image
 _FIRST, _FEWEST = 400, 100  # boxes that a reading is chosen by; the fewer, the more objects an image has
 _PAIRS = 20_000
+_LEAST_SIDE = 10  # pixels of objects or images that boxes between 0 and 1 cannot be of
 _WORDS = {
     "xyxy": "corners",
     "cxcywh": "centres and sizes",
@@ -59,24 +60,26 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     sample = Sample.of(raw, truth)
     if sample is None:
         return []
-    if not len(truth):
+    if truth.crowd.all():
         return _without_objects(sample, reading)
     before = sample.agreement(reading)
     annotated = sample.annotated(reading)
     low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
     first = min(_FIRST, max(_FEWEST, _PAIRS * len(truth.image_id) // len(truth)))
-    found = _confirmed(sample, reading, best_reading(sample.part(slice(0, first)), reading), first) if low else reading
-    found = _nearer(sample, found)
+    best = best_reading(sample.part(slice(0, first)), reading) if low else reading
+    found = _nearer(sample, _confirmed(sample, reading, best, first))
     if not reading.says_categories and sample.agreement(found).meets.mean() >= _LEAST:
         categories, agreement = sample.categories(found), sample.agreement(found)
         found = better_categories(raw, truth.vocabulary, found, sample.key, categories, agreement)
     if found != reading:
         raise _other(raw, sample, reading, found, before, sample.agreement(found))
     if _share(before.meets, annotated) < LOW / 2:
+        if np.median(truth.xywh[:, 2:]) >= _LEAST_SIDE:
+            _refuse_shares(sample, reading)
+        inside = f", {_percent(sample.inside(reading))} lie inside their image," if truth.height.any() else ""
         return [
-            f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5),"
-            f" {_percent(sample.inside(reading))} lie inside their image, and no other reading of boxes and images"
-            " agrees far better: a poor detector, or another data set"
+            f"only {_percent(before.meets)} of {_counted(sample, raw)} meet an object of any category (IoU 0.5)"
+            f"{inside} and {_unproven(sample, before, best)}: a poor detector, or another data set"
         ]
     met, right = (int((which & annotated).sum()) for which in (before.meets, before.right))
     if met >= FEW and right < RIGHT * met:
@@ -92,13 +95,8 @@ def _without_objects(sample: Sample, reading: Reading) -> list[str]:
     """Say what can be said of boxes where there are no objects: that they can hardly be pixels of their image."""
     if sample.settled(reading):
         return []
-    if np.percentile(np.abs(sample.box), 99) <= 1.5 and np.median(sample.size(sample.place(reading))) >= 10:
-        choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
-        raise OtherReadingError(
-            sample.raw.where,
-            "its boxes lie between 0 and 1, where pixels are expected",
-            f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
-        )
+    if np.median(sample.size(sample.place(reading))) >= _LEAST_SIDE:
+        _refuse_shares(sample, reading)
     inside = sample.inside(reading)
     if inside.mean() >= LOW:
         return []
@@ -106,6 +104,25 @@ def _without_objects(sample: Sample, reading: Reading) -> list[str]:
         f"only {_percent(inside)} of {_counted(sample, sample.raw)} lie inside their image, and there are no objects to"
         f" compare them with: see {option('box_format')} and {option('picture')}"
     ]
+
+
+def _unproven(sample: Sample, before: Agreement, best: Reading) -> str:
+    """Say of other readings that none agrees far better, or that the best one does, of too few boxes to be sure."""
+    share = float(sample.agreement(best).meets.mean())
+    if share < max(_LEAST, _GAIN * float(before.meets.mean())):
+        return "no other reading of boxes and images agrees far better"
+    return f"{100 * share:.0f} % would with {best.options()}, which so few boxes do not prove"
+
+
+def _refuse_shares(sample: Sample, reading: Reading) -> None:
+    """Refuse boxes that cannot be pixels since all lie between 0 and 1."""
+    if not sample.settled(reading) and np.percentile(np.abs(sample.box), 99) <= 1.5:
+        choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
+        raise OtherReadingError(
+            sample.raw.where,
+            "its boxes lie between 0 and 1, where pixels are expected",
+            f"They are shares of the picture's sides: {choices}; or {option('as_is', True)} if they are meant so",
+        )
 
 
 def far_better(after: np.ndarray, before: np.ndarray) -> bool:

@@ -121,8 +121,8 @@ def _check_json(
         known = listed.category_id
     audit = Audit(findings, listed, known, CAPS[form])
 
-    def size_of(image: int | str) -> tuple[int, int] | None:
-        if listed is None:
+    def size_of(image: int | str | None, _name: str | None) -> tuple[int, int] | None:
+        if listed is None or image is None:
             return None
         place = int(listed.places(np.array([image], dtype=object if isinstance(image, str) else np.int64))[0])
         return (int(listed.height[place]), int(listed.width[place])) if place >= 0 and listed.height[place] else None

@@ -119,7 +119,7 @@ def check_json(
     path: Path,
     audit: Audit,
     findings: Findings,
-    size_of: Callable[[int | str], tuple[int, int] | None],
+    size_of: Callable[[int | str | None, str | None], tuple[int, int] | None],
     texts: bool | None,
     progress: Callable[[int, int], None] | None,
 ) -> bool:
@@ -177,7 +177,7 @@ class _Records:
         where: str,
         audit: Audit,
         findings: Findings,
-        size_of: Callable[[int | str], tuple[int, int] | None],
+        size_of: Callable[[int | str | None, str | None], tuple[int, int] | None],
         texts: bool | None,
     ) -> None:
         self._where, self._audit, self._findings = where, audit, findings

@@ -40,15 +40,15 @@ class ImageJoin:
         self._converted = False
         self.notes: list[str] = []
 
-    def place(self, image: int | str) -> int:
-        """Find one image by its id or name as well as can be told from it alone; -1 where it is not there."""
+    def place(self, key: Key) -> int:
+        """Find one image by its id and name as well as can be told from them alone; -1 where it is not there."""
         if self._by in _ORDERS:
-            return self._ordered([Key(image, None)])[0]
-        name = self._name(Key(image, None))
-        by_id = self._id_place(image) if self._by != "file_name" else NOT_THERE
+            return self._ordered([key])[0]
+        name = self._name(key)
+        by_id = NOT_THERE if self._by == "file_name" or key.id is None else self._id_place(key.id)
         if (name is None and by_id >= 0) or self._by == "id" or self._names is None:
             return by_id
-        by_name = self._names.place(str(image) if name is None else name)
+        by_name = self._names.place(str(key.id) if name is None else name)
         return by_name if by_name >= 0 else by_id
 
     def places(self, keys: Sequence[Key], weights: np.ndarray) -> tuple[np.ndarray, list[InputError]]:
@@ -259,14 +259,19 @@ class ImageJoin:
         if not (places >= 0).any():
             named = [key.name or key.id for key in keys]
             names = [name for name in self._vocabulary.file_names or () if name]
-            if names and all(isinstance(name, str) and integer_like(name) is None for name in named):
+            if all(isinstance(name, str) and integer_like(name) is None for name in named):
+                expected = (
+                    f"file names such as {examples(names)}" if names else f"ids such as {examples(self._expected())}"
+                )
+                remedy = "files were renamed: give them the names that the ground truth has"
+                if not names:
+                    remedy = "it is the ground truth that lacks the file_name of its images: add it"
                 return [
                     InputError(
                         self._where,
                         f"it has no image in common with {source}: its images are such as {examples(unknown)}, expected"
-                        f" file names such as {examples(names)}",
-                        "These are results on another data set, unless files were renamed: give them the names that"
-                        " the ground truth has",
+                        f" {expected}",
+                        f"These are results on another data set, unless {remedy}",
                     )
                 ]
             return [

@@ -15,7 +15,7 @@ from fusion.coco_json.blocks import JsonFile, TruncatedError, decode, decode_lis
 from fusion.coco_json.category_join import CategoryJoin
 from fusion.coco_json.image_join import ImageJoin
 from fusion.coco_json.interpret import Interpreter
-from fusion.coco_json.raw import RawColumns, RawGatherer
+from fusion.coco_json.raw import Key, RawColumns, RawGatherer
 from fusion.coco_json.reading import AS_FOUND, Reading
 from fusion.coco_json.records import NAMES, NamedResult, Problems, RecordReader, Result, show
 from fusion.coco_json.vocabulary import Listed, Vocabulary, printable
@@ -271,12 +271,12 @@ class RawResults:
     def _note_keys(self, record: Mapping[str, Any]) -> None:
         self._other_keys.update(record.keys() - _KEYS)
 
-    def _size_of(self, image: int | str) -> tuple[int, int] | None:
-        if image in self._listed.sizes:
+    def _size_of(self, image: int | str | None, name: str | None) -> tuple[int, int] | None:
+        if image is not None and image in self._listed.sizes:
             return self._listed.sizes[image]
         if self._join is None or self._vocabulary is None or self._vocabulary.sizes is None:
             return None
-        place = self._join.place(image)
+        place = self._join.place(Key(image, name))
         if place < 0:
             return (1, 1)  # the detection is dropped, or refused with all others on such images
         height, width = self._vocabulary.sizes[place].tolist()

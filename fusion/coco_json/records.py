@@ -115,7 +115,7 @@ class RecordReader:
     Args:
         where: Name of the results file.
         problems: Where faults go.
-        size_of: Height and width of an image by its id in the file; None where they are not known.
+        size_of: Height and width of an image by what a record has, its id and its name; None where they are not known.
         names: Whether a record may have names in place of ids.
 
     Attributes:
@@ -127,7 +127,7 @@ class RecordReader:
         self,
         where: str,
         problems: Problems,
-        size_of: Callable[[int | str], tuple[int, int] | None],
+        size_of: Callable[[int | str | None, str | None], tuple[int, int] | None],
         *,
         names: bool = True,
     ) -> None:
@@ -158,7 +158,7 @@ class RecordReader:
         image = self._id(record, "image_id", file_name)
         category = self._id(record, "category_id", names.get("category_name"))
         score = _number("score", _required(record, "score"), "a finite number")
-        mask = self._mask(record.get("segmentation"), file_name if image is None else image)
+        mask = self._mask(record.get("segmentation"), image, file_name)
         return NamedResult(score, image, category, _box(record.get("bbox"), mask is not None), mask, **names)
 
     def _id(self, record: dict[str, Any], name: str, instead: str | None) -> Any:
@@ -176,11 +176,11 @@ class RecordReader:
             raise _Fault(name, "Unicode text", show(value))
         return value
 
-    def _mask(self, value: object, image: Any) -> Rle | None:
+    def _mask(self, value: object, image: Any, name: str | None) -> Rle | None:
         if value is None or value == []:
             return None
         if isinstance(value, list):
-            return self._polygons(value, image)
+            return self._polygons(value, image, name)
         if not isinstance(value, dict) or "size" not in value or "counts" not in value:
             raise _Fault("segmentation", "RLE with size and counts, or polygons", show(value))
         size, counts = value["size"], value["counts"]
@@ -195,15 +195,15 @@ class RecordReader:
             raise _Fault("segmentation.counts", "run lengths that fill the image", got, "Encode the masks again")
         return Rle((size[0], size[1]), mask_codec.frPyObjects(value, size[0], size[1])["counts"].decode())
 
-    def _polygons(self, polygons: list[Any], image: int | str) -> Rle:
+    def _polygons(self, polygons: list[Any], image: int | str | None, name: str | None) -> Rle:
         for polygon in polygons:
             points = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
             if not points or not all(_real(x) and abs(x) <= _COORDINATE for x in polygon):
                 raise _Fault("segmentation", "polygons [x1, y1, x2, y2, ...] of at least three points", show(polygon))
-        size = self._size_of(image)
+        size = self._size_of(image, name)
         if size is None:
             raise InputError(
-                f"{self._where}, image {image}",
+                f"{self._where}, image {name if image is None else image}",
                 "its masks are polygons, and the size of the image is not known",
                 "Give the ground truth, whose images have a height and a width, or write the masks as RLE",
             )

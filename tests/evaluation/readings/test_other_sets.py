@@ -204,3 +204,82 @@ def test_results_given_as_ground_truth(tmp_path, run):
     path.write_text(json.dumps(json.loads(gt.read_text()))[:-9])
     code, _, err = run("evaluate", tmp_path / "a.parquet", "-g", path)
     assert "is not complete JSON (Expecting" in err
+
+
+def test_few_boxes_prove_nothing_but_it_is_said_what_they_may_mean(tmp_path, run):
+    truth = data_set(2)
+    truth["info"]["noise"] = False
+    code, err, _ = imported(run, tmp_path, truth, results(truth, **box(BOXES["xyxy"]))[:4])
+    assert code == 0
+    assert "100 % would with --box-format xyxy, which so few boxes do not prove" in err
+    assert imported(run, tmp_path, truth, results(truth)[:4])[1].count("would with") == 0
+
+
+@pytest.mark.parametrize("few", [3, 1000])
+def test_shares_are_no_pixels_though_sizes_are_not_known(tmp_path, run, few):
+    truth = data_set(1)
+    records = results(truth, **box(_normalized(lambda x, y, w, h, *_: [x, y, w, h])))[:few]
+    for image in truth["images"]:
+        del image["width"], image["height"]
+    code, err, _ = imported(run, tmp_path, truth, records)
+    assert code == 2
+    assert "lie between 0 and 1" in err
+    code, err, _ = imported(run, tmp_path, truth, records, "--box-format", "xywh_normalized")
+    assert code == 2
+    assert "width and height of the images" in err
+
+
+def test_objects_that_are_all_crowds_say_nothing_of_a_detector(tmp_path, run):
+    truth = data_set(1)
+    records = results(truth)
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = 1
+    code, err, _ = imported(run, tmp_path, truth, records)
+    assert code == 0
+    assert "poor detector" not in err
+    assert "poor detector" not in run("evaluate", tmp_path / "a.parquet", "-g", tmp_path / "gt.json")[2]
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_polygons_have_the_size_of_the_image_that_is_named(tmp_path, run, boxes):
+    """Its id is another image's, of another size."""
+    truth = data_set(1)
+    ids = [image["id"] for image in truth["images"]]
+    other = dict(zip(ids, ids[1:] + ids[:1], strict=True))
+
+    def polygon(annotation, image, record):
+        x, y, w, h = record["bbox"]
+        return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+    changes = {"segmentation": polygon, "file_name": lambda a, i, r: i["file_name"]}
+    if not boxes:
+        changes["bbox"] = lambda a, i, r: None
+    code, err, found = imported(run, tmp_path, truth, results(truth, **changes))
+    assert code == 0, err
+    meant = found()
+    code, err, found = imported(
+        run, tmp_path, truth, results(truth, image_id=lambda a, i, r: other[i["id"]], **changes)
+    )
+    assert code == 0, err
+    assert found() == meant
+
+
+def test_corners_in_the_ground_truth_are_noted(tmp_path, run):
+    truth = data_set(1)
+    for annotation in truth["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + w, y + h]
+    code, err, _ = imported(run, tmp_path, truth, results(truth))
+    assert code == 0
+    assert "objects end beyond their image" in err
+    assert "beyond their image" not in imported(run, tmp_path, data_set(1), results(data_set(1)))[1]
+
+
+def test_a_ground_truth_without_file_names(tmp_path, run):
+    truth = data_set(1)
+    records = results(truth, image_id=lambda a, i, r: None, file_name=lambda a, i, r: i["file_name"])
+    for image in truth["images"]:
+        del image["file_name"]
+    code, err, _ = imported(run, tmp_path, truth, records)
+    assert code == 2
+    assert "lacks the file_name of its images" in err
