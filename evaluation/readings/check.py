@@ -186,10 +186,16 @@ def _other(
             f"{_percent(after.meets)} meet an object, but {_percent(before.right)} one of their category as they stand"
             f" and {_percent(after.right)} {how}"
         )
+    said = found.options()
+    if found.label_map is not None:
+        untold = [key for key in raw.columns.categories if not {key.id, str(key.id), key.name} & {*found.label_map}]
+        if untold:
+            said += f" {option('unknown_categories', 'drop')}"
+            problem += f"; of {len(untold)} rare categories it cannot be told which they are"
     return OtherReadingError(
         raw.where,
         f"of {_counted(sample, raw)} {problem}",
-        f"Read it with {found.options()}; or as it stands with {option('as_is', True)}",
+        f"Read it with {said}; or as it stands with {option('as_is', True)}",
     )
 
 

@@ -283,3 +283,39 @@ def test_a_ground_truth_without_file_names(tmp_path, run):
     code, err, _ = imported(run, tmp_path, truth, records)
     assert code == 2
     assert "lacks the file_name of its images" in err
+
+
+def test_a_label_map_may_be_longer_than_the_name_of_a_file(tmp_path, run):
+    truth = data_set(2)
+    truth["categories"] = [{"id": i, "name": f"category {i}"} for i in range(1, 61)]
+    for number, annotation in enumerate(truth["annotations"]):
+        annotation["category_id"] = number % 60 + 1
+    other = random.Random(0).sample(range(1, 61), 60)
+    label_map = ",".join(f"{other[i]}={i + 1}" for i in range(60))
+    assert len(label_map) > 255
+    records = results(truth, category_id=lambda a, i, r: other[r["category_id"] - 1])
+    code, err, found = imported(run, tmp_path, truth, records, "--label-map", label_map)
+    assert code == 0, err
+    assert found() == as_meant(run, tmp_path / "gt.json", tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_map_that_leaves_categories_out_says_what_becomes_of_them(tmp_path, run, seed):
+    truth = data_set(seed, categories=5)
+    ids = [category["id"] for category in truth["categories"]]
+    truth["categories"] += [{"id": 100 + n, "name": f"rare {n}"} for n in range(4)]
+    rare = iter(range(100, 104))
+    turned = dict(zip(ids, ids[1:] + ids[:1], strict=True))
+    records = results(truth, category_id=lambda a, i, r: turned[r["category_id"]])
+    # boxes of nothing, and of categories that no object has
+    records += [records[0] | {"category_id": next(rare), "bbox": [1, 1, 5, 5], "score": 0.9} for _ in range(4)]
+    for record in records[-4:-2]:
+        record["category_id"] += 50
+    gt, path = write(tmp_path, truth, records)
+    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "a.parquet")
+    assert code == 2
+    options = options_of(err)
+    assert "--unknown-categories" in options
+    assert "cannot be told" in err
+    code, err, _ = imported(run, tmp_path, truth, records, *options)
+    assert code == 0, err
