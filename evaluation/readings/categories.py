@@ -56,6 +56,10 @@ def better_categories(
         target = moved.get(k, as_read.get(k))
         if target is not None and target in ids and (k in moved or target not in moved.values()):
             label_map[str(name) if number is None else number] = target
+    told = np.array([(number if number in label_map else str(name)) in label_map for number, name in keys], np.bool_)
+    left_out = use & ~told[key]
+    if (category == found.met)[left_out].sum() > _RIGHT * left_out.sum():
+        return plain  # they are rightly what another category would have to be
     return replace(plain, label_map=label_map)
 
 

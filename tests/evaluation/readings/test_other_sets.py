@@ -319,3 +319,17 @@ def test_a_map_that_leaves_categories_out_says_what_becomes_of_them(tmp_path, ru
     assert "cannot be told" in err
     code, err, _ = imported(run, tmp_path, truth, records, *options)
     assert code == 0, err
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_half_of_a_common_category_taken_for_a_rare_one(tmp_path, run, seed):
+    """Most boxes of the rare category lie on objects of the common one, as most of the common one's own do."""
+    rng = random.Random(seed)
+    truth = data_set(seed, categories=3)
+    ids = [category["id"] for category in truth["categories"]][:2]
+    truth["categories"] = truth["categories"][:2]
+    for number, annotation in enumerate(truth["annotations"]):
+        annotation["category_id"] = ids[number % 8 == 0]
+    found = results(truth, category_id=lambda a, i, r: ids[rng.random() < 0.55 if r["category_id"] == ids[0] else 0])
+    code, err, _ = imported(run, tmp_path, truth, found)
+    assert code == 0, err
