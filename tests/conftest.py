@@ -3,6 +3,7 @@
 `--hypothesis-profile=explore` draws new examples.
 """
 
+import os
 import sys
 import threading
 
@@ -22,6 +23,17 @@ if one_thread.INSTALLED:
 settings.register_profile("explore", derandomize=False)
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True)
+def threads_of_its_own():
+    """`--threads` holds for the process of a command: here it ends with the test, else later trainings differ."""
+    before = os.environ.get("QUORUM_THREADS")
+    yield
+    if before is None:
+        os.environ.pop("QUORUM_THREADS", None)
+    else:
+        os.environ["QUORUM_THREADS"] = before
 
 
 @pytest.fixture
