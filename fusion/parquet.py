@@ -27,10 +27,21 @@ def as_parquet(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if _begins_otherwise(path):
+            remedy = "Make a table of a results file with `quorum import coco` or `quorum import openimages`"
+            raise InputError(path, "expected a table, which is a Parquet file, and it is none", remedy) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             path, f"expected a Parquet file, but it cannot be read as one ({reason})", "Import the results again"
         ) from error
+
+
+def _begins_otherwise(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) != b"PAR1"
+    except OSError:
+        return False
 
 
 @contextmanager
