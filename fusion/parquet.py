@@ -29,7 +29,7 @@ def as_parquet(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if _begins_otherwise(path):
             remedy = "Make a table of a results file with `quorum import coco` or `quorum import openimages`"
-            raise InputError(path, "expected a table, which is a Parquet file, and it is none", remedy) from error
+            raise InputError(path, "expected a Parquet file of detections, and it is none", remedy) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             path, f"expected a Parquet file, but it cannot be read as one ({reason})", "Import the results again"

@@ -210,7 +210,7 @@ def test_options_of_the_protocol_where_entries_are_compared(data, tables, tmp_pa
         (["fuse", "a", "--method", "wfb", "-o", "x.parquet"], ["wfb", "did you mean 'wbf'"]),
         (["fuse", "a", "--method", "nms", "--sigma", "0.5", "-o", "x.parquet"], ["take --sigma", "takes --iou"]),
         (["fuse", "a", "--method", "nms", "--iou", "1.5", "-o", "x.parquet"], ["iou", "[0, 1]", "1.5"]),
-        (["fuse", __file__, "--method", "nms", "-o", "x.parquet"], ["expected a table", "`quorum import coco`"]),
+        (["fuse", __file__, "--method", "nms", "-o", "x.parquet"], ["expected a Parquet file", "`quorum import coco`"]),
         (["fuse", "a", "--recipe", "none.toml", "-o", "x.parquet"], ["none.toml", "cannot be read"]),
         (["evaluate", "a", "-g", "none.json"], ["none.json"]),
         (["evaluate", "-g", "none.json"], ["no table"]),
