@@ -88,7 +88,22 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
             f" agrees far better: a poor classifier, or category ids that mean something else; {option('label_map')}"
             " says which"
         ]
-    return []
+    return _of_two_kinds(sample, reading, before)
+
+
+def _of_two_kinds(sample: Sample, plain: Reading, before: Agreement) -> list[str]:
+    """Say so if many of the boxes that meet nothing would in another format, which no option can set right."""
+    rest = sample.part(~before.meets)
+    if sample.settled(plain) or len(rest) < FEW or not before.meets.any():
+        return []
+    shares = {name: rest.agreement(replace(plain, box_format=name)).meets for name in BOX_FORMATS[1:]}
+    name = max(shares, key=lambda one: float(shares[one].mean()))
+    if not far_better(shares[name], np.zeros(len(rest), np.bool_)):
+        return []
+    return [
+        f"of {len(rest):,} confident boxes that meet no object {_percent(shares[name])} would with"
+        f" {option('box_format', name)}: the file seems to be of two kinds of boxes; write them all in one way"
+    ]
 
 
 def _without_objects(sample: Sample, reading: Reading) -> list[str]:

@@ -109,7 +109,7 @@ class Sample:
     def __len__(self) -> int:
         return len(self.box)
 
-    def part(self, rows: slice) -> "Sample":
+    def part(self, rows: slice | np.ndarray) -> "Sample":
         """Return some of the boxes."""
         return replace(self, box=self.box[rows], image=self.image[rows], key=self.key[rows], beside={})
 

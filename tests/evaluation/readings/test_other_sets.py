@@ -333,3 +333,13 @@ def test_half_of_a_common_category_taken_for_a_rare_one(tmp_path, run, seed):
     found = results(truth, category_id=lambda a, i, r: ids[rng.random() < 0.55 if r["category_id"] == ids[0] else 0])
     code, err, _ = imported(run, tmp_path, truth, found)
     assert code == 0, err
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_file_of_two_kinds_of_boxes_is_noted(tmp_path, run, seed):
+    truth = data_set(seed)
+    plain, corners = results(truth), results(truth, **box(BOXES["xyxy"]))
+    mixed = [one if number % 2 else other for number, (one, other) in enumerate(zip(plain, corners, strict=True))]
+    code, err, _ = imported(run, tmp_path, truth, mixed)
+    assert code == 0
+    assert "--box-format xyxy: the file seems to be of two kinds" in err
