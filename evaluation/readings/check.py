@@ -93,7 +93,7 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
 
 def _of_two_kinds(sample: Sample, plain: Reading, before: Agreement) -> list[str]:
     """Say so if many of the boxes that meet nothing would in another format, which no option can set right."""
-    rest = sample.part(~before.meets)
+    rest = sample.part(np.flatnonzero(~before.meets)[:_FIRST])
     if sample.settled(plain) or len(rest) < FEW or not before.meets.any():
         return []
     shares = {name: rest.agreement(replace(plain, box_format=name)).meets for name in BOX_FORMATS[1:]}

@@ -1,6 +1,7 @@
 """How the images of a results file are found among those of a data set."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class ImageJoin:
             elif self._by == "file_name":
                 places = self._named(keys)
             elif self._by == "id":
-                places = [self._id_place(self._id_of(key)) for key in keys]
+                places = self._id_places([self._id_of(key) for key in keys])
                 if self._offset:
                     self.notes.append(f"{self._offset} added to image ids")
             else:
@@ -101,7 +102,7 @@ class ImageJoin:
     def _agreed(self, keys: Sequence[Key], weights: np.ndarray) -> list[int]:
         """Find images by what the file has: ids, names beside them, or names in their place."""
         names = [self._name(key) for key in keys]
-        by_id = [NOT_THERE if key.id is None else self._id_place(key.id) for key in keys]
+        by_id = self._id_places([key.id for key in keys])
         if not any(names):
             return self._ids_or_names(keys, by_id, weights)
         if self._names is None:
@@ -195,6 +196,14 @@ class ImageJoin:
                 f"Use {option('images', 'file_name')}",
             )
         return key.id
+
+    def _id_places(self, ids: Sequence[int | str | None]) -> list[int]:
+        if self._integers and set(map(type, ids)) == {int}:  # as nearly all files have them
+            numbers = cast(Sequence[int], ids)
+            self._shifted(min(numbers)), self._shifted(max(numbers))
+            place, offset = self._place.get, self._offset
+            return [place(number + offset, NOT_THERE) for number in numbers]
+        return [NOT_THERE if image is None else self._id_place(image) for image in ids]
 
     def _id_place(self, image: int | str) -> int:
         if isinstance(image, str) and self._integers:
