@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # tests that also run without a GPU's threads or without a GPU's types
-TWINS := tests/fusion/cuda tests/evaluation/cuda tests/fusion/steps/test_conformance.py
+TWINS := tests/fusion/cuda tests/evaluation/cuda tests/fusion/steps/test_conformance.py::test_the_twin_answers_alike
 
 .PHONY: demo test slow lint bench clean
 
