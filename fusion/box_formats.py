@@ -2,16 +2,28 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from fusion.errors import InputError, option
 
-__all__ = ["AS_IT_IS", "BOX_FORMATS", "Picture", "box_columns", "box_corners", "needs_sizes"]
+__all__ = ["AS_IT_IS", "BOX_FORMATS", "BoxFormat", "Picture", "box_columns", "box_corners", "needs_sizes"]
 
-_ORDERS = ("xywh", "xyxy", "cxcywh", "yxhw", "yxyx")
 _SUFFIX = "_normalized"
-BOX_FORMATS = (*_ORDERS, *(order + _SUFFIX for order in _ORDERS))
+BoxFormat = Literal[
+    "xywh",
+    "xyxy",
+    "cxcywh",
+    "yxhw",
+    "yxyx",
+    "xywh_normalized",
+    "xyxy_normalized",
+    "cxcywh_normalized",
+    "yxhw_normalized",
+    "yxyx_normalized",
+]
+BOX_FORMATS: tuple[str, ...] = get_args(BoxFormat)
 
 
 def box_corners(box: np.ndarray, box_format: str, size: np.ndarray | None) -> np.ndarray:

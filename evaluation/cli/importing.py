@@ -11,28 +11,14 @@ from evaluation.coco_json import read_coco
 from evaluation.readings import check_table
 from evaluation.results import read_label_map, read_results
 from evaluation.submissions import read_open_images_submission
-from fusion.box_formats import Picture
+from fusion.box_formats import BoxFormat, Picture
 from fusion.coco_json import Reading
+from fusion.coco_json.reading import Categories, Images
 from fusion.storage import check_parts, write_table
 from fusion.table import DetectionTable, Metadata
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
 __all__ = ["import_coco", "import_open_images"]
-
-BoxFormat = Literal[
-    "xywh",
-    "xyxy",
-    "cxcywh",
-    "yxhw",
-    "yxyx",
-    "xywh_normalized",
-    "xyxy_normalized",
-    "cxcywh_normalized",
-    "yxhw_normalized",
-    "yxyx_normalized",
-]
-Categories = Literal["id", "name", "order", "coco80", "coco91"]
-Images = Literal["id", "file_name", "order", "id_order", "name_order"]
 
 
 def import_coco(

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fusion.box_formats import AS_IT_IS, BOX_FORMATS, Picture
 from fusion.checks import one_of
 from fusion.errors import InputError, option
 
-__all__ = ["AS_FOUND", "CATEGORIES", "IMAGES", "Pairs", "Reading"]
+__all__ = ["AS_FOUND", "CATEGORIES", "IMAGES", "Categories", "Images", "Pairs", "Reading"]
 
-IMAGES = ("id", "file_name", "order", "id_order", "name_order")
-CATEGORIES = ("id", "name", "order", "coco80", "coco91")
+Images = Literal["id", "file_name", "order", "id_order", "name_order"]
+Categories = Literal["id", "name", "order", "coco80", "coco91"]
+IMAGES: tuple[str, ...] = get_args(Images)
+CATEGORIES: tuple[str, ...] = get_args(Categories)
 
 
 @dataclass(frozen=True)
