@@ -1,5 +1,6 @@
 """Whether category ids mean other categories: which objects the boxes of each category meet."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from evaluation.readings.agreement import Agreement, chance
 from fusion.coco_json import RawResults, Reading, Vocabulary
-from fusion.coco_json.category_join import COCO_IDS
+from fusion.coco_json.category_join import numberings
 
 __all__ = ["better_categories"]
 
@@ -68,15 +69,8 @@ def _numberings(raw: RawResults, vocabulary: Vocabulary, plain: Reading) -> Iter
     numbers = [key.id for key in raw.columns.categories if isinstance(key.id, int)]
     if not numbers or len(numbers) < len(raw.columns.categories):
         return
-    if set(ids) <= set(COCO_IDS) and len(ids) > 40:
-        yield replace(plain, categories="coco80")
-        yield replace(plain, categories="coco80", category_offset=-1)
-    if len(ids) == len(COCO_IDS) and tuple(ids) != COCO_IDS:
-        yield replace(plain, categories="coco91")
-    contiguous = ids == list(range(ids[0], ids[0] + len(ids))) if ids else False
-    if not contiguous:
-        yield replace(plain, categories="order")
-        yield replace(plain, categories="order", category_offset=-1)
+    for reading in itertools.chain(*numberings(ids)):
+        yield replace(plain, categories=reading.categories, category_offset=reading.category_offset)
     for shift in (1, -1):
         yield replace(plain, category_offset=shift)
 

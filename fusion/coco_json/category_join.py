@@ -11,8 +11,9 @@ from fusion.coco_json.reading import Reading
 from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
-__all__ = ["COCO_IDS", "CategoryJoin", "squashed"]
+__all__ = ["COCO_IDS", "CategoryJoin", "numberings", "squashed"]
 
+_OF_COCO = 40  # categories that all have ids of COCO's: more than that are taken for COCO's
 # COCO numbers its 80 categories from 1 to 90 and leaves these numbers out.
 COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
@@ -269,17 +270,12 @@ class CategoryJoin:
     def _numberings(self, numbers: set[int]) -> list[str]:
         """Return the options under which every number of the file is a category."""
         ids = sorted(self._ids or ())
-        readings = [Reading(categories="coco80"), Reading(categories="coco80", category_offset=-1)]
-        if not set(ids) <= set(COCO_IDS) or len(ids) < 40:
-            readings = []
-        if len(ids) == len(COCO_IDS) and tuple(ids) != COCO_IDS:
-            readings.append(Reading(categories="coco91"))
-        contiguous = ids == list(range(ids[0], ids[0] + len(ids)))
-        shift = ids[0] - min(numbers)
-        if contiguous:
+        of_coco, in_order = numberings(ids)
+        readings, shift = list(of_coco), ids[0] - min(numbers)
+        if not in_order:
             readings += [Reading(category_offset=shift)] if shift else []
         elif not readings:
-            readings += [Reading(categories="order"), Reading(categories="order", category_offset=-1)]
+            readings += in_order
         fitting = []
         for reading in readings:
             join = CategoryJoin(self._where, self._vocabulary, reading, True, Listed({}, {}, {}))
@@ -287,6 +283,25 @@ class CategoryJoin:
             if None not in found:
                 fitting.append(reading.options())
         return fitting
+
+
+def numberings(ids: Sequence[int]) -> tuple[list[Reading], list[Reading]]:
+    """Return the numberings with a name by which others may count the categories of a data set.
+
+    Args:
+        ids: Their ids, ascending.
+
+    Returns:
+        Those of COCO's categories; and those in the order of the ids, where these have gaps.
+    """
+    of_coco = []
+    if set(ids) <= set(COCO_IDS) and len(ids) > _OF_COCO:
+        of_coco += [Reading(categories="coco80"), Reading(categories="coco80", category_offset=-1)]
+    if len(ids) == len(COCO_IDS) and tuple(ids) != COCO_IDS:
+        of_coco.append(Reading(categories="coco91"))
+    if not ids or ids == list(range(ids[0], ids[0] + len(ids))):
+        return of_coco, []
+    return of_coco, [Reading(categories="order"), Reading(categories="order", category_offset=-1)]
 
 
 def squashed(name: str) -> str:
