@@ -67,9 +67,11 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     low = _share(before.best >= _TIGHT, annotated) < LOW  # as are those that meet less
     first = min(_FIRST, max(_FEWEST, _PAIRS * len(truth.image_id) // len(truth)))
     best = best_reading(sample.part(slice(0, first)), reading) if low else reading
-    found = _nearer(sample, _confirmed(sample, reading, best, first))
-    if not reading.says_categories and sample.agreement(found).meets.mean() >= _LEAST:
-        categories, agreement = sample.categories(found), sample.agreement(found)
+    found = _confirmed(sample, reading, best, first)
+    agreement = before if found == reading else sample.agreement(found)
+    found, agreement = _nearer(sample, found, agreement)
+    if not reading.says_categories and agreement.meets.mean() >= _LEAST:
+        categories = sample.categories(found)
         found = better_categories(raw, truth.vocabulary, found, sample.key, categories, agreement)
     if found != reading:
         raise _other(raw, sample, reading, found, before, sample.agreement(found))
@@ -166,23 +168,22 @@ def _confirmed(sample: Sample, plain: Reading, other: Reading, first: int) -> Re
     return other if any(far_better(after >= iou, before >= iou) for iou in (IOU, _TIGHT)) else plain
 
 
-def _nearer(sample: Sample, plain: Reading) -> Reading:
+def _nearer(sample: Sample, plain: Reading, before: Agreement) -> tuple[Reading, Agreement]:
     """Return the reading of the images before or after if boxes lie nearer to objects there, as in frames of a video.
 
     Objects of one frame meet those of the next, so hardly more boxes meet one. But of boxes that are read rightly
     hardly any lies nearer to an object of another image.
     """
     if plain.says_images or not all(isinstance(key.id, int) and key.name is None for key in sample.raw.columns.images):
-        return plain
-    before = sample.agreement(plain).best
+        return plain, before
     for shift in (-1, 1):
         other = replace(plain, image_offset=shift)
-        after = sample.agreement(other).best
-        gain = (after - before)[np.maximum(after, before) >= IOU]
+        after = sample.agreement(other)
+        gain = (after.best - before.best)[after.meets | before.meets]
         more, less = int((gain > _SAME).sum()), int((gain < -_SAME).sum())
         if more > 1.5 * less and chance(more + less, more, 0.5) < _NEARER:
-            return other
-    return plain
+            return other, after
+    return plain, before
 
 
 def _other(

@@ -47,7 +47,7 @@ class Interpreter:
         Raises:
             InputError: With every kind of fault that the file has.
         """
-        raw, errors = self._raw, []
+        raw = self._raw
         weight = np.bincount(raw.image, minlength=len(raw.images))
         if image_join is None:
             images, image_errors = self._own_images()

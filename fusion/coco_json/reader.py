@@ -198,18 +198,24 @@ class RawResults:
         """The records, in columns."""
         return self._gatherer.columns()
 
+    @cached_property
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number of records of each image and of each category; readings are tried a few hundred times."""
+        raw = self.columns
+        return (
+            np.bincount(raw.image, minlength=len(raw.images)),
+            np.bincount(raw.category, minlength=len(raw.categories)),
+        )
+
     def images(self, vocabulary: Vocabulary, reading: Reading) -> np.ndarray:
         """Return where a reading finds each of `columns.images` in a vocabulary, int64; -1 where it does not."""
-        raw = self.columns
-        return ImageJoin(self.where, vocabulary, reading, True, self._listed).places(
-            raw.images, np.bincount(raw.image, minlength=len(raw.images))
-        )[0]
+        join = ImageJoin(self.where, vocabulary, reading, True, self._listed)
+        return join.places(self.columns.images, self._weights[0])[0]
 
     def categories(self, vocabulary: Vocabulary, reading: Reading) -> list[int | None]:
         """Return the category id that a reading gives to each of `columns.categories`; None where there is none."""
-        raw = self.columns
-        weights = np.bincount(raw.category, minlength=len(raw.categories))
-        return CategoryJoin(self.where, vocabulary, reading, True, self._listed).numbers(raw.categories, weights)[0]
+        join = CategoryJoin(self.where, vocabulary, reading, True, self._listed)
+        return join.numbers(self.columns.categories, self._weights[1])[0]
 
     def table(
         self,
