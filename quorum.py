@@ -60,7 +60,7 @@ _zoo.command("zoo.cli.members:zoo_list", name="list", help="List the variants an
 _zoo.command("zoo.cli.members:zoo_show", name="show", help="Show the card of a variant or a member.")
 _zoo.command("zoo.cli.members:zoo_register", name="register", help="Take in a member trained elsewhere.")
 _zoo.command("zoo.cli.members:zoo_average", name="average", help="Average the weights of several epochs.")
-_zoo.command("zoo.rendered:scenes", name="scenes", help="Render a data set.")
+_zoo.command("zoo.synthetic.rendered:scenes", name="scenes", help="Render a data set.")
 app.command(_zoo)
 app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
 

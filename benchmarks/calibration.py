@@ -21,7 +21,7 @@ from evaluation.prepared import prepare
 from evaluation.protocol import Coco
 from evaluation.statistics import bootstrap
 from fusion import Calibrate, DetectionTable, Metadata, Nms, Nmw, Recipe, Wbf, read_coco_results
-from zoo.simulated import Scenario, demo_members, simulate
+from zoo.synthetic.simulated import Scenario, demo_members, simulate
 
 MVOR = Path(__file__).parents[2] / "shared" / "data" / "mvor"
 METHODS = {"nms 0.5": Nms(iou=0.5), "nmw 0.6": Nmw(iou=0.6), "wbf 0.6": Wbf(iou=0.6)}

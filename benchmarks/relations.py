@@ -30,8 +30,8 @@ from evaluation.statistics import Replicates, bootstrap
 from fusion import Cooccurrence, DetectionTable, Metadata, Surround, apply, calibrate
 from fusion.relations import Relations
 from fusion.steps.base import Step
-from zoo.scenes import BLOCK, Scene, Things, cut, draw_boxes
-from zoo.skills import Scenario, Skill
+from zoo.synthetic.scenes import BLOCK, Scene, Things, cut, draw_boxes
+from zoo.synthetic.skills import Scenario, Skill
 
 OPEN_IMAGES = Path(__file__).parents[2] / "shared" / "data" / "openimages" / "annotations.csv"
 CANVAS = np.array([640, 480])

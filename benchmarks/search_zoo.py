@@ -13,9 +13,9 @@ import numpy as np
 
 from evaluation import GroundTruth
 from fusion.table import DetectionTable, Metadata
-from zoo.scenes import cut
-from zoo.simulated import Annotations, Detections, simulate
-from zoo.skills import Scenario, Skill
+from zoo.synthetic.scenes import cut
+from zoo.synthetic.simulated import Annotations, Detections, simulate
+from zoo.synthetic.skills import Scenario, Skill
 
 __all__ = ["make_zoo"]
 

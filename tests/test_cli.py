@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.simulated import Scenario, Skill, simulate
+from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,7 +26,7 @@ from fusion.steps.wbf import Wbf
 from fusion.storage import write_table
 from fusion.table import Metadata
 from fusion.terminal import announcing_compilation, print_table, stdout
-from zoo.simulated import Scenario, demo_members, simulate
+from zoo.synthetic.simulated import Scenario, demo_members, simulate
 
 __all__ = ["demo"]
 

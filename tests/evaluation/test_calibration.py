@@ -17,7 +17,7 @@ from fusion.learned import read_learned
 from fusion.score_maps import CategoryMaps, ScoreMap
 from fusion.steps.calibrate import Calibrate
 from fusion.table import DetectionTable, Metadata
-from zoo.simulated import Scenario, demo_members, simulate
+from zoo.synthetic.simulated import Scenario, demo_members, simulate
 
 MVOR = Path(__file__).parents[3] / "shared" / "data" / "mvor"
 KINDS = ("isotonic", "linear", "platt", "rank")

@@ -13,7 +13,7 @@ from fusion import select_experts
 from fusion.errors import InputError
 from fusion.learned import write_learned
 from fusion.recipe_toml import parse_recipe
-from zoo.simulated import Scenario, Skill, simulate
+from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 
 def replicates(observed, spread, seed, draws="same"):

@@ -19,7 +19,7 @@ from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from tests.evaluation.cases import arrays
 from tests.evaluation.test_lvis import federated_case
-from zoo.simulated import Scenario, Skill, simulate
+from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 
 @pytest.fixture(scope="module")

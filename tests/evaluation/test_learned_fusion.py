@@ -12,7 +12,7 @@ from fusion.errors import InputError
 from fusion.learned import read_learned
 from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table, write_table
-from zoo.simulated import Scenario, Skill, simulate
+from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from fusion.scales import Scales
 from fusion.table import DetectionTable
 from fusion.views import split_views
 from tests.evaluation.cases import arrays, ground_truth, random_case
-from zoo.simulated import Scenario, Skill, simulate
+from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 SCENARIO = Scenario(images=150, categories=3, crowd=0.05)
 VIEWS = {"400": 130.0, "1200": 40.0}

@@ -15,8 +15,8 @@ from fusion.recipe_toml import read_recipe
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from tests.search.members import make_members, make_truth
-from zoo.simulated import simulate
-from zoo.skills import Scenario, demo_members
+from zoo.synthetic.simulated import simulate
+from zoo.synthetic.skills import Scenario, demo_members
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
 

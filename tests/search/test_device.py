@@ -15,8 +15,8 @@ from search.genome import Operator
 from search.on_cpu import CpuFuser
 from search.problem import pose
 from tests.search.members import SIMULATED, make_members, make_truth
-from zoo.simulated import simulate
-from zoo.skills import Scenario, demo_members
+from zoo.synthetic.simulated import simulate
+from zoo.synthetic.skills import Scenario, demo_members
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
 

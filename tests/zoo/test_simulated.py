@@ -15,7 +15,7 @@ import pytest
 from pycocotools import mask as rle
 
 from fusion.errors import InputError
-from zoo.simulated import Detections, Scenario, Simulation, Skill, demo_members, simulate
+from zoo.synthetic.simulated import Detections, Scenario, Simulation, Skill, demo_members, simulate
 
 NORMAL = NormalDist()
 SCENARIO = Scenario(images=2000, crowd=0.0)
@@ -444,7 +444,7 @@ def test_bad_parameters_are_named(make, message):
 
 
 def test_torch_is_not_needed():
-    code = "import sys, zoo.simulated; sys.exit('torch' in sys.modules)"
+    code = "import sys, zoo.synthetic.simulated; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -20,9 +20,9 @@ from zoo.checkpoint import latest, load_weights  # noqa: E402
 from zoo.config import MaskHead, Model, replace  # noqa: E402
 from zoo.data import JoinedData, open_data  # noqa: E402
 from zoo.rcnn import build  # noqa: E402
-from zoo.rendered import scenes  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
+from zoo.synthetic.rendered import scenes  # noqa: E402
 from zoo.train import train  # noqa: E402
 from zoo.training import optimizer_of  # noqa: E402
 from zoo.training_log import TrainingLog  # noqa: E402

@@ -9,8 +9,8 @@ import numpy as np
 
 from fusion.errors import InputError
 from zoo.data.picture_file import as_rgb, extent_bound, opened, orientation, stored_size, turn
-from zoo.rendered import Rendered
-from zoo.rendering.painting import Painting
+from zoo.synthetic.rendered import Rendered
+from zoo.synthetic.rendering.painting import Painting
 
 __all__ = ["EXIF", "FolderPictures", "Pictures", "RenderedPictures"]
 

@@ -12,7 +12,7 @@ from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
-from zoo.rendered import Rendered, Scenery, Vocabulary
+from zoo.synthetic.rendered import Rendered, Scenery, Vocabulary
 
 __all__ = ["open_data"]
 

@@ -13,7 +13,7 @@ from evaluation import GroundTruth
 from evaluation.submissions import ImageList
 from fusion.masks import mask_array
 from fusion.table import DetectionTable, Metadata
-from zoo.simulated import Scenario, demo_members, simulate
+from zoo.synthetic.simulated import Scenario, demo_members, simulate
 
 NAME = "detections_val_x_results.json"
 LABELS = tuple(f"/m/0{number:x}" for number in range(1, 13))

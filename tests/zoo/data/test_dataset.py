@@ -22,7 +22,7 @@ from zoo.config import Data as Settings
 from zoo.data import AnnotatedImages, JoinedData, Target, TrainSet, collate, open_data
 from zoo.data.masks import mask_pixels, unpack
 from zoo.data.pictures import FolderPictures
-from zoo.rendered import scenes
+from zoo.synthetic.rendered import scenes
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the real files are not beside the checkout (../shared/data)")

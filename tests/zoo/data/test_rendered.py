@@ -11,8 +11,8 @@ from pycocotools import mask as rle
 from evaluation import read_coco, read_open_images
 from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy, read_hierarchy
-from zoo.rendered import Rendered, Scenery, Vocabulary, scenes
-from zoo.rendering.vocabulary import MOST
+from zoo.synthetic.rendered import Rendered, Scenery, Vocabulary, scenes
+from zoo.synthetic.rendering.vocabulary import MOST
 
 IMAGES = 400
 

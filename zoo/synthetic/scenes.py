@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as rle
 
-from zoo.skills import Scenario, Skill
+from zoo.synthetic.skills import Scenario, Skill
 
 __all__ = ["BLOCK", "Boxes", "Scene", "cut", "draw_boxes", "draw_masks", "draw_scene"]
 

@@ -61,8 +61,8 @@ from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
-from zoo.scenes import BLOCK, Scene, cut, draw_boxes, draw_masks, draw_scene
-from zoo.skills import Scenario, Skill, demo_members
+from zoo.synthetic.scenes import BLOCK, Scene, cut, draw_boxes, draw_masks, draw_scene
+from zoo.synthetic.skills import Scenario, Skill, demo_members
 
 __all__ = ["Annotations", "Detections", "Scenario", "Simulation", "Skill", "demo_members", "simulate"]
 

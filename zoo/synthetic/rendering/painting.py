@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.rendering.layout import Element, Layout, Scenery, stream
-from zoo.rendering.shapes import texture
-from zoo.rendering.vocabulary import COLOURS, MATERIALS
+from zoo.synthetic.rendering.layout import Element, Layout, Scenery, stream
+from zoo.synthetic.rendering.shapes import texture
+from zoo.synthetic.rendering.vocabulary import COLOURS, MATERIALS
 
 __all__ = ["Painting", "paint"]
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from pyarrow import csv
 
 from evaluation.ground_truth import GroundTruth
-from zoo.rendering.layout import stream
-from zoo.rendering.vocabulary import Vocabulary
+from zoo.synthetic.rendering.layout import stream
+from zoo.synthetic.rendering.vocabulary import Vocabulary
 
 __all__ = ["write_coco", "write_lvis", "write_open_images"]
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion.checks import at_least, within
-from zoo.rendering.shapes import SHAPES
-from zoo.rendering.vocabulary import Kind, Vocabulary
+from zoo.synthetic.rendering.shapes import SHAPES
+from zoo.synthetic.rendering.vocabulary import Kind, Vocabulary
 
 __all__ = ["Element", "Layout", "Scenery", "lay_out", "stream"]
 

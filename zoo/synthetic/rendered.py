@@ -21,10 +21,10 @@ from fusion.atomic import replacing
 from fusion.checks import at_least, one_of
 from fusion.masks import mask_array
 from fusion.terminal import progress_bar, stdout
-from zoo.rendering.formats import write_coco, write_lvis, write_open_images
-from zoo.rendering.layout import Layout, Scenery, lay_out
-from zoo.rendering.painting import Painting, paint
-from zoo.rendering.vocabulary import MATERIALS, Vocabulary
+from zoo.synthetic.rendering.formats import write_coco, write_lvis, write_open_images
+from zoo.synthetic.rendering.layout import Layout, Scenery, lay_out
+from zoo.synthetic.rendering.painting import Painting, paint
+from zoo.synthetic.rendering.vocabulary import MATERIALS, Vocabulary
 
 __all__ = ["Rendered", "Scenery", "Vocabulary", "scenes"]
 

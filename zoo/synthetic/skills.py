@@ -1,4 +1,4 @@
-"""What to simulate: the data set's scenario and the members' skills; `zoo/simulated.py` says what they mean."""
+"""What to simulate: the data set's scenario and the members' skills; `simulated.py` says what they mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
