@@ -14,7 +14,7 @@ import numpy as np
 from evaluation import GroundTruth
 from fusion.table import DetectionTable, Metadata
 from zoo.synthetic.scenes import cut
-from zoo.synthetic.simulated import Annotations, Detections, simulate
+from zoo.synthetic.simulated import Annotations, SimulatedDetections, simulate
 from zoo.synthetic.skills import Scenario, Skill
 
 __all__ = ["make_zoo"]
@@ -77,7 +77,7 @@ def make_zoo(
 
 
 def _training(
-    base: Detections, scenario: Scenario, name: str, place: int, detections: float, rng: np.random.Generator
+    base: SimulatedDetections, scenario: Scenario, name: str, place: int, detections: float, rng: np.random.Generator
 ) -> DetectionTable:
     """One training of a family: later ones are a little worse."""
     kept = np.flatnonzero(rng.random(len(base.score)) < 0.93 - 0.04 * place)

@@ -22,7 +22,6 @@ __all__ = [
     "Classifier",
     "ConvHead",
     "CosineSoftmax",
-    "Data",
     "DeformConv",
     "EdgeLoss",
     "FCHead",
@@ -32,7 +31,7 @@ __all__ = [
     "MaskIoU",
     "Model",
     "Norm",
-    "Pool",
+    "RoIPool",
     "Sampling",
     "ShuffleNet",
     "SoftNMS",
@@ -41,6 +40,7 @@ __all__ = [
     "TauSoftmax",
     "Timm",
     "Train",
+    "TrainData",
     "diff",
     "from_dict",
     "replace",
@@ -175,7 +175,7 @@ class RPN:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class RoIPool:
     """How the features of a region are taken from the pyramid: aligned RoIAlign and what may be added to it.
 
     Attributes:
@@ -355,7 +355,7 @@ class MaskHead:
         residual: A second head that learns what the first leaves, on the same regions (megdetv2's efficient cascade).
     """
 
-    pool: Pool = Pool(size=14)
+    pool: RoIPool = RoIPool(size=14)
     convs: int = 4
     width: int = 256
     weight: float = 1.0
@@ -382,7 +382,7 @@ class StuffHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class TrainData:
     """What training images become, and in which order they come.
 
     Attributes:
@@ -529,13 +529,13 @@ class Model:
     neck: FPN = FPN()
     rpn: RPN = RPN()
     sampling: Sampling = Sampling()
-    pool: Pool = Pool()
+    pool: RoIPool = RoIPool()
     head: BoxHead = FCHead()
     classifier: Classifier = Softmax()
     cascade: Cascade = Cascade()
     mask: MaskHead | None = None
     stuff: StuffHead | None = None
-    data: Data = Data()
+    data: TrainData = TrainData()
     train: Train = Train()
     infer: Infer = Infer()
 

@@ -21,7 +21,7 @@ def to_dict(config: Any) -> dict[str, Any]:
         config: A frozen dataclass.
 
     Returns:
-        Its fields; "kind" names the class.
+        Its fields; "kind" names the class, which is read only where a field may have one of several.
     """
     plain: dict[str, Any] = {"kind": type(config).__name__}
     for field in dataclasses.fields(config):
@@ -125,7 +125,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             return value
         if not isinstance(value, Mapping):
             raise InputError(where, f"expected the fields of {' or '.join(configs)}, got {value!r}")
-        kind = value.get("kind", next(iter(configs)) if len(configs) == 1 else None)
+        kind = next(iter(configs)) if len(configs) == 1 else value.get("kind")
         if kind not in configs:
             raise InputError(where, f"expected a kind of {', '.join(configs)}, got {kind!r}")
         return from_dict(configs[kind], value, where)

@@ -1,6 +1,6 @@
 """The variants that the zoo knows: a name, a config, and the row of the report that it stands for.
 
-A variant is a function that returns a config:
+A variant is a function that returns a config, in any file of `zoo/variants`:
 
     @variant(report="megdetv2-coco2019", table="1", row=2, parent="md19_r50_fpn", changes=("backbone.deform",),
              reported={"box AP": 38.9})
@@ -10,19 +10,18 @@ A variant is a function that returns a config:
 """
 
 import difflib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Literal
 
 from fusion.errors import InputError
+from zoo import variants as package
 from zoo.config import Model
 from zoo.scale import tiny
 
 __all__ = ["Variant", "find", "variant", "variants"]
-
-# Modules that register variants; a name here is all that a new one needs.
-_MODULES = ("zoo.variants.megdetv2", "zoo.variants.megvii2018")
 
 Scale = Literal["full", "tiny"]
 _known: dict[str, "Variant"] = {}
@@ -97,9 +96,9 @@ def variant(
 
 
 def variants() -> dict[str, Variant]:
-    """Return all variants by name, in the order of the reports' tables."""
-    for module in _MODULES:
-        import_module(module)
+    """Return all variants by name, those of every file in `zoo/variants`, in the order of the reports' tables."""
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
     return dict(_known)
 
 

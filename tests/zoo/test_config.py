@@ -65,6 +65,14 @@ def test_unknown_fields_fail_at_construction():
         Model().rpn = None
 
 
+def test_a_class_that_is_the_only_one_may_change_its_name():
+    old = RICH.to_dict()
+    old["pool"]["kind"], old["data"]["kind"] = "Pool", "Data"  # as trainings of 0.1.0 before its release wrote them
+    assert Model.from_dict(old) == RICH
+    with pytest.raises(InputError, match=r"config\.head: expected a kind of FCHead, ConvHead"):
+        Model.from_dict(RICH.to_dict() | {"head": {"channels": 8}})
+
+
 def test_setting_a_field_from_the_command_line():
     model = with_field(RICH, "mask.convs", "8")
     assert model.mask.convs == 8
@@ -129,6 +137,19 @@ def test_finding_variants():
         find("md19_r50_dnc")
     with pytest.raises(InputError, match="registered already"):
         variant()(find("md19_r50_dcn").full)
+
+
+def test_a_file_among_the_variants_is_all_that_a_new_one_needs(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from zoo.config import Model\nfrom zoo.registry import variant\n\n\n"
+        "@variant(note='Ours.')\ndef my_own() -> Model:\n    return Model()\n"
+    )
+    code = (
+        "import sys, zoo.variants; zoo.variants.__path__.append(sys.argv[1])\n"
+        "from zoo.registry import find; print(find('my_own').note, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "Ours. False\n"
 
 
 def test_schedules_of_the_report():

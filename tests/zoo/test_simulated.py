@@ -15,14 +15,14 @@ import pytest
 from pycocotools import mask as rle
 
 from fusion.errors import InputError
-from zoo.synthetic.simulated import Detections, Scenario, Simulation, Skill, demo_members, simulate
+from zoo.synthetic.simulated import Scenario, SimulatedDetections, Simulation, Skill, demo_members, simulate
 
 NORMAL = NormalDist()
 SCENARIO = Scenario(images=2000, crowd=0.0)
 COLUMNS = ("image_id", "category_id", "score", "xywh", "source", "log_odds")
 
 
-def one(skill: Skill, scenario: Scenario = SCENARIO, seed: int = 3) -> tuple[Simulation, Detections]:
+def one(skill: Skill, scenario: Scenario = SCENARIO, seed: int = 3) -> tuple[Simulation, SimulatedDetections]:
     simulation = simulate(scenario, [skill], seed)
     return simulation, simulation.members[0]
 
@@ -32,16 +32,16 @@ def close(share: float, expected: float, n: int) -> bool:
     return abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def found(simulation: Simulation, member: Detections) -> np.ndarray:
+def found(simulation: Simulation, member: SimulatedDetections) -> np.ndarray:
     return np.isin(np.arange(len(simulation.annotations.area)), member.source)
 
 
-def firsts(member: Detections) -> np.ndarray:
+def firsts(member: SimulatedDetections) -> np.ndarray:
     """Rows of the boxes that stand for an object."""
     return np.flatnonzero(member.source >= 0)
 
 
-def same(a: Detections, b: Detections, rows: int | None = None) -> bool:
+def same(a: SimulatedDetections, b: SimulatedDetections, rows: int | None = None) -> bool:
     equal = all(getattr(a, name)[:rows].tobytes() == getattr(b, name)[:rows].tobytes() for name in COLUMNS)
     return equal and (a.mask or [])[:rows] == (b.mask or [])[:rows]
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from evaluation.ground_truth import Labels
 from fusion.errors import InputError
-from zoo.config import Data as Settings
+from zoo.config import TrainData
 from zoo.data.dataset import Data
 
 __all__ = ["class_aware", "epoch_indices", "grouped", "repeat_factors", "repeated", "shuffled"]
 
 
-def epoch_indices(data: Data, settings: Settings, seed: int, epoch: int, batch: int = 1) -> list[int]:
+def epoch_indices(data: Data, settings: TrainData, seed: int, epoch: int, batch: int = 1) -> list[int]:
     """Return the images of an epoch, in order; it depends on nothing but the arguments.
 
     Args:

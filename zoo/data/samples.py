@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fusion.errors import InputError
-from zoo.config import Data as Settings
+from zoo.config import TrainData
 from zoo.data.dataset import Data
 from zoo.data.record import Sample, Target, collate
-from zoo.data.transforms import Distort, Draws, Flip, Jitter, Resize, Transform, settle
+from zoo.data.transforms import Distort, Flip, Jitter, Resize, Transform, VisitDraws, settle
 from zoo.data.views import View
 
 __all__ = ["Batch", "Broken", "Guarded", "TrainSet", "ViewSet", "gathered", "training_transforms"]
@@ -28,7 +28,7 @@ class TrainSet(Dataset[Sample]):
         seed: Of the training.
     """
 
-    def __init__(self, data: Data, settings: Settings, seed: int) -> None:
+    def __init__(self, data: Data, settings: TrainData, seed: int) -> None:
         self.data, self.seed = data, seed
         self.transforms = training_transforms(settings)
 
@@ -38,7 +38,7 @@ class TrainSet(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
         epoch, index, visit = (*key, 0)[:3]
         image, target = self.data.load(index)
-        draws = Draws(self.seed, epoch, index, visit)
+        draws = VisitDraws(self.seed, epoch, index, visit)
         for transform in self.transforms:
             image, target = transform(image, target, draws)
         return settle(image, target)
@@ -131,7 +131,7 @@ def gathered(items: Sequence[_Guarded]) -> Batch:
     return Batch(images, targets, [one for item in items for one in item.broken], failed)
 
 
-def training_transforms(settings: Settings) -> tuple[Transform, ...]:
+def training_transforms(settings: TrainData) -> tuple[Transform, ...]:
     """Return what the settings ask for: flip, colours, size, jitter of the size."""
     transforms: list[Transform] = []
     if settings.flip > 0:

@@ -12,7 +12,7 @@ from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
-from zoo.synthetic.rendered import Rendered, Scenery, Vocabulary
+from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery
 
 __all__ = ["open_data"]
 
@@ -158,7 +158,7 @@ def _scenes(spec: str, given: Mapping[str, str]) -> AnnotatedImages:
         seed=_number(spec, given, "seed", default.seed),
         scenery=Scenery(
             size=_number(spec, given, "size", scenery.size),
-            vocabulary=Vocabulary(
+            vocabulary=PictureVocabulary(
                 categories=_number(spec, given, "categories", words.categories),
                 tail=_number(spec, given, "tail", words.tail),
             ),

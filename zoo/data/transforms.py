@@ -20,11 +20,11 @@ from zoo.data.record import Target
 
 __all__ = [
     "Distort",
-    "Draws",
     "Flip",
     "Jitter",
     "Resize",
     "Transform",
+    "VisitDraws",
     "crop",
     "fitting_size",
     "flip",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class Draws(NamedTuple):
+class VisitDraws(NamedTuple):
     """Where the random numbers of one visit to an image come from.
 
     Attributes:
@@ -57,7 +57,7 @@ class Draws(NamedTuple):
 class Transform(Protocol):
     """A change of an image and its target."""
 
-    def __call__(self, image: Tensor, target: Target, draws: Draws) -> tuple[Tensor, Target]:
+    def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
 
 
@@ -71,7 +71,7 @@ class Flip:
 
     chance: float = 0.5
 
-    def __call__(self, image: Tensor, target: Target, draws: Draws) -> tuple[Tensor, Target]:
+    def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
         return flip(image, target) if draws.of("flip").random() < self.chance else (image, target)
 
@@ -90,7 +90,7 @@ class Resize:
     long: int
     between: bool = False
 
-    def __call__(self, image: Tensor, target: Target, draws: Draws) -> tuple[Tensor, Target]:
+    def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
         rng = draws.of("resize")
         low, high = min(self.short), max(self.short)
@@ -110,7 +110,7 @@ class Jitter:
     low: float
     high: float
 
-    def __call__(self, image: Tensor, target: Target, draws: Draws) -> tuple[Tensor, Target]:
+    def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
         rng = draws.of("jitter")
         height, width = target.size
@@ -126,7 +126,7 @@ class Jitter:
 class Distort:
     """Change brightness, contrast, saturation and hue, each with a chance of one half and within SSD's ranges."""
 
-    def __call__(self, image: Tensor, target: Target, draws: Draws) -> tuple[Tensor, Target]:
+    def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
         rng = draws.of("distort")
         on = rng.random(4) < 0.5

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from zoo.config import Pool
+from zoo.config import RoIPool
 from zoo.nn.fpn import STRIDES
 from zoo.nn.geometry import grown
 from zoo.nn.grid import deform_align
@@ -28,7 +28,7 @@ class Pooler(nn.Module):
         channels: Channels of the pyramid.
     """
 
-    def __init__(self, config: Pool, channels: int) -> None:
+    def __init__(self, config: RoIPool, channels: int) -> None:
         super().__init__()
         self.config = config
         self.convs = nn.ModuleList()

@@ -22,11 +22,11 @@ from fusion.checks import at_least, one_of
 from fusion.masks import mask_array
 from fusion.terminal import progress_bar, stdout
 from zoo.synthetic.rendering.formats import write_coco, write_lvis, write_open_images
-from zoo.synthetic.rendering.layout import Layout, Scenery, lay_out
+from zoo.synthetic.rendering.layout import PictureLayout, Scenery, lay_out
 from zoo.synthetic.rendering.painting import Painting, paint
-from zoo.synthetic.rendering.vocabulary import MATERIALS, Vocabulary
+from zoo.synthetic.rendering.vocabulary import MATERIALS, PictureVocabulary
 
-__all__ = ["Rendered", "Scenery", "Vocabulary", "scenes"]
+__all__ = ["PictureVocabulary", "Rendered", "Scenery", "scenes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Rendered:
     def __len__(self) -> int:
         return self.images
 
-    def layout(self, index: int) -> Layout:
+    def layout(self, index: int) -> PictureLayout:
         """Return what is in the picture with this index (its id less 1)."""
         return lay_out(self.scenery, self.seed, index)
 
@@ -133,7 +133,7 @@ def scenes(
     """
     scenery = Scenery(
         size=size,
-        vocabulary=Vocabulary(categories=categories, tail=tail),
+        vocabulary=PictureVocabulary(categories=categories, tail=tail),
         objects=objects,
         clutter=clutter,
         groups=groups,
@@ -150,7 +150,7 @@ def scenes(
     )
 
 
-def _truth(rendered: Rendered, layouts: Iterable[Layout]) -> GroundTruth:
+def _truth(rendered: Rendered, layouts: Iterable[PictureLayout]) -> GroundTruth:
     from pycocotools import mask as rle
 
     image, category, group, area, sizes = [], [], [], [], []

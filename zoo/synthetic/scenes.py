@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from zoo.synthetic.skills import Scenario, Skill
 
-__all__ = ["BLOCK", "Boxes", "Scene", "cut", "draw_boxes", "draw_masks", "draw_scene"]
+__all__ = ["BLOCK", "FoundBoxes", "Scene", "cut", "draw_boxes", "draw_masks", "draw_scene"]
 
 BLOCK = 256  # images that share a stream of random numbers
 _CORNERS = 24  # of an outline
@@ -28,7 +28,7 @@ class Things(NamedTuple):
     outline: np.ndarray  # [n, 4]
 
 
-class Boxes(NamedTuple):
+class FoundBoxes(NamedTuple):
     """Boxes of one member in a block of images; all arrays have one row per box."""
 
     image: np.ndarray  # int64, index in the block
@@ -76,7 +76,7 @@ def draw_scene(scenario: Scenario, seed: int, block: int) -> Scene:
     return Scene(objects, crowd, distractors)
 
 
-def draw_boxes(scenario: Scenario, skill: Skill, scene: Scene, seed: int, block: int) -> tuple[Boxes, np.ndarray]:
+def draw_boxes(scenario: Scenario, skill: Skill, scene: Scene, seed: int, block: int) -> tuple[FoundBoxes, np.ndarray]:
     """Draw what a member finds in a block, and its log odds [n] of being right."""
     rng = _stream(seed, block, "member " + skill.name)
     bonus = np.array([skill.category_skill.get(c, 0.0) for c in range(1, scenario.categories + 1)])
@@ -86,7 +86,7 @@ def draw_boxes(scenario: Scenario, skill: Skill, scene: Scene, seed: int, block:
         _crowds(rng, skill, scene, separation),
         _clutter(rng, scenario, skill, scene.distractors, separation),
     )
-    boxes = Boxes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    boxes = FoundBoxes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return boxes, boxes.separation * (boxes.evidence - boxes.separation / 2) + _prior(scenario, skill)
 
 
@@ -97,7 +97,7 @@ def _found(
     scene: Scene,
     threshold: np.ndarray,
     separation: np.ndarray,
-) -> Boxes:
+) -> FoundBoxes:
     """Boxes of objects that are not crowds: recall, duplicates, confusion, localisation, evidence."""
     objects = scene.objects
     shared, own = math.sqrt(skill.correlation), math.sqrt(1 - skill.correlation)
@@ -117,7 +117,7 @@ def _found(
     s = _strength(skill, separation[kind], objects.box[source])
     evidence = s + mean - latent[source] + (1 - (e**2).mean(axis=1)) / 2
     evidence += rng.normal(0, 0.3, len(source)) - extra - wrong
-    return Boxes(
+    return FoundBoxes(
         objects.image[source],
         np.where(wrong, twin, kind),
         _moved(objects.box[source], e * skill.localisation),
@@ -128,7 +128,7 @@ def _found(
     )
 
 
-def _crowds(rng: np.random.Generator, skill: Skill, scene: Scene, separation: np.ndarray) -> Boxes:
+def _crowds(rng: np.random.Generator, skill: Skill, scene: Scene, separation: np.ndarray) -> FoundBoxes:
     """Boxes inside crowd annotations."""
     objects, crowd = scene.objects, np.flatnonzero(scene.crowd)
     source = np.repeat(crowd, rng.poisson(3 * skill.recall, len(crowd)))
@@ -136,7 +136,7 @@ def _crowds(rng: np.random.Generator, skill: Skill, scene: Scene, separation: np
     center, side = objects.box[source, :2], objects.box[source, 2:]
     small = side * rng.uniform(0.2, 0.5, (n, 2))
     s = _strength(skill, separation[kind], np.hstack((center, small)))
-    return Boxes(
+    return FoundBoxes(
         objects.image[source],
         kind,
         np.hstack((center + (rng.random((n, 2)) - 0.5) * (side - small), small)),
@@ -149,7 +149,7 @@ def _crowds(rng: np.random.Generator, skill: Skill, scene: Scene, separation: np
 
 def _clutter(
     rng: np.random.Generator, scenario: Scenario, skill: Skill, distractors: Things, separation: np.ndarray
-) -> Boxes:
+) -> FoundBoxes:
     """Boxes of no object: distractors that fool this member, and its own inventions."""
     shared, own = math.sqrt(skill.correlation), math.sqrt(1 - skill.correlation)
     chance = skill.correlation * skill.clutter / max(scenario.distractors, 1e-9)
@@ -160,7 +160,7 @@ def _clutter(
     rate = (1 - skill.correlation) * skill.clutter
     things = _things(rng, scenario, np.repeat(np.arange(BLOCK), rng.poisson(rate, BLOCK)))
     kind = np.concatenate((distractors.category[fooled], things.category))
-    return Boxes(
+    return FoundBoxes(
         np.concatenate((distractors.image[fooled], things.image)),
         kind,
         np.concatenate((_moved(distractors.box[fooled], e * skill.localisation), things.box)),

@@ -64,7 +64,7 @@ from fusion.table import MASK_TYPE, DetectionTable, Metadata
 from zoo.synthetic.scenes import BLOCK, Scene, cut, draw_boxes, draw_masks, draw_scene
 from zoo.synthetic.skills import Scenario, Skill, demo_members
 
-__all__ = ["Annotations", "Detections", "Scenario", "Simulation", "Skill", "demo_members", "simulate"]
+__all__ = ["Annotations", "Scenario", "SimulatedDetections", "Simulation", "Skill", "demo_members", "simulate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Annotations:
 
 
 @dataclass(frozen=True, slots=True)
-class Detections:
+class SimulatedDetections:
     """What one member found, in columns, sorted by image, then by falling score.
 
     Attributes:
@@ -155,7 +155,7 @@ class Simulation:
 
     scenario: Scenario
     annotations: Annotations
-    members: tuple[Detections, ...]
+    members: tuple[SimulatedDetections, ...]
 
     def ground_truth(self) -> dict[str, Any]:
         """Return the ground truth in COCO's form."""
@@ -259,7 +259,7 @@ def _annotations(scenario: Scenario, scenes: Sequence[Scene]) -> Annotations:
     return Annotations(image[:last] + 1, (category + 1).astype(np.int32), xywh, area, crowd, mask)
 
 
-def _detections(scenario: Scenario, skill: Skill, scenes: Sequence[Scene], seed: int) -> Detections:
+def _detections(scenario: Scenario, skill: Skill, scenes: Sequence[Scene], seed: int) -> SimulatedDetections:
     columns = []
     row = 0  # of the annotations, where the block's objects start
     for block, scene in enumerate(scenes):
@@ -272,7 +272,7 @@ def _detections(scenario: Scenario, skill: Skill, scenes: Sequence[Scene], seed:
     order = order[: int(np.searchsorted(image[order], scenario.images))]
     xywh = cut(box[order], scenario)
     sigmoid = 1 / (1 + np.exp(-np.clip(log_odds[order] / skill.temperature + skill.shift, -700, 700)))
-    return Detections(
+    return SimulatedDetections(
         skill,
         (scenario.height, scenario.width),
         image[order] + 1,

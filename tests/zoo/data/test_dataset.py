@@ -18,7 +18,7 @@ from evaluation import read_coco
 from evaluation.ground_truth import GroundTruth
 from fusion.errors import InputError
 from tests.zoo.data.cases import Blank, truth_of
-from zoo.config import Data as Settings
+from zoo.config import TrainData
 from zoo.data import AnnotatedImages, JoinedData, Target, TrainSet, collate, open_data
 from zoo.data.masks import mask_pixels, unpack
 from zoo.data.pictures import FolderPictures
@@ -237,7 +237,7 @@ def test_joined_data(folder):
     for index in range(29):
         listed = labels.category[labels.start[index] : labels.start[index + 1]] + 1
         assert listed.tolist() == sorted(set(joined.load(index)[1].labels.tolist()))
-    assert TrainSet(joined, Settings(short=(40,), long=80), 0)[0, 28][1].source == second.name
+    assert TrainSet(joined, TrainData(short=(40,), long=80), 0)[0, 28][1].source == second.name
     assert joined.fingerprint not in (first.fingerprint, second.fingerprint)
     assert joined.has_masks
     assert not joined.has_stuff

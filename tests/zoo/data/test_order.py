@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from tests.zoo.data.cases import Blank, truth_of
-from zoo.config import Data as Settings
+from zoo.config import TrainData
 from zoo.data import AnnotatedImages, epoch_indices
 from zoo.data.order import class_aware, grouped, repeat_factors, repeated
 
@@ -104,7 +104,7 @@ def test_grouped_batches_are_of_one_kind(wide, batch, seed):
 @pytest.mark.parametrize("sampler", ["shuffle", "repeat", "class_aware"])
 def test_epochs_are_drawn_anew_and_reproducible(sampler):
     data = data_of([[1], [1, 2], [], [3], [1], [2]] * 5, wide=[i % 3 > 0 for i in range(30)])
-    given = Settings(sampler=sampler, repeat_threshold=0.9)
+    given = TrainData(sampler=sampler, repeat_threshold=0.9)
     first, again, second, other = (epoch_indices(data, given, *key) for key in ((0, 0), (0, 0), (0, 1), (1, 0)))
     assert first == again
     assert first != second
@@ -126,4 +126,4 @@ def test_epochs_are_drawn_anew_and_reproducible(sampler):
 
 def test_class_aware_needs_objects():
     with pytest.raises(InputError, match="no image has an object"):
-        epoch_indices(data_of([[], []]), Settings(sampler="class_aware"), 0, 0)
+        epoch_indices(data_of([[], []]), TrainData(sampler="class_aware"), 0, 0)

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from evaluation import read_coco, read_open_images
 from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy, read_hierarchy
-from zoo.synthetic.rendered import Rendered, Scenery, Vocabulary, scenes
+from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery, scenes
 from zoo.synthetic.rendering.vocabulary import MOST
 
 IMAGES = 400
@@ -19,7 +19,7 @@ IMAGES = 400
 
 @pytest.fixture(scope="module")
 def rendered():
-    return Rendered(images=IMAGES, scenery=Scenery(size=96, vocabulary=Vocabulary(categories=12)))
+    return Rendered(images=IMAGES, scenery=Scenery(size=96, vocabulary=PictureVocabulary(categories=12)))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_annotations_are_the_visible_pixels(rendered):
 
 def test_what_hides_an_object_is_painted(rendered):
     """Each category's pixels show its colour: without noise the disc of category 1 is red wherever its mask is."""
-    clean = Rendered(images=40, scenery=Scenery(size=96, noise=0, vocabulary=Vocabulary(categories=12)))
+    clean = Rendered(images=40, scenery=Scenery(size=96, noise=0, vocabulary=PictureVocabulary(categories=12)))
     assert clean.scenery.vocabulary.kinds[0].name == "red disc"
     seen = 0
     for index in range(40):
@@ -86,7 +86,7 @@ def test_the_tail_is_long(rendered):
     count = np.bincount(rendered.truth.category, minlength=12)
     assert count[0] > 5 * count[-1] > 0
     assert np.corrcoef(np.log(np.arange(1, 13)), np.log(count))[0, 1] < -0.8
-    words = Vocabulary(categories=60, tail=1.2)
+    words = PictureVocabulary(categories=60, tail=1.2)
     groups = "".join(words.frequency)
     assert groups == "".join(sorted(groups, key="fcr".index))
     assert set(groups) == set("fcr")
@@ -145,7 +145,7 @@ def test_empty_pictures_and_empty_sets():
 
 @pytest.mark.parametrize("categories", [1, 2, 5, 20, 37, MOST])
 def test_vocabulary(categories):
-    words = Vocabulary(categories=categories)
+    words = PictureVocabulary(categories=categories)
     assert len(set(words.kinds)) == len(words.kinds) == categories
     assert len({kind.label for kind in words.kinds}) == categories
     tree = Hierarchy.from_tree(words.tree())
@@ -162,8 +162,8 @@ def test_vocabulary(categories):
 
 def test_options_are_checked():
     for make in (
-        lambda: Vocabulary(categories=0),
-        lambda: Vocabulary(categories=MOST + 1),
+        lambda: PictureVocabulary(categories=0),
+        lambda: PictureVocabulary(categories=MOST + 1),
         lambda: Scenery(size=16),
         lambda: Scenery(noise=9),
         lambda: Rendered(images=0),
@@ -173,7 +173,9 @@ def test_options_are_checked():
 
 
 def test_files_hold_the_pictures(written):
-    rendered = Rendered(images=80, seed=3, scenery=Scenery(size=64, vocabulary=Vocabulary(categories=9), groups=0.3))
+    rendered = Rendered(
+        images=80, seed=3, scenery=Scenery(size=64, vocabulary=PictureVocabulary(categories=9), groups=0.3)
+    )
     truth = read_coco(written / "instances.json")
     assert truth.notes == ()
     assert truth.fingerprint == rendered.truth.fingerprint

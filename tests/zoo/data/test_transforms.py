@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tests.zoo.data.cases import random_sample
-from zoo.config import Data as Settings
+from zoo.config import TrainData
 from zoo.data import TrainSet, View, ViewSet, collate, open_data, views
 from zoo.data.masks import crop_mask, flip_mask, mask_pixels, resize_mask
-from zoo.data.transforms import Distort, Draws, Flip, Jitter, Resize, crop, fitting_size, flip, resize, settle
+from zoo.data.transforms import Distort, Flip, Jitter, Resize, VisitDraws, crop, fitting_size, flip, resize, settle
 
-DRAWS = Draws(0, 0, 0)
+DRAWS = VisitDraws(0, 0, 0)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -149,7 +149,7 @@ def test_a_painted_box_stays_in_its_box():
         image[:, y : y + 20, x : x + 24] = 255
         _, target, _ = random_sample(rng, objects=1, size=(60, 80))
         target.boxes[0] = torch.tensor([x, y, x + 24, y + 20])
-        draws = Draws(seed, 0, 0)
+        draws = VisitDraws(seed, 0, 0)
         for transform in (Flip(), Resize((90, 150), 300, between=True), Jitter(0.7, 1.0)):
             image, target = transform(image, target, draws)
         ys, xs = torch.nonzero(image[0] > 127, as_tuple=True)
@@ -167,9 +167,9 @@ def test_fitting_size(size, short, long, expected):
 
 def test_resize_draws_every_length_of_its_range():
     image, target, _ = random_sample(np.random.default_rng(0), size=(40, 60))
-    between = {Resize((30, 33), 500, between=True)(image, target, Draws(0, e, 0))[1].size[0] for e in range(60)}
+    between = {Resize((30, 33), 500, between=True)(image, target, VisitDraws(0, e, 0))[1].size[0] for e in range(60)}
     assert between == {30, 31, 32, 33}
-    listed = {Resize((30, 33), 500)(image, target, Draws(0, e, 0))[1].size[0] for e in range(40)}
+    listed = {Resize((30, 33), 500)(image, target, VisitDraws(0, e, 0))[1].size[0] for e in range(40)}
     assert listed == {30, 33}
 
 
@@ -177,7 +177,7 @@ def test_jitter_is_no_larger_than_before():
     image, target, _ = random_sample(np.random.default_rng(0), size=(40, 60))
     sizes = []
     for epoch in range(40):
-        part, changed = Jitter(0.5, 2.0)(image, target, Draws(0, epoch, 0))
+        part, changed = Jitter(0.5, 2.0)(image, target, VisitDraws(0, epoch, 0))
         changed.check()
         assert tuple(part.shape[1:]) == changed.size
         sizes.append(changed.size)
@@ -187,21 +187,21 @@ def test_jitter_is_no_larger_than_before():
 
 def test_distort_changes_colours_only():
     image, target, _ = random_sample(np.random.default_rng(0))
-    changed = [Distort()(image, target, Draws(0, epoch, 0)) for epoch in range(20)]
+    changed = [Distort()(image, target, VisitDraws(0, epoch, 0)) for epoch in range(20)]
     assert all(other is target for _, other in changed)
     assert sum(not torch.equal(one, image) for one, _ in changed) > 12
     assert all(one.dtype == torch.uint8 and one.shape == image.shape for one, _ in changed)
 
 
 def test_draws_have_streams_of_their_own():
-    keys = [Draws(*key) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0, 1)]]
+    keys = [VisitDraws(*key) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0, 1)]]
     values = {draws.of(name).random() for draws in keys for name in ("flip", "resize")}
     assert len(values) == 10
-    assert keys[0].of("flip").random() == Draws(0, 0, 0).of("flip").random()
+    assert keys[0].of("flip").random() == VisitDraws(0, 0, 0).of("flip").random()
 
 
 def train_settings(**given):
-    return Settings(short=(48, 96), short_range=True, long=160, **given)
+    return TrainData(short=(48, 96), short_range=True, long=160, **given)
 
 
 def test_another_transform_does_not_change_the_draws_of_the_rest():

@@ -15,7 +15,7 @@ from torch.nn import functional
 from fusion.errors import InputError
 from tests.oracles import zoo as oracle
 from tests.zoo.nn.cases import CLASSES, octagon, scene
-from zoo.config import EdgeLoss, MaskHead, MaskIoU, Pool
+from zoo.config import EdgeLoss, MaskHead, MaskIoU, RoIPool
 from zoo.data.masks import mask_pixels, pack, unpack
 from zoo.nn.edges import edge_agreement, edge_target
 from zoo.nn.mask_head import MaskBranch, MaskPredictor, logits_of
@@ -134,7 +134,7 @@ def test_iou_of_an_object_of_which_half_is_inside():
         (MaskHead(convs=1, width=8, edge=EdgeLoss(form="agreement")), {"mask", "mask_edge"}),
         (MaskHead(convs=1, width=8, iou=MaskIoU(convs=2, width=8, channels=8)), {"mask", "mask_iou"}),
         (MaskHead(convs=1, width=8, residual=True), {"mask", "mask_first"}),
-        (MaskHead(convs=1, width=8, pool=Pool(size=7, levels="max")), {"mask"}),
+        (MaskHead(convs=1, width=8, pool=RoIPool(size=7, levels="max")), {"mask"}),
     ],
 )
 def test_losses_and_gradients_of_each_part(config, names):

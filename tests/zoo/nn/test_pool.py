@@ -10,7 +10,7 @@ pytest.importorskip("torchvision", reason="the extra zoo (torchvision) is not in
 from torchvision.ops import roi_align
 
 from tests.oracles import zoo as oracle
-from zoo.config import Pool
+from zoo.config import RoIPool
 from zoo.nn.grid import deform_align
 from zoo.nn.pool import Pooler, levels_of
 
@@ -41,7 +41,7 @@ def test_a_ramp_is_pooled_at_the_centres_of_bins():
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     level = torch.stack([x + 0.5, y + 0.5])[None] * 4  # the coordinate of each position in pixels of the image
     box = torch.tensor([[0.0, 31.0, 44.5, 101.0, 79.5]])
-    pooled = Pooler(Pool(size=7), 2)([level, *pyramid(2)[1:]], box)
+    pooled = Pooler(RoIPool(size=7), 2)([level, *pyramid(2)[1:]], box)
     centres = (torch.arange(7) + 0.5) / 7
     assert torch.allclose(pooled[0, 0], (31 + 70 * centres)[None].expand(7, 7), atol=1e-4)
     assert torch.allclose(pooled[0, 1], (44.5 + 35 * centres)[:, None].expand(7, 7), atol=1e-4)
@@ -49,7 +49,7 @@ def test_a_ramp_is_pooled_at_the_centres_of_bins():
 
 def test_levels_are_pooled_apart_and_put_back_in_order():
     levels, rois = pyramid(size=512), regions(40, 512)
-    pooled = Pooler(Pool(), 4)(levels, rois)
+    pooled = Pooler(RoIPool(), 4)(levels, rois)
     for n, level in enumerate(levels_of(rois).tolist()):
         one = roi_align(levels[level], rois[n : n + 1], 7, 1 / (4 * 2**level), 2, aligned=True)
         assert torch.equal(pooled[n], one[0])
@@ -84,8 +84,8 @@ def test_gradients_of_deformable_pooling():
 @pytest.mark.parametrize("kind", ["offset", "modulated"])
 def test_deformable_pooler_starts_as_the_plain_one(kind):
     levels, rois = pyramid(), regions()
-    pool = Pooler(Pool(deform=kind, hidden=16), 4)
-    plain = Pooler(Pool(), 4)(levels, rois)
+    pool = Pooler(RoIPool(deform=kind, hidden=16), 4)
+    plain = Pooler(RoIPool(), 4)(levels, rois)
     assert torch.allclose(pool(levels, rois), plain * (0.5 if kind == "modulated" else 1), atol=1e-5)
     pool(levels, rois).sum().backward()
     assert pool.offset[-1].weight.grad.abs().sum() > 0
@@ -93,8 +93,8 @@ def test_deformable_pooler_starts_as_the_plain_one(kind):
 
 def test_the_larger_level_wins_the_maximum():
     levels, rois = pyramid(), regions()
-    pool = Pooler(Pool(levels="max"), 4)
-    summed = Pooler(Pool(levels="sum"), 4)
+    pool = Pooler(RoIPool(levels="max"), 4)
+    summed = Pooler(RoIPool(levels="sum"), 4)
     for conv in (*pool.convs, *summed.convs):
         torch.nn.init.dirac_(conv.weight)
         torch.nn.init.zeros_(conv.bias)
@@ -108,16 +108,18 @@ def test_the_larger_level_wins_the_maximum():
 
 def test_context_of_factor_one_is_the_region_itself():
     levels, rois = pyramid(), regions()
-    plain = Pooler(Pool(), 4)(levels, rois)
+    plain = Pooler(RoIPool(), 4)(levels, rois)
     for factor, same in ((1.0, True), (1.5, False)):
-        pool = Pooler(Pool(context=factor), 4)
+        pool = Pooler(RoIPool(context=factor), 4)
         torch.nn.init.zeros_(pool.join.weight)
         torch.nn.init.zeros_(pool.join.bias)
         pool.join.weight.data[:, 4:, 0, 0] = torch.eye(4)  # only the enlarged region
         assert torch.allclose(pool(levels, rois), plain, atol=1e-5) == same
 
 
-@pytest.mark.parametrize("config", [Pool(), Pool(deform="modulated", hidden=8), Pool(levels="max", context=1.5)])
+@pytest.mark.parametrize(
+    "config", [RoIPool(), RoIPool(deform="modulated", hidden=8), RoIPool(levels="max", context=1.5)]
+)
 def test_no_regions(config):
     pool = Pooler(config, 4)
     found = pool(pyramid(), torch.zeros(0, 5))

@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from evaluation.ground_truth import GroundTruth
 from zoo.synthetic.rendering.layout import stream
-from zoo.synthetic.rendering.vocabulary import Vocabulary
+from zoo.synthetic.rendering.vocabulary import PictureVocabulary
 
 __all__ = ["write_coco", "write_lvis", "write_open_images"]
 
@@ -42,7 +42,7 @@ def write_coco(truth: GroundTruth, names: Sequence[str], path: Path) -> None:
     path.write_bytes(msgspec.json.encode(document))
 
 
-def write_lvis(truth: GroundTruth, names: Sequence[str], words: Vocabulary, seed: int, path: Path) -> None:
+def write_lvis(truth: GroundTruth, names: Sequence[str], words: PictureVocabulary, seed: int, path: Path) -> None:
     """Write an LVIS file: categories are verified in some images only, and groups are not annotated.
 
     Of the frequent categories in an image some were not asked about: their objects are there, but neither annotated nor
@@ -93,7 +93,7 @@ def write_lvis(truth: GroundTruth, names: Sequence[str], words: Vocabulary, seed
     path.write_bytes(msgspec.json.encode({"images": images, "annotations": annotations, "categories": categories}))
 
 
-def write_open_images(truth: GroundTruth, words: Vocabulary, seed: int, folder: Path) -> None:
+def write_open_images(truth: GroundTruth, words: PictureVocabulary, seed: int, folder: Path) -> None:
     """Write Open Images files, not expanded by the class tree.
 
     `boxes.csv`, `labels.csv` (verified image labels, present and absent), `classes.csv` (the categories in the order of

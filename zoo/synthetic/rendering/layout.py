@@ -9,9 +9,9 @@ import numpy as np
 
 from fusion.checks import at_least, within
 from zoo.synthetic.rendering.shapes import SHAPES
-from zoo.synthetic.rendering.vocabulary import Kind, Vocabulary
+from zoo.synthetic.rendering.vocabulary import Kind, PictureVocabulary
 
-__all__ = ["Element", "Layout", "Scenery", "lay_out", "stream"]
+__all__ = ["Element", "PictureLayout", "Scenery", "lay_out", "stream"]
 
 _CLUTTER = -1
 _SEEN = 0.25  # share of an object's pixels below which it is left out
@@ -35,7 +35,7 @@ class Scenery:
     """
 
     size: int = 128
-    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    vocabulary: PictureVocabulary = field(default_factory=PictureVocabulary)
     objects: float = 4.0
     clutter: float = 3.0
     groups: float = 0.06
@@ -71,7 +71,7 @@ class Element(NamedTuple):
     owner: int
 
 
-class Layout(NamedTuple):
+class PictureLayout(NamedTuple):
     """What is in a picture.
 
     Attributes:
@@ -98,7 +98,7 @@ def stream(seed: int, picture: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, picture, zlib.crc32(name.encode())))))
 
 
-def lay_out(scenery: Scenery, seed: int, picture: int) -> Layout:
+def lay_out(scenery: Scenery, seed: int, picture: int) -> PictureLayout:
     """Draw what is in a picture; it depends on nothing but the arguments."""
     rng = stream(seed, picture, "layout")
     long, short = scenery.size, round(scenery.size * (1 if rng.random() < 0.4 else 0.75))
@@ -129,7 +129,9 @@ def lay_out(scenery: Scenery, seed: int, picture: int) -> Layout:
     number[there] = np.arange(len(there))
     number[-2] = -2
     elements = [elements[i]._replace(owner=int(number[elements[i].owner])) for i in kept]
-    return Layout(height, width, elements, [patches[i] for i in kept], category[there], group[there], number[owner])
+    return PictureLayout(
+        height, width, elements, [patches[i] for i in kept], category[there], group[there], number[owner]
+    )
 
 
 def _draw(

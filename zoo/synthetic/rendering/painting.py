@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.synthetic.rendering.layout import Element, Layout, Scenery, stream
+from zoo.synthetic.rendering.layout import Element, PictureLayout, Scenery, stream
 from zoo.synthetic.rendering.shapes import texture
 from zoo.synthetic.rendering.vocabulary import COLOURS, MATERIALS
 
@@ -27,7 +27,7 @@ class Painting(NamedTuple):
     stuff: np.ndarray
 
 
-def paint(scenery: Scenery, layout: Layout, seed: int, picture: int) -> Painting:
+def paint(scenery: Scenery, layout: PictureLayout, seed: int, picture: int) -> Painting:
     """Paint a picture; it depends on nothing but the arguments."""
     rng = stream(seed, picture, "paint")
     height, width = layout.height, layout.width

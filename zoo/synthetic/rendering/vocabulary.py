@@ -10,7 +10,7 @@ import numpy as np
 
 from fusion.checks import at_least, within
 
-__all__ = ["COLOURS", "FAMILIES", "MATERIALS", "MOST", "TEXTURES", "Kind", "Vocabulary"]
+__all__ = ["COLOURS", "FAMILIES", "MATERIALS", "MOST", "TEXTURES", "Kind", "PictureVocabulary"]
 
 FAMILIES = {
     "round thing": ("disc", "ring", "lens"),
@@ -80,7 +80,7 @@ class Kind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class PictureVocabulary:
     """The categories of rendered pictures; ids are 1 to `categories`, the most common first.
 
     Neighbours in frequency differ in shape; what differs only in colour and texture differs much in frequency, so that
