@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import numba
 import numpy as np
+from numba.extending import intrinsic
 
 __all__ = ["INSTALLED", "install"]
 
@@ -146,7 +147,8 @@ def install():
         current_context=lambda: SimpleNamespace(get_memory_info=lambda: (float("inf"), float("inf"))),
     )
     sys.modules["numba.cuda"] = numba.cuda = cuda
-    sys.modules["numba.cuda.libdevice"] = _module("numba.cuda.libdevice", dmul_rn=_product)
+    sys.modules["numba.cuda.libdevice"] = _module("numba.cuda.libdevice", dmul_rn=_product, fmul_rn=_product)
+    sys.modules["numba.cuda.extending"] = _module("numba.cuda.extending", intrinsic=intrinsic)
     sys.modules["numba_cuda"] = _module("numba_cuda")
 
     from fusion.cuda.kernels import device, memory

@@ -29,11 +29,11 @@ How it works:
   its cell by (score descending, row) and packs it.
 
 Equality with the CPU: formulas are those of `fusion/geometry.py`, in float64, summed in the same order, ties by row.
-Products that go into a sum are rounded first (`kernels/device.product`), since the GPU's compiler would otherwise join
-them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft suppression
-(`merge_scales` included), `surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by at most two
-units in the last place: a box has the same score within 1e-15 of it, and two boxes whose scores are that close may
-change places. `prob_fusion` adds up logarithms, too; `kernels/agree.joined` says how close its scores are.
+Products that go into a sum are rounded first (`kernels/products.py` sees to that), since the GPU's compiler would
+otherwise join them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft
+suppression (`merge_scales` included), `surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by
+at most two units in the last place: a box has the same score within 1e-15 of it, and two boxes whose scores are that
+close may change places. `prob_fusion` adds up logarithms, too; `kernels/agree.joined` says how close its scores are.
 
 In here: `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
 `rescoring`, `rebuilding`, `masking` and `views` (the host's part of the twins), `kernels` (device code).

@@ -12,7 +12,7 @@ from evaluation.cuda.kernels.lookup import Located
 from evaluation.cuda.kernels.precision import begin_categories
 from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
 from fusion.cuda.kernels.cells import Columns, Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
 from fusion.cuda.kernels.formulas import intersection, match
 from fusion.cuda.kernels.merge_sort import first_not_before, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
@@ -164,7 +164,7 @@ def entries_of(
 def scaled(value, side, times):
     """Return a coordinate in the unit of the ground truth."""
     if times > 0:
-        return product(value, side)
+        return value * side
     if times < 0:
         return value / side
     return value
@@ -197,7 +197,7 @@ def look_at_boxes(rows, located, sections, boxes, scale, least, best):
             width, height = scale.width[here], scale.height[here]
             x1, y1 = scaled(rows.x[r], width, scale.times), scaled(rows.y[r], height, scale.times)
             x2, y2 = scaled(rows.x2[r], width, scale.times), scaled(rows.y2[r], height, scale.times)
-            area, most = product(y2 - y1, x2 - x1), 0.0
+            area, most = (y2 - y1) * (x2 - x1), 0.0
             for g in range(sections.bound[5 * cell + section], sections.bound[5 * cell + section + 1]):
                 bx1, by1, bx2, by2 = boxes.x1[g], boxes.y1[g], boxes.x2[g], boxes.y2[g]
                 if section == 0:

@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluation.cuda.kernels.lookup import Located
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, number_at
 from fusion.cuda.kernels.formulas import match
 from fusion.cuda.kernels.scan import offsets
 
@@ -140,7 +140,7 @@ def overlap(rows, columns, truth, p, g, least):
         columns.y1[p],
         columns.x2[p],
         columns.y2[p],
-        product(rows.w[r], rows.h[r]),
+        rows.w[r] * rows.h[r],
         truth.x1[g],
         truth.y1[g],
         truth.x2[g],
@@ -162,7 +162,7 @@ def judge_rows(rows, located, cells, given, limits, state):
         elif len(given) > 0:
             state[p] = given[rows.origin[r]]
         else:
-            area = product(rows.w[r], rows.h[r])
+            area = rows.w[r] * rows.h[r]
             if limits.federated and not (area > 0.0 and area < np.inf):
                 state[p] = LEFT_OUT
             elif area < 0.0 or area > limits.most or (at >= 0 and cells.partial[at] != 0):

@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, product
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled
 from fusion.cuda.kernels.suppress import claimed
 
 __all__ = ["agreed", "joined"]
@@ -93,10 +93,10 @@ def join_votes(columns, owner, voter, left):
             for q in range(p, columns.start[columns.cell[p] + 1]):
                 if owner[q] == p and voter[q] != 0:
                     s = columns.score[q]
-                    x1 += product(s, columns.x1[q])
-                    y1 += product(s, columns.y1[q])
-                    x2 += product(s, columns.x2[q])
-                    y2 += product(s, columns.y2[q])
+                    x1 += s * columns.x1[q]
+                    y1 += s * columns.y1[q]
+                    x2 += s * columns.x2[q]
+                    y2 += s * columns.y2[q]
                     total += s
                     votes += 1
                     if s > 0.0 and s < 1.0:

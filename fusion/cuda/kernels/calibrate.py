@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
 from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 from fusion.score_maps import LEAST, MOST
@@ -90,7 +90,7 @@ def straight(maps, first, last, s):
         value = maps.value[k]
     else:
         slope = (maps.value[k + 1] - maps.value[k]) / (maps.knot[k + 1] - maps.knot[k])
-        value = product(slope, s - maps.knot[k]) + maps.value[k]
+        value = slope * (s - maps.knot[k]) + maps.value[k]
     span = maps.knot[last] - maps.knot[first]
     if span < _TINY:
         span = _TINY
@@ -99,8 +99,8 @@ def straight(maps, first, last, s):
         above = 0.0
     if not below > 0.0:
         below = 0.0
-    value += product(1.0 - maps.value[last], above) / (above + span)
-    return product(value, span / (span + below))
+    value += (1.0 - maps.value[last]) * above / (above + span)
+    return value * (span / (span + below))
 
 
 @Kernel
@@ -113,7 +113,7 @@ def map_scores(rows, kind, categories, maps, runs, mapped):
         s = rows.score[i]
         first, last = maps.start[g], maps.start[g + 1] - 1
         if maps.sigmoid[g] != 0:
-            value = sigmoid(maps.value[first] + product(s - maps.knot[first], maps.value[last]))
+            value = sigmoid(maps.value[first] + (s - maps.knot[first]) * maps.value[last])
         else:
             value = straight(maps, first, last, s)
         if value < LEAST:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, product
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled
 from fusion.cuda.kernels.formulas import area_of, iou
 from fusion.cuda.kernels.soft import best_of_group
 
@@ -137,11 +137,11 @@ def join(columns, b, k, fresh, overlap, weights, words, rule, clusters):
         clusters.bits[word] |= bit
         clusters.members[k] += 1
     if not rule.running and not fresh:
-        score = product(score, overlap)
-    clusters.sum_x1[k] = np.float32(clusters.sum_x1[k] + product(score, x1))
-    clusters.sum_y1[k] = np.float32(clusters.sum_y1[k] + product(score, y1))
-    clusters.sum_x2[k] = np.float32(clusters.sum_x2[k] + product(score, x2))
-    clusters.sum_y2[k] = np.float32(clusters.sum_y2[k] + product(score, y2))
+        score = score * overlap
+    clusters.sum_x1[k] = np.float32(clusters.sum_x1[k] + score * x1)
+    clusters.sum_y1[k] = np.float32(clusters.sum_y1[k] + score * y1)
+    clusters.sum_x2[k] = np.float32(clusters.sum_x2[k] + score * x2)
+    clusters.sum_y2[k] = np.float32(clusters.sum_y2[k] + score * y2)
     total = clusters.score[k] + score
     clusters.score[k] = total
     clusters.weight[k] += weights[member]
@@ -191,12 +191,12 @@ def wbf_score(columns, clusters, k, weights, words, rule):
     if rule.confidence == _MAX:
         value = value / rule.largest
     elif rule.confidence == _BOX_AND_MODEL:
-        value = product(value, np.float64(count)) / weight
-        value = product(value, weight_of(clusters.bits, word, weights, True)) / rule.total
+        value = value * np.float64(count) / weight
+        value = value * weight_of(clusters.bits, word, weights, True) / rule.total
     elif rule.confidence == _ABSENT_MODEL:
-        value = product(value, np.float64(count)) / (weight + weight_of(clusters.bits, word, weights, False))
+        value = value * np.float64(count) / (weight + weight_of(clusters.bits, word, weights, False))
     else:
-        value = product(value, np.float64(count if rule.overflow else min(len(weights), count))) / rule.total
+        value = value * np.float64(count if rule.overflow else min(len(weights), count)) / rule.total
     return value
 
 

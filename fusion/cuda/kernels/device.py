@@ -14,6 +14,7 @@ from numba import config, cuda
 
 from fusion.cuda.kernels.launch import Launch, laid_out, tell_of_compilation
 from fusion.cuda.kernels.memory import Array, pool
+from fusion.cuda.kernels.products import rounded
 from fusion.kernels.jit import caching
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "new_stream",
     "number_at",
     "out_of_memory",
-    "product",
     "through",
     "to_device",
     "to_host",
@@ -39,14 +39,6 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 # Threads of a block. The simulator runs each as a thread of Python, so it gets few, and few blocks: kernels go through
 # their work in strides of the grid, whatever its size.
 THREADS, _MOST_BLOCKS = (8, 2) if SIMULATED else (256, 2**20)
-
-# A product that is rounded on its own: the compiler joins a plain one with a sum that it goes into (fused
-# multiply-add), and Numba has no switch for that.
-if SIMULATED:
-    from operator import mul as product
-else:
-    from numba.cuda.libdevice import dmul_rn as product  # type: ignore[no-redef]
-
 
 # By their own names, since the simulator puts another module in the place of `cuda` while a kernel of this one runs,
 # and other threads may copy then.
@@ -61,12 +53,12 @@ class Kernel:
     """A kernel, compiled when it is first launched.
 
     Attributes:
-        function: The Python function.
+        function: The Python function; see `products.rounded`.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-        self._compiled = cuda.jit(function) if SIMULATED else _cached(function)
+        self.function = rounded(function)
+        self._compiled = cuda.jit(self.function) if SIMULATED else _cached(self.function)
         self._launches: dict[tuple[Any, ...], Launch] = {}
 
     def __call__(self, work: int, *arguments: Any) -> None:
@@ -111,7 +103,7 @@ def _here_stream() -> Any:
 
 def device_function(function: Callable[..., Any]) -> Any:
     """Compile a function that kernels call; inlined, as only that compiles without a driver."""
-    return cuda.jit(device=True, inline="always")(function)
+    return cuda.jit(device=True, inline="always")(rounded(function))
 
 
 def to_device(array: np.ndarray) -> Any:

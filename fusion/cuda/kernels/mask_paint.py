@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product, to_host
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, to_host
 from fusion.cuda.kernels.masks import SOFT, Masks
 from fusion.cuda.kernels.scan import offsets
 
@@ -83,10 +83,10 @@ def placed(columns, masks, j, mask, normalized):
     down = float(masks.height[mask]) if normalized else 1.0
     side = np.int64(round(math.sqrt(float(masks.soft_start[mask + 1] - masks.soft_start[mask]))))
     return (
-        product(columns.x1[j], across),
-        product(columns.y1[j], down),
-        product(columns.x2[j], across),
-        product(columns.y2[j], down),
+        columns.x1[j] * across,
+        columns.y1[j] * down,
+        columns.x2[j] * across,
+        columns.y2[j] * down,
         side,
     )
 
@@ -117,8 +117,8 @@ def pasted(columns, masks, j, mask, normalized, x, y):
     left, right = span(x1, x2, side, masks.width[mask])
     top, bottom = span(y1, y2, side, masks.height[mask])
     if x1 < x2 and y1 < y2 and left <= x < right and top <= y < bottom:
-        u = product(float(x) + 0.5 - x1, float(side)) / (x2 - x1) - 0.5
-        v = product(float(y) + 0.5 - y1, float(side)) / (y2 - y1) - 0.5
+        u = (float(x) + 0.5 - x1) * float(side) / (x2 - x1) - 0.5
+        v = (float(y) + 0.5 - y1) * float(side) / (y2 - y1) - 0.5
         if -1.0 < u < float(side) and -1.0 < v < float(side):
             column, line = np.int64(math.floor(u)), np.int64(math.floor(v))
             fx, fy = u - float(column), v - float(line)
@@ -126,15 +126,15 @@ def pasted(columns, masks, j, mask, normalized, x, y):
             at = masks.soft_start[mask] + line * side + column
             if line >= 0:
                 if column >= 0:
-                    above += product(1.0 - fx, np.float64(masks.soft[at]))
+                    above += (1.0 - fx) * np.float64(masks.soft[at])
                 if column + 1 < side:
-                    above += product(fx, np.float64(masks.soft[at + 1]))
+                    above += fx * np.float64(masks.soft[at + 1])
             if line + 1 < side:
                 if column >= 0:
-                    below += product(1.0 - fx, np.float64(masks.soft[at + side]))
+                    below += (1.0 - fx) * np.float64(masks.soft[at + side])
                 if column + 1 < side:
-                    below += product(fx, np.float64(masks.soft[at + side + 1]))
-            value = product(1.0 - fy, above) + product(fy, below)
+                    below += fx * np.float64(masks.soft[at + side + 1])
+            value = (1.0 - fy) * above + fy * below
     return value
 
 
@@ -158,7 +158,7 @@ def votes_on(columns, masks, voters, low, high, normalized, x, y, height):
     for k in range(low, high):
         mask, j = voters.mask[k], voters.place[k]
         if voters.state[k] == SOFT:
-            total += product(float(voters.weight[k]), pasted(columns, masks, j, mask, normalized, x, y))
+            total += float(voters.weight[k]) * pasted(columns, masks, j, mask, normalized, x, y)
         elif covers(masks, mask, x * height + y):
             total += float(voters.weight[k])
     return total

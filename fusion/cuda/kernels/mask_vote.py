@@ -18,7 +18,6 @@ from fusion.cuda.kernels.device import (
     empty,
     filled,
     number_at,
-    product,
     to_device,
     to_host,
 )
@@ -185,7 +184,7 @@ def box_overlap(columns, state, weights, election, p, j):
     r = columns.row[j]
     u = 0.0
     able = r >= election.instances and state[r] != NONE and state[r] != EMPTY
-    if able and product(columns.score[j], weights[columns.member[j]]) > 0.0:
+    if able and columns.score[j] * weights[columns.member[j]] > 0.0:
         u = overlap(columns, p, j)
         if u < election.iou:
             u = 0.0
@@ -200,7 +199,7 @@ def weigh(voters, low, high):
         heaviest = max(heaviest, voters.share[k])
     total = np.int64(0)
     for k in range(low, high):
-        weight = np.int64(round(product(voters.share[k] / heaviest, SCALE)))
+        weight = np.int64(round((voters.share[k] / heaviest) * SCALE))
         voters.weight[k] = weight
         total += weight
     return total
@@ -322,16 +321,16 @@ def weigh_voters(rows, columns, masks, state, weights, election, first, voters, 
             voters.state[k] = state[row]
             voters.share[k] = 1.0  # its own mask votes alone, whatever its score
             if row != r:
-                voters.share[k] = product(columns.score[j], weights[columns.member[j]])
+                voters.share[k] = columns.score[j] * weights[columns.member[j]]
             soft = soft or state[row] == SOFT
         total = weigh(voters, low, high)
-        outcome.need[r] = max(np.int64(math.ceil(product(election.threshold, float(total)))), 1)
+        outcome.need[r] = max(np.int64(math.ceil(election.threshold * float(total))), 1)
         frames.drawn[r] = -1
         frames.voters[r], frames.wide[r], frames.height[r], frames.width[r] = 0, 0, 0, 0
         if soft:
             found_any[1] = 1
             outcome.masks[r] = 0
-            frames.least[r] = product(election.threshold, float(total))
+            frames.least[r] = election.threshold * float(total)
             frame(columns, masks, election.normalized, voters, low, high, r, frames)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
-from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.scan import offsets
 
@@ -52,7 +52,7 @@ def support_rows(rows, columns, number, iou, factor, score, used):
             other = columns.row[q]
             found = number[other] != number[r] and overlap(columns, p, q) >= iou
             q += 1
-        score[r] = rows.score[r] if found else product(rows.score[r], factor)
+        score[r] = rows.score[r] if found else rows.score[r] * factor
         used[r] = 1 if found or factor > 0.0 else 0
 
 

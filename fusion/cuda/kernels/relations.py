@@ -7,7 +7,7 @@ import numpy as np
 
 from fusion import geometry
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
 from fusion.cuda.kernels.formulas import area_of, formula
 
 __all__ = ["Evidence", "Probabilities", "checked_scores", "raise_tops", "weigh_boxes"]
@@ -81,7 +81,7 @@ def raise_tops(columns, cells, likely, given, least, score):
                 if other < last and cells.category[other] == j:
                     best = columns.score[columns.start[other]]
                     if best >= given:
-                        floor = product(best, likely.value[at])
+                        floor = best * likely.value[at]
                         if floor > top:
                             top = floor
             score[columns.row[p]] = top
@@ -94,7 +94,7 @@ def inside(columns, inner, outer, ioa):
     ox1, oy1, ox2, oy2 = columns.x1[outer], columns.y1[outer], columns.x2[outer], columns.y2[outer]
     area = area_of(x1, y1, x2, y2)
     larger = area > 0.0 and area < area_of(ox1, oy1, ox2, oy2)
-    return larger and intersection(x1, y1, x2, y2, ox1, oy1, ox2, oy2) >= product(ioa, area)
+    return larger and intersection(x1, y1, x2, y2, ox1, oy1, ox2, oy2) >= ioa * area
 
 
 @Kernel
@@ -116,18 +116,18 @@ def weigh_boxes(columns, cells, evidence, ioa, score):
                 q, behind = columns.start[other], columns.start[other + 1]
                 while q < behind:
                     s = columns.score[q]
-                    if product(s, present) + product(1.0 - s, absent) <= best:
+                    if s * present + (1.0 - s) * absent <= best:
                         q = behind
                     elif inside(columns, q, p, ioa) if evidence.around[at] != 0 else inside(columns, p, q, ioa):
                         seen = s
                         q = behind
                     else:
                         q += 1
-            total = product(seen, present) + product(1.0 - seen, absent)
+            total = seen * present + (1.0 - seen) * absent
             if total > best:
                 best = total
         s = columns.score[p]
         if best > -math.inf and best != 0.0:
-            odds = product(s, math.exp(best))
+            odds = s * math.exp(best)
             s = odds / (odds + (1.0 - s))
         score[columns.row[p]] = s

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fusion.cuda.kernels.cells import copy_row
-from fusion.cuda.kernels.device import Kernel, cuda, product
+from fusion.cuda.kernels.device import Kernel, cuda
 
 __all__ = ["copy_rows", "flag_best", "number_inputs", "select_rows", "weigh_rows"]
 
@@ -24,7 +24,7 @@ def weigh_rows(rows, weights, categories, score, used, missing):
         weight = weights[np.int64(rows.member[i]) * categories + rows.category[i]]
         if weight != weight:
             cuda.atomic.min(missing, 0, i)
-        score[i] = product(rows.score[i], weight)
+        score[i] = rows.score[i] * weight
         used[i] = 1 if weight > 0.0 else 0
 
 
@@ -33,7 +33,7 @@ def select_rows(rows, weights, skip, key, used):
     """Multiply scores by their member's weight; flag those that are at least `skip` before, with a weight above 0."""
     for i in range(cuda.grid(1), len(rows.image), cuda.gridsize(1)):
         weight = weights[rows.member[i]]
-        key[i] = product(rows.score[i], weight)
+        key[i] = rows.score[i] * weight
         used[i] = 1 if rows.score[i] >= skip and weight > 0.0 else 0
 
 

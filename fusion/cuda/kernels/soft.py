@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, product
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty
 from fusion.cuda.kernels.formulas import gaussian, linear, overlap
 
 __all__ = ["Decay", "best_of_group", "soften"]
@@ -98,10 +98,10 @@ def soften_cells(columns, chosen, count, width, decay, alive, squares, score):
                         u = overlap(columns, picked, p)
                         if u > 0.0:
                             if decay.gaussian:
-                                squares[p] += product(u, u)
-                                score[p] = product(columns.score[p] + 0.0, gaussian(squares[p], decay.sigma))
+                                squares[p] += u * u
+                                score[p] = (columns.score[p] + 0.0) * gaussian(squares[p], decay.sigma)
                             else:
-                                score[p] = product(score[p], linear(u, decay.threshold))
+                                score[p] = score[p] * linear(u, decay.threshold)
         for p in range(first + lane, last, width):
             if alive[p] == _OPEN:
                 alive[p] = _DROPPED

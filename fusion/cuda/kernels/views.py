@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.device import Kernel, cuda, product
+from fusion.cuda.kernels.device import Kernel, cuda
 from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.masks import BAD, NONE
 
@@ -54,7 +54,7 @@ def weigh_sizes(rows, view, trust, score, used):
     """Multiply scores by what the view is good for at that size and by the category's factor; 0 leaves a row out."""
     for i in range(cuda.grid(1), len(rows.image), cuda.gridsize(1)):
         v = view[i]
-        side = math.sqrt(product(rows.w[i], rows.h[i]))
+        side = math.sqrt(rows.w[i] * rows.h[i])
         sizes = len(trust.sides) + 1
         size = 0
         while size < sizes - 1 and trust.sides[size] <= side:
@@ -62,8 +62,8 @@ def weigh_sizes(rows, view, trust, score, used):
         factor = trust.weight[v * sizes + size]
         if side < trust.least[v] or side >= trust.most[v]:
             factor = 0.0
-        factor = product(factor, trust.boost[rows.category[i]])
-        score[i] = product(rows.score[i], factor)
+        factor = factor * trust.boost[rows.category[i]]
+        score[i] = rows.score[i] * factor
         used[i] = 1 if factor > 0.0 else 0
 
 
@@ -82,14 +82,14 @@ def find_levels(rows, masks, square, ratio, levels, level, wrong):
     """
     for i in range(cuda.grid(1), len(level), cuda.gridsize(1)):
         own = rows.origin[i]
-        box = product(rows.w[i], rows.h[i])
+        box = rows.w[i] * rows.h[i]
         # the least of the three, rounded down, is the least of the three rounded down
         value = box / square
         if masks.state[own] != NONE:
             if masks.state[own] == BAD or masks.height[own] < 0:
                 wrong[0] = 1
             elif box > 0.0:
-                value = min(value, masks.area[own] / product(ratio, box))
+                value = min(value, masks.area[own] / (ratio * box))
         level[i] = np.int32(min(value, np.float64(levels - 1)))
 
 

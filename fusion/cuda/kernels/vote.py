@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, empty, number_at, product
+from fusion.cuda.kernels.device import Kernel, cuda, empty, number_at
 from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.scan import offsets
 
@@ -98,13 +98,13 @@ def vote_boxes(columns, before, ballot, voters, left):
                 if fresh:
                     votes += 1
             left.votes[i] = votes
-            left.score[i] = columns.score[i] + product(ballot.score, score)
+            left.score[i] = columns.score[i] + ballot.score * score
             if found > 0:
                 keep, part = 1.0 - ballot.box, ballot.box / found
-                left.x1[i] = product(keep, columns.x1[i]) + product(part, x1)
-                left.y1[i] = product(keep, columns.y1[i]) + product(part, y1)
-                left.x2[i] = product(keep, columns.x2[i]) + product(part, x2)
-                left.y2[i] = product(keep, columns.y2[i]) + product(part, y2)
+                left.x1[i] = keep * columns.x1[i] + part * x1
+                left.y1[i] = keep * columns.y1[i] + part * y1
+                left.x2[i] = keep * columns.x2[i] + part * x2
+                left.y2[i] = keep * columns.y2[i] + part * y2
             else:
                 left.x1[i], left.y1[i] = columns.x1[i], columns.y1[i]
                 left.x2[i], left.y2[i] = columns.x2[i], columns.y2[i]

@@ -9,8 +9,9 @@ from numba import config, cuda, typeof
 
 from fusion.cuda.kernels.agree import log_odds, probability
 from fusion.cuda.kernels.formulas import gaussian
+from fusion.cuda.kernels.products import rounded
 from tests import one_thread
-from tests.fusion.cuda.launches import F8, KERNELS, LAUNCHES
+from tests.fusion.cuda.launches import F4, F8, I8, KERNELS, LAUNCHES
 
 pytestmark = [
     pytest.mark.skipif(
@@ -105,3 +106,19 @@ def test_kernels_compile_for_sm_90(name):
 
 def test_a_plain_product_would_be_joined():
     assert joined(ptx(product_and_sum, (np.zeros(4),))) == (1, 0)
+
+
+def products_and_sums(values, singles, numbers):
+    values[0] = values[1] * (values[2] * 2 + values[3])
+    values[1] *= singles[1]
+    values[1] += numbers[0] * values[3]
+    singles[0] += singles[1] * singles[2]
+    numbers[0] = numbers[1] * 3 + numbers[2]
+
+
+def test_kernels_keep_products_apart():
+    text = ptx(rounded(products_and_sums), (F8, F4, I8))
+    assert joined(text) == (0, 0)
+    assert len(re.findall(r"\bmul\.rn\.f64", text)) == 4
+    assert len(re.findall(r"\bmul\.rn\.f32", text)) == 1
+    assert joined(ptx(products_and_sums, (F8, F4, I8)))[0] > 0
