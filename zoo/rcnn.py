@@ -134,10 +134,11 @@ class TwoStage(nn.Module):
         scored = self.rpn(pyramid)
         losses: dict[str, Tensor] = self.rpn.losses(scored, targets, draws)
         proposals = self.rpn.propose(scored, sizes, targets)
-        box_losses, regions = self.boxes.losses(pyramid, proposals, targets, sizes, draws)
-        losses.update(box_losses)
+        stages = list(self.boxes.train_stages(pyramid, proposals, targets, sizes, draws))
+        for stage in stages:
+            losses.update(stage.losses)
         if self.masks is not None:
-            losses.update(self.masks.losses(pyramid, regions, targets))
+            losses.update(self.masks.losses(pyramid, stages[0].regions, targets))
         if self.stuff is not None:
             losses["stuff"] = self.stuff.loss(pyramid, targets)
         return losses

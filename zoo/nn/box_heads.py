@@ -1,15 +1,63 @@
 """Heads that say what a region holds and where exactly."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from zoo.config import ConvHead, FCHead, Model
+from zoo.data.record import Target
 from zoo.nn.classifiers import SoftmaxClassifier, build_classifier
+from zoo.nn.geometry import decode, encode
+from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.norms import group_norm
 from zoo.nn.pool import Pooler
+from zoo.nn.sampling import Regions
 
-__all__ = ["BoxOutput", "BoxStage", "ConvBranches", "SharedLayers", "build_branches"]
+__all__ = ["BoxOutput", "BoxStage", "ConvBranches", "SharedLayers", "Stage", "StageHead", "build_branches", "own_boxes"]
+
+
+class Stage(NamedTuple):
+    """Where in a cascade a head is at work.
+
+    Attributes:
+        number: Of the stage, from 0.
+        std: Divisors of its box deltas.
+        beta: Where the smooth L1 loss becomes linear.
+    """
+
+    number: int = 0
+    std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    beta: float = 1.0
+
+
+class StageHead(nn.Module):
+    """What a cascade asks of a head: it owns how its regions are pooled, its losses, and where its boxes lie.
+
+    A head may pool as often and from where it likes, and have as many classifiers as it likes. Its output is its own
+    affair: the cascade only hands it back.
+    """
+
+    def forward(self, pyramid: list[Tensor], rois: Tensor, stage: Stage) -> Any:
+        """Look at regions [n, 5] of a batch."""
+        raise NotImplementedError
+
+    def losses(self, output: Any, regions: Regions, targets: list[Target], stage: Stage) -> dict[str, Tensor]:
+        """Return the losses by name; every weight of the head has a part in them, also with no region at all."""
+        raise NotImplementedError
+
+    def boxes(self, output: Any, rois: Tensor, stage: Stage) -> Tensor:
+        """Return where the head sees the objects, float32 [n, 4], or [n, classes, 4] with a box for each class."""
+        raise NotImplementedError
+
+    def scores(self, output: Any) -> Tensor:
+        """Return probabilities, float32 [n, classes + 1], background first."""
+        raise NotImplementedError
+
+
+def own_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Return one box per region, [n, 4]: of those for each class [n, classes, 4] that of label [n], 1..K."""
+    return boxes if boxes.dim() == 2 else boxes[torch.arange(len(boxes), device=boxes.device), labels - 1]
 
 
 class BoxOutput(NamedTuple):
@@ -75,8 +123,8 @@ def build_branches(config: FCHead | ConvHead, channels: int, size: int) -> Share
             return ConvBranches(config, channels, size)
 
 
-class BoxStage(nn.Module):
-    """One stage: pooling, branches, classifier and box predictor.
+class BoxStage(StageHead):
+    """The usual head: pooling, branches, one classifier and one box predictor.
 
     Args:
         config: The model's settings.
@@ -96,13 +144,34 @@ class BoxStage(nn.Module):
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.bias)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor) -> BoxOutput:
+    def forward(self, pyramid: list[Tensor], rois: Tensor, stage: Stage) -> BoxOutput:
         """Look at regions [n, 5] of a batch."""
         classes, boxes = self.branches(self.pool(pyramid, rois))
         deltas = self.predictor(boxes).float()
         if self.boxes_per_region > 1:
             deltas = deltas.view(-1, self.boxes_per_region, 4)
         return BoxOutput(self.classifier(classes).float(), deltas)
+
+    def losses(self, output: BoxOutput, regions: Regions, targets: list[Target], stage: Stage) -> dict[str, Tensor]:
+        """Return "class" and "box", the latter of the regions that belong to an object."""
+        nothing = output.logits.sum() * 0 + output.deltas.sum() * 0
+        positive = (regions.labels > 0).nonzero().squeeze(1)
+        deltas = own_boxes(output.deltas[positive], regions.labels[positive])
+        goal = encode(regions.rois[positive, 1:], regions.goal[positive], stage.std)
+        boxes = box_loss(deltas, goal, stage.beta)
+        count = shared_count(len(regions), output.logits)
+        return {
+            "class": self.classifier.loss(output.logits, regions, targets) + nothing,
+            "box": weighted_mean(boxes, regions.weight[positive], count) + nothing,
+        }
+
+    def boxes(self, output: BoxOutput, rois: Tensor, stage: Stage) -> Tensor:
+        """Return the regions moved by the deltas."""
+        return decode(output.deltas, rois[:, 1:], stage.std)
+
+    def scores(self, output: BoxOutput) -> Tensor:
+        """Return the classifier's scores."""
+        return self.classifier.scores(output.logits)
 
 
 def _two_layers(inputs: int, width: int) -> nn.Sequential:

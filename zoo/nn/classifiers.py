@@ -5,6 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.config import Classifier, CosineSoftmax, Softmax, TauSoftmax
+from zoo.data.record import Target
+from zoo.nn.losses import shared_count, weighted_mean
+from zoo.nn.sampling import Regions
 
 __all__ = ["CosineClassifier", "SoftmaxClassifier", "TauClassifier", "build_classifier"]
 
@@ -28,9 +31,16 @@ class SoftmaxClassifier(nn.Module):
         logits: Tensor = self.linear(features)
         return logits
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each region, float32 [n]."""
-        return functional.cross_entropy(logits.float(), labels, reduction="none")
+    def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
+        """Return the loss: here the mean over all regions, each with its weight.
+
+        Args:
+            logits: [n, classes + 1].
+            regions: With label and weight of each of the n.
+            targets: What is known of the images: which categories are absent, not exhaustive, or were drawn.
+        """
+        each = functional.cross_entropy(logits.float(), regions.labels, reduction="none")
+        return weighted_mean(each, regions.weight, shared_count(len(regions), logits))
 
     def scores(self, logits: Tensor) -> Tensor:
         """Return probabilities, float32 [n, classes + 1]."""

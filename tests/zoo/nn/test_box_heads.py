@@ -10,8 +10,9 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from torch import nn
 
 from zoo.config import ConvHead, CosineSoftmax, FCHead, Model, Softmax, TauSoftmax, replace
-from zoo.nn.box_heads import BoxStage
+from zoo.nn.box_heads import BoxStage, Stage
 from zoo.nn.classifiers import build_classifier
+from zoo.nn.sampling import Regions
 
 ROIS = torch.tensor([[0.0, 4, 4, 60, 50], [0.0, 10, 0, 90, 90]])
 
@@ -19,6 +20,12 @@ ROIS = torch.tensor([[0.0, 4, 4, 60, 50], [0.0, 10, 0, 90, 90]])
 def stage(head):
     torch.manual_seed(0)
     return BoxStage(Model(head=head), 16, 5)
+
+
+def regions(labels, weight):
+    nothing = torch.zeros(len(labels))
+    rois = torch.zeros(len(labels), 5)
+    return Regions(rois, labels, nothing.long(), rois[:, 1:], weight, nothing.bool())
 
 
 def maps():
@@ -36,12 +43,12 @@ def maps():
 )
 def test_shapes_and_gradients(head, shape):
     net = stage(head)
-    found = net(maps(), ROIS)
+    found = net(maps(), ROIS, Stage())
     assert found.logits.shape == (2, 6)
     assert found.deltas.shape == shape
     (found.logits.square().sum() + found.deltas.square().sum()).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
-    none = net(maps(), ROIS[:0])
+    none = net(maps(), ROIS[:0], Stage())
     assert none.deltas.shape == (0, *shape[1:])
 
 
@@ -50,7 +57,7 @@ def test_convolutions_serve_boxes_only():
     assert [type(layer).__name__ for layer in net.branches.boxes] == ["Conv2d", "GroupNorm", "ReLU"] * 4
     assert all(layer.num_groups == 32 for layer in net.branches.boxes if isinstance(layer, nn.GroupNorm))
     assert not [module for module in net.branches.classes.modules() if isinstance(module, nn.Conv2d)]
-    net(maps(), ROIS).logits.sum().backward()
+    net(maps(), ROIS, Stage()).logits.sum().backward()
     assert net.branches.boxes[0].weight.grad is None
 
 
@@ -59,9 +66,9 @@ def test_scores_are_probabilities(config):
     net = build_classifier(config, 8, 3)
     logits = net(torch.randn(4, 8))
     assert torch.allclose(net.scores(logits).sum(1), torch.ones(4))
-    labels = torch.tensor([0, 1, 2, 3])
-    expected = -net.scores(logits).gather(1, labels[:, None])[:, 0].log()
-    assert torch.allclose(net.loss(logits, labels), expected, atol=1e-5)
+    labels, weight = torch.tensor([0, 1, 2, 3]), torch.tensor([1, 0.5, 2, 0])
+    expected = -net.scores(logits).gather(1, labels[:, None])[:, 0].log() @ weight / 4
+    assert net.loss(logits, regions(labels, weight), []).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_cosines_do_not_see_the_length_of_features():
