@@ -37,9 +37,9 @@ from evaluation.statistics import bootstrap
 from fusion.table import Metadata
 from zoo.cli.common import use_threads
 from zoo.config import FCHead, Model, with_field
-from zoo.data import Data, Target, TrainSet, collate, epoch_indices, open_data
+from zoo.data import Data, Target, TrainSet, collate, epoch_order, open_data
 from zoo.data.masks import mask_pixels, pack
-from zoo.feed import Feed, Position
+from zoo.feed import Feed, Position, Share
 from zoo.inference import Inference
 from zoo.nn.detections import Detections, rescaled
 from zoo.nn.fpn import STRIDES
@@ -233,7 +233,8 @@ def _train(config: Model, data: Data, steps: int) -> tuple[Side, Side]:
 
 def _batches(config: Model, data: Data) -> tuple[Iterator[Batch], float]:
     seed, size = config.train.seed, config.train.batch
-    feed = Feed(lambda epoch: epoch_indices(data, config.data, seed, epoch, size), batch=size)
+    stream = config.data.step(size)[0]
+    feed = Feed(Share(lambda epoch: epoch_order(data, stream, seed, epoch), size))
     loader = DataLoader(
         TrainSet(data, config.data, seed), batch_sampler=feed.micro_batches(Position()), collate_fn=collate
     )

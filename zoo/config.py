@@ -36,6 +36,7 @@ __all__ = [
     "ShuffleNet",
     "SoftNMS",
     "Softmax",
+    "Stream",
     "StuffHead",
     "TauSoftmax",
     "Timm",
@@ -381,6 +382,26 @@ class StuffHead:
     weight: float = 0.2
 
 
+Sampler = Literal["shuffle", "repeat", "class_aware"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Images of which every step has the same number: one of several streams that a step is made of.
+
+    Attributes:
+        images: In each step, over all processes and accumulated passes.
+        source: Name of the joined data set that they are from; None for all of them.
+        sampler: Order of an epoch, as in `TrainData`.
+        repeat_threshold: As in `TrainData`.
+    """
+
+    images: int
+    source: str | None = None
+    sampler: Sampler = "shuffle"
+    repeat_threshold: float = 1e-3
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainData:
     """What training images become, and in which order they come.
@@ -394,6 +415,7 @@ class TrainData:
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
+        streams: What each step is made of, in place of one `sampler`; epochs are then those of the first stream.
     """
 
     short: tuple[int, ...] = (800,)
@@ -402,8 +424,14 @@ class TrainData:
     flip: float = 0.5
     photometric: bool = False
     jitter: tuple[float, float] | None = None
-    sampler: Literal["shuffle", "repeat", "class_aware"] = "shuffle"
+    sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3
+    streams: tuple[Stream, ...] = ()
+
+    def step(self, batch: int) -> tuple[Stream, ...]:
+        """Return the streams that a step of so many images is made of."""
+        one = Stream(images=batch, sampler=self.sampler, repeat_threshold=self.repeat_threshold)
+        return self.streams or (one,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -590,6 +618,11 @@ class Model:
         self._validate_schedule()
         if self.data.short_range and len(self.data.short) != 2:
             raise InputError("data.short", f"a range has two ends, got {self.data.short}")
+        images = sum(stream.images for stream in self.data.step(self.train.batch))
+        if images != self.train.batch:
+            raise InputError(
+                "data.streams", f"its streams have {images} images, a step has train.batch={self.train.batch}"
+            )
         return self
 
     def _validate_schedule(self) -> None:

@@ -118,6 +118,10 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     configs: dict[str, type] = {
         option.__name__: option for option in options if hasattr(option, "__dataclass_fields__")
     }
+    if get_origin(hint) is tuple and hasattr(get_args(hint)[0], "__dataclass_fields__"):
+        if not isinstance(value, (list, tuple)):
+            raise InputError(where, f"expected a list, got {value!r}")
+        return tuple(_typed(get_args(hint)[0], item, f"{where}.{number}") for number, item in enumerate(value))
     if configs and value is None and type(None) in options:
         return None
     if configs:

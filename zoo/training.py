@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from torch import Tensor, nn
 from fusion.errors import InputError
 from fusion.terminal import notes, stderr
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
-from zoo.config import Model, Train
-from zoo.data import Data, JoinedData, epoch_indices
+from zoo.config import Model, Stream, Train
+from zoo.data import Data, epoch_order
 from zoo.distributed import Ranks
-from zoo.feed import Feed, Position
+from zoo.feed import Feed, Position, Share
 from zoo.rcnn import build
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
@@ -78,9 +79,8 @@ class Training:
         """
         settings = config.validate(ranks.device.type).train
         if config.mask is not None and not data.has_masks:
-            parts: list[Data] = data.parts if isinstance(data, JoinedData) else [data]
             raise InputError(
-                f"data {next(part.name for part in parts if not part.has_masks)}",
+                f"data {next(part.name for part in data.parts if not part.has_masks)}",
                 f"has no segmentation of any object, and {variant} learns masks",
                 "Give data with masks, or leave the mask head out with --set mask=null",
             )
@@ -93,8 +93,10 @@ class Training:
         _check_folder(folder, identity, config, resume=resume)
         ranks.wait()  # nobody writes to the folder before every process has looked at it
         feed = Feed(
-            lambda epoch: epoch_indices(data, config.data, settings.seed, epoch, settings.batch),
-            batch=settings.batch,
+            *(
+                Share(partial(_order, data, stream, settings.seed, number), stream.images)
+                for number, stream in enumerate(config.data.step(settings.batch))
+            ),
             accumulate=settings.accumulate,
             rank=ranks.rank,
             world=ranks.world,
@@ -104,8 +106,8 @@ class Training:
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
         said: tuple[str, ...] = ()
         if settings.init_from is not None and checkpoint is None:
-            partial = load_matching(model, load_weights(settings.init_from))
-            anew = (*partial.missing, *partial.other_shape)
+            loaded = load_matching(model, load_weights(settings.init_from))
+            anew = (*loaded.missing, *loaded.other_shape)
             said = (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
         model.to(ranks.device).train()
         training = cls(
@@ -119,7 +121,7 @@ class Training:
             scaler=torch.amp.GradScaler(ranks.device.type, enabled=settings.precision == "fp16"),
             ema=None if settings.ema is None else MovingAverage(model, settings.ema),
             feed=feed,
-            schedule=schedule_of(settings, feed.epoch_length(0) / settings.batch),
+            schedule=schedule_of(settings, feed.epoch_length(0) / config.data.step(settings.batch)[0].images),
             notes=said,
         )
         torch.manual_seed(settings.seed + ranks.rank)
@@ -166,6 +168,7 @@ class Training:
             "step": self.step,
             "epoch": self.position.epoch,
             "offset": self.position.offset,
+            "others": [list(place) for place in self.position.others],
             "seconds": self.seconds,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -224,7 +227,8 @@ class Training:
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.saved = self.step
-        self.position = Position(state["epoch"], state["offset"])
+        others = tuple((epoch, offset) for epoch, offset in state.get("others", ()))
+        self.position = Position(state["epoch"], state["offset"], others)
         self.notes = tuple(state["notes"])
         if len(state["random"]) == self.ranks.world:
             torch.set_rng_state(state["random"][self.ranks.rank])
@@ -235,6 +239,10 @@ class Training:
             self.notes += (f"resumed at step {self.step} {why}",)
         if self.ranks.first:
             stderr.print(f"{checkpoint}: going on from step {self.step}", highlight=False)
+
+
+def _order(data: Data, stream: Stream, seed: int, number: int, epoch: int) -> list[tuple[int, int]]:
+    return epoch_order(data, stream, seed, epoch, number)
 
 
 def optimizer_of(model: nn.Module, settings: Train) -> torch.optim.Optimizer:

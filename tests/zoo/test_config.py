@@ -16,6 +16,7 @@ from zoo.config import (
     MaskHead,
     Model,
     ShuffleNet,
+    Stream,
     Timm,
     Train,
     diff,
@@ -81,6 +82,11 @@ def test_setting_a_field_from_the_command_line():
     assert with_field(model, "mask", "null").mask is None
     assert with_field(Model(), "data.short", "[600, 800]").data.short == (600, 800)
     assert with_field(Model(), "train.ema", "0.99").train.ema == 0.99
+    streams = with_field(Model(), "data.streams", '[{"images": 8, "source": "a"}, {"images": 8}]').data.streams
+    assert streams == (Stream(images=8, source="a"), Stream(images=8))
+    for path, value in (("mask.convs", "many"), ("data.streams", "8"), ("data.streams.0.image", '[{"image": 8}]')):
+        with pytest.raises(InputError, match=path.rpartition(".")[2]):
+            with_field(RICH, path.removesuffix(".0.image"), value)
     for path, value in (("mask.convs", "many"), ("mask.conv", "8"), ("mask.convs.x", "8"), ("train.batch", "1.5")):
         with pytest.raises(InputError, match=path.rpartition(".")[2]):
             with_field(RICH, path, value)
@@ -108,6 +114,7 @@ def test_differences_are_named_by_path():
         (Model(train=Train(segments=(), steps=9, milestones=(5, 3))), "train.milestones"),
         (Model(train=Train(accumulate=3)), "train.accumulate"),
         (with_field(Model(), "data.short_range", True), "data.short"),
+        (with_field(Model(), "data.streams", '[{"images": 8}, {"images": 4}]'), "data.streams"),
     ],
 )
 def test_contradictions(model, where):

@@ -29,7 +29,7 @@ from tests.zoo.test_train import (
     whole,
 )
 from zoo.checkpoint import latest, read_state, write_checkpoint
-from zoo.data import epoch_indices, open_data
+from zoo.data import epoch_order, open_data
 from zoo.predict import predict
 from zoo.runs import Run, read_json
 from zoo.train import train
@@ -53,7 +53,8 @@ def test_a_damaged_picture_is_named_and_nothing_is_lost(tmp_path, spec, whole, w
     target, settings = tmp_path / "run", small(checkpoint_steps=100)
     train(settings, open_data(spec), tmp_path / "intact")
     assert_same_bits(weights(tmp_path / "intact"), weights(whole))
-    order = epoch_indices(open_data(spec), settings.data, settings.train.seed, 0, settings.train.batch)
+    stream = settings.data.step(settings.train.batch)[0]
+    order = [image for image, _ in epoch_order(open_data(spec), stream, settings.train.seed, 0)]
     bad = picture(tmp_path, order[5])  # of the second step
     content = bad.read_bytes()
     bad.write_bytes(content[: len(content) // 2])

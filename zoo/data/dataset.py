@@ -32,6 +32,10 @@ class Data(Protocol):
         """Return the number of images."""
 
     @property
+    def parts(self) -> "Sequence[Data]":
+        """The data sets that it is joined of, in order; itself where it is one."""
+
+    @property
     def truth(self) -> GroundTruth:
         """The annotations."""
 
@@ -97,6 +101,11 @@ class AnnotatedImages:
 
     def __len__(self) -> int:
         return len(self.truth.image_id)
+
+    @property
+    def parts(self) -> Sequence[Data]:
+        """Itself."""
+        return [self]
 
     @property
     def fingerprint(self) -> str:
@@ -286,7 +295,7 @@ class JoinedData:
     """
 
     def __init__(self, parts: Sequence[Data]) -> None:
-        self.parts = list(parts)
+        self.parts: Sequence[Data] = list(parts)
         first = self.parts[0]
         for part in self.parts[1:]:
             if part.category_ids.tolist() != first.category_ids.tolist() or part.category_names != first.category_names:

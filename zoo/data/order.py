@@ -6,37 +6,63 @@ import numpy as np
 
 from evaluation.ground_truth import Labels
 from fusion.errors import InputError
-from zoo.config import TrainData
+from zoo.config import Stream
 from zoo.data.dataset import Data
 
-__all__ = ["class_aware", "epoch_indices", "grouped", "repeat_factors", "repeated", "shuffled"]
+__all__ = ["class_aware", "epoch_order", "grouped", "repeat_factors", "repeated", "shuffled"]
 
 
-def epoch_indices(data: Data, settings: TrainData, seed: int, epoch: int, batch: int = 1) -> list[int]:
-    """Return the images of an epoch, in order; it depends on nothing but the arguments.
+def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int = 0) -> list[tuple[int, int]]:
+    """Return the images of an epoch, in order, and for the sake of which category each was drawn.
+
+    It depends on nothing but the arguments. Images of a step are all wide or all high, as far as there are enough,
+    which saves padding.
 
     Args:
         data: The data set.
-        settings: Which sampler.
+        stream: Which images, by which sampler, how many of them in a step.
         seed: Of the training.
         epoch: Number of the epoch.
-        batch: Images of a step. Where it is more than one, those of a step are all wide or all high, as far as
-            there are enough, which saves padding.
+        number: Of the stream.
+
+    Returns:
+        Pairs of an image's index and a label, 1..K, or 0 where no category was drawn.
 
     Raises:
-        InputError: If the sampler needs objects and there are none.
+        InputError: If the stream's source is unknown, or the sampler needs objects and there are none.
     """
-    rng = _stream(seed, epoch, "order")
-    if settings.sampler == "repeat":
-        order = repeated(repeat_factors(data.image_categories, settings.repeat_threshold), rng)
-    elif settings.sampler == "class_aware":
-        order = class_aware(data.image_categories, len(data), rng)
+    rng = _generator(seed, epoch, f"order {number}" if number else "order")
+    first, end = _part(data, stream.source)
+    labels = data.image_categories
+    own = Labels(labels.start[first : end + 1] - labels.start[first], labels.category[labels.start[first] :])
+    own = Labels(own.start, own.category[: own.start[-1]])
+    category = None
+    if stream.sampler == "repeat":
+        order = repeated(repeat_factors(own, stream.repeat_threshold), rng)
+    elif stream.sampler == "class_aware":
+        order, category = class_aware(own, end - first, rng)
     else:
-        order = shuffled(len(data), rng)
-    if batch > 1:
-        order = grouped(order, (data.sizes[:, 1] >= data.sizes[:, 0])[order], batch)
-    listed: list[int] = order.tolist()
-    return listed
+        order = shuffled(end - first, rng)
+    drawn = np.zeros(len(order), np.int64) if category is None else category + 1
+    order = order + first
+    if stream.images > 1:
+        wide = (data.sizes[:, 1] >= data.sizes[:, 0])[order]
+        place = grouped(np.arange(len(order)), wide, stream.images)
+        order, drawn = order[place], drawn[place]
+    return list(zip(order.tolist(), drawn.tolist(), strict=True))
+
+
+def _part(data: Data, source: str | None) -> tuple[int, int]:
+    """Return the first image of a source, and the one after its last."""
+    if source is None:
+        return 0, len(data)
+    first, names = 0, []
+    for part in data.parts:
+        if part.name == source:
+            return first, first + len(part)
+        first += len(part)
+        names.append(part.name)
+    raise InputError("data.streams", f"no data set is named {source!r}", f"There are {', '.join(names)}; see name=")
 
 
 def shuffled(images: int, rng: np.random.Generator) -> np.ndarray:
@@ -66,7 +92,7 @@ def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(np.repeat(np.arange(len(factors)), count.astype(np.int64)))
 
 
-def class_aware(image_categories: Labels, length: int, rng: np.random.Generator) -> np.ndarray:
+def class_aware(image_categories: Labels, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return images category by category (mmfruit-openimages2019, sec. 5.1): all categories equally often.
 
     Round by round, the categories that have an object come in random order, each with a random image of its own.
@@ -75,6 +101,9 @@ def class_aware(image_categories: Labels, length: int, rng: np.random.Generator)
         image_categories: Categories of each image.
         length: Number of images to return.
         rng: Random numbers.
+
+    Returns:
+        int64 [length] of images, and of the categories that they were drawn for.
 
     Raises:
         InputError: If no image has an object.
@@ -89,7 +118,7 @@ def class_aware(image_categories: Labels, length: int, rng: np.random.Generator)
         raise InputError("training data", "no image has an object to sample by its category", "Use sampler=shuffle")
     rounds = -(-length // len(present))
     drawn = rng.permuted(np.tile(present, (rounds, 1)), axis=1).ravel()[:length]
-    return np.asarray(image[first[drawn] + (rng.random(length) * count[drawn]).astype(np.int64)])
+    return image[first[drawn] + (rng.random(length) * count[drawn]).astype(np.int64)], drawn
 
 
 def grouped(order: np.ndarray, group: np.ndarray, batch: int) -> np.ndarray:
@@ -109,5 +138,5 @@ def grouped(order: np.ndarray, group: np.ndarray, batch: int) -> np.ndarray:
     return order[np.argsort(due, kind="stable")]
 
 
-def _stream(seed: int, epoch: int, name: str) -> np.random.Generator:
+def _generator(seed: int, epoch: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, zlib.crc32(name.encode())))))

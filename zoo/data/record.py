@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Sample", "Target", "collate"]
+__all__ = ["Key", "Sample", "Target", "collate"]
 
 _FLOATS = ("boxes", "ignore_boxes", "box_weight")
 _NUMBERS = ("labels", "ignore_labels", "neg_classes", "not_exhaustive")
+
+
+class Key(NamedTuple):
+    """Which sample a training asks for: all that its random draws depend on.
+
+    Attributes:
+        epoch: Number of the epoch of its stream.
+        image: Index of the image in the data set.
+        visit: How often the image came earlier in this epoch.
+        category: Label of the category, 1..K, for whose sake the image was drawn; 0 where it was drawn for itself.
+        stream: Number of its stream, where a step is made of several.
+    """
+
+    epoch: int
+    image: int
+    visit: int = 0
+    category: int = 0
+    stream: int = 0
 
 
 @dataclass(kw_only=True)
@@ -43,6 +61,8 @@ class Target:
         size: Height and width of the input image.
         original_size: Height and width of the image on disk, to which results are mapped back.
         source: Name of the data set.
+        drawn: Label of the category for whose sake the image was drawn; 0 for none.
+        stream: Number of the stream that it came by.
     """
 
     boxes: Tensor
@@ -61,6 +81,8 @@ class Target:
     size: tuple[int, int]
     original_size: tuple[int, int]
     source: str
+    drawn: int = 0
+    stream: int = 0
 
     @classmethod
     def empty(cls, image_id: int | str, size: tuple[int, int], **given: Any) -> Target:

@@ -1,7 +1,7 @@
 """Samples for a loader: images changed for training, or as views for a prediction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from fusion.errors import InputError
 from zoo.config import TrainData
 from zoo.data.dataset import Data
-from zoo.data.record import Sample, Target, collate
+from zoo.data.record import Key, Sample, Target, collate
 from zoo.data.transforms import Distort, Flip, Jitter, Resize, Transform, VisitDraws, settle
 from zoo.data.views import View
 
@@ -20,7 +20,7 @@ _IN_A_ROW = 100
 
 
 class TrainSet(Dataset[Sample]):
-    """Training samples, indexed by (epoch, image) or (epoch, image, visit): all that their random draws depend on.
+    """Training samples, indexed by `Key`, or its first numbers.
 
     Args:
         data: The data set.
@@ -35,10 +35,11 @@ class TrainSet(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: tuple[int, int] | tuple[int, int, int]) -> Sample:
-        epoch, index, visit = (*key, 0)[:3]
-        image, target = self.data.load(index)
-        draws = VisitDraws(self.seed, epoch, index, visit)
+    def __getitem__(self, numbers: tuple[int, ...]) -> Sample:
+        key = Key(*numbers)
+        image, target = self.data.load(key.image)
+        target = replace(target, drawn=key.category, stream=key.stream)
+        draws = VisitDraws(self.seed, key.epoch, key.image, key.visit, key.stream)
         for transform in self.transforms:
             image, target = transform(image, target, draws)
         return settle(image, target)
@@ -105,8 +106,8 @@ class Guarded(Dataset[_Guarded]):
 
     Args:
         samples: The samples, indexed by tuples.
-        skip: The images of the data set; where it is given, the key's second number is an image, and one that cannot
-            be read gives way to the next that can.
+        skip: The images of the data set; where it is given, keys are `Key`s, and an image that cannot be read gives way
+            to the next that can.
     """
 
     def __init__(self, samples: Dataset[Sample], skip: int | None = None) -> None:
@@ -121,7 +122,8 @@ class Guarded(Dataset[_Guarded]):
                 broken.append(Broken(error.where, error.problem, error.remedy))
             if self._skip is None or len(broken) == min(_IN_A_ROW, self._skip):
                 return _Guarded(None, broken)
-            key = (key[0], (key[1] + 1) % self._skip, *key[2:])
+            old = Key(*key)  # another image was not drawn for the sake of a category
+            key = old._replace(image=(old.image + 1) % self._skip, category=0)
 
 
 def gathered(items: Sequence[_Guarded]) -> Batch:

@@ -1,7 +1,7 @@
 """Changes of an image together with its boxes, masks and stuff map.
 
 A transform takes uint8 [3, height, width], a target and the draws of this visit, and returns new ones. Every draw
-comes from a stream of its own, by (seed, epoch, image, visit, component), so that results depend neither
+comes from a generator of its own, by (seed, epoch, image, visit, stream, component), so that results depend neither
 on workers nor on which other transforms there are.
 """
 
@@ -41,16 +41,20 @@ class VisitDraws(NamedTuple):
         epoch: Number of the epoch.
         image: Index of the image in its data set.
         visit: How often the image came earlier in the epoch.
+        stream: Number of the stream that it came by.
     """
 
     seed: int
     epoch: int
     image: int
     visit: int = 0
+    stream: int = 0
 
     def of(self, component: str) -> np.random.Generator:
-        """Return the stream of a component."""
-        words = (self.seed, self.epoch, self.image, self.visit, zlib.crc32(component.encode()))
+        """Return the generator of a component."""
+        words = [self.seed, self.epoch, self.image, self.visit, zlib.crc32(component.encode())]
+        if self.stream:
+            words.append(self.stream)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from tests.zoo.data.cases import Blank, truth_of
-from zoo.config import TrainData
-from zoo.data import AnnotatedImages, epoch_indices
+from zoo.config import Stream, TrainData
+from zoo.data import AnnotatedImages, JoinedData, TrainSet, epoch_order
 from zoo.data.order import class_aware, grouped, repeat_factors, repeated
 
 LISTS = st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=40)
@@ -52,7 +52,9 @@ def test_repeats_by_chance_have_the_right_mean():
 @given(LISTS.filter(any), st.integers(1, 100), st.integers(0, 1000))
 def test_class_aware_takes_categories_in_turn(image_categories, length, seed):
     labels = data_of(image_categories, categories=8).image_categories
-    order = class_aware(labels, length, np.random.default_rng(seed))
+    order, asked = class_aware(labels, length, np.random.default_rng(seed))
+    for image, asked_for in zip(order, asked, strict=True):
+        assert asked_for in labels.category[labels.start[image] : labels.start[image + 1]]
     present = sorted({c for listed in image_categories for c in listed})
     assert len(order) == length
     for start in range(0, length - len(present) + 1, len(present)):
@@ -80,7 +82,7 @@ def matches(drawn, categories):
 
 def test_class_aware_evens_out_a_long_tail():
     image_categories = [[1]] * 90 + [[2]] * 9 + [[3]] + [[]] * 10
-    order = class_aware(data_of(image_categories, categories=5).image_categories, 300, np.random.default_rng(0))
+    order, _ = class_aware(data_of(image_categories, categories=5).image_categories, 300, np.random.default_rng(0))
     counts = Counter(image_categories[i][0] for i in order)
     assert counts == {1: 100, 2: 100, 3: 100}
     assert len(set(order[[image_categories[i] == [2] for i in order]])) == 9
@@ -105,12 +107,17 @@ def test_grouped_batches_are_of_one_kind(wide, batch, seed):
 def test_epochs_are_drawn_anew_and_reproducible(sampler):
     data = data_of([[1], [1, 2], [], [3], [1], [2]] * 5, wide=[i % 3 > 0 for i in range(30)])
     given = TrainData(sampler=sampler, repeat_threshold=0.9)
-    first, again, second, other = (epoch_indices(data, given, *key) for key in ((0, 0), (0, 0), (0, 1), (1, 0)))
+
+    def images(batch, *key):
+        (stream,) = given.step(batch)
+        return [image for image, _ in epoch_order(data, stream, *key)]
+
+    first, again, second, other = (images(1, *key) for key in ((0, 0), (0, 0), (0, 1), (1, 0)))
     assert first == again
     assert first != second
     assert first != other
     assert all(isinstance(index, int) for index in first)
-    batched = epoch_indices(data, given, 0, 0, batch=4)
+    batched = images(4, 0, 0)
     assert Counter(batched) == Counter(first)
     wide = data.sizes[:, 1] > data.sizes[:, 0]
     assert all(len(set(wide[batched[k : k + 4]])) == 1 for k in range(0, 16, 4))
@@ -126,4 +133,30 @@ def test_epochs_are_drawn_anew_and_reproducible(sampler):
 
 def test_class_aware_needs_objects():
     with pytest.raises(InputError, match="no image has an object"):
-        epoch_indices(data_of([[], []]), TrainData(sampler="class_aware"), 0, 0)
+        epoch_order(data_of([[], []]), Stream(images=1, sampler="class_aware"), 0, 0)
+
+
+def test_the_category_that_was_drawn_reaches_the_target():
+    data = data_of([[1, 2], [2, 3], [4], []] * 3, wide=[i % 2 > 0 for i in range(12)])
+    samples = TrainSet(data, TrainData(short=(30,), long=40), seed=0)
+    order = epoch_order(data, Stream(images=3, sampler="class_aware"), 0, 0)
+    for image, drawn in order:
+        target = samples[0, image, 0, drawn, 1][1]
+        assert (target.drawn, target.stream) == (drawn, 1)
+        assert drawn in target.labels
+    assert all(drawn == 0 for _, drawn in epoch_order(data, Stream(images=3), 0, 0))
+    assert samples[0, 0][1].drawn == 0
+
+
+def test_a_stream_takes_the_images_of_its_source():
+    common, rare = data_of([[1], [1, 2], [1]], categories=3), data_of([[3], [3, 2], [], [3]], categories=3)
+    rare.name = "rare"
+    data = JoinedData([common, rare])
+    assert sorted(image for image, _ in epoch_order(data, Stream(images=1, source="rare"), 0, 0)) == [3, 4, 5, 6]
+    assert sorted(image for image, _ in epoch_order(data, Stream(images=1, source="test"), 0, 0)) == [0, 1, 2]
+    drawn = epoch_order(data, Stream(images=1, source="rare", sampler="class_aware"), 0, 0)
+    assert {(image, label) for image, label in drawn} <= {(3, 3), (4, 3), (4, 2), (6, 3)}
+    one, two = (epoch_order(data, Stream(images=2), 0, 0, number) for number in (0, 1))
+    assert one != two
+    with pytest.raises(InputError, match="no data set is named 'rar'"):
+        epoch_order(data, Stream(images=1, source="rar"), 0, 0)
