@@ -415,6 +415,7 @@ class TrainData:
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
+        mosaic: Chance that a sample is made of two by two pictures, partners drawn by repeat factors.
         streams: What each step is made of, in place of one `sampler`; epochs are then those of the first stream.
     """
 
@@ -426,6 +427,7 @@ class TrainData:
     jitter: tuple[float, float] | None = None
     sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3
+    mosaic: float = 0.0
     streams: tuple[Stream, ...] = ()
 
     def step(self, batch: int) -> tuple[Stream, ...]:

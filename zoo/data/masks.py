@@ -13,6 +13,7 @@ __all__ = [
     "mask_area",
     "mask_pixels",
     "pack",
+    "placed_mask",
     "resize_map",
     "resize_mask",
     "unpack",
@@ -94,6 +95,16 @@ def crop_mask(mask: Mask, top: int, left: int, height: int, width: int) -> Mask:
     if is_polygons(mask):
         return [_moved(polygon, 1.0, 1.0, -left, -top) for polygon in mask]
     return pack(unpack(mask)[top : top + height, left : left + width])
+
+
+def placed_mask(mask: Mask, top: int, left: int, height: int, width: int) -> Mask:
+    """Return the mask of an image that is placed in one of this height and width, and cut off there."""
+    if is_polygons(mask):
+        return crop_mask(mask, -top, -left, height, width)
+    own, pixels = unpack(mask), np.zeros((height, width), np.uint8)
+    part = pixels[top : top + own.shape[0], left : left + own.shape[1]]
+    part[:] = own[: part.shape[0], : part.shape[1]]
+    return pack(pixels)
 
 
 def _moved(polygon: list[float], sx: float, sy: float, dx: float, dy: float) -> list[float]:

@@ -10,6 +10,8 @@ from torch.utils.data import Dataset
 from fusion.errors import InputError
 from zoo.config import TrainData
 from zoo.data.dataset import Data
+from zoo.data.mixtures import Mixture, Mosaic
+from zoo.data.order import repeat_factors
 from zoo.data.record import Key, Sample, Target, collate
 from zoo.data.transforms import Distort, Flip, Jitter, Resize, Transform, VisitDraws, settle
 from zoo.data.views import View
@@ -30,6 +32,7 @@ class TrainSet(Dataset[Sample]):
 
     def __init__(self, data: Data, settings: TrainData, seed: int) -> None:
         self.data, self.seed = data, seed
+        self.mixtures = training_mixtures(settings, data)
         self.transforms = training_transforms(settings)
 
     def __len__(self) -> int:
@@ -40,6 +43,9 @@ class TrainSet(Dataset[Sample]):
         image, target = self.data.load(key.image)
         target = replace(target, drawn=key.category, stream=key.stream)
         draws = VisitDraws(self.seed, key.epoch, key.image, key.visit, key.stream)
+        for mixture in self.mixtures:
+            if partners := mixture.partners(draws):
+                image, target = mixture.join([(image, target), *map(self.data.load, partners)])
         for transform in self.transforms:
             image, target = transform(image, target, draws)
         return settle(image, target)
@@ -131,6 +137,13 @@ def gathered(items: Sequence[_Guarded]) -> Batch:
     images, targets = collate([item.sample for item in items if item.sample is not None])
     failed = next((item.broken[0] for item in items if item.sample is None), None)
     return Batch(images, targets, [one for item in items for one in item.broken], failed)
+
+
+def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
+    """Return how the settings join pictures."""
+    if settings.mosaic <= 0:
+        return ()
+    return (Mosaic(settings.mosaic, repeat_factors(data.image_categories, settings.repeat_threshold)),)
 
 
 def training_transforms(settings: TrainData) -> tuple[Transform, ...]:

@@ -12,6 +12,7 @@ from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data, JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
+from zoo.data.selected import SelectedData
 from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery
 
 __all__ = ["open_data"]
@@ -23,7 +24,7 @@ _FORMS = {
     "openimages": "openimages:boxes.csv,images/,classes=classes.csv",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "stuff", "exif")
+_COMMON = ("name", "split", "weight", "having", "stuff", "exif")
 _ALLOWED = {
     "coco": ("annotations", "images", *_COMMON),
     "lvis": ("annotations", "images", *_COMMON),
@@ -38,7 +39,7 @@ _ALLOWED = {
         "clutter",
         "groups",
         "noise",
-        *_COMMON[:3],
+        *_COMMON[:4],
     ),
 }
 
@@ -48,9 +49,10 @@ def open_data(*specs: str) -> Data:
 
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
     `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]` or
-    `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=` and
-    `weight=` (factor on the loss of each image); those with files take `stuff=FOLDER` (a PNG map per image) and
-    `exif=auto|turn|stored` (what becomes of orientation marks, see `FolderPictures`).
+    `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
+    `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
+    those with files take `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
+    marks, see `FolderPictures`).
 
     Args:
         specs: One, or several to be joined.
@@ -120,13 +122,17 @@ def _fields(spec: str, kind: str, rest: str) -> dict[str, str]:
     return given
 
 
-def _annotated(
-    spec: str, given: Mapping[str, str], truth: GroundTruth, pictures: Pictures, name: str
-) -> AnnotatedImages:
+def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures: Pictures, name: str) -> Data:
     weight = _number(spec, given, "weight", 1.0)
-    return AnnotatedImages(
+    data = AnnotatedImages(
         truth, pictures, name=given.get("name", name), split=given.get("split", ""), loss_weight=weight
     )
+    if "having" not in given:
+        return data
+    ids = given["having"].split("+")
+    if not all(number.isdecimal() for number in ids):
+        raise InputError(f"data {spec!r}", f"having must be ids of categories such as 3+7, got {given['having']!r}")
+    return SelectedData(data, [int(number) for number in ids])
 
 
 def _lvis(given: Mapping[str, str]) -> GroundTruth:
@@ -150,7 +156,7 @@ def _open_images(given: Mapping[str, str]) -> GroundTruth:
     )
 
 
-def _scenes(spec: str, given: Mapping[str, str]) -> AnnotatedImages:
+def _scenes(spec: str, given: Mapping[str, str]) -> Data:
     default = Rendered()
     scenery, words = default.scenery, default.scenery.vocabulary
     rendered = Rendered(

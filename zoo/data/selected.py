@@ -1,0 +1,108 @@
+"""A part of a data set: the images that hold an object of some categories."""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from evaluation.ground_truth import GroundTruth, Labels
+from fusion.errors import InputError
+from zoo.data.dataset import Data
+from zoo.data.record import Target
+
+__all__ = ["SelectedData"]
+
+
+class SelectedData:
+    """The images of a data set with an object of one of some categories; all their annotations and all categories stay.
+
+    Args:
+        data: The data set.
+        categories: Ids.
+
+    Raises:
+        InputError: If a category is unknown, or no image is left.
+    """
+
+    def __init__(self, data: Data, categories: Collection[int]) -> None:
+        ids = data.category_ids
+        unknown = sorted(set(categories) - set(ids.tolist()))
+        if unknown or not categories:
+            raise InputError(
+                f"data {data.name}",
+                f"has no category {unknown[0]}" if unknown else "no category was named",
+                f"Its categories are {', '.join(map(str, ids[:8].tolist()))}{' ...' if len(ids) > 8 else ''}",
+            )
+        labels = data.image_categories
+        image = np.repeat(np.arange(len(data)), np.diff(labels.start))
+        self._images = np.unique(image[np.isin(ids[labels.category], list(categories))])
+        if not len(self._images):
+            raise InputError(f"data {data.name}", f"has no image with an object of category {min(categories)}")
+        self._data, self.name, self.split = data, data.name, data.split
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def parts(self) -> Sequence[Data]:
+        """Itself."""
+        return [self]
+
+    @cached_property
+    def truth(self) -> GroundTruth:
+        """The annotations of these images."""
+        return self._data.truth.subset(self.image_ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the annotations of these images."""
+        return self.truth.fingerprint
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        """int64 [k], ascending, of the whole data set."""
+        return self._data.category_ids
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the k categories."""
+        return self._data.category_names
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Id of each image."""
+        ids = self._data.image_ids
+        return [ids[image] for image in self._images.tolist()]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int32 [images, 2]."""
+        return self._data.sizes[self._images]
+
+    @cached_property
+    def image_categories(self) -> Labels:
+        """Categories that have an object in each image (CSR)."""
+        start, category = self._data.image_categories
+        count = np.diff(start)[self._images]
+        rows = [category[start[image] : start[image + 1]] for image in self._images.tolist()]
+        return Labels(np.concatenate(([0], np.cumsum(count))).astype(np.int64), np.concatenate(rows))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether objects have masks."""
+        return self._data.has_masks
+
+    @property
+    def has_stuff(self) -> bool:
+        """Whether images have stuff maps."""
+        return self._data.has_stuff
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how annotations and pictures are read."""
+        return self._data.notes
+
+    def load(self, index: int) -> tuple[Tensor, Target]:
+        """Return uint8 [3, height, width] and the annotations of an image."""
+        return self._data.load(int(self._images[index]))
