@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.masks import encode_segmentations
+from fusion.arrow_arrays import arrow_array
 from fusion.belonging import Sketch
 from fusion.checks import one_of
 from fusion.coco_json import Vocabulary
@@ -330,7 +331,7 @@ class GroundTruth:
     def _segmentation_of(self, rows: np.ndarray) -> Sequence[Any] | pa.StructArray | None:
         masks = self.__dict__.get("masks", self.segmentation)  # already encoded, or as given
         if masks is None or isinstance(masks, pa.StructArray):
-            return None if masks is None else masks.take(pa.array(rows))
+            return None if masks is None else masks.take(arrow_array(rows))
         return [masks[row] for row in rows.tolist()]
 
 

@@ -19,6 +19,7 @@ from evaluation.open_images_result import OpenImagesResult
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
 from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
+from fusion.arrow_arrays import numpy_array
 from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_array, mask_text, taken
 from fusion.table import DetectionTable
@@ -242,7 +243,7 @@ class Prepared:
     def with_boxes_as_masks(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
         """Give detections without a mask their box as mask, as pycocotools does."""
         n = len(found.score)
-        rows = np.arange(n) if mask is None else np.flatnonzero(mask.is_null().to_numpy(zero_copy_only=False))
+        rows = np.arange(n) if mask is None else np.flatnonzero(numpy_array(mask.is_null()))
         if mask is not None and not len(rows):
             return mask
         image = found.image[rows]

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.corners import FAR, from_corners
 from fusion.errors import InputError
 
@@ -21,9 +22,9 @@ def id_array(image_id: npt.ArrayLike, where: object) -> pa.Array:
     if ids.size == 0:
         return pa.array([], pa.int64()) if ids.dtype.kind not in "UO" else pa.array([], pa.string()).dictionary_encode()
     if ids.dtype.kind in "iu" and ids.ndim == 1 and int(ids.max()) < 2**63:
-        return pa.array(ids.astype(np.int64, copy=False))
+        return arrow_array(ids.astype(np.int64, copy=False))
     if ids.dtype.kind in "UO" and ids.ndim == 1 and all(isinstance(name, str) for name in ids):
-        return pa.array(ids.astype(object), pa.string()).dictionary_encode()
+        return arrow_array(ids.astype(object), pa.string()).dictionary_encode()
     if ids.ndim == 1:
         wrong = [row for row, value in enumerate(ids.tolist()) if not _fits_id(value)]
         if wrong and all(isinstance(value, int) for value in ids.tolist()):

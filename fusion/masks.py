@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as mask_codec
 
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
@@ -53,8 +54,8 @@ def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[byt
     Returns:
         [n] structs (height, width, counts).
     """
-    texts = pa.array(counts, pa.binary())
-    arrays: list[pa.Array[Any]] = [pa.array(height, pa.int32()), pa.array(width, pa.int32()), texts]
+    texts = arrow_array(list(counts), pa.binary())
+    arrays: list[pa.Array[Any]] = [*(arrow_array(np.asarray(side, np.int32)) for side in (height, width)), texts]
     return pa.StructArray.from_arrays(
         arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None
     )
@@ -70,8 +71,8 @@ def mask_text(masks: pa.StructArray) -> MaskText:
     return MaskText(
         np.frombuffer(memoryview(data), np.uint8) if data is not None else np.zeros(0, np.uint8),
         offset.astype(np.int64),
-        np.asarray(height.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
-        np.asarray(width.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
+        numpy_array(height, 0),
+        numpy_array(width, 0),
     )
 
 
@@ -83,7 +84,7 @@ def mask_bounds(masks: pa.StructArray | pa.ChunkedArray) -> np.ndarray:
 
 def taken(masks: pa.StructArray, rows: np.ndarray) -> pa.StructArray:
     """Return some rows of a mask column."""
-    return masks.take(pa.array(rows, pa.int64()))
+    return masks.take(arrow_array(rows, pa.int64()))
 
 
 class PooledMasks(NamedTuple):
@@ -108,7 +109,7 @@ def pool_masks(pool: Pool) -> PooledMasks:
             for a resized one, and no pixel of it would be where it belongs.
     """
     masked = [
-        np.zeros(len(table), bool) if table.mask is None else table.mask.is_valid().to_numpy(zero_copy_only=False)
+        np.zeros(len(table), bool) if table.mask is None else numpy_array(table.mask.is_valid())
         for table in pool.tables
     ]
     texts = [mask_text(pa.nulls(len(table), MASK_TYPE) if table.mask is None else table.mask) for table in pool.tables]

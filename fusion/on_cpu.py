@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.columns import Columns, Fused, Sources, fuse_in_ranges
 from fusion.corners import FAR
 from fusion.pool import Pool, Tables, agreed_metadata, pool_tables
@@ -79,34 +80,34 @@ def _to_table(pool: Pool, fused: Fused | Rescored, image: np.ndarray, category: 
     corners, votes = (None, None) if isinstance(fused, Rescored) else (fused.corners, fused.votes)
     data = {
         "image_id": id_column(pool.image_ids, image),
-        "category_id": pa.array(pool.category_ids[category]),
-        "score": pa.array(fused.score),
+        "category_id": arrow_array(pool.category_ids[category]),
+        "score": arrow_array(fused.score),
     }
     if corners is None:
-        data.update((name, pa.array(pool.column(name)[fused.row])) for name in "xywh")
+        data.update((name, arrow_array(pool.column(name)[fused.row])) for name in "xywh")
     else:
         x1, y1, x2, y2 = corners.T
         for name, values in zip("xywh", (x1, y1, x2 - x1, y2 - y1), strict=True):
-            data[name] = pa.array(np.ascontiguousarray(values))
+            data[name] = arrow_array(np.ascontiguousarray(values))
     # a soft mask belongs to the box that it was made for, as do the far sides that its source gave
     for name in (*FAR.values(), "mask", "soft_mask", "view") if corners is None else ("mask", "view"):
         if any(name in table.arrow.column_names for table in pool.tables):
             data[name] = taken(pool.tables, name, fused.row)
     if corners is None:
-        names = pa.array(pool.members, pa.string())
-        data["member"] = pa.DictionaryArray.from_arrays(pa.array(pool.member[fused.row].astype(np.int32)), names)
+        names = arrow_array(pool.members, pa.string())
+        data["member"] = pa.DictionaryArray.from_arrays(arrow_array(pool.member[fused.row].astype(np.int32)), names)
     if votes is not None:
-        data["votes"] = pa.array(votes)
+        data["votes"] = arrow_array(votes)
     elif all("votes" in table.arrow.column_names for table in pool.tables):
-        data["votes"] = pa.array(pool.column("votes")[fused.row])
+        data["votes"] = arrow_array(pool.column("votes")[fused.row])
     return DetectionTable.from_arrow(pa.table(data), agreed_metadata(pool.tables, corners is not None), "fusion")
 
 
 def id_column(ids: np.ndarray, index: np.ndarray) -> pa.Array:
     """Return image ids, int64 or names, by index as a table's column."""
     if ids.dtype == object:
-        return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(ids, pa.string()))
-    return pa.array(ids[index] if len(ids) else np.zeros(0, np.int64))
+        return pa.DictionaryArray.from_arrays(arrow_array(index.astype(np.int32)), arrow_array(ids, pa.string()))
+    return arrow_array(ids[index] if len(ids) else np.zeros(0, np.int64))
 
 
 def taken(tables: Sequence[DetectionTable], name: str, rows: np.ndarray) -> pa.Array:
@@ -117,4 +118,4 @@ def taken(tables: Sequence[DetectionTable], name: str, rows: np.ndarray) -> pa.A
         for table in tables
     ]
     column = pa.chunked_array([chunk for part in chunks for chunk in part.chunks], kind)
-    return column.take(pa.array(rows)).combine_chunks()
+    return column.take(arrow_array(rows)).combine_chunks()

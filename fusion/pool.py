@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fusion.arrow_arrays import numpy_array
 from fusion.belonging import Sketch, apart, difference, merged, same_file
 from fusion.columns import Columns, Sorter
 from fusion.errors import InputError
@@ -220,7 +221,7 @@ def _members(tables: Sequence[DetectionTable], shared: bool) -> tuple[tuple[str,
     named = [None if column is None else column.dictionary.to_pylist() for column in columns]
     names, lookups = name_members(tables, named, shared=shared)
     codes = [
-        np.full(len(table), lookup[0], np.int16) if column is None else lookup[column.indices.to_numpy()]
+        np.full(len(table), lookup[0], np.int16) if column is None else lookup[numpy_array(column.indices)]
         for table, column, lookup in zip(tables, columns, lookups, strict=True)
     ]
     return names, _joined(codes)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from fusion.arrow_arrays import arrow_array
 from fusion.belonging import Sketch, difference
 from fusion.checks import within
 from fusion.errors import InputError
@@ -251,7 +252,7 @@ def image_chunks(image: np.ndarray, start: np.ndarray, size: int = 65536) -> lis
 def _to_csv(columns: Mapping[str, np.ndarray]) -> str:
     sink = io.BytesIO()
     options = csv.WriteOptions(quoting_header="none")
-    csv.write_csv(pa.table({name: pa.array(column) for name, column in columns.items()}), sink, options)
+    csv.write_csv(pa.table({name: arrow_array(column) for name, column in columns.items()}), sink, options)
     return sink.getvalue().decode()
 
 

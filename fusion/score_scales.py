@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fusion.arrow_arrays import numpy_array
 from fusion.recipe import ALL, OUTPUT, Recipe
 from fusion.steps import name_of
 from fusion.steps.calibrate import Calibrate
@@ -54,7 +55,7 @@ def scales_of(table: DetectionTable) -> dict[str, Scale]:
     if table.member is None:
         groups = {str(table.metadata.member): np.ones(len(score), bool)}
     else:
-        codes = table.member.indices.to_numpy()
+        codes = numpy_array(table.member.indices)
         groups = {str(name): codes == code for code, name in enumerate(table.member.dictionary.to_pylist())}
     made_calibrated = 'step = "calibrate"' in str(table.metadata.made_by.get("recipe", ""))
     return {name: _CALIBRATED if made_calibrated else _scale(score[own], image[own]) for name, own in groups.items()}

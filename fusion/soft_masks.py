@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.errors import InputError
 
 __all__ = ["SOFT_MASK_TYPE", "SoftMaps", "check_soft_masks", "soft_maps", "soft_mask_array"]
@@ -51,8 +52,8 @@ def soft_mask_array(values: npt.ArrayLike, height: npt.ArrayLike, width: npt.Arr
             "soft masks", f"{maps.size:,} numbers do not fit in one column", "Make a table per part of the images"
         )
     offset = np.arange(len(maps) + 1, dtype=np.int32) * np.int32(maps.shape[1] ** 2)
-    lists = pa.ListArray.from_arrays(pa.array(offset), pa.array(maps.ravel()))
-    sizes = [pa.array(np.broadcast_to(np.asarray(size, np.int32), len(maps))) for size in (height, width)]
+    lists = pa.ListArray.from_arrays(arrow_array(offset), arrow_array(maps.ravel()))
+    sizes = [arrow_array(np.broadcast_to(np.asarray(size, np.int32), len(maps))) for size in (height, width)]
     return pa.StructArray.from_arrays([*sizes, lists], fields=list(SOFT_MASK_TYPE))
 
 
@@ -62,7 +63,7 @@ def check_soft_masks(soft_masks: pa.StructArray, where: object) -> None:
     Raises:
         InputError: If one is anything else; the row is named.
     """
-    given = soft_masks.is_valid().to_numpy(zero_copy_only=False)
+    given = numpy_array(soft_masks.is_valid())
     maps = soft_maps(soft_masks)
     count = np.diff(maps.offset)
     side = np.sqrt(count).astype(np.int64)
@@ -81,10 +82,10 @@ def soft_maps(soft_masks: pa.StructArray) -> SoftMaps:
     """Return the buffers of a soft mask column; a null has an empty map."""
     height, width, values = soft_masks.flatten()  # unlike `field`, minds that the array may be a slice
     offset = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), out=offset[1:])
+    np.cumsum(numpy_array(values.value_lengths(), 0), out=offset[1:])
     return SoftMaps(
-        np.asarray(values.flatten().to_numpy(zero_copy_only=False), np.float32),
+        numpy_array(values.flatten()),
         offset,
-        np.asarray(height.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
-        np.asarray(width.fill_null(0).to_numpy(zero_copy_only=False), np.int32),
+        numpy_array(height, 0),
+        numpy_array(width, 0),
     )

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.atomic import replacing
 from fusion.errors import InputError, option
 from fusion.parquet import check_bytes, opened, write_parquet
@@ -75,7 +76,7 @@ def image_ids_of(path: Path) -> np.ndarray:
         column = file.read(["image_id"])["image_id"].combine_chunks()
         if pa.types.is_dictionary(column.type):
             return np.array(sorted(column.unique().to_pylist()), dtype=object)
-        return np.unique(column.to_numpy(zero_copy_only=False))
+        return np.unique(numpy_array(column))
 
 
 def read_pieces(path: str | os.PathLike[str], rows: int = 65536) -> Iterator[DetectionTable]:
@@ -153,7 +154,7 @@ def write_table(
     numbers = np.repeat(part_of(table.image_ids, parts), np.diff(table.image_start))
     with replacing(path, folder=True) as folder:
         for number in range(parts):
-            rows = replace(table, arrow=table.arrow.filter(pa.array(numbers == number)).combine_chunks())
+            rows = replace(table, arrow=table.arrow.filter(arrow_array(numbers == number)).combine_chunks())
             part = Part(rule=BY_ID, count=parts, number=number)
             _write_part(rows.with_metadata(part=part), folder / _part_name(number))
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusion.arrays import STRING_IDS, box_columns, float_array, id_array, int32_array
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.belonging import Sketch
 from fusion.corners import FAR, far_side
 from fusion.errors import InputError
@@ -148,14 +149,14 @@ class DetectionTable:
         for name, names in (("member", member), ("view", view)):
             if names is not None:
                 columns[name] = (
-                    pa.array(names).cast(pa.string()).dictionary_encode()
+                    (names if isinstance(names, pa.Array) else arrow_array(names)).cast(pa.string()).dictionary_encode()
                     if len(names)
                     else pa.array([], OPTIONAL[name])
                 )
         if votes is not None:
             columns["votes"] = np.asarray(votes, dtype=np.int16)
         arrays = {
-            name: column if isinstance(column, (pa.Array, pa.ChunkedArray)) else pa.array(column)
+            name: column if isinstance(column, (pa.Array, pa.ChunkedArray)) else arrow_array(column)
             for name, column in columns.items()
         }
         for name, array in arrays.items():
@@ -179,7 +180,7 @@ class DetectionTable:
         else:
             keys = _numpy(ids)
         if not bool(np.all(keys[1:] >= keys[:-1])):
-            arrow = arrow.take(pa.array(np.argsort(keys, kind="stable"))).combine_chunks()
+            arrow = arrow.take(arrow_array(np.argsort(keys, kind="stable"))).combine_chunks()
         return cls(arrow.replace_schema_metadata(None), metadata)
 
     def __len__(self) -> int:
@@ -258,12 +259,12 @@ class DetectionTable:
     def select_images(self, image_ids: npt.ArrayLike) -> "DetectionTable":
         """Return the rows of some images; ids without detections are fine."""
         keep = np.repeat(np.isin(self.image_ids, np.asarray(image_ids)), np.diff(self.image_start))
-        return replace(self, arrow=self.arrow.filter(pa.array(keep)).combine_chunks())
+        return replace(self, arrow=self.arrow.filter(arrow_array(keep)).combine_chunks())
 
     def select_categories(self, category_ids: npt.ArrayLike) -> "DetectionTable":
         """Return the rows of some categories; ids without detections are fine."""
         keep = np.isin(self.category_id, np.asarray(category_ids))
-        return replace(self, arrow=self.arrow.filter(pa.array(keep)).combine_chunks())
+        return replace(self, arrow=self.arrow.filter(arrow_array(keep)).combine_chunks())
 
 
 def _checked_schema(arrow: pa.Table, where: object) -> pa.Table:
@@ -310,7 +311,7 @@ def _expected(name: str) -> str:
 def _check_values(arrow: pa.Table, where: object) -> None:
     for name in arrow.column_names:
         if name not in ("mask", "soft_mask", "view", *FAR.values()) and arrow[name].null_count:
-            rows = np.flatnonzero(pc.is_null(arrow[name]).to_numpy())
+            rows = np.flatnonzero(numpy_array(pc.is_null(arrow[name])))
             raise InputError(where, f"column {name} is null in {_rows(rows)}", "Every detection needs it")
     for name in _NUMBERS:
         values = _numpy(arrow[name])
@@ -359,7 +360,9 @@ def _with_sorted_dictionary(arrow: pa.Table) -> pa.Table:
         return arrow
     code = np.empty(len(names), dtype=np.int32)
     code[order] = np.arange(len(names), dtype=np.int32)
-    ids = pa.DictionaryArray.from_arrays(pa.array(code[_numpy(array.indices)]), pa.array([names[i] for i in order]))
+    ids = pa.DictionaryArray.from_arrays(
+        arrow_array(code[_numpy(array.indices)]), arrow_array([names[i] for i in order], pa.string())
+    )
     return arrow.set_column(arrow.column_names.index("image_id"), "image_id", ids)
 
 
@@ -368,8 +371,8 @@ def _single(column: pa.ChunkedArray | pa.Array) -> Any:
         return column
     if column.num_chunks == 1:
         return column.chunk(0)
-    return column.combine_chunks() if column.num_chunks else pa.array([], column.type)
+    return column.combine_chunks() if column.num_chunks else pa.nulls(0, column.type)
 
 
 def _numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    return np.asarray(_single(column).to_numpy(zero_copy_only=False))
+    return numpy_array(column)

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from numba.core import event
 from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from fusion.kernels.jit import kept_elsewhere
+from fusion import compilation
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
 
 __all__ = ["announcing_compilation", "notes", "print_table", "progress_bar", "stderr", "stdout"]
 
@@ -25,8 +26,10 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_WIDE, markup=False)
 
 
-def print_table(table: Table) -> None:
+def print_table(table: "Table") -> None:
     """Print a table on standard output; columns for which a terminal is too narrow are named instead."""
+    from rich.measure import Measurement
+
     console = stdout()
     unbounded = console.options.update(width=10 * _WIDE)
     left_out: list[str] = []
@@ -43,8 +46,37 @@ def notes(where: object, lines: Iterable[str]) -> None:
         stderr.print(f"{where}: {line}", style="yellow", markup=False, highlight=False)
 
 
-def progress_bar() -> Progress:
+class _Unseen:
+    """Stands for a progress display where there is no terminal: loading rich's takes longer than the work on a file."""
+
+    def __enter__(self) -> "_Unseen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def add_task(self, *_: object, **__: object) -> int:
+        return 0
+
+    def update(self, *_: object, **__: object) -> None:
+        pass
+
+    def track(self, items: Iterable[Any], *_: object, **__: object) -> Iterable[Any]:
+        return items
+
+
+def progress_bar() -> "Progress":
     """Return a progress display that is silent when stderr is not a terminal."""
+    if not stderr.is_terminal:
+        return _Unseen()  # type: ignore[return-value]
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -52,30 +84,29 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
-        disable=not stderr.is_terminal,
     )
 
 
-class _Compilation(event.Listener):  # type: ignore[misc]
-    """Says once that kernels are being compiled, since the first call after installation takes a while."""
+_said: list[str] = []
 
-    said = False
 
-    def on_start(self, event: event.Event) -> None:
-        if not _Compilation.said:
-            _Compilation.said = True
-            stderr.print(
-                "Compiling kernels for this machine; this happens once and takes some seconds ...", style="dim"
-            )
-            for line in kept_elsewhere[:1]:
-                stderr.print(f"{line}; set XDG_CACHE_HOME to a folder of yours to choose another place", style="dim")
+def _say_compiling() -> None:
+    """Say once that kernels are being compiled, since the first call after installation takes a while."""
+    from fusion.kernels.jit import kept_elsewhere
 
-    def on_end(self, event: event.Event) -> None:
-        pass
+    if _said:
+        return
+    _said.append("Compiling kernels for this machine; this happens once and takes some seconds ...")
+    _said.extend(f"{line}; set XDG_CACHE_HOME to a folder of yours to choose another place" for line in kept_elsewhere)
+    for line in _said[:2]:
+        stderr.print(line, style="dim")
 
 
 @contextmanager
 def announcing_compilation() -> Iterator[None]:
     """Print a line when a kernel has to be compiled inside the block."""
-    with event.install_listener("numba:compile", _Compilation()):
+    compilation.listeners.append(_say_compiling)
+    try:
         yield
+    finally:
+        compilation.listeners.remove(_say_compiling)

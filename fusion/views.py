@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.table import DetectionTable
@@ -44,7 +45,7 @@ def split_views(tables: Sequence[DetectionTable]) -> dict[str, DetectionTable]:
         for code, name in enumerate(own):
             if name in views:
                 raise InputError(f"table {number} (counted from 0)", f"has view {name!r}, as another table has")
-            views[name] = replace(table, arrow=table.arrow.filter(pa.array(view == code)).combine_chunks())
+            views[name] = replace(table, arrow=table.arrow.filter(arrow_array(view == code)).combine_chunks())
     return views
 
 
@@ -57,11 +58,11 @@ def _views(table: DetectionTable, number: int) -> tuple[list[str], np.ndarray]:
         return [label], np.zeros(len(table), np.int64)
     column = table.arrow["view"]
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        row = int(np.flatnonzero(numpy_array(column.is_null()))[0])
         raise InputError(f"table {label}, column view", f"row {row} has none", "Name the view of every row")
     encoded = column.combine_chunks()
-    used, view = np.unique(encoded.indices.to_numpy(), return_inverse=True)
-    return encoded.dictionary.take(pa.array(used)).to_pylist(), view.astype(np.int64)
+    used, view = np.unique(numpy_array(encoded.indices), return_inverse=True)
+    return encoded.dictionary.take(arrow_array(used)).to_pylist(), view.astype(np.int64)
 
 
 def view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
@@ -70,5 +71,5 @@ def view_codes(table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
         return np.array([""]), np.zeros(len(table), np.int64)
     column = table.arrow["view"].combine_chunks()
     column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = numpy_array(column.indices, -1)
     return np.array(["", *column.dictionary.to_pylist()]), codes + 1

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
-from rich.progress import TaskID
 
 from evaluation.cli.common import (
     NO_FILES,
@@ -169,7 +168,7 @@ def split(
 
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:
     with announcing_compilation(), progress_bar() as bar:
-        task: TaskID = bar.add_task("search", total=study.settings.budget)
+        task = bar.add_task("search", total=study.settings.budget)
 
         def progress(phase: str, done: int, wanted: int, best: float) -> None:
             bar.update(task, completed=done, total=wanted, description=f"{phase}: best AP {100 * best:.2f}")

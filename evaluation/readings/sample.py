@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings.agreement import Agreement, Objects, Pairs, meeting
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.box_formats import box_corners
 from fusion.coco_json import RawResults, Reading
 from fusion.masks import mask_bounds
@@ -93,7 +93,7 @@ class Sample:
         boxless = np.isnan(columns.box[rows, 0])
         masked = np.zeros(len(rows), np.bool_)
         if columns.mask is not None and boxless.any():
-            masked = columns.mask.take(pa.array(rows)).is_valid().to_numpy()
+            masked = numpy_array(columns.mask.take(arrow_array(rows)).is_valid())
         rows = rows[masked | ~boxless]
         if not len(rows) or truth.unit != "pixel":
             return None
@@ -102,7 +102,7 @@ class Sample:
         box = columns.box[rows]
         boxless = np.isnan(box[:, 0])
         if columns.mask is not None and boxless.any():
-            box[boxless] = mask_bounds(columns.mask.take(pa.array(rows[boxless])))
+            box[boxless] = mask_bounds(columns.mask.take(arrow_array(rows[boxless])))
         keys = columns.image[rows], columns.category[rows]
         return cls(raw, truth, Objects(truth), box, *keys, bool(boxless.any()), {}, {}, {})
 

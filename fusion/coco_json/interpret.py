@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.box_formats import box_columns, needs_sizes
 from fusion.coco_json.category_join import CategoryJoin
 from fusion.coco_json.image_join import ImageJoin
@@ -77,7 +77,7 @@ class Interpreter:
             "category_id": np.array([number or 0 for number in numbers], np.int32)[raw.category[rows]],
             "score": raw.score[rows],
             boxes[0]: boxes[1][rows],
-            "mask": raw.mask if raw.mask is None or keep.all() else raw.mask.filter(pa.array(keep)),
+            "mask": raw.mask if raw.mask is None or keep.all() else raw.mask.filter(arrow_array(keep)),
         }
 
     def _own_images(self) -> tuple[np.ndarray, Sequence[InputError]]:
@@ -172,8 +172,8 @@ class Interpreter:
         boxes[rows] = 0.0
         low = 0
         for chunk in self._raw.mask.chunks if self._raw.mask is not None else ():
-            here = boxless[low : low + len(chunk)] & pc.is_valid(chunk).to_numpy(zero_copy_only=False)
-            bounds = mask_bounds(chunk.filter(pa.array(here)))
+            here = boxless[low : low + len(chunk)] & numpy_array(pc.is_valid(chunk))
+            bounds = mask_bounds(chunk.filter(arrow_array(here)))
             if name == "xyxy":
                 bounds[:, 2:] += bounds[:, :2]
             boxes[low + np.flatnonzero(here)] = bounds
@@ -184,7 +184,7 @@ class Interpreter:
         if expected is None or self._raw.mask is None:
             return
         sides = [pc.struct_field(self._raw.mask, side) for side in ("height", "width")]
-        size = np.stack([pc.fill_null(side, 0).to_numpy() for side in sides], axis=1)
+        size = np.stack([numpy_array(side, 0) for side in sides], axis=1)
         wrong = keep & size.any(axis=1) & expected.any(axis=1) & (size != expected).any(axis=1)
         for row in np.flatnonzero(wrong).tolist():
             got = f"size {size[row].tolist()} for an image of {expected[row].tolist()}"

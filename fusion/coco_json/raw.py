@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.coco_json.records import NamedResult, Problems, Result
 from fusion.kernels.rle_check import fitting_runs
 from fusion.table import MASK_TYPE
@@ -161,8 +162,8 @@ class RawGatherer:
             self._problems.add(int(number[row]), "segmentation", "a mask whose runs fill its size", got, remedy)
         there &= fits
         self._masked |= bool(there.any())
-        sides = [pa.array(np.ascontiguousarray(side), pa.int32()) for side in size.T.astype(np.int32)]
-        return pa.StructArray.from_arrays([*sides, counts], fields=list(MASK_TYPE), mask=pa.array(~there))
+        sides = [arrow_array(np.ascontiguousarray(side), pa.int32()) for side in size.T.astype(np.int32)]
+        return pa.StructArray.from_arrays([*sides, counts], fields=list(MASK_TYPE), mask=arrow_array(~there))
 
     def _boxes(self, results: Sequence[Any], number: np.ndarray) -> np.ndarray:
         given = [result.bbox for result in results]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fusion.arrow_arrays import numpy_array
 from fusion.atomic import replacing
 from fusion.coco_json.records import Rle
 from fusion.errors import InputError
@@ -89,7 +90,7 @@ def _masks(rows: pa.Table) -> list[Rle | None]:
 
 
 def _doubles(rows: pa.Table, name: str) -> np.ndarray:
-    return np.asarray(rows[name].to_numpy(), dtype=np.float64)
+    return numpy_array(rows[name]).astype(np.float64, copy=False)
 
 
 def _bounds(table: DetectionTable) -> bool:

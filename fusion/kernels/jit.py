@@ -8,17 +8,17 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["caching", "chunks", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
+__all__ = ["caching", "chunks", "intrinsic", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
 
 kept_elsewhere: list[str] = []
 """Where compiled kernels are kept if not where they should be, in words."""
@@ -72,6 +72,8 @@ def _private(folder: Path) -> bool:
 @contextlib.contextmanager
 def caching(function: Callable[..., Any]) -> Iterator[None]:
     """Let Numba keep a kernel that it is given inside the block in the folder of its package."""
+    import numba
+
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _cache_folder(function.__module__.partition(".")[0])
     try:
@@ -80,16 +82,76 @@ def caching(function: Callable[..., Any]) -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
+class _Lazy:
+    """What Numba makes of a function, made when it is first called, or read by a kernel that calls it.
+
+    So Numba, which takes longer to load than most commands work, is loaded with the first kernel that runs.
+    """
+
+    def __init__(self, function: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._make = make
+        self._made: Any = None
+
+    def made(self) -> Any:
+        """Return Numba's object, always the same one."""
+        if self._made is None:
+            with _making:
+                self._made = self._made or self._make(self.__wrapped__)
+        return self._made
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._made or self.made())(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        # of whatever else it meets, Numba asks this attribute for the type
+        if name == "_numba_type_":
+            return _type_of(self.made())
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.made(), name)
+
+
+_making = threading.RLock()
+
+
+def _type_of(made: Any) -> Any:
+    """Return the type that the compiler gives a function that it meets."""
+    from numba.core.registry import cpu_target
+
+    cpu_target.typing_context.refresh()
+    return cpu_target.typing_context.resolve_value_type(made)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    from fusion.kernels.cache import keep
+
+    with caching(function):
+        import numba
+
+        return keep(numba.njit(nogil=True, error_model="numpy", **options)(function))
+
+
 def jit(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile a kernel: no GIL, NumPy's error model, cached on disk.
+    """Compile a kernel when it is first called: no GIL, NumPy's error model, cached on disk.
 
     `error_model="numpy"` because Python's zero-division test stops SIMD in every loop with a
     division (0.4 against 1.6 G pairs/s). Threads come from `run`, not from `parallel=True`: it
     compiles four times faster, can be interrupted between chunks, and Numba's default thread pool
     breaks when two Python threads enter it.
     """
-    with caching(function):
-        return numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+    return _Lazy(function, functools.partial(_compiled, **options))
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Let kernels call a function that writes its own LLVM code, as `numba.extending.intrinsic` does."""
+    return _Lazy(function, _generated)
+
+
+def _generated(function: Callable[..., Any]) -> Any:
+    from numba.extending import intrinsic
+
+    return intrinsic(function)
 
 
 def uncounted(function: Callable[..., Any], **options: Any) -> Any:

@@ -6,34 +6,55 @@ integers is found one by one. Each function is a few instructions of LLVM, which
 
 # ruff: noqa: ARG001 (the arguments of an intrinsic are types; what is generated gets the values in a list)
 
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+import functools
+from typing import Any, NamedTuple
+
+from fusion.kernels.jit import intrinsic
 
 __all__ = ["LANES", "first_bit", "first_equal", "highest", "verdicts"]
 
 LANES = 16
-_BIT, _BITS, _LONG = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-_SINGLES, _LONGS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(_LONG, LANES)
+
+
+class _Kinds(NamedTuple):
+    """Types of LLVM: numbers, and vectors of 16 of them."""
+
+    bit: Any
+    bits: Any
+    long: Any
+    half: Any
+    places: Any
+    singles: Any
+    longs: Any
+
+
+@functools.cache
+def _kinds() -> _Kinds:
+    from llvmlite import ir  # type: ignore[import-untyped]
+
+    bit, half, bits, long = (ir.IntType(width) for width in (1, LANES, 32, 64))
+    return _Kinds(bit, bits, long, half, *(ir.VectorType(kind, LANES) for kind in (bits, ir.FloatType(), long)))
 
 
 def _load(context, builder, kind, array, offset, lanes):
     """16 numbers from an offset of an array on."""
     data = context.make_array(kind)(context, builder, array).data
     place = builder.bitcast(builder.gep(data, [offset]), lanes.as_pointer())
-    return builder.load(place, align=8 if lanes is _LONGS else 4)  # of one number: arrays may begin anywhere
+    return builder.load(place, align=8 if lanes is _kinds().longs else 4)  # of one number: arrays may begin anywhere
 
 
 def _repeat(builder, value, lanes):
     """A number 16 times."""
-    one = builder.insert_element(lanes(ir.Undefined), value, _BITS(0))
-    return builder.shuffle_vector(one, lanes(ir.Undefined), ir.VectorType(_BITS, LANES)([0] * LANES))
+    from llvmlite import ir
+
+    kinds = _kinds()
+    one = builder.insert_element(lanes(ir.Undefined), value, kinds.bits(0))
+    return builder.shuffle_vector(one, lanes(ir.Undefined), kinds.places([0] * LANES))
 
 
 def _gather(builder, answers):
     """16 answers as bits of a number, the first one lowest."""
-    return builder.zext(builder.bitcast(answers, ir.IntType(LANES)), _BITS)
+    return builder.zext(builder.bitcast(answers, _kinds().half), _kinds().bits)
 
 
 @intrinsic
@@ -53,6 +74,9 @@ def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
     Returns:
         uint32: a bit for each box whose IoU may exceed the threshold, and 16 places higher for each whose IoU must.
     """
+    from numba import types
+
+    kinds = _kinds()
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
@@ -60,7 +84,9 @@ def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
         width = builder.extract_value(context.make_array(kind)(context, builder, array).shape, 1)
 
         def row(r):
-            return _load(context, builder, kind, array, builder.add(builder.mul(width, _LONG(r)), offset), _SINGLES)
+            return _load(
+                context, builder, kind, array, builder.add(builder.mul(width, kinds.long(r)), offset), kinds.singles
+            )
 
         def least(a, b):
             return builder.select(builder.fcmp_ordered("<", a, b), a, b)
@@ -68,13 +94,13 @@ def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
         def most(a, b):
             return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
-        left, top, right, bottom, less, extra = (_repeat(builder, number, _SINGLES) for number in numbers)
-        zero = _SINGLES([0.0] * LANES)
+        left, top, right, bottom, less, extra = (_repeat(builder, number, kinds.singles) for number in numbers)
+        zero = kinds.singles([0.0] * LANES)
         across = most(builder.fsub(least(row(2), right), most(row(0), left)), zero)
         down = builder.fsub(least(row(3), bottom), most(row(1), top))
         excess = builder.fsub(builder.fmul(across, down), builder.fadd(row(4), less))
         may, must = (_gather(builder, builder.fcmp_ordered(">", excess, limit)) for limit in (zero, extra))
-        return builder.or_(may, builder.shl(must, _BITS(LANES)))
+        return builder.or_(may, builder.shl(must, kinds.bits(LANES)))
 
     return types.uint32(rows, types.intp, *[types.float32] * 6), generate
 
@@ -82,9 +108,10 @@ def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
 @intrinsic
 def first_bit(_context, bits):
     """Return the place of the lowest set bit of a uint32 that is not 0."""
+    from numba import types
 
     def generate(_context, builder, _signature, arguments):
-        return builder.zext(builder.cttz(arguments[0], _BIT(1)), _LONG)
+        return builder.zext(builder.cttz(arguments[0], _kinds().bit(1)), _kinds().long)
 
     return types.intp(types.uint32), generate
 
@@ -92,11 +119,16 @@ def first_bit(_context, bits):
 @intrinsic
 def highest(_context, numbers, first):
     """Return the largest of 16 numbers of an int64 array, from a place on."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+
+    kinds = _kinds()
 
     def generate(context, builder, signature, arguments):
-        values = _load(context, builder, signature.args[0], *arguments, _LONGS)
+        values = _load(context, builder, signature.args[0], *arguments, kinds.longs)
         name = f"llvm.vector.reduce.smax.v{LANES}i64"
-        reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_LONG, [_LONGS]), name)
+        reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kinds.long, [kinds.longs]), name)
         return builder.call(reduce, [values])
 
     return types.int64(numbers, types.intp), generate
@@ -105,11 +137,14 @@ def highest(_context, numbers, first):
 @intrinsic
 def first_equal(_context, numbers, first, value):
     """Return which of 16 numbers of an int64 array, from a place on, is the first that equals a value; one does."""
+    from numba import types
+
+    kinds = _kinds()
 
     def generate(context, builder, signature, arguments):
         array, offset, value = arguments
-        values = _load(context, builder, signature.args[0], array, offset, _LONGS)
-        bits = _gather(builder, builder.icmp_signed("==", values, _repeat(builder, value, _LONGS)))
-        return builder.zext(builder.cttz(bits, _BIT(1)), _LONG)
+        values = _load(context, builder, signature.args[0], array, offset, kinds.longs)
+        bits = _gather(builder, builder.icmp_signed("==", values, _repeat(builder, value, kinds.longs)))
+        return builder.zext(builder.cttz(bits, kinds.bit(1)), kinds.long)
 
     return types.intp(numbers, types.intp, types.int64), generate

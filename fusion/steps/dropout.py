@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.columns import Sources
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks, run
@@ -90,11 +90,11 @@ def _mixed(
     boxes: DetectionTable, box: np.ndarray, score: np.ndarray, left: DetectionTable, own: np.ndarray
 ) -> DetectionTable:
     """Take the rows `box` of a table, with other scores, as found by the members of the rows `own` of left."""
-    arrow = boxes.arrow.take(pa.array(box)).combine_chunks()
-    arrow = arrow.set_column(arrow.column_names.index("score"), "score", pa.array(score))
+    arrow = boxes.arrow.take(arrow_array(box)).combine_chunks()
+    arrow = arrow.set_column(arrow.column_names.index("score"), "score", arrow_array(score))
     arrow = arrow.drop_columns([name for name in ("member", "votes") if name in arrow.column_names])
     if left.member is not None:
-        arrow = arrow.append_column("member", left.member.take(pa.array(own)))
+        arrow = arrow.append_column("member", left.member.take(arrow_array(own)))
         optional = [name for name in OPTIONAL if name in arrow.column_names]
         arrow = arrow.select([name for name in arrow.column_names if name not in OPTIONAL] + optional)
     name = left.metadata.member or "table0"

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.checks import listed
 from fusion.columns import Sources
 from fusion.equal_boxes import image_order, twins_of
@@ -102,6 +102,6 @@ def _table(pool: Pool, order: np.ndarray, row: np.ndarray, kind: np.ndarray) -> 
     base = fuse_tables(Concat(), pool.tables)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    arrow = base.arrow.take(pa.array(place[row])).combine_chunks()
-    arrow = arrow.set_column(arrow.column_names.index("category_id"), "category_id", pa.array(kind))
+    arrow = base.arrow.take(arrow_array(place[row])).combine_chunks()
+    arrow = arrow.set_column(arrow.column_names.index("category_id"), "category_id", arrow_array(kind))
     return replace(base, arrow=arrow)

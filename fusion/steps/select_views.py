@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import numpy_array
 from fusion.checks import listed
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
@@ -109,7 +110,7 @@ class SelectViews:
         box = w * h
         level = np.floor(box / self.side**2)
         given = table.mask if table.mask is not None else pa.nulls(len(table), MASK_TYPE)
-        masked = given.is_valid().to_numpy(zero_copy_only=False) & (box > 0)
+        masked = numpy_array(given.is_valid()) & (box > 0)
         thin = np.floor(_areas(table, given) / (self.ratio * np.where(masked, box, 1)))
         level[masked] = np.minimum(level, thin)[masked]
         return np.asarray(np.minimum(level, len(self.views) - 1), np.int64)

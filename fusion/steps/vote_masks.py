@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.checks import listing
 from fusion.columns import Sources
 from fusion.errors import InputError, option
@@ -151,10 +152,10 @@ class VoteMasks:
             order: int64 [n], the vote of each instance.
         """
         masked = votes.height > 0
-        sizes: list[pa.Array] = [pa.array(votes.height), pa.array(votes.width)]
-        masks = pa.StructArray.from_arrays([*sizes, texts], fields=list(MASK_TYPE), mask=pa.array(~masked))
+        sizes: list[pa.Array] = [arrow_array(votes.height), arrow_array(votes.width)]
+        masks = pa.StructArray.from_arrays([*sizes, texts], fields=list(MASK_TYPE), mask=arrow_array(~masked))
         names = [name for name in table.arrow.column_names if name not in ("mask", "soft_mask")]
-        arrow = table.arrow.select(names).append_column("mask", masks.take(pa.array(order)))
+        arrow = table.arrow.select(names).append_column("mask", masks.take(arrow_array(order)))
         if self.tighten:
             x1, y1, x2, y2 = votes.box[order].T
             tight = x1 < x2
@@ -166,7 +167,7 @@ class VoteMasks:
                 "xywh", (x1 / across, y1 / down, (x2 - x1) / across, (y2 - y1) / down), strict=True
             ):
                 old = table.column(name)
-                new = pa.array(np.where(tight, values, old).astype(old.dtype))
+                new = arrow_array(np.where(tight, values, old).astype(old.dtype))
                 arrow = arrow.set_column(arrow.column_names.index(name), name, new)
         return DetectionTable.from_arrow(arrow, table.metadata, "mask voting")
 

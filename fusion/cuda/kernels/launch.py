@@ -12,27 +12,27 @@ from typing import Any
 
 from numba import config
 
+from fusion import compilation
 from fusion.cuda.kernels.memory import Array
 
 __all__ = ["Launch", "laid_out", "tell_of_compilation"]
 
 
 def tell_of_compilation() -> None:
-    """Let whoever listens to Numba hear of kernels that Numba-CUDA compiles: its events are its own."""
+    """Let whoever listens hear of kernels that Numba-CUDA compiles."""
     try:
-        from numba.cuda.core import event as cuda_event
+        from numba.cuda.core import event
     except ImportError:  # Numba's own CUDA
         return
-    from numba.core import event
 
-    class Forward(cuda_event.Listener):  # type: ignore[misc]
+    class Listener(event.Listener):  # type: ignore[misc]
         def on_start(self, _: Any) -> None:
-            event.start_event("numba:compile")
+            compilation.tell()
 
         def on_end(self, _: Any) -> None:
-            event.end_event("numba:compile")
+            pass
 
-    cuda_event.register("numba-cuda:run_pass", Forward())  # part of a compilation; there is no event for all of it
+    event.register("numba-cuda:run_pass", Listener())  # part of a compilation; there is no event for all of it
 
 
 def laid_out(arguments: Sequence[Any]) -> tuple[tuple[Any, ...], list[Any]]:
