@@ -24,6 +24,7 @@ __all__ = [
     "CosineSoftmax",
     "DeformConv",
     "EdgeLoss",
+    "EqualizedSigmoid",
     "FCHead",
     "HighIoU",
     "Infer",
@@ -262,7 +263,22 @@ class TauSoftmax:
     tau: float = 1.0
 
 
-Classifier = Softmax | CosineSoftmax | TauSoftmax
+@dataclass(frozen=True, kw_only=True)
+class EqualizedSigmoid:
+    """A sigmoid for each category, in which objects of others teach a rare one nothing (lvistraveler, sec. 2.1; EQL).
+
+    Attributes:
+        rare: Share of images below which a category is rare (the LVIS v1 share for 796 of 1203 categories).
+        verified: A category is taken for absent only in images where annotations say so: those that list it as
+            negative, have an object of it or were drawn for its sake, unless they say that not all are annotated. For
+            data annotated in the manner of LVIS (ours).
+    """
+
+    rare: float = 1e-3
+    verified: bool = False
+
+
+Classifier = Softmax | CosineSoftmax | TauSoftmax | EqualizedSigmoid
 
 
 @dataclass(frozen=True, kw_only=True)

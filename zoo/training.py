@@ -17,8 +17,10 @@ from fusion.terminal import notes, stderr
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
 from zoo.config import Model, Stream, Train
 from zoo.data import Data, epoch_order
+from zoo.data.counts import category_counts
 from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
+from zoo.nn.classifiers import teach_counts
 from zoo.rcnn import build
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
@@ -104,6 +106,7 @@ class Training:
         torch.manual_seed(settings.seed)
         checkpoint = latest(folder) if resume else None
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
+        teach_counts(model, category_counts(data))
         said: tuple[str, ...] = ()
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from))

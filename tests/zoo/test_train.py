@@ -17,7 +17,7 @@ from safetensors.torch import load_file  # noqa: E402
 from fusion.errors import InputError  # noqa: E402
 from tests.fusion.test_appending import files_of_at_most  # noqa: E402
 from zoo.checkpoint import latest, load_weights  # noqa: E402
-from zoo.config import MaskHead, Model, Stream, replace  # noqa: E402
+from zoo.config import EqualizedSigmoid, MaskHead, Model, Stream, replace  # noqa: E402
 from zoo.data import JoinedData, open_data  # noqa: E402
 from zoo.rcnn import build  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
@@ -145,15 +145,16 @@ def test_ctrl_c_writes_a_checkpoint_first(data, whole, tmp_path):
     assert [row["step"] for row in log_of(tmp_path)] == ["3", "4"]
 
 
-def test_a_step_of_two_streams_resumes_to_the_same_bits(tmp_path):
+def test_streams_mosaics_and_counts_resume_to_the_same_bits(tmp_path):
     both = open_data("scenes:7,64,0,categories=4,name=many", "scenes:5,64,1,categories=4,name=few")
     config = small()
     few = Stream(images=2, source="few", sampler="class_aware")
-    config = replace(config, data=replace(config.data, streams=(Stream(images=2, source="many"), few)))
+    streams = replace(config.data, streams=(Stream(images=2, source="many"), few), mosaic=0.5)
+    config = replace(config, data=streams, classifier=EqualizedSigmoid(rare=0.5, verified=True))
     run = train(config, both, tmp_path / "whole")
     assert run.epochs == pytest.approx(1 + 1 / 7)  # of the first stream, which has 2 images in each of 4 steps
     with pytest.raises(OSError, match="power"):
-        train(config, Failing(both, 14, crash), tmp_path / "cut")
+        train(config, Failing(both, 28, crash), tmp_path / "cut")
     train(config, both, tmp_path / "cut", resume=True)
     assert_same_bits(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
     with pytest.raises(InputError, match="no data set is named"):

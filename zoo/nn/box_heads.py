@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from zoo.config import ConvHead, FCHead, Model
 from zoo.data.record import Target
-from zoo.nn.classifiers import SoftmaxClassifier, build_classifier
+from zoo.nn.classifiers import RegionClassifier, build_classifier
 from zoo.nn.geometry import decode, encode
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.norms import group_norm
@@ -64,7 +64,7 @@ class BoxOutput(NamedTuple):
     """What a stage says about n regions.
 
     Attributes:
-        logits: [n, classes + 1].
+        logits: [n, ...], the classifier's.
         deltas: [n, 4], or [n, classes, 4] with boxes of their own for each class.
     """
 
@@ -136,7 +136,7 @@ class BoxStage(StageHead):
         super().__init__()
         self.pool = Pooler(config.pool, channels)
         self.branches = build_branches(config.head, channels, config.pool.size)
-        self.classifier: SoftmaxClassifier = build_classifier(
+        self.classifier: RegionClassifier = build_classifier(
             config.classifier, self.branches.class_channels, num_classes
         )
         self.boxes_per_region = 1 if config.head.class_agnostic else num_classes

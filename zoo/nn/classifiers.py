@@ -1,18 +1,54 @@
 """From class features to scores of classes and background; each offers a loss and scores."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.config import Classifier, CosineSoftmax, Softmax, TauSoftmax
+from zoo.config import Classifier, CosineSoftmax, EqualizedSigmoid, Softmax, TauSoftmax
+from zoo.data.counts import CategoryCounts
 from zoo.data.record import Target
 from zoo.nn.losses import shared_count, weighted_mean
 from zoo.nn.sampling import Regions
 
-__all__ = ["CosineClassifier", "SoftmaxClassifier", "TauClassifier", "build_classifier"]
+__all__ = [
+    "CosineClassifier",
+    "RegionClassifier",
+    "SigmoidClassifier",
+    "SoftmaxClassifier",
+    "TauClassifier",
+    "build_classifier",
+    "teach_counts",
+]
 
 
-class SoftmaxClassifier(nn.Module):
+class RegionClassifier(nn.Module):
+    """What a head asks of a classifier; class 0 is background."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits [n, ...] of features [n, channels], in whatever form the other methods take them."""
+        raise NotImplementedError
+
+    def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
+        """Return the loss, divided by what the classifier sees fit.
+
+        Args:
+            logits: What `forward` gave.
+            regions: With label and weight of each of the n.
+            targets: What is known of the images: which categories are absent, not exhaustive, or were drawn.
+        """
+        raise NotImplementedError
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return probabilities, float32 [n, classes + 1]."""
+        raise NotImplementedError
+
+    def count(self, counts: CategoryCounts) -> None:
+        """Be told how common the categories of the training data are; what is kept of it are buffers."""
+
+
+class SoftmaxClassifier(RegionClassifier):
     """A linear layer and softmax; class 0 is background.
 
     Args:
@@ -32,13 +68,7 @@ class SoftmaxClassifier(nn.Module):
         return logits
 
     def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
-        """Return the loss: here the mean over all regions, each with its weight.
-
-        Args:
-            logits: [n, classes + 1].
-            regions: With label and weight of each of the n.
-            targets: What is known of the images: which categories are absent, not exhaustive, or were drawn.
-        """
+        """Return the mean over all regions, each with its weight."""
         each = functional.cross_entropy(logits.float(), regions.labels, reduction="none")
         return weighted_mean(each, regions.weight, shared_count(len(regions), logits))
 
@@ -82,7 +112,69 @@ class TauClassifier(SoftmaxClassifier):
         return functional.linear(features, weight / norm, self.linear.bias)
 
 
-def build_classifier(config: Classifier, channels: int, num_classes: int) -> SoftmaxClassifier:
+class SigmoidClassifier(RegionClassifier):
+    """A sigmoid for each category; of a rare one's loss only its own objects, and background, are part.
+
+    Args:
+        channels: Channels of the features.
+        num_classes: Classes without background.
+        config: Settings.
+    """
+
+    rare: Tensor
+
+    def __init__(self, channels: int, num_classes: int, config: EqualizedSigmoid) -> None:
+        super().__init__()
+        self.config = config
+        self.linear = nn.Linear(channels, num_classes)
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.constant_(self.linear.bias, -math.log(999))
+        self.register_buffer("rare", torch.zeros(num_classes, dtype=torch.bool))
+
+    def count(self, counts: CategoryCounts) -> None:
+        """Learn which categories are rare."""
+        self.rare.copy_(counts.images < self.config.rare * counts.total)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits [n, classes] of features [n, channels]."""
+        logits: Tensor = self.linear(features)
+        return logits
+
+    def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
+        """Return the sum over categories, as a mean over all regions."""
+        truth = functional.one_hot(regions.labels, logits.shape[1] + 1)[:, 1:].float()
+        others = (regions.labels > 0)[:, None] & self.rare & (truth == 0)
+        counted = ~others
+        if self.config.verified and targets:
+            known = torch.stack([_verified(target, logits.shape[1]) for target in targets]).to(logits.device)
+            counted &= known[regions.rois[:, 0].long()] | (truth > 0)
+        cross = functional.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none")
+        return weighted_mean((cross * counted).sum(1), regions.weight, shared_count(len(regions), logits))
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return probabilities, float32 [n, classes + 1]; that of background is what the best category leaves."""
+        found = logits.float().sigmoid()
+        return torch.cat([1 - found.amax(1, keepdim=True), found], dim=1)
+
+
+def _verified(target: Target, num_classes: int) -> Tensor:
+    """Return which categories an image's annotations tell everything about, bool [classes]."""
+    known = torch.zeros(num_classes + 1, dtype=torch.bool, device=target.labels.device)
+    known[target.labels] = True
+    known[target.neg_classes] = True
+    known[target.drawn] = True
+    known[target.not_exhaustive] = False
+    return known[1:]
+
+
+def teach_counts(model: nn.Module, counts: CategoryCounts) -> None:
+    """Tell every classifier of a model how common the categories are; before training, a checkpoint keeps it."""
+    for module in model.modules():
+        if isinstance(module, RegionClassifier):
+            module.count(counts)
+
+
+def build_classifier(config: Classifier, channels: int, num_classes: int) -> RegionClassifier:
     """Build the classifier of one stage."""
     match config:
         case Softmax():
@@ -91,3 +183,5 @@ def build_classifier(config: Classifier, channels: int, num_classes: int) -> Sof
             return CosineClassifier(channels, num_classes, config.scale)
         case TauSoftmax():
             return TauClassifier(channels, num_classes, config.tau)
+        case EqualizedSigmoid():
+            return SigmoidClassifier(channels, num_classes, config)

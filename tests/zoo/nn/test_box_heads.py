@@ -9,10 +9,15 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 
 from torch import nn
 
-from zoo.config import ConvHead, CosineSoftmax, FCHead, Model, Softmax, TauSoftmax, replace
+from tests.zoo.nn.cases import CLASSES, batch
+from zoo.config import ConvHead, CosineSoftmax, EqualizedSigmoid, FCHead, Model, Softmax, TauSoftmax, replace
+from zoo.data import Target, open_data
+from zoo.data.counts import CategoryCounts, category_counts
 from zoo.nn.box_heads import BoxStage, Stage
-from zoo.nn.classifiers import build_classifier
+from zoo.nn.classifiers import build_classifier, teach_counts
 from zoo.nn.sampling import Regions
+from zoo.rcnn import build
+from zoo.scale import tiny
 
 ROIS = torch.tensor([[0.0, 4, 4, 60, 50], [0.0, 10, 0, 90, 90]])
 
@@ -103,3 +108,71 @@ def test_parts_of_the_config_reach_the_stage():
     net = BoxStage(replace(config, pool=replace(config.pool, size=5)), 16, 5)
     assert net.branches.layers[0].in_features == 16 * 25
     assert net.classifier.scale == 3.0
+
+
+def counts(images, total):
+    images = torch.tensor(images)
+    return CategoryCounts(total, images, 3 * images)
+
+
+def test_objects_of_others_teach_a_rare_category_nothing():
+    """The formula, region by region and category by category (EQL)."""
+    net = build_classifier(EqualizedSigmoid(rare=0.1), 8, 4)
+    net.count(counts([50, 9, 10, 2], 100))
+    assert net.rare.tolist() == [False, True, False, True]
+    logits = torch.randn(6, 4, requires_grad=True)
+    labels, weight = torch.tensor([0, 1, 2, 3, 4, 0]), torch.tensor([1.0, 1, 2, 1, 0.5, 1])
+    loss = net.loss(logits, regions(labels, weight), [])
+    expected = 0.0
+    for row, label in enumerate(labels.tolist()):
+        for category in range(1, 5):
+            if label not in (0, category) and category in (2, 4):
+                continue
+            chance = logits[row, category - 1].sigmoid()
+            expected -= weight[row] * (chance if category == label else 1 - chance).log() / 6
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    assert (logits.grad[[1, 3], 1] == 0).all()
+    assert (logits.grad[0] > 0).all()
+
+
+def test_only_what_an_image_verifies_is_taken_for_absent():
+    net = build_classifier(EqualizedSigmoid(verified=True), 8, 5)
+    present = {"boxes": torch.zeros(1, 4), "labels": torch.tensor([1]), "neg_classes": torch.tensor([2])}
+    targets = [
+        Target.empty(1, (9, 9), **present, drawn=3),
+        Target.empty(2, (9, 9), **present, not_exhaustive=torch.tensor([1])),
+    ]
+    own = regions(torch.tensor([0, 0, 5]), torch.ones(3))
+    own.rois[1:, 0] = 1
+    logits = torch.zeros(3, 5, requires_grad=True)
+    net.loss(logits, own, targets).backward()
+    assert (logits.grad != 0).tolist() == [
+        [True, True, True, False, False],
+        [False, True, False, False, False],
+        [False, True, False, False, True],
+    ]
+
+
+def test_a_model_with_it_learns_its_counts_from_the_data_and_keeps_them():
+    torch.manual_seed(0)
+    net = build(tiny(Model(classifier=EqualizedSigmoid(rare=0.2))), CLASSES, pretrained=False).train()
+    data = open_data("scenes:12,64,0,categories=3,tail=3")
+    found = category_counts(data)
+    category = data.image_categories.category
+    assert found.images.tolist() == [int((category == label).sum()) for label in range(3)]
+    assert found.total == 12
+    assert found.objects.sum() == (~data.truth.crowd).sum()
+    teach_counts(net, found)
+    rare = net.boxes.stages[0].classifier.rare
+    assert rare.tolist() == [images < 2.4 for images in found.images.tolist()]
+    assert 0 < rare.sum() < 3
+    losses = net(*batch(1, 2))
+    sum(losses.values()).backward()
+    assert net.boxes.stages[0].classifier.linear.weight.grad.abs().sum() > 0
+    other = build(net.config, CLASSES, pretrained=False)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.boxes.stages[0].classifier.rare, rare)
+    with torch.no_grad():
+        found = net.eval()(*batch(1))
+    assert all(own.scores.max() <= 1 for own in found if len(own))
