@@ -44,9 +44,8 @@ def ours(load: EvaluationLoad, replicates: int) -> None:
     bootstrap(result, replicates=2)  # compiles
     again = min(cpu(lambda: ready.evaluate_arrays(**columns))[0] for _ in range(5))
     print(f"ours, {load.images:,} images, {len(load.score):,} detections, {replicates:,} replicates")
-    for sizes in (False, True):
-        took, entry = cpu(lambda sizes=sizes: bootstrap(result, replicates=replicates, sizes=sizes))
-        what = "with sizes   " if sizes else "without sizes"
+    for what, drawn in (("without sizes", ("AP", "AP50", "AP75")), ("with sizes   ", None)):
+        took, entry = cpu(lambda drawn=drawn: bootstrap(result, replicates=replicates, drawn=drawn))
         print(
             f"  {what} CPU {took:7.2f} s, {1000 * took / replicates:6.2f} ms a replicate; "
             f"evaluating again {again * replicates:.1f} s, ratio {again * replicates / took:.1f}"
@@ -120,7 +119,7 @@ def coverage(sets: int) -> None:
         for number in range(turns):
             chosen = np.sort(rng.integers(population, size=images))
             sample = evaluated(*some_scenes(truth, detectors, chosen), images, categories)
-            a, b = (bootstrap(result, replicates=128, seed=number, sizes=False) for result in sample)
+            a, b = (bootstrap(result, replicates=128, seed=number, drawn=("AP",)) for result in sample)
             intervals = b.intervals["AP"], compare(a, b).figures["AP"]
             held[number] = [i.low <= value <= i.high for i, value in zip(intervals, wanted, strict=True)]
             observed[number] = sample[1].AP

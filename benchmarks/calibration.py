@@ -79,12 +79,12 @@ def show_gains(name: str, truth: GroundTruth, tables: list[DetectionTable], repl
     best = max(prepared.evaluate(table).AP for table in shown)
     print(f"best single member on {len(verify.image_id)} images not learned on: AP {best:.4f}")
     for method, step in METHODS.items():
-        raw = bootstrap(prepared.evaluate(Recipe.chain([step]).fuse(shown)), replicates=replicates, sizes=False)
+        raw = bootstrap(prepared.evaluate(Recipe.chain([step]).fuse(shown)), replicates=replicates, drawn=("AP",))
         print(f"{method}, scores as they are: AP {raw.observed['AP']:.4f}")
         for kind, options in KINDS.items():
             maps = {str(table.metadata.member): learn_calibration(table, learn, **options) for table in tables}
             fused = Recipe.chain([Calibrate(maps=maps), step]).fuse(shown)
-            calibrated = bootstrap(prepared.evaluate(fused), replicates=replicates, sizes=False)
+            calibrated = bootstrap(prepared.evaluate(fused), replicates=replicates, drawn=("AP",))
             gain = compare(raw, calibrated).figures["AP"]
             low, high = 100 * gain.low, 100 * gain.high
             print(f"  {kind:22} AP {gain.b:.4f}, gain {100 * gain.value:+.2f} points, 95 % {low:+.2f} to {high:+.2f}")

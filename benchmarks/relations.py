@@ -227,7 +227,7 @@ def member_of(truth: GroundTruth, skill: Skill, seed: int = 0) -> DetectionTable
 
 def measured(prepared: Prepared, table: DetectionTable, replicates: int) -> Replicates:
     """Evaluate with replicates."""
-    return bootstrap(prepared.evaluate(table), replicates=replicates, sizes=False)
+    return bootstrap(prepared.evaluate(table), replicates=replicates, drawn=("AP",))
 
 
 def show_gains(replicates: int) -> None:

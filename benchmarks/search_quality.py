@@ -98,7 +98,7 @@ def _gain(problem: Problem, split: str, genome: Genome, rival: Genome) -> Differ
         bootstrap(
             side.prepared.evaluate(problem.recipe(g).fuse(side.tables)),
             replicates=500,
-            sizes=False,
+            drawn=("AP",),
         )
         for g in (rival, genome)
     )

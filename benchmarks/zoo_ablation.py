@@ -85,7 +85,7 @@ def _row(
             before += time.process_time() - begin
             if own.exists():
                 write_json(before, spent)
-    figures = bootstrap(prepared.evaluate(read_table(table)), sizes=False)
+    figures = bootstrap(prepared.evaluate(read_table(table)), drawn=("AP",))
     ap = figures.intervals["AP"]
     print(f"row {label}: {variant.name} AP {100 * ap.value:.2f}, {before:.0f} CPU s", flush=True)
     return Row(label, variant, before, figures)

@@ -3,12 +3,13 @@
 from evaluation.attached import Attached
 from evaluation.coco_json import read_coco
 from evaluation.ground_truth import GroundTruth
+from evaluation.measured import CategoryResult
 from evaluation.open_images import PreparedOpenImages
 from evaluation.open_images_csv import read_open_images
-from evaluation.open_images_result import OpenImagesCategory, OpenImagesResult
+from evaluation.open_images_result import OpenImagesResult
 from evaluation.prepared import Prepared, evaluate, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
-from evaluation.result import CategoryResult, CocoResult
+from evaluation.result import CocoResult
 
 __all__ = [
     "Attached",
@@ -18,7 +19,6 @@ __all__ = [
     "GroundTruth",
     "Lvis",
     "OpenImages",
-    "OpenImagesCategory",
     "OpenImagesResult",
     "Prepared",
     "PreparedOpenImages",

@@ -1,22 +1,22 @@
 """Road maps: what each added step of a recipe brings, as the reports' tables print it."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from evaluation.comparison import Difference, compare
+from evaluation.figures import by_default, figure_of
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
+from fusion.printed_table import PrintedTable
 from fusion.ready import Stage
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.table import DetectionTable
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 __all__ = ["RoadMap", "Row", "road_map", "stages_of"]
+
+_INTERVAL = "95 % interval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,14 @@ class Row:
         replicates: Figures with their intervals.
         gain: Against the row before, paired over images; None in the first row.
         total: Against the first row; None in the first row.
+        gains: Against the row before, by name of figure, AP included; empty in the first row.
     """
 
     added: str
     replicates: Replicates
     gain: Difference | None
     total: Difference | None
+    gains: Mapping[str, Difference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,38 +47,29 @@ class RoadMap:
 
     rows: tuple[Row, ...]
 
-    def to_rich(self) -> "Table":
-        """Return the table for the terminal; AP in points."""
-        from rich.table import Table
-
-        names, lines = self._lines()
-        table = Table(*names)
-        for line in lines:
-            table.add_row(*line)
+    def to_table(self) -> PrintedTable:
+        """Return the table to print, in points: figures, then what a row gains in AP and in others that were drawn."""
+        first = self.rows[0].replicates
+        names = list(first.observed)
+        gained = [name for name in first.values if name != "AP"]
+        heads = ["added", *names, "gain", _INTERVAL, "since the first row"]
+        for name in gained:
+            heads += [f"gain in {name}", _INTERVAL]
+        table = PrintedTable.of(heads, ())
+        for number, row in enumerate(self.rows):
+            own = [figure_of(name).points(row.replicates.observed[name]) for name in names]
+            total = "" if row.total is None else _gain("AP", row.total)[0]
+            others = [cell for name in gained for cell in _gain(name, row.gains.get(name))]
+            table.rows.append([("+ " if number > 1 else "") + row.added, *own, *_gain("AP", row.gain), total, *others])
         return table
 
-    def to_markdown(self) -> str:
-        """Return the table as Markdown."""
-        names, lines = self._lines()
-        rows = [names, ["---"] * len(names), *lines]
-        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
-    def _lines(self) -> tuple[list[str], list[list[str]]]:
-        figures = [name for name in self.rows[0].replicates.observed if name in _SHOWN]
-        names = ["added", *figures, "gain", "95 % interval", "since the first row"]
-        lines = []
-        for number, row in enumerate(self.rows):
-            own = [f"{100 * row.replicates.observed[name]:.2f}" for name in figures]
-            gain, interval, total = "", "", ""
-            if row.gain is not None and row.total is not None:
-                gain = f"{100 * row.gain.value:+.2f}"
-                interval = f"{100 * row.gain.low:+.2f} to {100 * row.gain.high:+.2f}"
-                total = f"{100 * row.total.value:+.2f}"
-            lines.append([("+ " if number > 1 else "") + row.added, *own, gain, interval, total])
-        return names, lines
-
-
-_SHOWN = ("AP", "AP50", "AP75", "APr", "APc", "APf")
+def _gain(name: str, gain: Difference | None) -> tuple[str, str]:
+    figure = figure_of(name)
+    if gain is None:
+        return "", ""
+    interval = "-" if gain.low != gain.low else f"{figure.points(gain.low, '+')} to {figure.points(gain.high, '+')}"
+    return figure.points(gain.value, "+"), interval
 
 
 def road_map(
@@ -86,6 +79,7 @@ def road_map(
     *,
     replicates: int = 1000,
     seed: int = 0,
+    figures: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> RoadMap:
     """Measure each stage of a recipe, beside the best member.
@@ -96,6 +90,8 @@ def road_map(
         prepared: Ground truth.
         replicates: Draws of the paired bootstrap.
         seed: Of the draws.
+        figures: Names, of `evaluation.figures`, of what is measured beside AP; their gains have intervals as well. By
+            default the protocol's, those by size left out, as mere numbers.
         progress: Told what is measured.
     """
     if not stages or not tables:
@@ -104,18 +100,20 @@ def road_map(
     def measured(what: str, table: DetectionTable) -> Replicates:
         if progress is not None:
             progress(what)
-        return bootstrap(prepared.evaluate(table), replicates=replicates, seed=seed, sizes=False)
+        shown = by_default(prepared.protocol, "steps") if figures is None else figures
+        drawn = ("AP",) if figures is None else None
+        return bootstrap(prepared.evaluate(table), replicates=replicates, seed=seed, figures=shown, drawn=drawn)
 
-    figures = [float(prepared.evaluate(table).AP) for table in tables]
-    best = max(range(len(tables)), key=lambda number: figures[number])
+    alone = [float(prepared.evaluate(table).AP) for table in tables]
+    best = max(range(len(tables)), key=lambda number: alone[number])
     name = tables[best].metadata.member or f"table{best}"
     entries = [(f"best member: {name}", measured(name, tables[best]))]
     entries += [(stage.added, measured(stage.added, stage.recipe.fuse(tables))) for stage in stages]
     rows = [Row(*entries[0], None, None)]
     for number, (added, entry) in enumerate(entries[1:], 1):
-        gain = compare(entries[number - 1][1], entry).figures["AP"]
+        gains = compare(entries[number - 1][1], entry).figures
         total = compare(entries[0][1], entry).figures["AP"]
-        rows.append(Row(added, entry, gain, total))
+        rows.append(Row(added, entry, gains["AP"], total, gains))
     return RoadMap(tuple(rows))
 
 

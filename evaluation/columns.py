@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Found", "MaskRuns", "Pairs", "Rules", "Truth"]
+__all__ = ["Found", "Judged", "MaskRuns", "Pairs", "Rules", "Truth"]
 
 
 class Truth(NamedTuple):
@@ -109,3 +109,27 @@ class Rules(NamedTuple):
     passed: np.ndarray
     spread: np.ndarray
     cap: int
+
+
+class Judged(NamedTuple):
+    """Detections that count, right or wrong, at one IoU threshold, and the objects; n detections, g objects or cells.
+
+    Attributes:
+        image: int32 [n], dense index; detections are in order of score, highest first.
+        category: int32 [n], dense index.
+        score: float64 [n], descending.
+        right: float64 [n], what each adds to the true positives.
+        wrong: float64 [n], what it adds to the false positives.
+        object_image: int32 [g].
+        object_category: int32 [g].
+        objects: float64 [g], how many there are.
+    """
+
+    image: np.ndarray
+    category: np.ndarray
+    score: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    object_image: np.ndarray
+    object_category: np.ndarray
+    objects: np.ndarray

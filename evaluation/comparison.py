@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from evaluation.figures import figure_of
 from evaluation.statistics import Replicates, standard_error, student_quantile
 from fusion.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from fusion.printed_table import Cell, PrintedTable
 
 __all__ = ["CategoryDifference", "Comparison", "Difference", "compare", "difference_of"]
 
@@ -18,8 +17,6 @@ LEVEL = 0.05
 _POWER_QUANTILE = 0.8416  # of the normal distribution at .8
 _LEAST_FOR_RANKS = 6  # categories: with five, Wilcoxon's test can say nothing at this level
 _ROUNDING = 1e-12  # the same detections in another order differ by the order of sums
-_SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
-_FREQUENCIES = {"APr": "rare", "APc": "common", "APf": "frequent"}
 
 
 class Difference(NamedTuple):
@@ -72,7 +69,7 @@ class Comparison:
         name_b: Name of b.
         images: Number of images.
         units: Number of things drawn: images, or groups of them.
-        figures: Differences by name of figure, "AP" first.
+        figures: Differences by name of figure, "AP" first; without interval where a figure has none.
         per_category: A line per category, in order of id.
         wilcoxon: p-value of Wilcoxon's signed-rank test over the categories' differences, a check that
             knows nothing of images: NaN with less than six categories that differ.
@@ -142,7 +139,7 @@ class Comparison:
             else:
                 interval = f"95 % interval {_points(ap.low)} to {_points(ap.high)}"
             text = f"{self.name_b} is {word} than {self.name_a} by {_points(abs(ap.value))} AP ({interval}), on {where}"
-        for part in (self._category_words(), self._words(_SIZES, "objects"), self._words(_FREQUENCIES, "categories")):
+        for part in (self._category_words(), self._words("objects"), self._words("categories")):
             text += f"; {part}" if part else ""
         return text + "."
 
@@ -159,14 +156,14 @@ class Comparison:
             parts.append(f"{word} in {len(found)} ({names}{more})" if found else f"{word} in none")
         return f"it is {parts[0]} and {parts[1]} of {len(known)} categories"
 
-    def _words(self, figures: dict[str, str], noun: str) -> str:
-        known = {name: self.figures[name] for name in figures if name in self.figures}
+    def _words(self, noun: str) -> str:
+        parts = {name: figure_of(name).part.rpartition(" ") for name in self.figures}
+        known = [(words, self.figures[name]) for name, (words, _, own) in parts.items() if own == noun]
         lists = {
-            "better": [figures[name] for name, d in known.items() if d.p < LEVEL and d.value > 0],
-            "worse": [figures[name] for name, d in known.items() if d.p < LEVEL and d.value < 0],
+            "better": [words for words, d in known if d.p < LEVEL and d.value > 0],
+            "worse": [words for words, d in known if d.p < LEVEL and d.value < 0],
         }
-        parts = [f"{word} on {_and(found)} {noun}" for word, found in lists.items() if found]
-        return ", ".join(parts)
+        return ", ".join(f"{word} on {_and(found)} {noun}" for word, found in lists.items() if found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, ready for JSON at full precision; None for what cannot be known."""
@@ -190,21 +187,20 @@ class Comparison:
             ],
         }
 
-    def to_rich(self, *, per_category: bool = False) -> "Table":
-        """Return a table for the terminal: a line per figure, or per category."""
-        from rich.table import Table
-
-        table = Table("category" if per_category else "figure")
-        for name in (self.name_a, self.name_b, "difference", "95 % interval", "p", "b better in"):
-            table.add_column(name, justify="right")
-        rows = [(c.name, c.difference, c.told) for c in self.per_category]
-        if not per_category:
-            rows = [(name, d, d.p < LEVEL) for name, d in self.figures.items()]
-        for name, d, told in rows:
-            interval = "-" if d.low != d.low else f"{_signed(d.low)} to {_signed(d.high)}"
-            cells = [_points(d.a), _points(d.b), _signed(d.value), interval]
+    def to_table(self, *, per_category: bool = False) -> PrintedTable:
+        """Return a table to print: a line per figure, or per category."""
+        heads = (self.name_a, self.name_b, "difference", "95 % interval", "p", "b better in")
+        table = PrintedTable.of(("category" if per_category else "figure", *heads), (), left=1)
+        rows = [(name, figure_of(name), d, d.p < LEVEL) for name, d in self.figures.items()]
+        if per_category:
+            rows = [(c.name, figure_of("AP"), c.difference, c.told) for c in self.per_category]
+        for name, figure, d, told in rows:
+            interval = "-" if d.low != d.low else f"{figure.points(d.low, '+')} to {figure.points(d.high, '+')}"
+            cells: list[Cell] = [figure.points(d.a), figure.points(d.b), figure.points(d.value, "+"), interval]
             cells += ["-", "-"] if d.p != d.p else [_p_text(d.p), f"{100 * d.share:.1f} %"]
-            table.add_row(name, *cells, style="bold" if told else None)
+            if told:
+                table.bold.add(len(table.rows))
+            table.rows.append([name, *cells])
         return table
 
 
@@ -229,10 +225,13 @@ def compare(a: Replicates, b: Replicates, *, name_a: str = "a", name_b: str = "b
     if not np.array_equal(a.category_ids, b.category_ids):
         raise InputError("compare", "the two entries have different categories", "Measure both on one ground truth")
     units = a.units
-    shared = [name for name in a.values if name in b.values]
+    none = np.full(len(a.values["AP"]), np.nan)
     figures = {
-        name: difference_of(a.observed[name], b.observed[name], a.values[name], b.values[name], units)
-        for name in shared
+        name: difference_of(
+            a.observed[name], b.observed[name], a.values.get(name, none), b.values.get(name, none), units
+        )
+        for name in a.observed
+        if name in b.observed
     }
     columns = (a.category_observed.tolist(), b.category_observed.tolist(), a.category_values.T, b.category_values.T)
     differences = [difference_of(*row, units) for row in zip(*columns, strict=True)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from evaluation.comparison import LEVEL, Difference, compare
 from evaluation.statistics import Replicates
 from fusion.checks import one_of
 from fusion.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from fusion.printed_table import Cell, PrintedTable
 
 __all__ = ["RULES", "ExpertChoice", "LearnedExperts", "learn_experts"]
 
@@ -59,19 +57,19 @@ class LearnedExperts:
     weights: Mapping[str, Mapping[int, float]]
     rows: tuple[ExpertChoice, ...]
 
-    def to_rich(self) -> "Table":
-        """Return a table for the terminal: a line per category; those that are given away are bold."""
-        from rich.table import Table
-
-        table = Table("category", "best expert", title=f"AP of the best expert beside {self.base}'s, in points")
-        for name in ("base", "expert", "difference", "95 % interval", "better with", "given"):
-            table.add_column(name, justify="right")
+    def to_table(self) -> PrintedTable:
+        """Return a table to print: a line per category; those that are given away are bold."""
+        heads = ("category", "best expert", "base", "expert", "difference", "95 % interval", "better with", "given")
+        table = PrintedTable.of(heads, (), left=2)
+        table.title = f"AP of the best expert beside {self.base}'s, in points"
         for row in self.rows:
             d = row.difference
             interval = "-" if d.low != d.low else f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
-            cells = [f"{100 * d.a:.2f}", f"{100 * d.b:.2f}", f"{100 * d.value:+.2f}", interval]
+            cells: list[Cell] = [f"{100 * d.a:.2f}", f"{100 * d.b:.2f}", f"{100 * d.value:+.2f}", interval]
             cells += [f"{100 * row.likely:.1f} %", "yes" if row.given else ""]
-            table.add_row(row.name, row.expert, *cells, style="bold" if row.given else None)
+            if row.given:
+                table.bold.add(len(table.rows))
+            table.rows.append([row.name, row.expert, *cells])
         return table
 
 

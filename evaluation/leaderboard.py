@@ -2,30 +2,33 @@
 
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.table import Table
 
 from evaluation.comparison import Difference, difference_of
+from evaluation.figures import figure_named, figure_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.statistics import Interval, Replicates, fingerprint_of, interval_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
 from fusion.parquet import write_parquet
+from fusion.printed_table import Cell, PrintedColumn, PrintedTable
 from fusion.storage import part_paths
 
 __all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
 
 _KEY = b"quorum leaderboard"
 _VERSION = 1
-_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+_INTERVAL = "95 % interval"
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,8 +87,9 @@ class Entry(NamedTuple):
         content: SHA-256 of its files.
         detections: Number of its detections.
         size: Of its files, in bytes.
-        figures: Figures by name; "AP" is one of them.
+        figures: Figures by name, of `evaluation.figures`; "AP" is one of them.
         values: float64 [b], AP of the replicates, for paired differences to entries that come later.
+        bounds: Lower and upper end of the intervals of other figures, where they were drawn.
     """
 
     name: str
@@ -94,12 +98,24 @@ class Entry(NamedTuple):
     size: int
     figures: dict[str, float]
     values: np.ndarray
+    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
     @classmethod
     def of(cls, name: str, path: str | os.PathLike[str], detections: int, replicates: Replicates) -> "Entry":
         """Make an entry of a measured table."""
-        figures = {figure: replicates.observed[figure] for figure in _FIGURES if figure in replicates.observed}
-        return cls(name, content_of(path), detections, size_of(path), figures, replicates.values["AP"])
+        bounds = {name: (found.low, found.high) for name, found in replicates.intervals.items() if name != "AP"}
+        size, ap = size_of(path), replicates.values["AP"]
+        return cls(name, content_of(path), detections, size, dict(replicates.observed), ap, bounds)
+
+    @property
+    def measured(self) -> set[str]:
+        """Figures that are known with all that can be known of them."""
+        return {"AP", *self.bounds, *(name for name in self.figures if not figure_of(name).share)} & set(self.figures)
+
+    def joined(self, earlier: "Entry") -> "Entry":
+        """Return the entry with what was measured of the same detections earlier."""
+        figures, bounds = {**earlier.figures, **self.figures}, {**earlier.bounds, **self.bounds}
+        return self._replace(figures=figures, bounds=bounds)
 
 
 class Line(NamedTuple):
@@ -174,46 +190,96 @@ class Leaderboard:
             raise InputError(path, f"its metadata cannot be read ({error})", "Give -o another name") from error
         entries = []
         for row in arrow.to_pylist():
-            figures = {name: _number(row[name], np.nan) for name in _FIGURES if name in row}
+            figures = {key: _number(value, np.nan) for key, value in row.items() if figure_named(key) is not None}
+            missing = [key for key in figures if row[key] is None]
+            figures = {key: value for key, value in figures.items() if key not in missing}
             values = np.array(row["replicate_AP"], dtype=np.float64)
-            entries.append(Entry(row["name"], row["content"], row["detections"], row["bytes"], figures, values))
+            bounds = {
+                key: (row[f"{key}_low"], row[f"{key}_high"])
+                for key in figures
+                if key != "AP" and row.get(f"{key}_low") is not None
+            }
+            entries.append(Entry(row["name"], row["content"], row["detections"], row["bytes"], figures, values, bounds))
         return cls(split, tuple(entries))
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the board atomically, best entry first, one row each.
 
-        Columns: rank, name, AP, AP_low, AP_high, to_best, to_best_low, to_best_high, to_best_p, the other figures,
-        detections, bytes, content (SHA-256) and replicate_AP (the AP of each replicate).
+        Columns: rank, name, AP, AP_low, AP_high, to_best, to_best_low, to_best_high, to_best_p, the other figures (with
+        F1_low, F1_high and so on where their intervals are known), detections, bytes, content (SHA-256) and
+        replicate_AP (the AP of each replicate).
         """
         rows: list[dict[str, Any]] = []
         for line in self.lines:
             row = {"rank": line.rank, "name": line.entry.name, "AP": line.ap.value}
             row |= {"AP_low": line.ap.low, "AP_high": line.ap.high, "to_best": line.to_best.value}
             row |= {"to_best_low": line.to_best.low, "to_best_high": line.to_best.high, "to_best_p": line.to_best.p}
-            row |= {name: value for name, value in line.entry.figures.items() if name != "AP"}
+            for name in self.figures:
+                row[name] = line.entry.figures.get(name)
+                if any(name in entry.bounds for entry in self.entries):
+                    row[f"{name}_low"], row[f"{name}_high"] = line.entry.bounds.get(name, (None, None))
             row |= {"detections": line.entry.detections, "bytes": line.entry.size, "content": line.entry.content}
             rows.append(row | {"replicate_AP": line.entry.values.tolist()})
         arrow = pa.Table.from_pylist(rows).replace_schema_metadata({_KEY: msgspec.json.encode(self.split)})
         with replacing(path) as temporary:
             write_parquet(arrow, temporary)
 
-    def to_rich(self) -> Table:
-        """Return the board for the terminal."""
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures beside AP that any entry has."""
+        return tuple(dict.fromkeys(name for entry in self.entries for name in entry.figures if name != "AP"))
+
+    def to_table(self, figures: Sequence[str] | None = None) -> PrintedTable:
+        """Return the board as a table to print.
+
+        Args:
+            figures: Names of those shown beside AP; all that are known by default.
+        """
         split = self.split
         groups = "" if split.units == split.images else f" in {split.units:,} groups"
         title = f"{split.protocol}, {split.iou_type}, {split.images:,} images{groups}, {split.replicates:,} replicates"
-        printed = Table(title=title, title_justify="left")
-        head, *rows = self._cells()
-        for name in head:
-            printed.add_column(name, justify="left" if name == "table" else "right")
-        for row in rows:
-            printed.add_row(*row, style="bold" if row[0] == "1" else None)
-        return printed
+        names = [name for name in (self.figures if figures is None else figures) if name != "AP"]
+        bounded = {name for name in names if any(name in entry.bounds for entry in self.entries)}
+        heads = ["#", "table", "AP", _INTERVAL, "to the first", _INTERVAL]
+        for name in names:
+            heads += [name, _INTERVAL] if name in bounded else [name]
+        columns = [PrintedColumn(head, right=head != "table") for head in (*heads, "detections", "MB")]
+        table = PrintedTable(columns, title=title, bold={0})
+        for line in self.lines:
+            ap, gap, entry = line.ap, line.to_best, line.entry
+            row: list[Cell] = [str(line.rank), entry.name, _four(ap.value), f"{_four(ap.low)} to {_four(ap.high)}"]
+            first = line.rank == 1
+            row += ["", ""] if first else [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
+            for name in names:
+                figure = figure_of(name)
+                row.append(figure.text(entry.figures.get(name)))
+                if name in bounded:
+                    low, high = entry.bounds.get(name, (None, None))
+                    row.append("-" if figure.missing(low) else f"{figure.text(low)} to {figure.text(high)}")
+            table.rows.append([*row, f"{entry.detections:,}", f"{entry.size / 1e6:.2f}"])
+        return table
+
+    def to_dict(self, figures: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the board, ready for JSON at full precision; None for what is not known.
+
+        Args:
+            figures: Names of those shown beside AP; all that are known by default.
+        """
+        names = [name for name in (self.figures if figures is None else figures) if name != "AP"]
+        entries = []
+        for line in self.lines:
+            ap, gap, entry = line.ap, line.to_best, line.entry
+            known = {name: _interval(entry.figures.get(name), entry.bounds.get(name)) for name in names}
+            entries.append(
+                {"rank": line.rank, "name": entry.name, "detections": entry.detections, "bytes": entry.size}
+                | {"figures": {"AP": _interval(ap.value, (ap.low, ap.high)), **known}}
+                | {"to_the_first": _interval(gap.value, (gap.low, gap.high)) | {"p": _none(gap.p)}}
+            )
+        return {"split": msgspec.to_builtins(self.split), "entries": entries}
 
     def to_markdown(self) -> str:
         """Return the board as a Markdown page."""
         split = self.split
-        head, *rows = self._cells()
         drawn = "images" if split.units == split.images else f"{split.units:,} groups of images"
         lines = [
             "# Leaderboard",
@@ -222,24 +288,8 @@ class Leaderboard:
             f"95 % intervals from {split.replicates:,} bootstrap replicates over {drawn}; differences to the first",
             "entry are paired: both entries are measured on the same draws.",
             "",
-            "| " + " | ".join(head) + " |",
-            "|" + "|".join("---" if name == "table" else "---:" for name in head) + "|",
-            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
-            "",
         ]
-        return "\n".join(lines)
-
-    def _cells(self) -> list[list[str]]:
-        names = [name for name in _FIGURES[1:] if any(name in entry.figures for entry in self.entries)]
-        cells = [["#", "table", "AP", "95 % interval", "to the first", "95 % interval", *names, "detections", "MB"]]
-        for line in self.lines:
-            ap, gap, entry = line.ap, line.to_best, line.entry
-            row = [str(line.rank), entry.name, _four(ap.value), f"{_four(ap.low)} to {_four(ap.high)}"]
-            first = line.rank == 1
-            row += ["", ""] if first else [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
-            row += [_four(entry.figures.get(name, np.nan)) for name in names]
-            cells.append([*row, f"{entry.detections:,}", f"{entry.size / 1e6:.2f}"])
-        return cells
+        return "\n".join(lines) + "\n" + self.to_table().to_markdown()
 
 
 def content_of(path: str | os.PathLike[str]) -> str:
@@ -257,6 +307,15 @@ def size_of(path: str | os.PathLike[str]) -> int:
 
 def _number(value: float | None, otherwise: float = -1.0) -> float:
     return otherwise if value is None or value != value else value
+
+
+def _none(value: float | None) -> float | None:
+    return None if value is None or value != value else value
+
+
+def _interval(value: float | None, bounds: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = bounds or (None, None)
+    return {"value": _none(value), "low": _none(low), "high": _none(high)}
 
 
 def _four(value: float) -> str:

@@ -74,6 +74,38 @@ class Matches:
         positives = self.positives[None, :, :, None]
         return np.where(positives > 0, counts / np.maximum(positives, 1), -1.0)
 
+    def true_positives(self, place: int, cap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows of `Found` that are true positives, their categories, and at how many thresholds; all int.
+
+        Args:
+            place: Area range.
+            cap: Detections of a cell that count.
+        """
+        rows, categories, counts = [], [], []
+        for block, thresholds in zip(self.blocks, self.thresholds, strict=True):
+            bits = (block.true >> np.uint64(place * thresholds)) & np.uint64((1 << thresholds) - 1)
+            chosen = np.flatnonzero((bits != 0) & (block.rank < cap))
+            rows.append(block.row[chosen])
+            categories.append(np.searchsorted(block.start, chosen, side="right") - 1)
+            counts.append(np.bitwise_count(bits[chosen]))
+        return np.concatenate(rows), np.concatenate(categories), np.concatenate(counts)
+
+    def at(self, threshold: int) -> tuple[Block, np.ndarray, np.ndarray]:
+        """Return the block of one threshold; which of its detections are right in the first range, bool [n], and wrong.
+
+        Args:
+            threshold: Its number.
+        """
+        first = 0
+        for block, thresholds in zip(self.blocks, self.thresholds, strict=True):
+            if threshold < first + thresholds:
+                bit = np.uint64(threshold - first)
+                right = ((block.true >> bit) & np.uint64(1)).astype(bool)
+                spared = ((block.spared >> bit) & np.uint64(1)).astype(bool)
+                return block, right, ((block.outside & 1) == 0) & ~spared & ~right
+            first += thresholds
+        raise IndexError(threshold)
+
     def precision(self, cap: int, *, scores: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return interpolated precision for the best `cap` detections of each cell.
 

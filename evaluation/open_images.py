@@ -188,9 +188,7 @@ class PreparedOpenImages:
         counts = np.zeros((len(positives.counts) + 1, 2), np.int64)
         np.cumsum(positives.counts, axis=0, out=counts[1:])
         per_category = np.diff(counts[positives.start], axis=0)
-        counted = average_precision[~np.isnan(average_precision)]
         return OpenImagesResult(
-            AP=float(np.nanmean(average_precision)) if len(counted) else np.nan,
             average_precision_per_category=average_precision,
             recall=recall,
             images=len(self.ground_truth.image_id),

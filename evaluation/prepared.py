@@ -53,6 +53,7 @@ class Prepared:
         ground_truth: Where it comes from.
         protocol: Its options.
         truth: Annotations sorted by (image, category).
+        source: int64 [g], place of each annotation of `truth` in the ground truth.
         masks: Their masks; None for boxes.
         federated: LVIS's labels; None where every category is annotated in every image.
         positives: int64 [k, a], annotations that count per category and area range.
@@ -64,6 +65,7 @@ class Prepared:
     ground_truth: GroundTruth
     protocol: Coco | Lvis
     truth: Truth
+    source: np.ndarray
     masks: MaskRuns | None
     federated: Federated | None
     positives: np.ndarray
@@ -210,19 +212,7 @@ class Prepared:
             positives=self.positives,
             recalls=RECALLS,
         )
-        return CocoResult.from_matches(
-            matches,
-            self.truth,
-            found.image,
-            self.protocol.thresholds,
-            tuple(AREA_RANGES),
-            category_ids=self.category_ids,
-            category_names=self.category_names,
-            frequency=None if self.federated is None else self.ground_truth.frequency,
-            truths=np.bincount(self.truth.category, minlength=len(self.category_ids)),
-            detections=np.bincount(found.category[found.category >= 0], minlength=len(self.category_ids)),
-            notes=paired.notes,
-        )
+        return CocoResult(self, found, paired.pairs, matches, paired.notes)
 
     def _pairs(
         self, found: Found, mask: pa.StructArray | None, mask_areas: bool, notes: list[str]
@@ -347,6 +337,7 @@ def prepare(
         ground_truth=ground_truth,
         protocol=protocol,
         truth=truth,
+        source=order,
         masks=masks,
         federated=Federated.of(ground_truth, truth, protocol) if isinstance(protocol, Lvis) else None,
         positives=np.stack(counted, axis=1).astype(np.int64),

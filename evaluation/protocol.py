@@ -1,6 +1,7 @@
 """The evaluation protocols and their options."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Coco:
         match_id_zero: pycocotools never counts a match with the annotation of id 0, since 0 means
             "no match" in it. True counts it as any other; False gives pycocotools' numbers.
     """
+
+    name: ClassVar[str] = "coco"
 
     iou_type: str = "bbox"
     max_dets: tuple[int, ...] = (1, 10, 100)
@@ -80,6 +83,8 @@ class Lvis:
         match_id_zero: As in `Coco`; lvis-api does not count a match with annotation id 0 either.
     """
 
+    name: ClassVar[str] = "lvis"
+
     iou_type: str = "bbox"
     max_dets: int = 300
     fixed_ap: bool = False
@@ -120,6 +125,8 @@ class OpenImages:
             out, as in the V2 metric.
         max_dets: Detections of an image and category that count, the best by score.
     """
+
+    name: ClassVar[str] = "openimages"
 
     iou_type: str = "bbox"
     iou_threshold: float = 0.5

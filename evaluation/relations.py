@@ -8,11 +8,11 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.kernels.surround import surrounding_images
 from fusion.checks import within
 from fusion.kernels.jit import chunks, run
+from fusion.printed_table import PrintedColumn, PrintedTable
 from fusion.relations import Relations, Surrounding, Together
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
 __all__ = ["learn_relations", "relations_frame", "relations_table", "strongest"]
 
@@ -145,7 +145,7 @@ def strongest(relations: Relations, by: str, support: int = 20) -> "pd.DataFrame
 
 def relations_table(
     relations: Relations, kind: Literal["conditional", "inside", "around"], top: int = 15, support: int = 20
-) -> "Table":
+) -> PrintedTable:
     """Return the strongest pairs of one kind as a table to print.
 
     Args:
@@ -155,22 +155,18 @@ def relations_table(
         top: Number of rows.
         support: Least number of images or objects behind a share.
     """
-    from rich.table import Table
-
     if kind == "conditional":
         rows = strongest(relations, "lift", support)
         rows = rows[rows["conditional"] >= 0.5].head(top)
-        table = Table(title=f"categories that come with others, {relations.images} images", title_justify="left")
+        title = f"categories that come with others, {relations.images} images"
         heads: tuple[str, ...] = ("given j", "also i", "images", "p(i|j) = Cij/Cj", "printed Cij/Ci", "lift")
         columns: tuple[str, ...] = ("given", "category", "images", "conditional", "printed", "lift")
     else:
         rows = strongest(relations, kind, support).head(top)
         what = "inside others" if kind == "inside" else "around others"
-        table = Table(title=f"categories {what}, IoA >= {relations.ioa:g}", title_justify="left")
+        title = f"categories {what}, IoA >= {relations.ioa:g}"
         heads = ("category i", "inside j" if kind == "inside" else "has inside it j", "share of i")
         columns = ("category", "given", kind)
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number < 2 else "right")
-    for row in rows[list(columns)].itertuples(index=False):
-        table.add_row(*(cell if isinstance(cell, str) else f"{cell:.3g}" for cell in row))
-    return table
+    cells = rows[list(columns)].itertuples(index=False, name=None)
+    printed = [PrintedColumn(head, ".3g", right=number >= 2) for number, head in enumerate(heads)]
+    return PrintedTable(printed, [list(row) for row in cells], title)

@@ -1,29 +1,42 @@
-"""Average precision of data sets in which each image counts as often as it was drawn."""
+"""Figures of data sets in which each image counts as often as it was drawn."""
 
 import numpy as np
 
-from evaluation.columns import Truth
-from evaluation.kernels.resampling import LANES, average_precision, count_positives
+from evaluation.columns import Judged, Truth
+from evaluation.kernels.resampling import LANES, average_precision, best_f1, count_positives
 from evaluation.matches import Block, Matches
 from fusion.errors import InputError
 from fusion.kernels.jit import run
 
-__all__ = ["resample"]
+__all__ = ["check_weights", "resample_best_f1", "resample_precision"]
 
-_SINGLE = {"AP50": 0.5, "AP75": 0.75}
-_AREAS = ("AP", "APs", "APm", "APl")
+_FEW = 16  # replicates a thread takes at once
 
 
-def resample(
+def check_weights(weights: np.ndarray, images: int) -> None:
+    """Check that there is a whole number of at least 0 for each image of each replicate.
+
+    Raises:
+        InputError: If there is not.
+    """
+    if weights.ndim == 2 and weights.shape[1] == images and weights.dtype.kind in "iu" and not np.any(weights < 0):
+        return
+    raise InputError(
+        "weights",
+        f"expected whole numbers, none of them negative, [replicates, {images} images], got {weights.dtype} "
+        f"{list(weights.shape)}",
+    )
+
+
+def resample_precision(
     matches: Matches,
     truth: Truth,
     image: np.ndarray,
     iou_thresholds: np.ndarray,
     weights: np.ndarray,
-    *,
-    sizes: bool = True,
-) -> dict[str, np.ndarray]:
-    """Return the average precision of every category in every replicate, images counted with multiplicity.
+    wanted: tuple[tuple[int, float | None], ...],
+) -> list[np.ndarray]:
+    """Return average precisions of every category in every replicate, images counted with multiplicity.
 
     A replicate equals, to the last digits, the evaluation of a data set in which image i is copied
     `weights[b, i]` times, the copies next to each other in image order.
@@ -34,38 +47,34 @@ def resample(
         image: int32 [n], image of each row of the detections (`Found.image`).
         iou_thresholds: float64 [t], thresholds of the matches.
         weights: int [b, images], how often each image occurs; the largest cap of `matches` applies to each copy.
-        sizes: Whether APs, APm and APl are wanted; without them it takes half the time.
+        wanted: Range of objects, and one threshold or None for the mean over all; the more ranges the longer.
 
     Returns:
-        float64 [b, k] for "AP", "AP50", "AP75" and, with `sizes`, "APs", "APm" and "APl"; NaN where a replicate has no
-        ground truth that counts, or a threshold was not asked for.
-
-    Raises:
-        InputError: If the weights do not fit the images.
+        float64 [b, k] for each; NaN where a replicate has no ground truth that counts, or the threshold is none of the
+        matches'.
     """
     images = len(truth.start) - 1
-    if weights.ndim != 2 or weights.shape[1] != images or weights.dtype.kind not in "iu":
-        problem = f"expected whole numbers [replicates, {images} images], got {weights.dtype} {list(weights.shape)}"
-        raise InputError("weights", problem)
-    if weights.size and weights.min() < 0:
-        raise InputError("weights", "an image cannot occur a negative number of times")
-    areas = len(_AREAS) if sizes else 1
+    places = np.array(sorted({place for place, _ in wanted}), dtype=np.int64)
+    order = places.tolist()
+    areas = len(places)
     categories = len(matches.positives)
     blocks = [_Ready(block, image) for block in matches.blocks]
     truth_image = np.repeat(np.arange(images, dtype=np.int32), np.diff(truth.start))
     lows = np.cumsum((0, *matches.thresholds[:-1]))
-    wanted = [np.flatnonzero(iou_thresholds == value) for value in _SINGLE.values()]
-    single = np.array([places[0] if len(places) else -1 for places in wanted], dtype=np.int64)
+    of_one = [(order.index(place), np.flatnonzero(iou_thresholds == iou)) for place, iou in wanted if iou is not None]
+    # place and threshold of what is wanted at one threshold; -1 where there is no such threshold
+    single = np.array([(a, found[0] if len(found) else -1) for a, found in of_one], np.int64).reshape(-1, 2)
 
     def task(low: int, high: int) -> np.ndarray:
         lanes = np.zeros((images, LANES), np.int32)
         lanes[:, : high - low] = weights[low:high].T
         positives = np.zeros((areas, categories, LANES), np.int32)
-        count_positives(truth_image, truth.category, truth.outside, lanes, positives)
+        count_positives(truth_image, truth.category, truth.outside, places, lanes, positives)
         sums = np.zeros((areas + len(single), categories, LANES))
         for block, count, first in zip(blocks, matches.thresholds, lows, strict=True):
-            block.add(count, single - first, lanes, np.maximum(positives, 1), matches.recalls, sums)
-        counted = np.concatenate((positives, positives[:1].repeat(len(single), axis=0)))
+            own = single - np.array([0, first])
+            block.add(count, own, places, lanes, np.maximum(positives, 1), matches.recalls, sums)
+        counted = np.concatenate((positives, positives[single[:, 0]]))
         points = np.full(len(sums), len(matches.recalls))
         points[:areas] *= len(iou_thresholds)
         value = np.where(counted > 0, sums / points[:, None, None], np.nan)
@@ -73,13 +82,43 @@ def resample(
 
     batches = [(low, min(low + LANES, len(weights))) for low in range(0, len(weights), LANES)]
     parts = run(task, batches)
-    shape = (areas + len(single), 0, categories)
-    figures = dict(zip((*_AREAS[:areas], *_SINGLE), np.concatenate([np.zeros(shape), *parts], axis=1), strict=True))
-    for name, place in zip(_SINGLE, single, strict=True):
-        if place < 0:
-            figures[name][:] = np.nan
-    order = ("AP", "AP50", "AP75", *_AREAS[1:areas])
-    return {name: figures[name] for name in order}
+    found = np.concatenate([np.zeros((areas + len(single), 0, categories)), *parts], axis=1)
+    found[areas + np.flatnonzero(single[:, 1] < 0)] = np.nan
+    row = iter(range(areas, len(found)))
+    return [found[order.index(place) if iou is None else next(row)] for place, iou in wanted]
+
+
+def resample_best_f1(
+    judged: Judged, useful: np.ndarray, weights: np.ndarray, objects: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return true and false positives of at least the score of highest F1 of each replicate.
+
+    Args:
+        judged: Detections by score.
+        useful: bool [n], where F1 may be highest.
+        weights: int [b, images].
+        objects: float64 [b], objects of each replicate.
+
+    Returns:
+        float64 [b] twice. Where nothing right was drawn, no true positive and all that is wrong.
+    """
+    right, wrong = np.zeros(len(weights)), np.zeros(len(weights))
+    rows = np.ascontiguousarray(weights, dtype=np.int32)
+
+    def task(low: int, high: int) -> None:
+        best_f1(
+            judged.image,
+            judged.right,
+            judged.wrong,
+            useful,
+            rows[low:high],
+            objects[low:high],
+            right[low:high],
+            wrong[low:high],
+        )
+
+    run(task, [(low, min(low + _FEW, len(rows))) for low in range(0, len(rows), _FEW)])
+    return right, wrong
 
 
 class _Ready:
@@ -97,6 +136,7 @@ class _Ready:
         self,
         thresholds: int,
         single: np.ndarray,
+        places: np.ndarray,
         weights: np.ndarray,
         positives: np.ndarray,
         recalls: np.ndarray,
@@ -118,8 +158,9 @@ class _Ready:
         block = self.block
         columns = (block.start, block.outside, block.true, block.spared)
         average_precision(
-            columns, self.image, self.run, self.useful, thresholds, single, weights, positives, recalls, scratch, sums
-        )
+            columns, self.image, self.run, self.useful, thresholds, single, places, weights, positives, recalls,
+            scratch, sums,
+        )  # fmt: skip
 
 
 def _runs(block: Block, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +12,10 @@ from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import RECALLS, Coco, Lvis
 from fusion.checks import at_least, one_of, within
 from fusion.errors import InputError, option
+from fusion.printed_table import PrintedTable
 from fusion.scales import Scales
 from fusion.table import DetectionTable
 from fusion.weights import build_weights
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 __all__ = ["FIGURES", "LearnedScales", "figures_by_size", "learn_scales"]
 
@@ -44,22 +41,16 @@ class LearnedScales:
     figures: np.ndarray
     objects: np.ndarray
 
-    def to_rich(self) -> "Table":
-        """Return a table for the terminal: a line per view, figure and weight of each size range."""
-        from rich.table import Table
-
-        table = Table(
-            "view", title=f"{self.figure} by size of objects (side in pixels), and the weight learned from it"
-        )
+    def to_table(self) -> PrintedTable:
+        """Return a table to print: a line per view, figure and weight of each size range."""
         bounds = ["0", *(f"{side:g}" for side in self.scales.sides), "up"]
-        for (low, high), count in zip(pairwise(bounds), self.objects.tolist(), strict=True):
-            table.add_column(f"{low} - {high}\n{count:,} objects", justify="right")
+        ranges = zip(pairwise(bounds), self.objects.tolist(), strict=True)
+        heads = ["view", *(f"{low} - {high}\n{count:,} objects" for (low, high), count in ranges)]
+        table = PrintedTable.of(heads, (), left=1)
+        table.title = f"{self.figure} by size of objects (side in pixels), and the weight learned from it"
         for view, row in zip(self.views, self.figures.tolist(), strict=True):
-            weights = self.scales.weights[view]
-            cells = [
-                f"{'-' if value != value else f'{value:.4f}'} x{w:.2f}" for value, w in zip(row, weights, strict=True)
-            ]
-            table.add_row(view, *cells)
+            pairs = zip(row, self.scales.weights[view], strict=True)
+            table.rows.append([view, *(f"{'-' if v != v else f'{v:.4f}'} x{w:.2f}" for v, w in pairs)])
         return table
 
 

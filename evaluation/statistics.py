@@ -10,14 +10,15 @@ was measured.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.result import CocoResult
+from evaluation.figures import by_default, choose
+from evaluation.measured import Measured
 from fusion.checks import at_least
 from fusion.errors import InputError
 
@@ -55,25 +56,6 @@ class Interval(NamedTuple):
     bias: float
 
 
-class Resampled(Protocol):
-    """What the bootstrap needs of a result, whatever the protocol."""
-
-    @property
-    def images(self) -> int:
-        """Number of images of the ground truth."""
-
-    @property
-    def category_ids(self) -> np.ndarray:
-        """int32 [k]."""
-
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """Names of the k categories."""
-
-    def resample(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return float64 [b, k] by name of figure for weights int [b, images]."""
-
-
 @dataclass(frozen=True, eq=False)
 class Replicates:
     """One entry's figures on the data set and on the replicates of a bootstrap.
@@ -86,9 +68,8 @@ class Replicates:
         draws: Fingerprint of the draws: images, groups and seed.
         category_ids: int32 [k].
         category_names: Names of the k categories.
-        observed: Figures by name: "AP" and, where the protocol has them, "AP50", "AP75", "APs", "APm", "APl", "APr",
-            "APc", "APf"; means over the categories with ground truth, NaN without.
-        values: float64 [b] by name, the same of each replicate; figures by size only where they were wanted.
+        observed: Figures by name, of `evaluation.figures`, "AP" first; NaN without ground truth.
+        values: float64 [b] by name, the same of each replicate; only of those that were drawn and can be.
         category_observed: float64 [k], AP of each category; NaN without ground truth.
         category_values: float64 [b, k].
     """
@@ -116,12 +97,13 @@ class Replicates:
 
 
 def bootstrap(
-    result: Resampled,
+    result: Measured,
     *,
     replicates: int = 1000,
     seed: int = 0,
     groups: np.ndarray | None = None,
-    sizes: bool = True,
+    figures: Sequence[str] | None = None,
+    drawn: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Replicates:
     """Measure a result on replicates of its data set.
@@ -134,7 +116,9 @@ def bootstrap(
             width times 0.5 / sqrt(2 * replicates).
         seed: Of the draws.
         groups: [images] labels; images of one label (frames of a video) are drawn together.
-        sizes: Whether the figures by size are wanted; without them COCO and LVIS take half the time.
+        figures: Names, of `evaluation.figures`, beside AP; by default those that entries are compared by.
+        drawn: Which of them are wanted of the replicates, all by default; AP always is. It takes half the time without
+            figures by size.
         progress: Called with (replicates done, replicates wanted).
 
     Raises:
@@ -148,18 +132,17 @@ def bootstrap(
         what = "images" if groups is None else "groups of images"
         raise InputError("bootstrap", f"expected at least two {what}, got {units}", "A single one has no spread")
 
-    frequency = getattr(result, "frequency", None)
-    first = result.resample(np.ones((1, images), np.int32))
-    observed = {name: float(value[0]) for name, value in _means(first, frequency).items()}
+    names = by_default(result.protocol, "entries") if figures is None else figures
+    wanted = choose(("AP", *names), result.protocol)
+    again = ("AP", *(names if drawn is None else drawn))
+    observed = {figure.name: float(figure.measure.value(result)) for figure in wanted}
     parts: list[dict[str, np.ndarray]] = []
     categories: list[np.ndarray] = []
     done = 0
     for weights in draw(units, replicates, seed):
-        own = weights[:, unit]
-        # only COCO and LVIS have sizes to leave out
-        figures = result.resample(own, sizes=sizes) if isinstance(result, CocoResult) else result.resample(own)
-        parts.append(_means(figures, frequency))
-        categories.append(figures["AP"])
+        found = result.resample(weights[:, unit], again)
+        parts.append({name: _mean(values) if values.ndim > 1 else values for name, values in found.items()})
+        categories.append(found["AP"])
         done += len(weights)
         if progress:
             progress(done, replicates)
@@ -171,7 +154,7 @@ def bootstrap(
         category_names=tuple(result.category_names),
         observed=observed,
         values={name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-        category_observed=first["AP"][0],
+        category_observed=result.average_precision_per_category,
         category_values=np.concatenate(categories),
     )
 
@@ -245,15 +228,8 @@ def _units(images: int, groups: np.ndarray | None) -> tuple[np.ndarray, int]:
     return unit.astype(np.int64), len(names)
 
 
-def _means(figures: dict[str, np.ndarray], frequency: Any) -> dict[str, np.ndarray]:
-    """Mean [b] over the categories that a replicate has, as the official AP; also by LVIS frequency group."""
-    means = {name: _mean(values) for name, values in figures.items()}
-    for group in "rcf" if frequency else "":
-        means[f"AP{group}"] = _mean(figures["AP"][:, np.array([name == group for name in frequency])])
-    return means
-
-
 def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean [b] over the categories that a replicate has, as the official figures are."""
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0).sum(axis=1)

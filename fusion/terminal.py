@@ -10,9 +10,8 @@ from fusion import compilation
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
-__all__ = ["announcing_compilation", "notes", "print_table", "progress_bar", "stderr", "stdout"]
+__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr", "stdout"]
 
 stderr = Console(stderr=True, soft_wrap=True, markup=False)
 
@@ -24,20 +23,6 @@ def stdout() -> Console:
     """Return the console that results are printed on."""
     console = Console(markup=False)  # names of categories and files may have brackets
     return console if console.is_terminal else Console(width=_WIDE, markup=False)
-
-
-def print_table(table: "Table") -> None:
-    """Print a table on standard output; columns for which a terminal is too narrow are named instead."""
-    from rich.measure import Measurement
-
-    console = stdout()
-    unbounded = console.options.update(width=10 * _WIDE)
-    left_out: list[str] = []
-    while len(table.columns) > 2 and Measurement.get(console, unbounded, table).maximum > console.width:
-        left_out.insert(0, str(table.columns.pop().header))
-    console.print(table)
-    if left_out:
-        stderr.print(f"a wider terminal, or a file, also gets: {', '.join(left_out)}", style="dim", highlight=False)
 
 
 def notes(where: object, lines: Iterable[str]) -> None:

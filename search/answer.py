@@ -255,7 +255,7 @@ def _result(problem: Problem, side: Side, genome: Genome) -> CocoResult | OpenIm
 
 
 def _replicates(problem: Problem, side: Side, genome: Genome) -> Replicates:
-    return bootstrap(_result(problem, side, genome), replicates=_REPLICATES, sizes=False)
+    return bootstrap(_result(problem, side, genome), replicates=_REPLICATES, drawn=("AP",))
 
 
 def _complexity(genome: Genome) -> tuple[int, int]:

@@ -10,18 +10,11 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    Output,
-    read_groups,
-    read_image_list,
-    read_member,
-    read_truth,
-    some_tables,
-)
+from evaluation.cli.image_lists import read_groups, read_image_list
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
 from evaluation.ground_truth import GroundTruth
 from evaluation.lists import write_lists
 from fusion.atomic import replacing

@@ -14,6 +14,7 @@ from evaluation.learning import learn_weights, tuned_on
 from evaluation.prepared import evaluate, prepare
 from evaluation.statistics import bootstrap
 from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.printed_table import print_table
 from fusion.recipe import Recipe
 from fusion.recipe_toml import write_recipe
 from fusion.steps.adj_nms import AdjNms
@@ -25,7 +26,7 @@ from fusion.steps.reweight import Reweight
 from fusion.steps.wbf import Wbf
 from fusion.storage import write_table
 from fusion.table import Metadata
-from fusion.terminal import announcing_compilation, print_table, stdout
+from fusion.terminal import announcing_compilation, stdout
 from zoo.synthetic.simulated import Scenario, demo_members, simulate
 
 __all__ = ["demo"]
@@ -86,12 +87,12 @@ def _run(folder: Path, seed: int, console: Console) -> None:
     for name, table in entries.items():
         path = folder / "verify" / f"{name}.parquet"
         write_table(table, path)
-        measured = bootstrap(ready.evaluate(table), sizes=False)
+        measured = bootstrap(ready.evaluate(table), drawn=("AP",))
         board = board.with_entry(Entry.of(name, path, len(table), measured))
     raw = evaluate(Recipe.chain([Nms(iou=0.5)]).fuse(on_verify), verify)
     console.print(f"4. Fused the members by {len(recipes)} recipes, all in {folder / 'recipes'}, and ranked everything")
     console.print("   on the other half of the images:\n", highlight=False)
-    print_table(board.to_rich())
+    print_table(board.to_table())
     console.print(
         f"   For contrast, NMS of the scores as they are, without calibration: AP {raw.AP:.4f}.", highlight=False
     )

@@ -60,14 +60,10 @@ class Overlaps:
         counted: np.ndarray = (self.truth.outside & _ALL_RANGES) == 0
         return counted
 
-    @cached_property
+    @property
     def source(self) -> np.ndarray:
         """int64 [g], place of each annotation of `truth` in the ground truth."""
-        given = self.prepared.ground_truth
-        order = np.lexsort((given.category, given.image))
-        if len(order) > len(self.truth.category):  # LVIS drops what has no area
-            order = order[(given.area[order] > 0) & (given.area[order] < np.inf)]
-        return order
+        return self.prepared.source
 
     @cached_property
     def order(self) -> np.ndarray:

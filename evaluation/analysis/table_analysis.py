@@ -21,6 +21,7 @@ from evaluation.analysis.pictures import (
     size_picture,
 )
 from evaluation.analysis.sizes import size_frame
+from evaluation.figures import Figure, by_default, figure_of
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from fusion.table import DetectionTable
@@ -46,7 +47,8 @@ class TableAnalysis:
         calibration: Scores against precision and IoU.
         bias: Mean score less precision over all detections; NaN where scores are no probabilities.
         confusion: At the score of highest F1.
-        sizes: AP and AR by size.
+        sizes: AP and AR by size and shape.
+        figures: Names of those in the first sentence and per category; None for the usual ones.
     """
 
     result: CocoResult
@@ -57,6 +59,7 @@ class TableAnalysis:
     bias: float
     confusion: Confusion
     sizes: "pd.DataFrame"
+    figures: tuple[str, ...] | None = None
 
     def sentences(self) -> list[str]:
         """Say in plain words what was found."""
@@ -64,7 +67,9 @@ class TableAnalysis:
             return ["There are no objects to find, so nothing can be measured."]
         if not self.result.detections.any():
             return ["There are no detections: every object is missed."]
-        lines = [f"AP {_points(self.result.AP)}, AP50 {_points(self.result.AP50)}, AP75 {_points(self.result.AP75)}."]
+        names = by_default(self.result.protocol, "steps") if self.figures is None else self.figures
+        values = self.result.figures(names).items()
+        lines = [", ".join(f"{name} {_figure(figure_of(name), value)}" for name, value in values) + "."]
         return lines + self._about_errors() + self._about_scores() + self._about_groups()
 
     def _about_errors(self) -> list[str]:
@@ -144,7 +149,7 @@ class TableAnalysis:
         frames = {
             "errors": self.errors.to_frame(),
             "errors_per_category": self.errors.to_category_frame(),
-            "categories": self.result.to_frame().reset_index(),
+            "categories": self.result.to_frame(self.figures).reset_index(),
             "best_threshold_per_category": self.f1_frame,
             "calibration": self.calibration.to_frame(),
             "calibration_per_category": self.calibration.to_category_frame(),
@@ -168,13 +173,16 @@ class TableAnalysis:
         return [f"{name}.{picture}" for name in pictures]
 
 
-def analyze_table(table: DetectionTable, prepared: Prepared, *, iou: float = 0.5) -> TableAnalysis:
+def analyze_table(
+    table: DetectionTable, prepared: Prepared, *, iou: float = 0.5, figures: tuple[str, ...] | None = None
+) -> TableAnalysis:
     """Analyze one table.
 
     Args:
         table: Detections in pixels.
         prepared: Ground truth for boxes or masks.
         iou: From which a detection is right, in errors, thresholds, calibration and confusion.
+        figures: Names, of `evaluation.figures`, of those shown; the usual ones by default.
 
     Raises:
         InputError: If an option is out of range, or table and ground truth do not belong together.
@@ -198,7 +206,12 @@ def analyze_table(table: DetectionTable, prepared: Prepared, *, iou: float = 0.5
         bias=bias,
         confusion=confusion_matrix(overlaps, iou, -np.inf if np.isnan(best.score) else best.score),
         sizes=size_frame(overlaps, result),
+        figures=figures,
     )
+
+
+def _figure(figure: Figure, value: float) -> str:
+    return _points(value) if figure.share and not figure.missing(value) else figure.text(value)
 
 
 def _points(figure: float) -> str:

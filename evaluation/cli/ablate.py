@@ -6,21 +6,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from evaluation.ablation import road_map, stages_of
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    prepared_truth,
-    read_member,
-    some_tables,
-)
+from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Form
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.atomic import replacing
 from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
+from fusion.printed_table import print_table
 from fusion.ready import Stage, find_ready
 from fusion.recipe_toml import read_recipe
-from fusion.terminal import announcing_compilation, print_table, progress_bar, stderr
+from fusion.terminal import announcing_compilation, progress_bar, stderr
 
 __all__ = ["ablate"]
 
@@ -41,6 +38,8 @@ def ablate(
     replicates: int = 1000,
     seed: int = 0,
     open_images: OpenImagesFiles = NO_FILES,
+    figures: FigureOptions = USUAL,
+    as_format: Form = "text",
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
 ) -> None:
     """Print a road map: a row for each added step, its AP and what it gains, with the paired interval.
@@ -62,6 +61,8 @@ def ablate(
         replicates: Draws of the bootstrap.
         seed: Of the draws.
         open_images: What goes with a CSV file as ground truth.
+        figures: Figures to show beside AP; what a row gains in those that are named has an interval as well.
+        as_format: text for people, a Markdown or HTML table, or a JSON list.
         output: Also write the table to this Markdown file.
     """
     options = MethodOptions(
@@ -77,8 +78,10 @@ def ablate(
         stages = stages_of(read_recipe(recipe[0]), recipe[0])
     else:
         stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
+    measure = protocol_of(protocol, iou_type)
+    wanted = figures.names(measure, "steps")
     with announcing_compilation(), progress_bar() as bar:
-        truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
+        truth, prepared = prepared_truth(ground_truth, measure, images, open_images)
         members = [read_member(path, truth, images) for path in paths]
         task = bar.add_task("", total=None)
         rows = road_map(
@@ -87,10 +90,12 @@ def ablate(
             prepared,
             replicates=replicates,
             seed=seed,
+            figures=wanted,
             progress=lambda what: bar.update(task, description=what),
         )
-    print_table(rows.to_rich())
+    table = rows.to_table()
+    print_table(table, as_format)
     if output is not None:
         with replacing(output) as temporary:
-            temporary.write_text(rows.to_markdown(), encoding="utf-8")
+            temporary.write_text(table.to_markdown(), encoding="utf-8")
         stderr.print(f"{output}: {len(rows.rows)} rows", highlight=False)

@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.table import Table
-
 from evaluation.analysis.ensemble_analysis import EnsembleAnalysis, analyze_ensemble
 from evaluation.analysis.members import member_names
 from evaluation.analysis.table_analysis import TableAnalysis, analyze_table
-from evaluation.cli.common import GroundTruthFile, Output, read_member, read_truth, some_tables
+from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType
+from evaluation.cli.truth import GroundTruthFile, read_truth
+from evaluation.figures import by_default, figure_of
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from fusion.atomic import replacing
 from fusion.errors import InputError
+from fusion.printed_table import Cell, PrintedColumn, PrintedTable, print_table
 from fusion.recipe_toml import read_recipe
-from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stderr, stdout
+from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 
 __all__ = ["analyze"]
 
@@ -32,6 +35,7 @@ def analyze(
     recipe: Path | None = None,
     images: Path | None = None,
     pictures: Literal["png", "svg"] = "png",
+    figures: FigureOptions = USUAL,
 ) -> None:
     """Find out why tables are as good as they are: frames, pictures and a report in words.
 
@@ -48,13 +52,16 @@ def analyze(
         recipe: How to fuse several tables when measuring contributions; WBF at .55 when not given.
         images: Analyze only these images: a text file with an id per line, as `quorum split` writes.
         pictures: Format of the pictures.
+        figures: Figures in the summary and in categories.csv.
     """
     paths = some_tables(tables, "analyze")
     if output.exists():
         problem = "exists already, and a folder is not overwritten"
         raise InputError(output, problem, "Remove it or choose another name")
+    chosen = Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type)
+    wanted = figures.names(chosen, "summary")
     truth = read_truth(ground_truth, images)
-    prepared = prepare(truth, Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type))
+    prepared = prepare(truth, chosen)
     fusion = None if recipe is None else read_recipe(recipe)
     members = [read_member(path, truth, images) for path in paths]
     names = member_names(members)
@@ -64,7 +71,7 @@ def analyze(
         for place, (name, member, path) in enumerate(zip(names, members, paths, strict=True)):
             bar.update(task, description=f"analyzing {name}", completed=place)
             try:
-                analysis = analyze_table(member, prepared, iou=iou)
+                analysis = analyze_table(member, prepared, iou=iou, figures=wanted)
             except InputError as error:
                 raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
             notes(path, analysis.result.notes)
@@ -85,7 +92,8 @@ def analyze(
             common = ensemble.write(folder, pictures)
         text = _report(chapters, ensemble, common, f"{iou_type}, {len(truth.image_id):,} images of {ground_truth.name}")
         (folder / "report.md").write_text(text, encoding="utf-8")
-    print_table(_summary([(name, analysis) for name, analysis, _ in chapters]))
+    analyses = [(name, analysis) for name, analysis, _ in chapters]
+    print_table(_summary(analyses, wanted or by_default(chosen, "summary")))
     for line in ensemble.sentences() if ensemble is not None else chapters[0][1].sentences():
         stdout().print(f"* {line}", highlight=False)
     stderr.print(f"{output / 'report.md'}: the report", highlight=False)
@@ -96,28 +104,24 @@ def _folder_name(name: str, place: int) -> str:
     return f"{place + 1:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
 
 
-def _summary(analyses: Sequence[tuple[str, TableAnalysis]]) -> Table:
-    printed = Table("table")
-    for heading in ("AP", "AP50", "worst error", "dAP", "best score", "F1", "ECE"):
-        printed.add_column(heading, justify="right")
+def _summary(analyses: Sequence[tuple[str, TableAnalysis]], figures: Sequence[str]) -> PrintedTable:
+    names = [PrintedColumn(figure_of(name).name, figure_of(name).text, right=True) for name in figures]
+    others = {"worst error": "", "dAP": ".4f", "best score": ".3g", "F1": ".3f", "ECE": ".3f"}
+    taken = [name for name in others if name not in figures]
+    columns = [PrintedColumn(name, others[name], right=True) for name in taken]
+    table = PrintedTable([PrintedColumn("table"), *names, *columns])
     for name, analysis in analyses:
         costs = analysis.errors.costs
         worst = max(analysis.errors.counts, key=lambda error: costs[error])
-        printed.add_row(
-            name,
-            f"{analysis.result.AP:.4f}",
-            f"{analysis.result.AP50:.4f}",
-            worst if costs[worst] > 0 else "-",
-            f"{costs[worst]:.4f}",
-            _shown(analysis.best.score, ".3g"),
-            _shown(analysis.best.f1, ".3f"),
-            _shown(analysis.calibration.ECE, ".3f"),
-        )
-    return printed
-
-
-def _shown(value: float, form: str) -> str:
-    return "-" if value != value else format(value, form)
+        row: dict[str, Cell] = {
+            "worst error": worst if costs[worst] > 0 else "-",
+            "dAP": costs[worst],
+            "best score": analysis.best.score,
+            "F1": analysis.best.f1,
+            "ECE": analysis.calibration.ECE,
+        }
+        table.rows.append([name, *analysis.result.figures(figures).values(), *(row[other] for other in taken)])
+    return table
 
 
 def _report(

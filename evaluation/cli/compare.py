@@ -1,22 +1,16 @@
 """Command `quorum compare`, and what it shares with `quorum leaderboard`."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
-import msgspec
 import numpy as np
-from cyclopts import Parameter
 
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    prepared_truth,
-    read_groups,
-    read_member,
-)
+from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.image_lists import read_groups
+from evaluation.cli.members import read_member
+from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from evaluation.comparison import compare as compare_replicates
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import PreparedOpenImages
@@ -25,8 +19,9 @@ from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
+from fusion.printed_table import print_json, print_line, print_table
 from fusion.table import DetectionTable
-from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stdout
+from fusion.terminal import announcing_compilation, notes, progress_bar
 
 __all__ = ["compare", "replicated"]
 
@@ -45,7 +40,8 @@ def compare(
     seed: int = 0,
     images: Path | None = None,
     open_images: OpenImagesFiles = NO_FILES,
-    as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
+    as_format: Form = "text",
+    figures: FigureOptions = USUAL,
     per_category: bool = True,
 ) -> None:
     """Say which of two tables is better, by how much, how surely, and in which categories and sizes.
@@ -64,28 +60,29 @@ def compare(
         seed: Of the draws.
         images: Compare on these images only: a text file with an id per line.
         open_images: What goes with a CSV file as ground truth.
-        as_format: text for people, or a JSON object.
+        as_format: text for people, Markdown or HTML, or a JSON object.
+        figures: Figures to compare; AP always is.
         per_category: Print the table per category.
     """
-    truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type, options), images, open_images)
+    chosen = protocol_of(protocol, iou_type, options)
+    wanted = figures.names(chosen, "entries")
+    truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
     entries = [
-        replicated(path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, sizes=True)[1]
+        replicated(path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, figures=wanted)[1]
         for path in (a, b)
     ]
     comparison = compare_replicates(*entries, name_a=names[0], name_b=names[1])
     if as_format == "json":
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=2).decode() + "\n")
+        print_json(comparison.to_dict())
         return
-    console = stdout()
-    console.print(comparison.sentence, highlight=False, soft_wrap=True)
+    print_line(comparison.sentence, as_format)
     if comparison.wilcoxon == comparison.wilcoxon:
-        text = f"Wilcoxon's signed-rank test over categories: p = {comparison.wilcoxon:.2g}"
-        console.print(text, highlight=False)
-    print_table(comparison.to_rich())
+        print_line(f"Wilcoxon's signed-rank test over categories: p = {comparison.wilcoxon:.2g}", as_format)
+    print_table(comparison.to_table(), as_format)
     if per_category and len(comparison.per_category) > 1:
-        print_table(comparison.to_rich(per_category=True))
+        print_table(comparison.to_table(per_category=True), as_format)
 
 
 def replicated(
@@ -97,7 +94,8 @@ def replicated(
     replicates: int,
     seed: int,
     groups: np.ndarray | None,
-    sizes: bool,
+    figures: Sequence[str] | None = None,
+    drawn: Sequence[str] | None = None,
 ) -> tuple[DetectionTable, Replicates]:
     """Read a table, evaluate it and its replicates; return both."""
     table = read_member(path, truth, images)
@@ -113,7 +111,8 @@ def replicated(
             replicates=replicates,
             seed=seed,
             groups=groups,
-            sizes=sizes,
+            figures=figures,
+            drawn=drawn,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     return table, entry

@@ -3,22 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    Output,
-    prepared_truth,
-    some_tables,
-)
 from evaluation.cli.compare import replicated
+from evaluation.cli.members import some_tables
+from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from evaluation.experts import learn_experts as learn
 from evaluation.learning import tuned_on
 from evaluation.statistics import Replicates
 from fusion.errors import InputError
 from fusion.learned import write_learned
-from fusion.terminal import print_table, stderr
+from fusion.printed_table import print_table
+from fusion.terminal import stderr
 
 __all__ = ["learn_experts"]
 
@@ -54,7 +50,7 @@ def learn_experts(
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
         table, entry = replicated(
-            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, sizes=False
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",)
         )
         name = str(table.metadata.member)
         if name in drawn:
@@ -66,6 +62,6 @@ def learn_experts(
     learned = learn((base, drawn[base]), {name: drawn[name] for name in experts}, rule=rule)
     note = f"categories for experts beside {base}"
     write_learned(output, "categories", learned.categories, tuned_on(truth, note), weights=learned.weights)
-    print_table(learned.to_rich())
+    print_table(learned.to_table())
     given = ", ".join(f"{len(ids)} to {name}" for name, ids in learned.categories.items())
     stderr.print(f"{output}: of {len(learned.rows)} categories {given}", highlight=False)

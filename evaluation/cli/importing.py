@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evaluation.belonging import origin_of
-from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
+from evaluation.cli.output import Output
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
 from evaluation.coco_json import read_coco
 from evaluation.readings import check_table
 from evaluation.results import read_label_map, read_results

@@ -5,20 +5,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    prepared_truth,
-    read_groups,
-    some_tables,
-)
 from evaluation.cli.compare import replicated
+from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.image_lists import read_groups
+from evaluation.cli.members import some_tables
+from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
 from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.terminal import notes, print_table, stderr
+from fusion.printed_table import print_json, print_table
+from fusion.terminal import notes, stderr
 
 __all__ = ["leaderboard"]
 
@@ -35,6 +33,8 @@ def leaderboard(
     seed: int = 0,
     images: Path | None = None,
     open_images: OpenImagesFiles = NO_FILES,
+    figures: FigureOptions = USUAL,
+    as_format: Form = "text",
 ) -> None:
     """Rank tables by AP, with intervals from a paired bootstrap over images.
 
@@ -51,9 +51,13 @@ def leaderboard(
         seed: Of the draws.
         images: Measure only these images: a text file with an id per line.
         open_images: What goes with a CSV file as ground truth.
+        figures: Figures to show beside AP, by which entries are ranked; those that are named have an interval as well.
+        as_format: text for people, a Markdown or HTML table, or a JSON object.
     """
     some_tables(tables, "leaderboard")
-    truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type, options), images, open_images)
+    chosen = protocol_of(protocol, iou_type, options)
+    wanted = figures.names(chosen, "entries")
+    truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
     measure = f"{protocol} {options}".strip()
     split = Split.of(truth, protocol=measure, iou_type=iou_type, replicates=replicates, seed=seed, groups=labels)
@@ -66,20 +70,29 @@ def leaderboard(
     for path in tables:
         name = path.stem if stems.count(path.stem) == 1 else str(path)
         earlier = board.find(name)
-        if earlier is not None and earlier.content == content_of(path):
+        same = earlier is not None and earlier.content == content_of(path)
+        if earlier is not None and same and not set(wanted or ()) - earlier.measured:
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
+        drawn = ("AP",) if wanted is None else None
         table, entry = replicated(
-            path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, sizes=False
-        )
-        if earlier is not None:
+            path, truth, prepared, images,
+            replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn,
+        )  # fmt: skip
+        new = Entry.of(name, path, len(table), entry)
+        if earlier is not None and same:
+            new = new.joined(earlier)
+        elif earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
-        board = board.with_entry(Entry.of(name, path, len(table), entry))
+        board = board.with_entry(new)
     if parquet is not None and page is not None:
         board.write(parquet)
         with replacing(page) as temporary:
             temporary.write_text(board.to_markdown(), encoding="utf-8")
-    print_table(board.to_rich())
+    if as_format == "json":
+        print_json(board.to_dict(wanted))
+    else:
+        print_table(board.to_table(wanted), as_format)
 
 
 def _files(output: Path) -> tuple[Path, Path]:

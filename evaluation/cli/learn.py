@@ -6,17 +6,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evaluation.calibration import learn_calibration as learn_map
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    Output,
-    prepared_truth,
-    read_member,
-    read_truth,
-    some_tables,
-)
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth, read_truth
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
 from fusion.errors import InputError

@@ -1,30 +1,25 @@
 """Command `quorum evaluate`."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
-
-import msgspec
-from cyclopts import Parameter
 
 from evaluation.belonging import check_belongs
-from evaluation.cli.common import (
-    NO_FILES,
-    GroundTruthFile,
-    OpenImagesFiles,
-    prepared_truth,
-    read_member,
-    some_tables,
-)
+from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
+from evaluation.figures import figure_of
 from evaluation.ground_truth import GroundTruth
+from evaluation.measures import AtScore
 from evaluation.open_images import PreparedOpenImages
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from fusion.errors import InputError
+from fusion.printed_table import print_heading, print_json, print_table
 from fusion.storage import part_paths, read_metadata
-from fusion.terminal import announcing_compilation, notes, print_table, progress_bar, stdout
+from fusion.terminal import announcing_compilation, notes, progress_bar, stdout
 
 __all__ = ["evaluate"]
 
@@ -34,7 +29,8 @@ def evaluate(
     ground_truth: GroundTruthFile,
     protocol: ProtocolName = "coco",
     iou_type: IouType = "bbox",
-    as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
+    as_format: Form = "text",
+    figures: FigureOptions = USUAL,
     images: Path | None = None,
     options: ProtocolOptions = OFFICIAL,
     open_images: OpenImagesFiles = NO_FILES,
@@ -47,38 +43,48 @@ def evaluate(
         ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
         protocol: coco, lvis, or openimages for the Open Images challenge.
         iou_type: Boxes or masks.
-        as_format: text for people, or one JSON list with an object per table.
+        as_format: text for people, Markdown or HTML tables, or one JSON list with an object per table.
+        figures: Figures to show.
         images: Measure only these images: a text file with an id per line, as `quorum split` writes.
         options: Of the protocol, where they are not to be the official ones.
         open_images: What goes with a CSV file as ground truth.
         per_category: Print the table per category.
     """
     chosen = protocol_of(protocol, iou_type, options)
+    wanted = figures.names(chosen, "stats")
     paths = some_tables(tables, "evaluate")
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
-        results = [(path, _measured(path, truth, prepared, images)) for path in paths]
+        results = [(path, _measured(path, truth, prepared, images, wanted or ())) for path in paths]
     if as_format == "json":
-        rows = [{"table": str(path), **result.to_dict()} for path, result in results]
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
+        print_json([{"table": str(path), **result.to_dict(wanted)} for path, result in results])
         return
     console = stdout()
+    what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
     for path, result in results:
-        what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
-        console.print(str(path), style="bold", highlight=False, end="")
-        console.print(f"  ({what}, {len(truth.image_id):,} images)", highlight=False)
-        print_table(result.to_rich())
+        about = f"({what}, {len(truth.image_id):,} images)"
+        if as_format == "text":
+            console.print(str(path), style="bold", highlight=False, end="")
+            console.print(f"  {about}", highlight=False)
+        else:
+            print_heading(f"{path} {about}", as_format)
+        print_table(result.to_table(wanted), as_format)
         if per_category:
-            print_table(result.to_rich(per_category=True))
+            print_table(result.to_table(wanted, per_category=True), as_format)
 
 
 def _measured(
-    path: Path, truth: GroundTruth, prepared: Prepared | PreparedOpenImages, images: Path | None
+    path: Path,
+    truth: GroundTruth,
+    prepared: Prepared | PreparedOpenImages,
+    images: Path | None,
+    names: Sequence[str],
 ) -> CocoResult | OpenImagesResult:
     """Evaluate a table; notes and errors name its file."""
     result: CocoResult | OpenImagesResult
     try:
-        if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and images is None:
+        whole = images is not None or any(isinstance(figure_of(name).measure, AtScore) for name in names)
+        if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and not whole:
             # part by part: Open Images tables need not fit in memory
             notes(path, check_belongs(path, read_metadata(path)[0], truth))
             with progress_bar() as bar:

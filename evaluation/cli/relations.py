@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import NO_FILES, GroundTruthFile, OpenImagesFiles, Output, read_truth
+from evaluation.cli.output import Output
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
 from evaluation.learning import tuned_on
 from evaluation.relations import learn_relations as count_relations
 from evaluation.relations import relations_table
 from fusion.checks import at_least
 from fusion.errors import InputError
 from fusion.learned import write_learned
-from fusion.terminal import announcing_compilation, print_table, stderr
+from fusion.printed_table import print_table
+from fusion.terminal import announcing_compilation, stderr
 
 __all__ = ["learn_relations"]
 

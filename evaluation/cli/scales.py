@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Literal
 
-from evaluation.cli.common import GroundTruthFile, Output, read_member, read_truth, some_tables
+from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType
+from evaluation.cli.truth import GroundTruthFile, read_truth
 from evaluation.learning import tuned_on
 from evaluation.protocol import Coco, Lvis
 from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
 from fusion.learned import write_learned
-from fusion.terminal import announcing_compilation, print_table, stderr
+from fusion.printed_table import print_table
+from fusion.terminal import announcing_compilation, stderr
 from fusion.views import split_views
 
 __all__ = ["learn_scales"]
@@ -60,7 +63,7 @@ def learn_scales(
             rare_boost=rare_boost,
         )
     write_learned(output, "scales", learned.scales, tuned_on(truth, f"scales by {figure}, {builder}"))
-    print_table(learned.to_rich())
+    print_table(learned.to_table())
     stderr.print(
         f"{output}: weights of {len(learned.views)} views in {len(learned.objects)} size ranges", highlight=False
     )

@@ -1,10 +1,8 @@
 """Command `quorum submit`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
@@ -19,6 +17,7 @@ from evaluation.submissions.coco_file import MAX_RATIO
 from evaluation.submissions.report import size_text
 from fusion.class_descriptions import read_class_descriptions
 from fusion.errors import InputError
+from fusion.printed_table import print_json
 from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
 
 __all__ = ["submit"]
@@ -136,8 +135,8 @@ def _images(path: Path | None, form: _Format | None, classes: Path | None) -> Im
 
 def _show(report: Report, as_json: bool, console: Console) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report.to_dict()), indent=2).decode() + "\n")
+        print_json(report.to_dict())
         return
     console.print(report.summary(), highlight=False, markup=False, soft_wrap=True)
     if report.findings:
-        console.print(report.to_rich())
+        console.print(report.to_table().to_rich())

@@ -8,27 +8,28 @@ import numpy as np
 
 from fusion.kernels.jit import uncounted
 
-__all__ = ["LANES", "average_precision", "count_positives"]
+__all__ = ["LANES", "average_precision", "best_f1", "count_positives"]
 
 LANES = 32
 _SPACING = np.spacing(1.0)
 
 
 @uncounted
-def count_positives(truth_image, truth_category, truth_outside, weights, positives):
+def count_positives(truth_image, truth_category, truth_outside, places, weights, positives):
     """Count the ground truth of each area range and category, with multiplicity.
 
     Args:
         truth_image: int32 [g].
         truth_category: int32 [g].
-        truth_outside: uint8 [g], bit a is set where area range a ignores it.
+        truth_outside: uint8 [g], bit a is set where range a ignores it.
+        places: int64 [areas], the ranges wanted.
         weights: int32 [images, LANES].
         positives: int32 [areas, categories, LANES], zeros; counted into.
     """
     for g in range(len(truth_image)):
         row = weights[truth_image[g]]
         for a in range(positives.shape[0]):
-            if not (truth_outside[g] >> a) & 1:
+            if not (truth_outside[g] >> places[a]) & 1:
                 count = positives[a, truth_category[g]]
                 for lane in range(LANES):
                     count[lane] += row[lane]
@@ -144,7 +145,7 @@ def _area_under(events, entry_weight, event, precision, positives, recalls, hits
 
 
 @uncounted
-def average_precision(block, image, run, useful, thresholds, single, weights, positives, recalls, scratch, out):
+def average_precision(block, image, run, useful, thresholds, single, places, weights, positives, recalls, scratch, out):
     """Add the average precision of every category and replicate of a batch into `out`.
 
     Args:
@@ -153,7 +154,9 @@ def average_precision(block, image, run, useful, thresholds, single, weights, po
         run: int32 [n], length of the run of tied detections of one image that starts here; 1 for no such run.
         useful: bool [n], whether any bit of `true` or `spared` is set.
         thresholds: Number of thresholds in the block.
-        single: int64 [s], thresholds that have a figure of their own; -1 for one that is not in the block.
+        single: int64 [s, 2], range (place in `places`) and threshold that have a figure of their own; a threshold below
+            0 or from `thresholds` on is not in the block.
+        places: int64 [areas], the ranges wanted.
         weights: int32 [images, LANES].
         positives: int32 [areas, categories, LANES], at least 1.
         recalls: float64 [r], evenly spaced from 0 to 1.
@@ -169,11 +172,13 @@ def average_precision(block, image, run, useful, thresholds, single, weights, po
     areas = positives.shape[0]
     for k in range(len(start) - 1):
         for a in range(areas):
-            used = _entries(start[k], start[k + 1], a, image, run, outside, useful, weights, entries, inside, top)
+            used = _entries(
+                start[k], start[k + 1], places[a], image, run, outside, useful, weights, entries, inside, top
+            )
             if used == 0:
                 break
             for t in range(thresholds):
-                bit = np.uint64(a * thresholds + t)
+                bit = np.uint64(places[a] * thresholds + t)
                 events = _curve(used, bit, true, spared, entries, event, precision, hits, kept)
                 if events == 0:
                     continue
@@ -182,8 +187,41 @@ def average_precision(block, image, run, useful, thresholds, single, weights, po
                 )
                 for lane in range(LANES):
                     out[a, k, lane] += total[lane]
-                if a == 0:
-                    for s in range(len(single)):
-                        if single[s] == t:
-                            for lane in range(LANES):
-                                out[areas + s, k, lane] = total[lane]
+                for s in range(len(single)):
+                    if single[s, 0] == a and single[s, 1] == t:
+                        for lane in range(LANES):
+                            out[areas + s, k, lane] = total[lane]
+
+
+@uncounted
+def best_f1(image, right, wrong, useful, weights, objects, best_right, best_wrong):
+    """Find the least score of highest F1 of each replicate.
+
+    Args:
+        image: int32 [n], of detections by score, highest first.
+        right: float64 [n], what each adds to the true positives.
+        wrong: float64 [n], what each adds to the false positives.
+        useful: bool [n], where F1 may be highest.
+        weights: int32 [b, images].
+        objects: float64 [b].
+        best_right: float64 [b], zeros; true positives of at least that score.
+        best_wrong: float64 [b], zeros; false positives.
+    """
+    for b in range(weights.shape[0]):
+        row = weights[b]
+        hits = 0.0
+        misses = 0.0
+        top = 0.0
+        below = 1.0
+        for i in range(len(image)):
+            weight = np.float64(row[image[i]])
+            hits += weight * right[i]
+            misses += weight * wrong[i]
+            # 2 hits / (hits + misses + objects) is larger; counts are whole numbers, so the products are exact
+            if useful[i] and hits * below > top * (hits + misses + objects[b]):
+                top = hits
+                below = hits + misses + objects[b]
+                best_right[b] = hits
+                best_wrong[b] = misses
+        if top == 0.0:
+            best_wrong[b] = misses

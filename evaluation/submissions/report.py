@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from fusion.printed_table import PrintedColumn, PrintedTable
 
 __all__ = ["Finding", "Findings", "Report", "size_text"]
 
@@ -101,20 +100,13 @@ class Report:
             f"images, {size}"
         )
 
-    def to_rich(self) -> "Table":
-        """Return a table with a line per finding."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(show_lines=True)
-        for name in ("", "what", "count", "first"):
-            table.add_column(name, justify="right" if name == "count" else "left")
+    def to_table(self) -> PrintedTable:
+        """Return a table to print, a line per finding."""
+        columns = [PrintedColumn(""), PrintedColumn("what", dim=True), PrintedColumn("count", ",", right=True)]
+        table = PrintedTable([*columns, PrintedColumn("first")], styles={"": _STYLE}, lines=True)
         for finding in self.findings:
-            what = Text(finding.what)
-            if finding.remedy:
-                what.append(f"\n{finding.remedy}", style="dim")
-            severity = Text(finding.severity, style=_STYLE[finding.severity])
-            table.add_row(severity, what, f"{finding.count:,}", Text("\n".join(finding.examples)))
+            what = "\n".join(filter(None, (finding.what, finding.remedy)))
+            table.rows.append([finding.severity, what, finding.count, "\n".join(finding.examples)])
         return table
 
 

@@ -34,10 +34,10 @@ def test_rows_are_plain_evaluations_and_their_paired_differences():
 
 def test_both_prints_have_every_row():
     rows = road_map(READY["lvistraveler-tta"].stages(Learned()), TABLES, prepare(TRUTH, Coco()), replicates=20)
-    text = rows.to_markdown()
+    text = rows.to_table().to_markdown()
     assert text.count("\n") == 2 + len(rows.rows)
     assert "+ NMS 0.7, soft-NMS" in text
-    assert rows.to_rich().row_count == len(rows.rows)
+    assert len(rows.to_table().rows) == len(rows.rows)
 
 
 def test_a_chain_is_cut_after_each_node():

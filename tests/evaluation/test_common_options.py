@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from evaluation.cli.common import read_image_list, read_member, read_truth
+from evaluation.cli.image_lists import read_image_list
+from evaluation.cli.members import read_member
 from evaluation.cli.protocols import ProtocolOptions, protocol_of
+from evaluation.cli.truth import read_truth
 from fusion.errors import InputError
 from fusion.storage import write_table
 from fusion.table import DetectionTable, Metadata

@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation import Coco, prepare, read_coco
-from evaluation.cli.common import OpenImagesFiles, read_groups
 from evaluation.cli.compare import compare
+from evaluation.cli.image_lists import read_groups
 from evaluation.cli.leaderboard import leaderboard
+from evaluation.cli.truth import OpenImagesFiles
 from evaluation.comparison import compare as compare_entries
 from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.statistics import bootstrap

@@ -383,8 +383,8 @@ def test_result_as_dictionary_frame_and_table():
     assert [row["category_id"] for row in document["per_category"]] == [1, 2, 3, 4]
     frame = result.to_frame()
     np.testing.assert_array_equal(frame["AP"], result.average_precision_per_category)
-    assert result.to_rich().row_count == 1
-    assert result.to_rich(per_category=True).row_count == CATEGORIES
+    assert len(result.to_table().rows) == 1
+    assert len(result.to_table(per_category=True).rows) == CATEGORIES
 
 
 @pytest.mark.parametrize(

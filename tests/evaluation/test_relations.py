@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.cli.common import OpenImagesFiles
 from evaluation.cli.relations import learn_relations as command
+from evaluation.cli.truth import OpenImagesFiles
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.relation_pictures import relation_picture
 from evaluation.relations import learn_relations, relations_frame, relations_table, strongest
@@ -143,7 +143,7 @@ def test_no_objects_and_wrong_options():
     assert relations.images == 0
     assert len(relations_frame(relations)) == 0
     assert Relations.from_dict(relations.to_dict()) == relations
-    assert relations_table(relations, "conditional").row_count == 0
+    assert relations_table(relations, "conditional").rows == []
     with pytest.raises(InputError, match="ioa"):
         learn_relations(ground_truth([]), 2.0)
 

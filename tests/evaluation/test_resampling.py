@@ -99,7 +99,7 @@ def test_batches_are_independent_of_each_other_and_of_threads(monkeypatch):
         alone = result.resample(weights[b : b + 1])
         for name in FIGURES:
             np.testing.assert_array_equal(together[name][b], alone[name][0])
-    plain = result.resample(weights, sizes=False)
+    plain = result.resample(weights, ("AP", "AP50", "AP75"))
     assert list(plain) == ["AP", "AP50", "AP75"]
     for name, values in plain.items():
         np.testing.assert_array_equal(values, together[name])

@@ -63,11 +63,11 @@ def test_to_frame(case):
     assert frame["detections"].tolist() == result.detections.tolist()
 
 
-def test_to_rich(case):
+def test_to_table(case):
     *_, result = case
     for per_category in (False, True):
         out = io.StringIO()
-        Console(file=out, width=200).print(result.to_rich(per_category=per_category))
+        Console(file=out, width=200).print(result.to_table(per_category=per_category).to_rich())
         assert ("category 2" if per_category else f"{result.AP:.4f}") in out.getvalue()
 
 

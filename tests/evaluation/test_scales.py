@@ -95,7 +95,7 @@ def test_weights_follow_the_better_view_of_each_size(views):
     assert limited["400"][0] == limited["1200"][2] == 0.0
     only_best = learn_scales(tables, truth, sides=(60, 100), builder="top_r", figure="AR").scales.weights
     assert sorted(weights[0] for weights in only_best.values()) == [0, 1]
-    assert learned.to_rich().columns[0].header == "view"
+    assert learned.to_table().heads[0] == "view"
 
 
 def test_learned_files_go_into_recipes(views, tmp_path):

@@ -1,15 +1,12 @@
 """What the commands print."""
 
 import pytest
-from rich.table import Table
 
-from fusion.terminal import print_table
+from fusion.printed_table import PrintedTable, print_table
 
 
 def table():
-    printed = Table("name", "first", "second")
-    printed.add_row("[bird]", "0.12345678", "0.87654321")
-    return printed
+    return PrintedTable.of(("name", "first", "second"), [("[bird]", "0.12345678", "0.87654321")])
 
 
 @pytest.mark.parametrize(

@@ -383,7 +383,7 @@ def test_reports_for_people_and_programs(tmp_path):
     assert plain["ok"] is False
     assert plain["findings"][0]["count"] == 9
     console = Console(width=150, record=True, file=io.StringIO())
-    console.print(report.to_rich())
+    console.print(report.to_table().to_rich())
     text = console.export_text()
     assert "image 4: 9 detections" in text
     assert "record 0 (image 4): 7" in text

@@ -1,0 +1,35 @@
+"""Members' tables at the command line."""
+
+from pathlib import Path
+
+from evaluation.belonging import check_belongs
+from evaluation.ground_truth import GroundTruth
+from evaluation.readings import check_table
+from fusion.errors import InputError
+from fusion.parts import named
+from fusion.storage import read_table
+from fusion.table import DetectionTable
+from fusion.terminal import notes
+
+__all__ = ["read_member", "some_tables"]
+
+
+def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
+    """Return the tables named on the command line; none at all is an error."""
+    if not tables:
+        raise InputError(command, "no table was given", "Name one or several Parquet files or folders of parts")
+    return tables
+
+
+def read_member(path: Path, truth: GroundTruth, images: Path | None) -> DetectionTable:
+    """Read a member's table under its name; one of another data set is refused, and one that agrees badly is noted.
+
+    Args:
+        path: A Parquet file or a folder of parts.
+        truth: What it is to be measured on.
+        images: Where the user chose images, detections on others are left out.
+    """
+    table = named(read_table(path), path)
+    notes(path, check_belongs(path, table.metadata, truth))
+    notes(path, check_table(table, truth, "; `quorum import ... -g` looks for what is wrong"))
+    return table if images is None else table.select_images(truth.image_id)

@@ -1,0 +1,89 @@
+"""Ground truth at the command line: its files, and the images that are chosen of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evaluation.cli.image_lists import read_image_list
+from evaluation.coco_json import read_coco
+from evaluation.ground_truth import GroundTruth
+from evaluation.open_images import PreparedOpenImages
+from evaluation.open_images_csv import read_open_images
+from evaluation.prepared import Prepared, prepare
+from evaluation.protocol import Coco, Lvis, OpenImages
+from fusion.errors import InputError
+from fusion.terminal import notes
+
+__all__ = ["NO_FILES", "GroundTruthFile", "OpenImagesFiles", "prepared_truth", "read_truth"]
+
+GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"), allow_leading_hyphen=True)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class OpenImagesFiles:
+    """What goes with a CSV file of Open Images boxes as ground truth.
+
+    Attributes:
+        image_labels: CSV of verified labels.
+        class_descriptions: CSV of labels and names.
+        hierarchy: JSON class tree, for files that are not expanded yet.
+        masks: CSV of masks.
+        mask_folder: Folder of PNG files that the masks' CSV names.
+    """
+
+    image_labels: Path | None = None
+    class_descriptions: Path | None = None
+    hierarchy: Path | None = None
+    masks: Path | None = None
+    mask_folder: Path | None = None
+
+
+NO_FILES = OpenImagesFiles()
+
+
+def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILES) -> GroundTruth:
+    """Read ground truth, of the listed images only if there is a list; what is unusual is printed.
+
+    Args:
+        path: COCO or LVIS annotations, or a CSV file of Open Images boxes.
+        images: A text file with an image id per line.
+        files: What goes with the CSV file.
+    """
+    if path.suffix == ".csv":
+        truth = read_open_images(
+            boxes=path,
+            image_labels=files.image_labels,
+            class_descriptions=files.class_descriptions,
+            hierarchy=files.hierarchy,
+            masks=files.masks,
+            mask_folder=files.mask_folder,
+        )
+    elif files != NO_FILES:
+        raise InputError(
+            path,
+            "image labels, class descriptions, a hierarchy and masks go with a CSV file of Open Images boxes",
+            "Leave them out, or give that CSV file as --ground-truth",
+        )
+    else:
+        truth = read_coco(path)
+    notes(path, truth.notes)
+    if images is not None:
+        wanted = read_image_list(images, truth)
+        try:
+            truth = truth.subset(wanted)
+        except InputError as error:
+            raise InputError(images, f"{error.where}: {error.problem}", "List images of this ground truth") from error
+    if not len(truth):
+        notes(path, ["there are no annotations, and nothing can be measured without"])
+    return truth
+
+
+def prepared_truth(
+    path: Path, protocol: Coco | Lvis | OpenImages, images: Path | None, files: OpenImagesFiles = NO_FILES
+) -> tuple[GroundTruth, Prepared | PreparedOpenImages]:
+    """Read ground truth as `read_truth` does and make it ready for a protocol."""
+    truth = read_truth(path, images, files)
+    return truth, prepare(truth, protocol)

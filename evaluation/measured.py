@@ -1,0 +1,228 @@
+"""What the results of all protocols have in common: figures by name, per category, of replicates, and as tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evaluation.figures import Figure, by_default, choose, figure_named
+from evaluation.protocol import Coco, Lvis, OpenImages
+from evaluation.resampling import check_weights
+from fusion.printed_table import PrintedColumn, PrintedTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CategoryResult", "Measured"]
+
+
+@dataclass(frozen=True)
+class CategoryResult:
+    """Figures of one category. Each figure and each count is an attribute as well: `row.AP`, `row.truths`.
+
+    Attributes:
+        category_id: As in the data set.
+        name: As in the data set.
+        figures: By name; NaN where the category has no ground truth that counts.
+        counts: "truths", the annotations (by COCO and LVIS crowd regions included), "detections", those that were
+            looked at, and by Open Images "groups", the group-of regions that count.
+        frequency: "r", "c" or "f" by LVIS; "" by COCO, None by Open Images.
+    """
+
+    category_id: int
+    name: str
+    figures: Mapping[str, float]
+    counts: Mapping[str, int]
+    frequency: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        for values in () if name.startswith("_") else (self.figures, self.counts):
+            if name in values:
+                return values[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON; None for what is not known."""
+        figures = {name: None if value != value else value for name, value in self.figures.items()}
+        frequency = {} if self.frequency is None else {"frequency": self.frequency}
+        return {"category_id": self.category_id, "name": self.name, **figures, **self.counts, **frequency}
+
+
+class Measured:
+    """A result of any protocol; each figure of `evaluation.figures` is an attribute of it."""
+
+    none: ClassVar[float]
+    """What a figure is where there is no ground truth."""
+
+    if TYPE_CHECKING:  # the protocols' own classes have them, as fields or as properties
+
+        @property
+        def protocol(self) -> Coco | Lvis | OpenImages:
+            """Options of the evaluation."""
+
+        @property
+        def images(self) -> int:
+            """Number of images of the ground truth."""
+
+        @property
+        def category_ids(self) -> np.ndarray:
+            """int32 [k]."""
+
+        @property
+        def category_names(self) -> tuple[str, ...]:
+            """Names of the k categories."""
+
+        @property
+        def frequency(self) -> tuple[str, ...] | None:
+            """LVIS group of each category; None by other protocols."""
+
+        @property
+        def notes(self) -> tuple[str, ...]:
+            """What the reader of the figures has to know."""
+
+        @property
+        def average_precision_per_category(self) -> np.ndarray:
+            """float64 [k], NaN without ground truth."""
+
+    def __getattr__(self, name: str) -> Any:
+        figure = None if name.startswith("_") else self._named(name)
+        if figure is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._value(figure)
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """The official figures by name, in the official order: twelve by COCO with three caps, thirteen by LVIS."""
+        return self.figures()
+
+    def figures(self, names: Iterable[str] | None = None) -> dict[str, float]:
+        """Return figures by name; -1 by COCO and LVIS, NaN by Open Images where there is no ground truth.
+
+        Args:
+            names: Of `evaluation.figures`; the official ones by default.
+
+        Raises:
+            InputError: If the protocol has none of a name.
+        """
+        chosen = choose(by_default(self.protocol, "stats") if names is None else names, self.protocol)
+        return {figure.name: self._value(figure) for figure in chosen}
+
+    def resample(self, weights: np.ndarray, figures: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Return figures of data sets in which each image is copied some times, the copies standing side by side.
+
+        LVIS's fixed AP: the best 10,000 detections of a category are those of the data set as it is.
+
+        Args:
+            weights: int [b, images], how often each image occurs, in order of the ground truth's images.
+            figures: Names; without those by size it takes half the time. By default those that entries are compared by.
+
+        Returns:
+            By name of figure: float64 [b, categories that it is the mean of], NaN where a replicate has no ground truth
+            that counts; or float64 [b] where it is no mean. What has no replicates (a score) is left out.
+
+        Raises:
+            InputError: If the weights do not fit, a figure is not known, or the detections were not kept.
+        """
+        chosen = choose(by_default(self.protocol, "entries") if figures is None else figures, self.protocol)
+        check_weights(weights, self.images)
+        found: dict[str, np.ndarray] = {}
+        for kind in dict.fromkeys(type(figure.measure) for figure in chosen):
+            own = [figure for figure in chosen if type(figure.measure) is kind]
+            arrays = kind.replicates(self, weights, [figure.measure for figure in own])
+            found |= {figure.name: array for figure, array in zip(own, arrays, strict=True) if array is not None}
+        return {figure.name: found[figure.name] for figure in chosen if figure.name in found}
+
+    @cached_property
+    def per_category(self) -> tuple[CategoryResult, ...]:
+        """Figures of each category, in order of id."""
+        return self._per_category(None)
+
+    def to_dict(self, figures: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return all figures, ready for JSON at full precision; None where there is no number for something.
+
+        Args:
+            figures: Names of those wanted; the official ones by default.
+        """
+        return {
+            **{name: None if value != value else value for name, value in self.figures(figures).items()},
+            **self._options(),
+            "notes": list(self.notes),
+            "per_category": [row.to_dict() for row in self._per_category(figures)],
+        }
+
+    def to_frame(self, figures: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Return the figures per category as a data frame, one row each, indexed by category id."""
+        import pandas as pd
+
+        rows = [
+            {"category_id": row.category_id, "name": row.name, **row.figures, **row.counts}
+            | ({} if row.frequency is None else {"frequency": row.frequency})
+            for row in self._per_category(figures)
+        ]
+        columns = ["category_id", "name", *(figure.name for figure in self._columns(figures)), *self._counts()]
+        columns += [] if isinstance(self.protocol, OpenImages) else ["frequency"]
+        return pd.DataFrame(rows, columns=columns).set_index("category_id")
+
+    def to_table(self, figures: Sequence[str] | None = None, *, per_category: bool = False) -> PrintedTable:
+        """Return a table to print: the figures by name, or a line per category.
+
+        Args:
+            figures: Names of those wanted; the official ones by default.
+            per_category: A line per category.
+        """
+        if not per_category:
+            chosen = choose(self.figures(figures), self.protocol)
+            rows = [[figure.name, figure.text(self._value(figure))] for figure in chosen]
+            return PrintedTable.of(("figure", "value"), rows)
+        columns = self._columns(figures)
+        heads = [PrintedColumn(figure.name, figure.form) for figure in columns]
+        counts = [PrintedColumn(name) for name in (*self._counts(), *(("frequency",) if self.frequency else ()))]
+        table = PrintedTable([PrintedColumn("category_id"), PrintedColumn("name"), *heads, *counts])
+        for row in self._per_category(figures):
+            last = [row.frequency] if self.frequency else []
+            table.rows.append([row.category_id, row.name, *row.figures.values(), *row.counts.values(), *last])
+        return table
+
+    def _named(self, name: str) -> Figure | None:
+        """Return the figure that an attribute stands for."""
+        return figure_named(name, self.protocol)
+
+    def _value(self, figure: Figure) -> float:
+        value = figure.measure.value(self)
+        return self.none if value != value and figure.share else value
+
+    def _counts(self) -> dict[str, np.ndarray]:
+        """Return int64 [k] by name."""
+        raise NotImplementedError
+
+    def _options(self) -> dict[str, Any]:
+        """Return options of the protocol, ready for JSON."""
+        raise NotImplementedError
+
+    def _columns(self, names: Sequence[str] | None) -> list[Figure]:
+        """Return the figures of the table per category."""
+        chosen = choose(by_default(self.protocol, "categories") if names is None else names, self.protocol)
+        return [figure for figure in chosen if figure.measure.per_category(self) is not None]
+
+    def _per_category(self, names: Sequence[str] | None) -> tuple[CategoryResult, ...]:
+        found = ((figure.name, figure.measure.per_category(self)) for figure in self._columns(names))
+        columns = {name: values for name, values in found if values is not None}
+        k = len(self.category_ids)
+        figures = np.stack([*columns.values(), np.zeros(k)], axis=1)[:, :-1].tolist()
+        counts = self._counts()
+        numbers = np.stack(list(counts.values()), axis=1).tolist()
+        none = None if isinstance(self.protocol, OpenImages) else ""
+        rows = zip(
+            self.category_ids.tolist(),
+            self.category_names,
+            figures,
+            numbers,
+            self.frequency or (none,) * k,
+            strict=True,
+        )
+        return tuple(
+            CategoryResult(i, name, dict(zip(columns, row, strict=True)), dict(zip(counts, own, strict=True)), group)
+            for i, name, row, own, group in rows
+        )

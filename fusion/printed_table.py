@@ -1,0 +1,215 @@
+"""Tables as the commands print them: for the terminal, as Markdown, as HTML and as plain records for JSON."""
+
+import html
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = [
+    "Cell",
+    "PrintedColumn",
+    "PrintedTable",
+    "TableForm",
+    "print_heading",
+    "print_json",
+    "print_line",
+    "print_table",
+]
+
+Cell = str | int | float | None
+"""Text stands as it is; of numbers NaN and None are none."""
+
+_UNBOUNDED = 2000  # characters: wider than any table
+_RIGHT = ' style="text-align: right"'
+
+TableForm = Literal["text", "markdown", "html", "json"]
+
+
+@dataclass(frozen=True)
+class PrintedColumn:
+    """A column.
+
+    Attributes:
+        head: What stands above it.
+        form: How a number is printed, as for `format`, or a function of it.
+        right: Whether it is aligned to the right.
+        none: What stands for no value.
+        dim: Whether lines after a cell's first are dimmed in a terminal.
+    """
+
+    head: str
+    form: str | Callable[[Any], str] = ""
+    right: bool = False
+    none: str = "-"
+    dim: bool = False
+
+    def text(self, cell: Cell) -> str:
+        """Return a cell as it is printed."""
+        if isinstance(cell, str):
+            return cell
+        if cell is None or math.isnan(cell):
+            return self.none
+        return self.form(cell) if callable(self.form) else format(cell, self.form)
+
+
+@dataclass
+class PrintedTable:
+    """Columns and rows; what is printed is made from them.
+
+    Attributes:
+        columns: The columns.
+        rows: A cell for each column.
+        title: What stands above the table in a terminal and in HTML.
+        bold: Numbers of the rows that stand out.
+        styles: Styles of Rich by column and text, for the terminal.
+        lines: Whether rows are told apart by lines in the terminal.
+    """
+
+    columns: list[PrintedColumn]
+    rows: list[list[Cell]] = field(default_factory=list)
+    title: str = ""
+    bold: set[int] = field(default_factory=set)
+    styles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lines: bool = False
+
+    @classmethod
+    def of(cls, heads: Iterable[str], rows: Iterable[Iterable[Cell]], *, left: int | None = None) -> "PrintedTable":
+        """Make a table of text, aligned to the left; with `left`, only that many columns are."""
+        columns = [PrintedColumn(head, right=left is not None and place >= left) for place, head in enumerate(heads)]
+        return cls(columns, [list(row) for row in rows])
+
+    @property
+    def heads(self) -> list[str]:
+        """What stands above the columns."""
+        return [column.head for column in self.columns]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The rows as they are printed."""
+        return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def to_rich(self) -> "Table":
+        """Return the table for the terminal."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=self.title or None, title_justify="left", show_lines=self.lines)
+        for column in self.columns:
+            table.add_column(Text(column.head), justify="right" if column.right else "left")
+        for number, row in enumerate(self.cells):
+            styled = []
+            for column, cell in zip(self.columns, row, strict=True):
+                first, line_end, others = cell.partition("\n")
+                text = Text(first, self.styles.get(column.head, {}).get(cell, ""))
+                styled.append(text.append(line_end + others, "dim" if column.dim else None))
+            table.add_row(*styled, style="bold" if number in self.bold else None)
+        return table
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown, a line for each row."""
+        rule = "|".join("---:" if column.right else "---" for column in self.columns)
+        lines = [_markdown_row(self.heads), f"|{rule}|", *map(_markdown_row, self.cells)]
+        return "".join(f"{line}\n" for line in lines)
+
+    def to_html(self) -> str:
+        """Return the table as an HTML element."""
+
+        def row(cells: Iterable[str], tag: str, *, bold: bool = False) -> str:
+            tagged = [
+                f"<{tag}{_RIGHT if column.right else ''}>{_html(cell, bold=bold)}</{tag}>"
+                for column, cell in zip(self.columns, cells, strict=True)
+            ]
+            return f"<tr>{''.join(tagged)}</tr>"
+
+        caption = f"<caption>{html.escape(self.title)}</caption>\n" if self.title else ""
+        body = [row(cells, "td", bold=number in self.bold) for number, cells in enumerate(self.cells)]
+        head = row(self.heads, "th")
+        return (
+            f"<table>\n{caption}<thead>\n{head}\n</thead>\n<tbody>\n"
+            + "".join(f"{line}\n" for line in body)
+            + ("</tbody>\n</table>\n")
+        )
+
+    def to_records(self) -> list[dict[str, Cell]]:
+        """Return a record for each row, ready for JSON at full precision; None where there is no value."""
+        return [
+            {
+                head: None if isinstance(cell, float) and math.isnan(cell) else cell
+                for head, cell in zip(self.heads, row, strict=True)
+            }
+            for row in self.rows
+        ]
+
+
+def print_table(table: PrintedTable, form: TableForm = "text") -> None:
+    """Print a table on standard output.
+
+    Args:
+        table: The table; columns for which a terminal is too narrow are named instead.
+        form: As a table for people, as Markdown or HTML, or as a JSON list of records.
+    """
+    if form == "json":
+        print_json(table.to_records())
+    elif form == "text":
+        _print_fitting(table)
+    else:
+        sys.stdout.write(table.to_markdown() + "\n" if form == "markdown" else table.to_html())
+
+
+def print_heading(text: str, form: TableForm = "text") -> None:
+    """Print what stands above the tables of one thing; nothing as JSON."""
+    if form == "markdown":
+        sys.stdout.write(f"## {text}\n\n")
+    elif form == "html":
+        sys.stdout.write(f"<h2>{html.escape(text)}</h2>\n")
+    elif form == "text":
+        print_line(text)
+
+
+def print_line(text: str, form: TableForm = "text") -> None:
+    """Print a sentence: as it stands, or as a paragraph of Markdown or HTML; nothing as JSON."""
+    if form == "html":
+        sys.stdout.write(f"<p>{html.escape(text)}</p>\n")
+    elif form == "markdown":
+        sys.stdout.write(f"{text}\n\n")
+    elif form == "text":
+        from fusion.terminal import stdout
+
+        stdout().print(text, highlight=False, soft_wrap=True)
+
+
+def print_json(document: object) -> None:
+    """Print something on standard output as JSON, indented."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+
+
+def _print_fitting(table: PrintedTable) -> None:
+    from rich.measure import Measurement
+
+    from fusion.terminal import stderr, stdout
+
+    console = stdout()
+    unbounded = console.options.update(width=_UNBOUNDED)
+    printed = table.to_rich()
+    left_out: list[str] = []
+    while len(printed.columns) > 2 and Measurement.get(console, unbounded, printed).maximum > console.width:
+        left_out.insert(0, str(printed.columns.pop().header))
+    console.print(printed)
+    if left_out:
+        stderr.print(f"a wider terminal, or a file, also gets: {', '.join(left_out)}", style="dim", highlight=False)
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split("\n")).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html(text: str, *, bold: bool) -> str:
+    escaped = html.escape(text).replace("\n", "<br>")
+    return f"<strong>{escaped}</strong>" if bold and escaped else escaped
