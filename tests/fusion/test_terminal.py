@@ -19,7 +19,7 @@ def test_a_narrow_terminal_gets_whole_columns(monkeypatch, capsys, width, seen, 
     out, err = capsys.readouterr()
     assert [value for value in ("0.12345678", "0.87654321") if value in out] == seen
     assert "[bird]" in out
-    assert err.strip().endswith(left_out)
+    assert left_out in err
     assert bool(err) == bool(left_out)
 
 
