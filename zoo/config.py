@@ -118,6 +118,8 @@ class FPN:
         lateral: The lateral convolutions; "deform3x3" is the other reading of the same row.
         context: What is added to the lateral of C5 from its global average: "c5_add" a 1x1 convolution of the
             average, "gc" a global-context block; both ours, the figure of megvii2018 is lost.
+        passes: Times that the trunk runs, each but the first fed with the pyramid of the one before (a recursive
+            pyramid that shares the trunk's weights; where it is fed in is ours).
     """
 
     channels: int = 256
@@ -125,6 +127,10 @@ class FPN:
     out: Literal["conv", "deform"] = "conv"
     lateral: Literal["conv1x1", "deform3x3"] = "conv1x1"
     context: Literal["none", "c5_add", "gc"] = "none"
+    passes: int = 1
+
+
+Task = Literal["proposals", "classes", "boxes", "masks", "stuff"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -558,6 +564,7 @@ class Model:
     Attributes:
         backbone: Image to C2-C5.
         neck: C2-C5 to P2-P6.
+        own_necks: Tasks that get a pyramid of their own, made like `neck`.
         rpn: Pyramid to proposals.
         sampling: Proposals to training regions.
         pool: Regions to features, for the box heads.
@@ -573,6 +580,7 @@ class Model:
 
     backbone: Backbone = Timm()
     neck: FPN = FPN()
+    own_necks: tuple[Task, ...] = ()
     rpn: RPN = RPN()
     sampling: Sampling = Sampling()
     pool: RoIPool = RoIPool()
@@ -627,6 +635,14 @@ class Model:
             raise InputError(
                 "head.class_agnostic", f"a cascade of {stages} stages refines one box per region", "Set it to true"
             )
+        if isinstance(self.head, FCHead) and len({"classes", "boxes"} & set(self.own_necks)) > 0:
+            raise InputError(
+                "own_necks",
+                "FCHead takes classes and boxes from the same features",
+                "Take a ConvHead, or leave them out",
+            )
+        if self.neck.passes < 1:
+            raise InputError("neck.passes", f"expected at least 1, got {self.neck.passes}")
         if self.backbone.norm == "syncbn" and device == "cpu":
             raise InputError(
                 "backbone.norm",

@@ -13,7 +13,7 @@ from zoo.nn.backbones import build_backbone
 from zoo.nn.cascade import BoxCascade
 from zoo.nn.detections import Detections, pick, rescaled
 from zoo.nn.draws import Draws
-from zoo.nn.fpn import Pyramid
+from zoo.nn.fpn import Pyramid, Pyramids
 from zoo.nn.geometry import as_regions
 from zoo.nn.mask_head import MaskBranch
 from zoo.nn.paste import paste
@@ -47,6 +47,11 @@ class TwoStage(nn.Module):
         self.seed = config.train.seed
         self.backbone = build_backbone(config.backbone, pretrained)
         self.neck = Pyramid(config.neck, self.backbone.channels)
+        self.own_necks = nn.ModuleDict(
+            {task: Pyramid(config.neck, self.backbone.channels) for task in config.own_necks}
+        )
+        if config.neck.passes > 1 and not self.backbone.runs_by_stages:
+            raise InputError("neck.passes", "this backbone cannot be run stage by stage", "Set it to 1")
         channels = config.neck.channels
         self.rpn = ProposalNetwork(config.rpn, channels)
         self.boxes = BoxCascade(config, channels, num_classes)
@@ -76,16 +81,25 @@ class TwoStage(nn.Module):
             InputError: If a target lacks what a head needs.
         """
         batch, sizes = self._batch(images)
-        maps = self.backbone(batch)
-        pyramid = self.neck(maps)
+        pyramids = self.features(batch)
         if self.training:
             if targets is None:
                 raise InputError("TwoStage.forward", "training needs targets, got none")
-            return self._losses(pyramid, sizes, [target.to(batch.device) for target in targets])
+            return self._losses(pyramids, sizes, [target.to(batch.device) for target in targets])
         originals = [target.original_size for target in targets] if targets is not None else sizes
         if given is not None:
-            return self._with_masks(pyramid, given, sizes, originals)
-        return self._detect(pyramid, sizes, originals)
+            return self._with_masks(pyramids, given, sizes, originals)
+        return self._detect(pyramids, sizes, originals)
+
+    def features(self, batch: Tensor) -> Pyramids:
+        """Return the pyramid of each task of normalised, padded images [b, 3, h, w]."""
+        maps = self.backbone(batch)
+        pyramid: list[Tensor] = self.neck(maps)
+        for _ in range(self.config.neck.passes - 1):
+            maps = self.backbone(batch, self.neck.feedback(pyramid))
+            pyramid = self.neck(maps)
+        own = {task: neck(maps) for task, neck in self.own_necks.items()}
+        return Pyramids.shared(pyramid)._replace(**own)
 
     def freeze(self, patterns: tuple[str, ...]) -> None:
         """Stop training the parameters whose names match; their modules stay in evaluation mode.
@@ -127,28 +141,32 @@ class TwoStage(nn.Module):
             batch[index, :, : image.shape[1], : image.shape[2]] = normal
         return batch, sizes
 
-    def _losses(self, pyramid: list[Tensor], sizes: list[tuple[int, int]], targets: list[Target]) -> dict[str, Tensor]:
+    def _losses(self, pyramids: Pyramids, sizes: list[tuple[int, int]], targets: list[Target]) -> dict[str, Tensor]:
         step = int(self.get_buffer("passes"))
         draws = [Draws(self.seed, step, target.image_id) for target in targets]
         self.get_buffer("passes").add_(1)
-        scored = self.rpn(pyramid)
+        scored = self.rpn(pyramids.proposals)
         losses: dict[str, Tensor] = self.rpn.losses(scored, targets, draws)
         proposals = self.rpn.propose(scored, sizes, targets)
-        stages = list(self.boxes.train_stages(pyramid, proposals, targets, sizes, draws))
+        stages = list(self.boxes.train_stages(pyramids, proposals, targets, sizes, draws))
         for stage in stages:
             losses.update(stage.losses)
         if self.masks is not None:
-            losses.update(self.masks.losses(pyramid, stages[0].regions, targets))
+            losses.update(self.masks.losses(pyramids.masks, stages[0].regions, targets))
         if self.stuff is not None:
-            losses["stuff"] = self.stuff.loss(pyramid, targets)
+            losses["stuff"] = self.stuff.loss(pyramids.stuff, targets)
+        for task in self.own_necks:  # no region may have been pooled from some of its levels
+            losses["rpn_objectness"] = losses["rpn_objectness"] + 0 * sum(
+                level.sum() for level in getattr(pyramids, task)
+            )
         return losses
 
     def _detect(
-        self, pyramid: list[Tensor], sizes: list[tuple[int, int]], originals: list[tuple[int, int]]
+        self, pyramids: Pyramids, sizes: list[tuple[int, int]], originals: list[tuple[int, int]]
     ) -> list[Detections]:
-        proposals = self.rpn.propose(self.rpn(pyramid), sizes, None)
+        proposals = self.rpn.propose(self.rpn(pyramids.proposals), sizes, None)
         picked = [
-            pick(boxes, scores, self.config.infer) for boxes, scores in self.boxes.detect(pyramid, proposals, sizes)
+            pick(boxes, scores, self.config.infer) for boxes, scores in self.boxes.detect(pyramids, proposals, sizes)
         ]
         found = [
             Detections(rescaled(own.boxes, size, original), own.scores, own.labels)
@@ -156,23 +174,23 @@ class TwoStage(nn.Module):
         ]
         if self.masks is None:
             return found
-        return self._drawn(pyramid, found, [own.boxes for own in picked], originals)
+        return self._drawn(pyramids.masks, found, [own.boxes for own in picked], originals)
 
     def _with_masks(
         self,
-        pyramid: list[Tensor],
+        pyramids: Pyramids,
         given: list[Detections],
         sizes: list[tuple[int, int]],
         originals: list[tuple[int, int]],
     ) -> list[Detections]:
         if self.masks is None:
             raise InputError("TwoStage.forward", "boxes were given to a model without mask head", "Set mask")
-        device = pyramid[0].device
+        device = pyramids.masks[0].device
         inside = [
             rescaled(own.boxes.to(device, torch.float32), original, size)
             for own, size, original in zip(given, sizes, originals, strict=True)
         ]
-        return self._drawn(pyramid, given, inside, originals)
+        return self._drawn(pyramids.masks, given, inside, originals)
 
     def _drawn(
         self, pyramid: list[Tensor], found: list[Detections], inside: list[Tensor], originals: list[tuple[int, int]]

@@ -25,16 +25,37 @@ class Trunk(nn.Module):
     Args:
         net: Gives a list of four maps.
         channels: Their channels.
+        stages: Where its stem and its four stages are; empty lists where it cannot be cut.
     """
 
-    def __init__(self, net: nn.Module, channels: tuple[int, ...]) -> None:
+    def __init__(self, net: nn.Module, channels: tuple[int, ...], stages: list[list[Place]] | None = None) -> None:
         super().__init__()
         self.net = net
         self.channels = channels
+        self._stages = stages or []
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return [b, channels, h / stride, w / stride] for strides 4, 8, 16 and 32."""
-        return list(self.net(images))
+    @property
+    def runs_by_stages(self) -> bool:
+        """Whether `forward` takes what is added to each stage."""
+        return len(self._stages) == 5 and all(self._stages)
+
+    def forward(self, images: Tensor, added: list[Tensor] | None = None) -> list[Tensor]:
+        """Return [b, channels, h / stride, w / stride] for strides 4, 8, 16 and 32.
+
+        Args:
+            images: [b, 3, h, w].
+            added: Of the shapes of these maps: each is added to the end of its stage, before the next one runs.
+        """
+        if added is None:
+            return list(self.net(images))
+        features, maps = images, []
+        for stage, places in enumerate(self._stages):
+            for place in places:
+                features = getattr(*place)(features)
+            if stage:
+                features = features + added[stage - 1]
+                maps.append(features)
+        return maps
 
 
 def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
@@ -62,7 +83,7 @@ def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
     net = convert(net, config.norm)
     for parent, name in frozen:
         getattr(parent, name).requires_grad_(False)
-    return Trunk(net, channels)
+    return Trunk(net, channels, stages)
 
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from zoo.config import ConvHead, FCHead, Model
 from zoo.data.record import Target
 from zoo.nn.classifiers import RegionClassifier, build_classifier
+from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import decode, encode
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.norms import group_norm
@@ -38,7 +39,7 @@ class StageHead(nn.Module):
     affair: the cascade only hands it back.
     """
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, stage: Stage) -> Any:
+    def forward(self, pyramids: Pyramids, rois: Tensor, stage: Stage) -> Any:
         """Look at regions [n, 5] of a batch."""
         raise NotImplementedError
 
@@ -80,9 +81,9 @@ class SharedLayers(nn.Module):
         self.layers = _two_layers(channels * size * size, config.channels)
         self.class_channels = self.box_channels = config.channels
 
-    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Return class and box features of pooled ones [n, c, s, s]."""
-        features = self.layers(pooled.flatten(1))
+    def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class and box features of pooled ones [n, c, s, s], which are the same for both."""
+        features = self.layers(classes.flatten(1))
         return features, features
 
 
@@ -108,10 +109,10 @@ class ConvBranches(nn.Module):
         self.class_channels = config.channels
         self.box_channels = channels if self.gap else channels * size * size
 
-    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Return class and box features of pooled ones [n, c, s, s]."""
-        located = self.boxes(pooled)
-        return self.classes(pooled.flatten(1)), located.mean((2, 3)) if self.gap else located.flatten(1)
+    def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class and box features of those pooled for each, [n, c, s, s]."""
+        located = self.boxes(boxes)
+        return self.classes(classes.flatten(1)), located.mean((2, 3)) if self.gap else located.flatten(1)
 
 
 def build_branches(config: FCHead | ConvHead, channels: int, size: int) -> SharedLayers | ConvBranches:
@@ -144,9 +145,11 @@ class BoxStage(StageHead):
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.bias)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, stage: Stage) -> BoxOutput:
+    def forward(self, pyramids: Pyramids, rois: Tensor, stage: Stage) -> BoxOutput:
         """Look at regions [n, 5] of a batch."""
-        classes, boxes = self.branches(self.pool(pyramid, rois))
+        pooled = self.pool(pyramids.boxes, rois)
+        apart = pyramids.classes is not pyramids.boxes
+        classes, boxes = self.branches(self.pool(pyramids.classes, rois) if apart else pooled, pooled)
         deltas = self.predictor(boxes).float()
         if self.boxes_per_region > 1:
             deltas = deltas.view(-1, self.boxes_per_region, 4)

@@ -10,6 +10,7 @@ from zoo.config import Model
 from zoo.data.record import Target
 from zoo.nn.box_heads import BoxStage, Stage, StageHead, own_boxes
 from zoo.nn.draws import Draws
+from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import as_regions, clip
 from zoo.nn.sampling import Regions, draw_regions
 
@@ -45,13 +46,13 @@ class BoxCascade(nn.Module):
         self.config = config
         self.stages = nn.ModuleList(BoxStage(config, channels, num_classes) for _ in config.cascade.iou)
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, stage: int) -> Any:
+    def forward(self, pyramids: Pyramids, rois: Tensor, stage: int) -> Any:
         """Let the head of one stage look at regions [n, 5]."""
-        return self._head(stage)(pyramid, rois, self._stage(stage))
+        return self._head(stage)(pyramids, rois, self._stage(stage))
 
     def train_stages(
         self,
-        pyramid: list[Tensor],
+        pyramids: Pyramids,
         proposals: list[Tensor],
         targets: list[Target],
         sizes: list[tuple[int, int]],
@@ -60,7 +61,7 @@ class BoxCascade(nn.Module):
         """Train stage after stage, each on the boxes of the one before.
 
         Args:
-            pyramid: P2-P6.
+            pyramids: P2-P6 of each task.
             proposals: float32 [n, 4] of each image.
             targets: Annotations.
             sizes: Height and width of each image without padding.
@@ -70,7 +71,7 @@ class BoxCascade(nn.Module):
         for number, iou in enumerate(config.cascade.iou):
             head, stage = self._head(number), self._stage(number)
             regions = draw_regions(proposals, targets, config.sampling, iou, config.rpn.ignore_iof, draws, number)
-            output = self(pyramid, regions.rois, number)
+            output = self(pyramids, regions.rois, number)
             suffix = f"_{number}" if len(config.cascade.iou) > 1 else ""
             losses = {
                 name + suffix: loss * config.cascade.loss_weight[number]
@@ -82,12 +83,12 @@ class BoxCascade(nn.Module):
             yield Trained(regions, losses, proposals)
 
     def detect(
-        self, pyramid: list[Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+        self, pyramids: Pyramids, proposals: list[Tensor], sizes: list[tuple[int, int]]
     ) -> list[tuple[Tensor, Tensor]]:
         """Return boxes and scores of each image before NMS.
 
         Args:
-            pyramid: P2-P6.
+            pyramids: P2-P6 of each task.
             proposals: float32 [n, 4] of each image.
             sizes: Height and width of each image without padding.
 
@@ -99,7 +100,7 @@ class BoxCascade(nn.Module):
         scores: Tensor | float = 0.0
         for number in range(len(cascade.iou)):
             rois, head = as_regions(proposals), self._head(number)
-            output = self(pyramid, rois, number)
+            output = self(pyramids, rois, number)
             scores = scores + cascade.score_weight[number] * head.scores(output)
             boxes = head.boxes(output, rois, self._stage(number))
             proposals = [clip(own, size) for own, size in zip(torch.split(boxes, counts), sizes, strict=True)]

@@ -1,4 +1,6 @@
-"""The feature pyramid."""
+"""The feature pyramid, and which task looks at which."""
+
+from typing import NamedTuple
 
 import torch
 from timm.layers import GlobalContext
@@ -9,10 +11,33 @@ from zoo.config import FPN
 from zoo.nn.deform import DeformConv2d
 from zoo.nn.norms import group_norm
 
-__all__ = ["LEVELS", "STRIDES", "Pyramid"]
+__all__ = ["LEVELS", "STRIDES", "Pyramid", "Pyramids"]
 
 LEVELS = 5
 STRIDES = (4, 8, 16, 32, 64)
+
+
+class Pyramids(NamedTuple):
+    """P2-P6 as each task sees them; the same list where tasks share a pyramid.
+
+    Attributes:
+        proposals: For the region proposal network.
+        classes: For what a region holds.
+        boxes: For where it lies.
+        masks: For the instance branch.
+        stuff: For the map of stuff.
+    """
+
+    proposals: list[Tensor]
+    classes: list[Tensor]
+    boxes: list[Tensor]
+    masks: list[Tensor]
+    stuff: list[Tensor]
+
+    @classmethod
+    def shared(cls, pyramid: list[Tensor]) -> "Pyramids":
+        """Return one pyramid for all tasks."""
+        return cls(*[pyramid] * 5)
 
 
 class Pyramid(nn.Module):
@@ -35,6 +60,9 @@ class Pyramid(nn.Module):
             case "gc":
                 self.context = GlobalContext(channels[-1], fuse_add=True, fuse_scale=False)
         self.adds_context = config.context == "c5_add"
+        self.back = nn.ModuleList()
+        if config.passes > 1:
+            self.back.extend(_silent(nn.Conv2d(config.channels, outputs, 1)) for outputs in channels)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Return P2-P6, each [b, channels, h / stride, w / stride]."""
@@ -49,6 +77,17 @@ class Pyramid(nn.Module):
             )
         pyramid: list[Tensor] = [output(level) for output, level in zip(self.outputs, levels, strict=True)]
         return [*pyramid, pyramid[-1][:, :, ::2, ::2]]
+
+    def feedback(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """Return what P2-P5 add to the stages of the trunk in its next pass; zero before training."""
+        return [back(level) for back, level in zip(self.back, pyramid, strict=False)]
+
+
+def _silent(conv: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 def _lateral(config: FPN, inputs: int) -> nn.Module:

@@ -15,6 +15,7 @@ from zoo.data import Target, open_data
 from zoo.data.counts import CategoryCounts, category_counts
 from zoo.nn.box_heads import BoxStage, Stage
 from zoo.nn.classifiers import build_classifier, teach_counts
+from zoo.nn.fpn import Pyramids
 from zoo.nn.sampling import Regions
 from zoo.rcnn import build
 from zoo.scale import tiny
@@ -34,7 +35,7 @@ def regions(labels, weight):
 
 
 def maps():
-    return [torch.randn(1, 16, 32 // s, 32 // s) for s in (1, 2, 4, 8, 16)]
+    return Pyramids.shared([torch.randn(1, 16, 32 // s, 32 // s) for s in (1, 2, 4, 8, 16)])
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,11 @@ class MovingHead(StageHead):
             nn.init.normal_(layer.weight, std=0.001)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, pyramid, rois, stage):
-        small = self.pools[0](pyramid, rois).flatten(1)
+    def forward(self, pyramids, rois, stage):
+        small = self.pools[0](pyramids.classes, rois).flatten(1)
         deltas = torch.cat([self.shift(small), torch.zeros(len(rois), 2)], dim=1)
         shifted = torch.cat([rois[:, :1], decode(deltas, rois[:, 1:])], dim=1)
-        large = self.pools[1](pyramid, shifted.detach()).flatten(1)
+        large = self.pools[1](pyramids.boxes, shifted.detach()).flatten(1)
         return Found(shifted, self.predictor(large), self.coarse(small), self.fine(large))
 
     def losses(self, output, regions, targets, stage):
@@ -107,9 +107,9 @@ def test_the_next_stage_begins_where_its_boxes_are():
     net.boxes.stages[0].shift.bias.data = torch.tensor([0.5, 0.0])
     nn.init.zeros_(net.boxes.stages[0].predictor.weight)
     images, targets = batch(1)
-    pyramid = net.neck(net.backbone(net._batch(images)[0]))
+    pyramids = net.features(net._batch(images)[0])
     proposal = torch.tensor([[10.0, 10, 30, 50]])
-    first, second = net.boxes.train_stages(pyramid, [proposal], targets, [(128, 128)], [Draws(0, 0, 1)])
+    first, second = net.boxes.train_stages(pyramids, [proposal], targets, [(128, 128)], [Draws(0, 0, 1)])
     moved = torch.tensor([[20.0, 10, 40, 50]])
     assert torch.allclose(first.boxes[0], moved)
     assert any(torch.allclose(roi[1:], moved[0]) for roi in second.regions.rois)
@@ -119,14 +119,14 @@ def test_the_next_stage_begins_where_its_boxes_are():
 def test_both_of_its_classifiers_count_at_test():
     net = moving(CASCADE).eval()
     images, targets = batch(1)
-    pyramid = net.neck(net.backbone(net._batch(images)[0]))
+    pyramids = net.features(net._batch(images)[0])
     with torch.no_grad():
-        (boxes, scores), *_ = net.boxes.detect(pyramid, [targets[0].boxes], [(128, 128)])
-        output = net.boxes(pyramid, torch.cat([torch.zeros(len(boxes), 1), targets[0].boxes], 1), 0)
+        (boxes, scores), *_ = net.boxes.detect(pyramids, [targets[0].boxes], [(128, 128)])
+        output = net.boxes(pyramids, torch.cat([torch.zeros(len(boxes), 1), targets[0].boxes], 1), 0)
     assert boxes.shape == (3, 4)
     first = (output.coarse.softmax(1) + output.fine.softmax(1)) / 2
     head = net.boxes.stages[1]
     with torch.no_grad():
         start = net.boxes.stages[0].boxes(output, None, net.boxes._stage(0)).clamp(0, 128)
-        last = head.scores(net.boxes(pyramid, torch.cat([torch.zeros(3, 1), start], 1), 1))
+        last = head.scores(net.boxes(pyramids, torch.cat([torch.zeros(3, 1), start], 1), 1))
     assert torch.allclose(scores, 0.25 * first + 0.75 * last, atol=1e-5)

@@ -206,7 +206,7 @@ def test_bfloat16(config):
     boxes = {}
     for enabled in (False, True):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            maps = net.neck(net.backbone(net._batch(images)[0]))
+            maps = net.features(net._batch(images)[0])
             boxes[enabled] = net.eval().boxes.detect(maps, proposals, sizes)
     for (one, _), (other, scores) in zip(boxes[False], boxes[True], strict=True):
         assert other.dtype == scores.dtype == torch.float32
@@ -224,7 +224,7 @@ def test_stages_refine_the_boxes_of_the_one_before():
     std = CASCADE.cascade.std[0]
     torch.nn.init.zeros_(net.boxes.stages[0].predictor.weight)
     net.boxes.stages[0].predictor.bias.data = encode(start, goal, std)[0]
-    maps = net.neck(net.backbone(net._batch(images)[0]))
+    maps = net.features(net._batch(images)[0])
     net.eval().boxes.detect(maps, [start], [(128, 128)])
     assert torch.allclose(seen[1][:, 1:], goal, atol=1e-3)
     assert not seen[1].requires_grad or net.boxes.training is False
@@ -235,7 +235,7 @@ def test_stages_refine_the_boxes_of_the_one_before():
 def test_scores_are_the_weighted_mean_of_the_stages():
     net = model(replace(CASCADE, cascade=replace(CASCADE.cascade, score_weight=(0.75, 0.25)))).eval()
     images, targets = batch(1)
-    maps = net.neck(net.backbone(net._batch(images)[0]))
+    maps = net.features(net._batch(images)[0])
     each = []
     for stage in net.boxes.stages:
         scores = stage.classifier.scores
