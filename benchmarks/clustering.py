@@ -31,7 +31,7 @@ from benchmarks.measure import (
 )
 from fusion import per_image
 from fusion.columns import Columns, Fused, sort_columns
-from fusion.kernels.fuse import CONFIDENCES
+from fusion.formulas.clusters import CONFIDENCES
 from fusion.steps.consensus import Consensus
 from fusion.steps.nmw import Nmw
 from fusion.steps.prob_fusion import ProbFusion

@@ -32,8 +32,9 @@ import numpy as np
 from fusion.checks import at_least, one_of, within
 from fusion.columns import Columns
 from fusion.errors import InputError, option
+from fusion.formulas.clusters import CONFIDENCES
 from fusion.kernels.cluster import NMW, WBF
-from fusion.kernels.fuse import CONFIDENCES, Options
+from fusion.kernels.fuse import Options
 from fusion.kernels.image import arrange, fuse_image
 from fusion.pool import Pool
 from fusion.steps.nms import Nms

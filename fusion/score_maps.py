@@ -9,14 +9,16 @@ import numpy as np
 
 from fusion.checks import one_of
 from fusion.errors import InputError
+from fusion.formulas.maps import beyond, on_line
 from fusion.toml_values import build, by_category
 
-__all__ = ["KINDS", "LEAST", "MOST", "CategoryMaps", "ScoreMap", "read_maps"]
+__all__ = ["KINDS", "LEAST", "LIMIT", "MOST", "CategoryMaps", "ScoreMap", "read_maps"]
 
 KINDS = ("isotonic", "linear", "platt", "rank")
 
-# calibrated scores stay inside (0, 1), also where floating point would round them to an end
-LEAST, MOST = 1e-300, math.nextafter(1.0, 0.0)
+# Calibrated scores stay inside (0, 1), also where floating point would round them to an end, as do log odds whose
+# exponential would not be a normal number.
+LEAST, MOST, LIMIT = 1e-300, math.nextafter(1.0, 0.0), 690.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +59,14 @@ class ScoreMap:
         knots, values = np.asarray(self.score, np.float64), np.asarray(self.value, np.float64)
         if self.kind == "platt":
             low, high = np.log(values / (1 - values))
-            log_odds = low + (score - knots[0]) * ((high - low) / (knots[1] - knots[0]))
-            mapped = 1 / (1 + np.exp(-np.clip(log_odds, -690, 690)))
+            log_odds = on_line(score, knots[0], low, (high - low) / (knots[1] - knots[0]))
+            mapped = 1 / (1 + np.exp(-np.clip(log_odds, -LIMIT, LIMIT)))
         else:
             span = max(knots[-1] - knots[0], np.finfo(np.float64).tiny)
             mapped = np.interp(score, knots, values)
             above = np.maximum(score - knots[-1], 0.0)
             below = np.maximum(knots[0] - score, 0.0)
-            mapped += (1.0 - values[-1]) * above / (above + span)
-            mapped *= span / (span + below)
+            mapped = beyond(mapped, values[-1], above, below, span)
         return np.asarray(np.clip(mapped, LEAST, MOST))
 
 

@@ -1,11 +1,11 @@
 """Kernel that pairs detections with true objects one to one, best score first, at any IoU."""
 
-from fusion import geometry
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["match_cells"]
 
-iou = jit(geometry.iou)
+iou, intersection = formula(boxes.iou), formula(boxes.intersection)
 
 
 @jit
@@ -35,9 +35,8 @@ def match_cells(columns, low, high, truth, first, last, least, out):
             in_crowd = False
             for g in range(first[cell], last[cell]):
                 if crowd[g]:
-                    width = max(0.0, min(ax2, x2[g]) - max(ax1, x1[g]))
-                    height = max(0.0, min(ay2, y2[g]) - max(ay1, y1[g]))
-                    in_crowd = in_crowd or width * height > 0.5 * area
+                    shared = intersection(ax1, ay1, ax2, ay2, x1[g], y1[g], x2[g], y2[g])
+                    in_crowd = in_crowd or shared > 0.5 * area
                 elif free[g]:
                     size = (x2[g] - x1[g]) * (y2[g] - y1[g])
                     overlap = iou(ax1, ay1, ax2, ay2, area, x1[g], y1[g], x2[g], y2[g], size)

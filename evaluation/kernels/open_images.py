@@ -8,10 +8,16 @@ every object, the best-scored of the detections that look at it, and no detectio
 
 import numpy as np
 
-from fusion.kernels.jit import jit, uncounted
+from fusion.formulas import boxes
+from fusion.formulas import masks as formulas
+from fusion.kernels.jit import formula, jit, uncounted
 from fusion.kernels.runs import bounds, decode, shared_pixels
 
 __all__ = ["FALSE", "LEFT_OUT", "LOWEST", "TRUE", "look_at_masks", "match_boxes", "match_masks"]
+
+match, intersection, most_shared, union = map(
+    formula, (boxes.match, boxes.intersection, formulas.most_shared, formulas.union)
+)
 
 LEFT_OUT = 0
 FALSE = 1
@@ -55,17 +61,12 @@ def _best_iou(ax1, ay1, ax2, ay2, truth, low, high, least):
     area = (ay2 - ay1) * (ax2 - ax1)
     best = -1
     most = 0.0
-    slack = least * (1 - 1e-9)
     for g in range(low, high):
-        down = max(min(ay2, truth.y2[g]) - max(ay1, truth.y1[g]), 0.0)
-        across = max(min(ax2, truth.x2[g]) - max(ax1, truth.x1[g]), 0.0)
-        shared = down * across
-        union = (area + truth.area[g]) - shared
-        if shared > slack * union:  # drops nearly all without a division
-            overlap = shared / union
-            if overlap >= least and overlap > most:
-                best = g
-                most = overlap
+        x1, y1, x2, y2 = truth.x1[g], truth.y1[g], truth.x2[g], truth.y2[g]
+        overlap = match(ax1, ay1, ax2, ay2, area, x1, y1, x2, y2, truth.area[g], False, least)
+        if overlap >= least and overlap > most:
+            best = g
+            most = overlap
     return best
 
 
@@ -76,9 +77,7 @@ def _best_ioa(ax1, ay1, ax2, ay2, truth, low, high, least):
     best = -1
     most = 0.0
     for g in range(low, high):
-        down = max(min(ay2, truth.y2[g]) - max(ay1, truth.y1[g]), 0.0)
-        across = max(min(ax2, truth.x2[g]) - max(ax1, truth.x1[g]), 0.0)
-        share = down * across / area
+        share = intersection(ax1, ay1, ax2, ay2, truth.x1[g], truth.y1[g], truth.x2[g], truth.y2[g]) / area
         if share >= least and share > most:
             best = g
             most = share
@@ -200,14 +199,12 @@ def _best_mask(runs, size, pixels, box, height, width, truth, masks, low, high, 
         down = min(y2, masks.box[m, 3]) - max(y1, masks.box[m, 1])
         if across <= 0 or down <= 0:
             continue
-        # what they can share at most
-        most_shared = min(min(pixels, masks.area[m]), across * down)
-        union = pixels + masks.area[m] - most_shared if whole else pixels
-        if most_shared / union < least - _SLACK:
+        shared = most_shared(pixels, masks.area[m], across, down)
+        if shared / (union(pixels, masks.area[m], shared) if whole else pixels) < least - _SLACK:
             continue
         shared = shared_pixels(runs, 0, size, masks.runs, masks.start[m, 0], masks.start[m, 1])
         if whole:
-            overlap = np.float32(shared) / np.float32(pixels + masks.area[m] - shared)
+            overlap = np.float32(shared) / np.float32(union(pixels, masks.area[m], shared))
         else:
             overlap = np.float32(shared) / (np.float32(pixels) + _EPSILON)
         if overlap >= limit and overlap > most:

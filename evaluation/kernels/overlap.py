@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from fusion import geometry
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes
+from fusion.formulas import masks as formulas
+from fusion.kernels.jit import formula, jit
 from fusion.kernels.runs import bounds, decode, shared_pixels
 
 __all__ = ["box_pairs", "mask_pairs"]
 
-matched = jit(geometry.match)
+matched, most_shared, union = map(formula, (boxes.match, formulas.most_shared, formulas.union))
 
 
 @jit
@@ -139,14 +140,11 @@ def mask_pairs(first, last, truth, masks, found, text, categories, least, count,
                 down = min(y2, masks.box[g, 3]) - max(y1, masks.box[g, 1])
                 if across <= 0 or down <= 0:
                     continue
-                # what they can share at most; the quotient grows with it, so nothing is lost
-                most = min(min(pixels, masks.area[g]), across * down)
-                union = pixels if truth.crowd[g] else pixels + masks.area[g] - most
-                if most / union < least:
+                most = most_shared(pixels, masks.area[g], across, down)
+                if most / (pixels if truth.crowd[g] else union(pixels, masks.area[g], most)) < least:
                     continue
                 shared = shared_pixels(runs, 0, size, masks.runs, masks.start[g, 0], masks.start[g, 1])
-                union = pixels if truth.crowd[g] else pixels + masks.area[g] - shared
-                overlap = shared / union
+                overlap = shared / (pixels if truth.crowd[g] else union(pixels, masks.area[g], shared))
                 if overlap >= least:
                     pair_truth, pair_iou = _room(pair_truth, pair_iou, used)
                     _insert(pair_truth, pair_iou, begin, used, g, overlap)

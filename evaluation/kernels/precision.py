@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from fusion.kernels.jit import jit
+from evaluation.formulas import curve
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["count_true", "fill_precision", "needed"]
 
-_SPACING = np.spacing(1.0)
+precision_at = formula(curve.precision)
 
 
 @jit
@@ -81,8 +82,7 @@ def fill_precision(first, last, matches, positives, recalls, cap, precision, sco
                     spared[b] += np.int64((keep >> np.uint64(t)) & np.uint64(1))
                     if (true >> np.uint64(t)) & np.uint64(1):
                         n = hits[b]
-                        # the order of the sum is that of the official code
-                        at[b, n] = (n + 1) / (((inside[a] - spared[b]) + (n + 1)) + _SPACING)
+                        at[b, n] = precision_at(n + 1, inside[a] - spared[b])
                         if with_scores:
                             score_at[b, n] = matches.score[i]
                         hits[b] = n + 1

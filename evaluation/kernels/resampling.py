@@ -6,12 +6,13 @@ them with SIMD.
 
 import numpy as np
 
-from fusion.kernels.jit import uncounted
+from evaluation.formulas import curve
+from fusion.kernels.jit import formula, uncounted
 
 __all__ = ["LANES", "average_precision", "best_f1", "count_positives"]
 
 LANES = 32
-_SPACING = np.spacing(1.0)
+precision_at = formula(curve.precision)
 
 
 @uncounted
@@ -108,8 +109,7 @@ def _curve(used, bit, true, spared, entries, event, precision, hits, kept):
             for lane in range(LANES):
                 hits[lane] += weight[lane]
             for lane in range(LANES):
-                # the order of the sum is that of the official code
-                at[lane] = np.float64(hits[lane]) / (np.float64(seen[lane] - kept[lane] + hits[lane]) + _SPACING)
+                at[lane] = precision_at(hits[lane], seen[lane] - kept[lane])
             event[events] = e
             events += 1
     return events

@@ -6,16 +6,17 @@ every threshold: they are counted between the right ones, each found its place b
 
 import numpy as np
 
+from evaluation.formulas import curve
 from evaluation.kernels.attaching import IGNORED, LOST, SHARED
 from evaluation.kernels.precision import needed
 from evaluation.kernels.ranking import DROPPED, gather_keys, sort_keys
-from fusion.kernels.jit import jit
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["rescore"]
 
 _BITS = 64
 _RANGES = 4096
-_SPACING = np.spacing(1.0)
+precision = formula(curve.precision)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _NO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -138,8 +139,8 @@ def _fill(events, t, hits, wrong, before, at):
     false = 0
     bit = np.uint64(t)
     for e in range(events):
-        # without a branch: what is written where nothing is right is overwritten; the order of the sum is the official
-        at[found] = (found + 1) / (((before[e] + false) + (found + 1)) + _SPACING)
+        # without a branch: what is written where nothing is right is overwritten
+        at[found] = precision(found + 1, before[e] + false)
         found += np.int64((hits[e] >> bit) & _ONE)
         false += np.int64((wrong[e] >> bit) & _ONE)
     return found

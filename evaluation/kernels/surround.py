@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fusion import geometry
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["surrounding_images"]
 
-intersection = jit(geometry.intersection)
+intersection = formula(boxes.intersection)
 
 
 @jit

@@ -21,7 +21,7 @@ from fusion.cuda.rebuilding import dropout, expand_hierarchy
 from fusion.cuda.rescoring import calibrate, cooccurrence, select_experts, support, surround
 from fusion.cuda.resident import GpuPool, Resident, UnsuitableError
 from fusion.cuda.views import select_views, trusted_scores
-from fusion.kernels.fuse import CONFIDENCES
+from fusion.formulas.clusters import CONFIDENCES
 from fusion.steps.adj_nms import AdjNms
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat

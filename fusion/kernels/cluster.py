@@ -7,14 +7,14 @@ best overlap, or the first as in hard NMS), and in what is added up over a clust
 """
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion import geometry
+from fusion.formulas import boxes, odds
+from fusion.formulas.clusters import added, single
 from fusion.kernels.filter import frame, hits, narrow, place, share_factor
-from fusion.kernels.jit import jit, uncounted
+from fusion.kernels.jit import formula, jit, uncounted
 from fusion.kernels.sort import sort_descending
 from fusion.kernels.vectors import LANES, first_bit
 
@@ -39,7 +39,7 @@ _FAR = 2.0**20
 # What the loop over cells calls is inlined as well.
 part: Any = functools.partial(uncounted, inline="always")
 
-_iou = jit(geometry.iou)
+iou, log_odds, added, single = map(formula, (boxes.iou, odds.log_odds, added, single))
 
 
 class Scratch(NamedTuple):
@@ -55,7 +55,7 @@ class Scratch(NamedTuple):
         lead: int64 [size], the box that began each cluster.
         bits: uint64 [size, words], members of each cluster.
         near: float32 [blocks, 5, LANES], `box` as the filter sees it.
-        picked: float64 [members].
+        part: float64 [8], for sums as NumPy has them.
         score, rank, row: [size], clusters kept: score, cluster, and row of each cluster.
     """
 
@@ -70,7 +70,7 @@ class Scratch(NamedTuple):
     lead: np.ndarray
     bits: np.ndarray
     near: np.ndarray
-    picked: np.ndarray
+    part: np.ndarray
     score: np.ndarray
     rank: np.ndarray
     row: np.ndarray
@@ -109,7 +109,7 @@ def scratch(size, members):
         np.empty(size, np.int64),
         np.empty((size, (members + 63) // 64), np.uint64),
         np.empty((size // LANES + 1, 5, LANES), np.float32),
-        np.empty(members),
+        np.empty(8),
         np.empty(size),
         np.empty(size, np.int64),
         np.empty(size, np.int64),
@@ -153,7 +153,7 @@ def _find(near, box, clusters, x1, y1, x2, y2, area, narrowed, threshold, greedy
         while bits:
             c = block * LANES + first_bit(bits)
             bits = np.uint32(bits & (bits - np.uint32(1)))
-            overlap = _iou(box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4], x1, y1, x2, y2, area)
+            overlap = iou(box[c, 0], box[c, 1], box[c, 2], box[c, 3], box[c, 4], x1, y1, x2, y2, area)
             if overlap > best:
                 found = c
                 best = overlap
@@ -209,10 +209,8 @@ def cluster(columns, first, last, options, size, work):
         if not greedy:
             if kind == NMW:
                 score *= overlap
-            sums[c, 0] = np.float32(sums[c, 0] + score * x1)
-            sums[c, 1] = np.float32(sums[c, 1] + score * y1)
-            sums[c, 2] = np.float32(sums[c, 2] + score * x2)
-            sums[c, 3] = np.float32(sums[c, 3] + score * y2)
+            sums[c, 0], sums[c, 1] = added(sums[c, 0], score, x1), added(sums[c, 1], score, y1)
+            sums[c, 2], sums[c, 3] = added(sums[c, 2], score, x2), added(sums[c, 3], score, y2)
             sums[c, 4] += score
             sums[c, 5] += weights[member]
             if kind == WBF and found >= 0 and sums[c, 4] != 0.0:
@@ -224,7 +222,7 @@ def cluster(columns, first, last, options, size, work):
             sums[c, 3] += score * y2
             sums[c, 4] += score
             if 0.0 < score < 1.0:
-                sums[c, 5] += math.log(score) - math.log1p(-score)
+                sums[c, 5] += log_odds(score)
             else:
                 tally[c, 2] += 1 if score > 0.0 else -1
     return clusters
@@ -234,10 +232,8 @@ def cluster(columns, first, last, options, size, work):
 def _move(work, c, origin, factor):
     """Set the box of a WBF cluster to the weighted mean of its boxes."""
     total = work.sums[c, 4]
-    x1 = np.float64(np.float32(work.sums[c, 0] / total))
-    y1 = np.float64(np.float32(work.sums[c, 1] / total))
-    x2 = np.float64(np.float32(work.sums[c, 2] / total))
-    y2 = np.float64(np.float32(work.sums[c, 3] / total))
+    x1, y1 = single(work.sums[c, 0] / total), single(work.sums[c, 1] / total)
+    x2, y2 = single(work.sums[c, 2] / total), single(work.sums[c, 3] / total)
     area = (x2 - x1) * (y2 - y1)
     box = work.box[c]
     box[0], box[1], box[2], box[3], box[4] = x1, y1, x2, y2, area

@@ -1,19 +1,13 @@
 """Kernel of suppression by Distance-IoU."""
 
-from fusion.kernels.jit import jit
-from fusion.kernels.suppress import finish, overlap
+from fusion.formulas import boxes
+from fusion.kernels.jit import formula, jit
+from fusion.kernels.suppress import finish
 
 __all__ = ["diou_cells"]
 
 
-@jit
-def distance(x1, y1, x2, y2, i, j):
-    """Return the squared distance of the centres of boxes i and j over that of the corners of the box around both."""
-    width, height = max(x2[i], x2[j]) - min(x1[i], x1[j]), max(y2[i], y2[j]) - min(y1[i], y1[j])
-    unit = max(width, height)  # squares of large numbers are not finite
-    across, down = (x1[i] + x2[i] - x1[j] - x2[j]) / (2 * unit), (y1[i] + y2[i] - y1[j] - y2[j]) / (2 * unit)
-    width, height = width / unit, height / unit
-    return (across * across + down * down) / (width * width + height * height)
+overlap, distance = formula(boxes.overlap), formula(boxes.distance)
 
 
 @jit

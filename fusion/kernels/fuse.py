@@ -1,11 +1,11 @@
 """Fused boxes and scores from clusters: WBF, NMW, probabilistic fusion and consensus over all cells."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from fusion.columns import Columns, Fused, Sources
+from fusion.formulas import clusters, odds
 from fusion.kernels.cluster import (
     CONSENSUS,
     NMW,
@@ -17,12 +17,11 @@ from fusion.kernels.cluster import (
     scratch,
     select,
 )
-from fusion.kernels.jit import chunks, jit, joined, run, uncounted
+from fusion.kernels.jit import chunks, formula, jit, joined, run, uncounted
 
-__all__ = ["CONFIDENCES", "Answer", "Options", "allocate", "fuse_cells", "fuse_columns"]
+__all__ = ["Answer", "Options", "allocate", "fuse_cells", "fuse_columns"]
 
-CONFIDENCES = ("avg", "max", "box_and_model_avg", "absent_model_aware_avg")
-_AVG, _MAX, _BOX_AND_MODEL, _ABSENT_MODEL = range(4)
+single, wbf_score, joint = map(formula, (clusters.single, clusters.wbf_score, odds.joint))
 
 
 class Options(NamedTuple):
@@ -35,7 +34,7 @@ class Options(NamedTuple):
         sources: Whether to write the rows behind each fused box.
         skip: Boxes with a lower score are left out.
         unsorted: Whether score * weight may be in another order than the columns.
-        confidence: How WBF scores a cluster: index into `CONFIDENCES`.
+        confidence: How WBF scores a cluster: index into `fusion.formulas.clusters.CONFIDENCES`.
         overflow: Whether "avg" may count more boxes than there are members.
         total: Sum of the weights as NumPy adds them, for WBF.
         largest: The largest of them, for WBF.
@@ -110,82 +109,24 @@ def fuse_columns(columns: Columns, options: Options) -> Fused:
     return Fused(cell, row, score, None if options.kind == CONSENSUS else corners, votes, sources)
 
 
-@jit
-def _sum_like_numpy(values, size):
-    """Add up to 128 values in the order in which NumPy's sum does: last bits depend on it.
-
-    NumPy halves longer arrays; there the last bit may differ.
-    """
-    whole = size - size % 8 if size >= 8 else 0
-    total = 0.0
-    if whole > 0:
-        a, b, c, d, e, f, g, h = values[0], values[1], values[2], values[3], values[4], values[5], values[6], values[7]
-        for i in range(8, whole, 8):
-            a += values[i]
-            b += values[i + 1]
-            c += values[i + 2]
-            d += values[i + 3]
-            e += values[i + 4]
-            f += values[i + 5]
-            g += values[i + 6]
-            h += values[i + 7]
-        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    for i in range(whole, size):
-        total += values[i]
-    return total
-
-
 @part
-def _weight_of(bits, weights, present, picked):
-    """Sum the weights of the members whose bit is set, or of those whose bit is not."""
-    size = 0
-    for m in range(len(weights)):
-        if ((bits[m // 64] >> np.uint64(m % 64)) & np.uint64(1) != np.uint64(0)) == present:
-            picked[size] = weights[m]
-            size += 1
-    return _sum_like_numpy(picked, size)
-
-
-@part
-def _wbf_score(work, c, options):
-    """Return the score of a WBF cluster."""
-    count = work.tally[c, 0]
-    value = work.key[work.lead[c]]
-    weight = work.sums[c, 5]
-    if count > 1:
-        # the public package keeps a cluster of several boxes in a float32 array, a single box in float64
-        value = np.float64(np.float32(value if options.confidence == _MAX else work.sums[c, 4] / count))
-        weight = np.float64(np.float32(weight))
-    if options.confidence == _MAX:
-        return value / options.largest
-    if options.confidence == _BOX_AND_MODEL:
-        value = value * count / weight
-        return value * _weight_of(work.bits[c], options.weights, True, work.picked) / options.total
-    if options.confidence == _ABSENT_MODEL:
-        return value * count / (weight + _weight_of(work.bits[c], options.weights, False, work.picked))
-    return value * (count if options.overflow else min(len(options.weights), count)) / options.total
-
-
-@part
-def _finish(columns, clusters, options, work):
+def _finish(columns, count, options, work):
     """Turn the sums of a cell into boxes and scores, best first; return the number of clusters kept."""
     kept = 0
-    for c in range(clusters):
+    for c in range(count):
         if options.kind == CONSENSUS and work.tally[c, 1] < options.least:
             continue
         score = work.key[work.lead[c]]
         total = work.sums[c, 4]
         if options.kind == WBF:
-            score = _wbf_score(work, c, options)
+            weight, bits = work.sums[c, 5], work.bits[c]
+            score = wbf_score(options, work.tally[c, 0], score, total, weight, bits, 0, options.weights, work.part)
         elif options.kind == NMW:
-            score = np.float64(np.float32(score))
+            score = single(score)
             for s in range(4):
-                work.box[c, s] = np.float64(np.float32(work.sums[c, s] / total if total != 0.0 else work.box[c, s]))
+                work.box[c, s] = single(work.sums[c, s] / total if total != 0.0 else work.box[c, s])
         elif options.kind == PROBABILITY and work.tally[c, 1] > 1:
-            certain = work.tally[c, 2]
-            score = 1.0 / (1.0 + math.exp(-work.sums[c, 5]))
-            if certain != 0:
-                score = 1.0 if certain > 0 else 0.0
+            score = joint(work.sums[c, 5], work.tally[c, 2])
             if total != 0.0:
                 for s in range(4):
                     work.box[c, s] = work.sums[c, s] / total
@@ -198,10 +139,10 @@ def _finish(columns, clusters, options, work):
 
 
 @part
-def _trace(columns, size, clusters, kept, work, answer, at, traced):
+def _trace(columns, size, count, kept, work, answer, at, traced):
     """Write the rows behind the fused boxes of a cell; return how many are written by now."""
     target = work.other_order
-    target[:clusters] = -1
+    target[:count] = -1
     for k in range(kept):
         c = work.rank[k]
         target[c] = traced
@@ -235,10 +176,10 @@ def _fuse(columns, low, high, options, answer, work):
     for cell in range(low, high):
         first, last = columns.start[cell], columns.start[cell + 1]
         size = select(columns, first, last, options, work)
-        clusters = cluster(columns, first, last, options, size, work)
-        kept = _finish(columns, clusters, options, work)
+        count = cluster(columns, first, last, options, size, work)
+        kept = _finish(columns, count, options, work)
         if options.sources:
-            traced = _trace(columns, size, clusters, kept, work, answer, at, traced)
+            traced = _trace(columns, size, count, kept, work, answer, at, traced)
         for k in range(kept):
             c = work.rank[k]
             answer.cell[at] = cell

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from fusion.errors import InputError
+from fusion.formulas import bound
 
-__all__ = ["caching", "chunks", "intrinsic", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
+__all__ = ["caching", "chunks", "formula", "intrinsic", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
 
 kept_elsewhere: list[str] = []
 """Where compiled kernels are kept if not where they should be, in words."""
@@ -30,12 +31,13 @@ def _cache_folder(package: str) -> str:
 
     Numba's own cache looks at the kernel's file only, so an edited formula in another file would be
     served stale; a folder named after all of them cannot be. Kernels live in folders called `kernels`
-    and their formulas in `fusion/geometry.py`, nowhere else.
+    and their formulas in folders called `formulas`, nowhere else.
     """
     root = Path(__file__).resolve().parents[2]
-    sources = {root / "fusion" / "geometry.py"}
+    sources: set[Path] = set()
     for name in ("fusion", package):
-        sources.update((root / name).glob("**/kernels/*.py"))
+        for kind in ("kernels", "formulas"):
+            sources.update((root / name).glob(f"**/{kind}/*.py"))
     digest = hashlib.sha256()
     for path in sorted(sources):
         if path.exists():
@@ -161,6 +163,12 @@ def uncounted(function: Callable[..., Any], **options: Any) -> Any:
     The option is Numba's own but not documented; without it the result is the same, only slower.
     """
     return jit(function, _nrt=False, **options)
+
+
+@functools.cache
+def formula(function: Callable[..., Any]) -> Any:
+    """Make a part of kernels of a shared formula, and of those that it calls; once, whoever asks."""
+    return uncounted(bound(function, formula))
 
 
 def threads() -> int:

@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from fusion.kernels.jit import jit
+from fusion.formulas import masks
+from fusion.kernels.jit import formula, jit
 from fusion.kernels.runs import bounds, decode, shared_pixels
 from fusion.kernels.suppress import finish
 
 __all__ = ["mask_nms_cells"]
+
+most_shared, union = formula(masks.most_shared), formula(masks.union)
 
 
 @jit
@@ -50,12 +53,11 @@ def mask_nms_cells(columns, low, high, threshold, text, masked, out):
                     down = min(y2, boxes[k, 3]) - max(y1, boxes[k, 1])
                     if across <= 0 or down <= 0:
                         continue
-                    # what they can share at most; the quotient grows with it, so nothing is lost
-                    share = min(min(area, areas[k]), across * down)
-                    if share / (area + areas[k] - share) <= threshold:
+                    share = most_shared(area, areas[k], across, down)
+                    if share / union(area, areas[k], share) <= threshold:
                         continue
                     share = shared_pixels(runs, used, used + size, runs, ends[k, 0], ends[k, 1])
-                    if share / (area + areas[k] - share) > threshold:
+                    if share / union(area, areas[k], share) > threshold:
                         above = out.position[total + k]
                         break
             if traced:

@@ -6,26 +6,24 @@ numbers, so the count is exact and its order does not matter. Soft masks have a 
 pixel; with them the count is kept per pixel of the rectangle that the voters cover.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from fusion import geometry
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes, masks
+from fusion.kernels.jit import formula, jit
 from fusion.kernels.runs import TEXT_BYTES, bounds, decode, encode
 from fusion.kernels.soft_mask import add_runs, add_soft, soft_frame, threshold_canvas
 
-__all__ = ["HARD", "NONE", "SCALE", "SOFT", "Voters", "Votes", "vote_cells"]
+__all__ = ["HARD", "NONE", "SOFT", "Voters", "Votes", "vote_cells"]
 
 NONE, HARD, SOFT = 0, 1, 2
 _UNKNOWN, _SOME, _EMPTY, _BAD = 0, 1, 2, 3  # what is known of the pixels of a row's mask
-SCALE = 2.0**40  # the weight of an instance's heaviest voter
 _SHIFT = 32
 _ONE = np.uint64(1)
 _LOW = (np.int64(1) << _SHIFT) - 1
 
-iou = jit(geometry.iou)
+iou, whole_weight, needed = map(formula, (boxes.iou, masks.whole_weight, masks.needed))
 
 
 class Voters(NamedTuple):
@@ -227,8 +225,8 @@ def _vote_on_runs(count, begin, threshold, total, cell, runs, out, events, spare
             events[e + p] = np.int64(runs[low + p]) << _SHIFT | (2 * k + (p & 1))
         e += high - low
     ends[count] = e
-    need = np.int64(math.ceil(threshold * float(total)))
-    return _count(_merge(events, ends, count, spare), many, change, max(need, 1), out), out, events, spare
+    need = needed(threshold, total)
+    return _count(_merge(events, ends, count, spare), many, change, need, out), out, events, spare
 
 
 @jit
@@ -268,7 +266,7 @@ def _weigh(count, columns, about, cell):
     any_soft = False
     for k in range(count):
         row = columns.row[cell.where[k]]
-        cell.weight[k] = np.int64(np.rint(about.weight[row] / heaviest * SCALE)) if heaviest > 0 else np.int64(SCALE)
+        cell.weight[k] = whole_weight(about.weight[row], heaviest) if heaviest > 0 else np.int64(masks.SCALE)
         total += cell.weight[k]
         any_soft |= about.kind[row] == SOFT
     return total, any_soft

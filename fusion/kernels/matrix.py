@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from fusion import geometry
-from fusion.kernels.jit import jit
-from fusion.kernels.suppress import overlap
+from fusion.formulas import boxes, decay
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["matrix_cells"]
 
-decay = jit(geometry.gaussian)
+overlap, decayed = formula(boxes.overlap), formula(decay.gaussian)
 
 
 @jit
@@ -35,7 +34,7 @@ def matrix_cells(columns, low, high, gaussian, sigma, floor, out):
                     excess = max(excess, u * u - most * most)
                 elif most < 1.0:
                     factor = min(factor, (1.0 - u) / (1.0 - most))
-            value = columns.score[j] * (decay(excess, sigma) if gaussian else factor)
+            value = columns.score[j] * (decayed(excess, sigma) if gaussian else factor)
             if value >= floor:
                 k, row = total, columns.row[j]
                 while k > begin and (out.score[k - 1] < value or (out.score[k - 1] == value and out.row[k - 1] > row)):

@@ -1,11 +1,11 @@
 """Kernel that pairs boxes of some inputs with those of the others that they overlap best."""
 
-from fusion import geometry
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes
+from fusion.kernels.jit import formula, jit
 
 __all__ = ["pair_cells"]
 
-iou = jit(geometry.iou)
+overlap = formula(boxes.overlap)
 
 
 @jit
@@ -29,15 +29,12 @@ def pair_cells(columns, low, high, seeking, threshold, exclusive, taken, partner
             partner[row[i]] = -1
             if not seeking[row[i]]:
                 continue
-            ax1, ay1, ax2, ay2 = x1[i], y1[i], x2[i], y2[i]
-            area = (ax2 - ax1) * (ay2 - ay1)
             best, most = -1, threshold
             for j in range(first, last):
                 if not seeking[row[j]]:
-                    size = (x2[j] - x1[j]) * (y2[j] - y1[j])
-                    overlap = iou(ax1, ay1, ax2, ay2, area, x1[j], y1[j], x2[j], y2[j], size)
-                    if overlap > most:
-                        best, most = j, overlap
+                    u = overlap(x1, y1, x2, y2, i, j)
+                    if u > most:
+                        best, most = j, u
             # boxes come by falling score, so the first to ask is the best
             if best >= 0 and not (exclusive and taken[best]):
                 taken[best] = True

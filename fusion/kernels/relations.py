@@ -2,12 +2,12 @@
 
 import math
 
-from fusion import geometry
-from fusion.kernels.jit import jit, uncounted
+from fusion.formulas import boxes, odds
+from fusion.kernels.jit import formula, uncounted
 
 __all__ = ["raise_tops", "weigh_cells"]
 
-intersection = jit(geometry.intersection)
+lies_inside, expected, weighed = map(formula, (boxes.lies_inside, odds.expected, odds.weighed))
 
 
 @uncounted
@@ -50,11 +50,7 @@ def raise_tops(columns, low, high, rows, given, least, floor, top):
 def _inside(columns, inner, outer, ioa):
     """Whether one box lies inside another, larger one."""
     x1, y1, x2, y2 = columns.x1[inner], columns.y1[inner], columns.x2[inner], columns.y2[inner]
-    ox1, oy1, ox2, oy2 = columns.x1[outer], columns.y1[outer], columns.x2[outer], columns.y2[outer]
-    area = (x2 - x1) * (y2 - y1)
-    if not 0.0 < area < (ox2 - ox1) * (oy2 - oy1):
-        return False
-    return intersection(x1, y1, x2, y2, ox1, oy1, ox2, oy2) >= ioa * area
+    return lies_inside(x1, y1, x2, y2, columns.x1[outer], columns.y1[outer], columns.x2[outer], columns.y2[outer], ioa)
 
 
 @uncounted
@@ -91,7 +87,7 @@ def weigh_cells(columns, low, high, rows, ioa, strength, place, out):
                         # best score first: nothing behind the first box that fits can say more
                         for one in range(columns.start[other], columns.start[other + 1]):
                             score = columns.score[one]
-                            if score * present + (1.0 - score) * absent <= best:
+                            if expected(score, present, absent) <= best:
                                 break
                             if rows.value[at, 0] == 0.0:
                                 fits = _inside(columns, box, one, ioa)
@@ -100,11 +96,10 @@ def weigh_cells(columns, low, high, rows, ioa, strength, place, out):
                             if fits:
                                 seen = score
                                 break
-                    best = max(best, seen * present + (1.0 - seen) * absent)
+                    best = max(best, expected(seen, present, absent))
                 score = columns.score[box]
                 if best > -math.inf and best != 0.0:
-                    odds = score * math.exp(best)
-                    score = odds / (odds + (1.0 - score))
+                    score = weighed(score, best)
                 out[box] = score
         for cell in range(first, last):
             place[columns.category[cell]] = -1

@@ -5,16 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion import geometry
 from fusion.columns import Columns
-from fusion.kernels.jit import jit
+from fusion.formulas import boxes, decay
+from fusion.kernels.jit import formula, jit
 from fusion.kernels.vectors import LANES, first_equal, highest
 
 __all__ = ["SoftScratch", "soft_cells", "soft_scratch"]
 
-iou = jit(geometry.iou)
-gaussian = jit(geometry.gaussian)
-linear = jit(geometry.linear)
+iou, gaussian, linear = map(formula, (boxes.iou, decay.gaussian, decay.linear))
 
 # Rows of a block: the box and its area; what picks took (gaussian: sum of squared IoUs, linear: unused); where the rank
 # starts and the least it can be; the rank.

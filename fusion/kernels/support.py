@@ -3,12 +3,14 @@
 import numpy as np
 
 from fusion.columns import Columns
+from fusion.formulas import boxes
 from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
-from fusion.kernels.jit import chunks, run, uncounted
-from fusion.kernels.suppress import overlap
+from fusion.kernels.jit import chunks, formula, run, uncounted
 from fusion.kernels.vectors import LANES, first_bit
 
 __all__ = ["supported_rows"]
+
+overlap = formula(boxes.overlap)
 
 
 def supported_rows(columns: Columns, side: np.ndarray, threshold: float) -> np.ndarray:

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion import geometry
+from fusion.formulas import boxes
 from fusion.kernels.filter import NEVER, frame_of, margin, narrow, share_factor
-from fusion.kernels.jit import jit, uncounted
+from fusion.kernels.jit import formula, jit, uncounted
 from fusion.kernels.vectors import LANES, first_bit, verdicts
 
-__all__ = ["Picked", "Scratch", "all_cells", "nms_cells", "overlap", "scratch"]
+__all__ = ["Picked", "Scratch", "all_cells", "nms_cells", "scratch"]
 
-iou = jit(geometry.iou)
+overlap = formula(boxes.overlap)
 
 
 class Picked(NamedTuple):
@@ -54,14 +54,6 @@ def scratch(columns, low, high):
             first = c
         largest = max(largest, columns.start[c + 1] - columns.start[first])
     return Scratch(np.empty((6, largest + LANES), np.float32), np.empty(LANES, np.uint32))
-
-
-@uncounted
-def overlap(x1, y1, x2, y2, i, j):
-    """Return the exact IoU of boxes i and j."""
-    left, top, right, bottom = x1[i], y1[i], x2[i], y2[i]
-    u1, v1, u2, v2 = x1[j], y1[j], x2[j], y2[j]
-    return iou(left, top, right, bottom, (right - left) * (bottom - top), u1, v1, u2, v2, (u2 - u1) * (v2 - v1))
 
 
 @uncounted

@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fusion.formulas import boxes, votes
 from fusion.kernels.cluster import order_by_key
 from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
-from fusion.kernels.jit import uncounted
-from fusion.kernels.suppress import overlap
+from fusion.kernels.jit import formula, uncounted
 from fusion.kernels.vectors import LANES, first_bit
 
 __all__ = ["Ballot", "Voted", "ballot", "vote_cells"]
+
+overlap, enter, tally, moved = map(formula, (boxes.overlap, votes.enter, votes.tally, votes.moved))
 
 # Up to so many kept boxes of a cell, which come nearly in order, are sorted by insertion.
 _SHORT = 32
@@ -76,26 +78,6 @@ def ballot(k: int, members: int, largest: int) -> Ballot:
 
 
 @uncounted
-def enter(other, u, j, found, best_other, best_iou, best_position):
-    """Put a voter where it belongs among the best, after its equals; return how many there are."""
-    k = len(best_iou)
-    p = found
-    while p > 0 and (other > best_other[p - 1] or (other == best_other[p - 1] and u > best_iou[p - 1])):
-        p -= 1
-    if p == k:
-        return found
-    found = min(found + 1, k)
-    for q in range(found - 1, p, -1):
-        best_other[q] = best_other[q - 1]
-        best_iou[q] = best_iou[q - 1]
-        best_position[q] = best_position[q - 1]
-    best_other[p] = other
-    best_iou[p] = u
-    best_position[p] = j
-    return found
-
-
-@uncounted
 def vote_cells(columns, kept, total, options, work, out):
     """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources."""
     threshold, score_share, box_share, sources = options
@@ -128,27 +110,22 @@ def vote_cells(columns, kept, total, options, work, out):
                     bits = np.uint32(bits & (bits - np.uint32(1)))
                     u = overlap(x1, y1, x2, y2, i, j)
                     if u > threshold:
-                        found = enter(1 if member[j] != member[i] else 0, u, j, found, other, iou, position)
+                        own = 1 if member[j] != member[i] else 0
+                        found = enter(own, u, j, found, len(iou), other, iou, position, 0)
             seen[member[i]] = i
-            votes = 1
-            total_score = total_x1 = total_y1 = total_x2 = total_y2 = 0.0
+            count = 1
             for v in range(found):
                 j = position[v]
-                total_score += columns.score[j]
-                total_x1 += x1[j]
-                total_y1 += y1[j]
-                total_x2 += x2[j]
-                total_y2 += y2[j]
-                votes += seen[member[j]] != i
+                count += seen[member[j]] != i
                 seen[member[j]] = i
-            out.score[p] = columns.score[i] + score_share * total_score
-            out.votes[p] = votes
+            scores, left, top, right, bottom = tally(columns, position, 0, found)
+            out.score[p] = columns.score[i] + score_share * scores
+            out.votes[p] = count
             if found > 0:
-                keep, part = 1.0 - box_share, box_share / found
-                out.corners[p, 0] = keep * x1[i] + part * total_x1
-                out.corners[p, 1] = keep * y1[i] + part * total_y1
-                out.corners[p, 2] = keep * x2[i] + part * total_x2
-                out.corners[p, 3] = keep * y2[i] + part * total_y2
+                out.corners[p, 0] = moved(x1[i], box_share, left, found)
+                out.corners[p, 1] = moved(y1[i], box_share, top, found)
+                out.corners[p, 2] = moved(x2[i], box_share, right, found)
+                out.corners[p, 3] = moved(y2[i], box_share, bottom, found)
             else:
                 out.corners[p, 0], out.corners[p, 1], out.corners[p, 2], out.corners[p, 3] = x1[i], y1[i], x2[i], y2[i]
             if sources:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fusion.columns import Fused
+from fusion.formulas.clusters import CONFIDENCES
 from fusion.kernels.cluster import WBF
-from fusion.kernels.fuse import CONFIDENCES, Options, fuse_columns
+from fusion.kernels.fuse import Options, fuse_columns
 from fusion.pool import Pool
 from fusion.steps.base import check, parameter
 from fusion.weights import check_member_weights, member_weights, numbers

@@ -12,12 +12,14 @@ from evaluation.cuda.kernels.lookup import Located
 from evaluation.cuda.kernels.precision import begin_categories
 from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
 from fusion.cuda.kernels.cells import Columns, Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
-from fusion.cuda.kernels.formulas import intersection, match
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at
 from fusion.cuda.kernels.merge_sort import first_not_before, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
+from fusion.formulas.boxes import intersection, match
 
 __all__ = ["Boxes", "Entries", "Scale", "Sections", "entries_of", "look_by_boxes", "look_by_masks", "settle", "usable"]
+
+intersection, match = formula(intersection), formula(match)
 
 
 class Scale(NamedTuple):

@@ -6,9 +6,9 @@ import numpy as np
 
 from evaluation.cuda.kernels.lookup import Located
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, number_at
-from fusion.cuda.kernels.formulas import match
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, formula, number_at
 from fusion.cuda.kernels.scan import offsets
+from fusion.formulas import boxes
 
 __all__ = [
     "IGNORED",
@@ -25,6 +25,8 @@ __all__ = [
     "box_pairs",
     "mask_pairs",
 ]
+
+match = formula(boxes.match)
 
 # What became of a row before matching: it may be right or wrong; it cannot be wrong, being outside of the area range or
 # where not every object is annotated; it does not count.

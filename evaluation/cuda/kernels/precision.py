@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation.cuda.kernels.lookup import Located
-from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
+from evaluation.formulas import curve
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, formula, number_at
 from fusion.cuda.kernels.merge_sort import Runs, first_not_before, lower_bound, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["Events", "events_of", "interpolated"]
 
-_SPACING = float(np.spacing(1.0))
+precision = formula(curve.precision)
 
 
 class Events(NamedTuple):
@@ -134,7 +135,7 @@ def spread_bits(runs, hits, wrong, right, false):
 
 @Kernel
 def write_precision(events, right, found, missed, passed, at):
-    """Write the precision at each right event; the order of the sum is the official one."""
+    """Write the precision at each right event."""
     size = len(events.before)
     for i in range(cuda.grid(1), len(right), cuda.gridsize(1)):
         if right[i] != 0:
@@ -142,7 +143,7 @@ def write_precision(events, right, found, missed, passed, at):
             first = events.start[events.runs.group[e]]
             true = found[i] - found[i - e + first] + 1
             wrong = passed[e + 1] - passed[first] + missed[i] - missed[i - e + first]
-            at[found[i]] = true / ((wrong + true) + _SPACING)
+            at[found[i]] = precision(true, wrong)
 
 
 @Kernel

@@ -1,19 +1,18 @@
 """The clusters of hard suppression, and what their members say together: consensus and probabilistic fusion."""
 
-import math
-import sys
 from typing import Any
 
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, formula
 from fusion.cuda.kernels.suppress import claimed
+from fusion.formulas import odds
 
 __all__ = ["agreed", "joined"]
 
-_LARGEST = math.log(sys.float_info.max)  # exp of more is infinite
+log_odds, joint = formula(odds.log_odds), formula(odds.joint)
 
 
 def agreed(columns: Columns, threshold: float, least: int) -> Left:
@@ -71,24 +70,12 @@ def count_votes(columns, owner, voter, least, left):
             left.alive[p] = 1 if votes >= least else 0
 
 
-@device_function
-def log_odds(p):
-    """Return the log odds of a probability in (0, 1)."""
-    return math.log(p) - math.log1p(-p)
-
-
-@device_function
-def probability(odds):
-    """Return the probability of log odds."""
-    return 1.0 / (1.0 + math.exp(-odds)) if odds >= -_LARGEST else 0.0
-
-
 @Kernel
 def join_votes(columns, owner, voter, left):
     """Add up the votes for each kept box, best first."""
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         if owner[p] == p:
-            x1 = y1 = x2 = y2 = total = odds = 0.0
+            x1 = y1 = x2 = y2 = total = evidence = 0.0
             votes = certain = 0
             for q in range(p, columns.start[columns.cell[p] + 1]):
                 if owner[q] == p and voter[q] != 0:
@@ -100,7 +87,7 @@ def join_votes(columns, owner, voter, left):
                     total += s
                     votes += 1
                     if s > 0.0 and s < 1.0:
-                        odds += log_odds(s)
+                        evidence += log_odds(s)
                     elif s > 0.0:
                         certain += 1
                     else:
@@ -109,9 +96,7 @@ def join_votes(columns, owner, voter, left):
             left.votes[p] = votes
             left.score[p] = columns.score[p]
             if votes > 1:
-                left.score[p] = probability(odds)
-                if certain != 0:
-                    left.score[p] = 1.0 if certain > 0 else 0.0
+                left.score[p] = joint(evidence, certain)
             if votes > 1 and total != 0.0:
                 left.x1[p], left.y1[p], left.x2[p], left.y2[p] = x1 / total, y1 / total, x2 / total, y2 / total
             else:

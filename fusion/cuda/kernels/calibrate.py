@@ -1,19 +1,21 @@
 """Calibration: scores looked up in their maps, and kept apart where rounding would make them equal."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at
 from fusion.cuda.kernels.merge_sort import room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
-from fusion.score_maps import LEAST, MOST
+from fusion.formulas import maps as lines
+from fusion.formulas import odds
+from fusion.score_maps import LEAST, LIMIT, MOST
 
 __all__ = ["Maps", "calibrated"]
 
-_LIMIT = 690.0
+on_line, beyond, probability = map(formula, (lines.on_line, lines.beyond, odds.probability))
+
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -64,16 +66,6 @@ def calibrated(rows: Rows, kind: Any, categories: int, maps: Maps) -> Any:
 
 
 @device_function
-def sigmoid(log_odds):
-    """Return the probability of log odds, kept in a range where it is neither 0 nor 1."""
-    if log_odds > _LIMIT:
-        log_odds = _LIMIT
-    elif log_odds < -_LIMIT:
-        log_odds = -_LIMIT
-    return 1.0 / (1.0 + math.exp(-log_odds))
-
-
-@device_function
 def straight(maps, first, last, s):
     """Return the value of knots first..last at score s: as `numpy.interp`, and rising beyond the ends."""
     low, high = first, last + 1
@@ -90,7 +82,7 @@ def straight(maps, first, last, s):
         value = maps.value[k]
     else:
         slope = (maps.value[k + 1] - maps.value[k]) / (maps.knot[k + 1] - maps.knot[k])
-        value = slope * (s - maps.knot[k]) + maps.value[k]
+        value = on_line(s, maps.knot[k], maps.value[k], slope)
     span = maps.knot[last] - maps.knot[first]
     if span < _TINY:
         span = _TINY
@@ -99,8 +91,7 @@ def straight(maps, first, last, s):
         above = 0.0
     if not below > 0.0:
         below = 0.0
-    value += (1.0 - maps.value[last]) * above / (above + span)
-    return value * (span / (span + below))
+    return beyond(value, maps.value[last], above, below, span)
 
 
 @Kernel
@@ -113,7 +104,8 @@ def map_scores(rows, kind, categories, maps, runs, mapped):
         s = rows.score[i]
         first, last = maps.start[g], maps.start[g + 1] - 1
         if maps.sigmoid[g] != 0:
-            value = sigmoid(maps.value[first] + (s - maps.knot[first]) * maps.value[last])
+            value = on_line(s, maps.knot[first], maps.value[first], maps.value[last])
+            value = probability(min(max(value, -LIMIT), LIMIT))
         else:
             value = straight(maps, first, last, s)
         if value < LEAST:

@@ -12,10 +12,12 @@ from fusion.cuda.kernels.device import (
     device_function,
     empty,
     filled,
+    formula,
     number_at,
     to_host,
 )
 from fusion.cuda.kernels.scan import offsets
+from fusion.formulas import boxes
 
 __all__ = [
     "CLASSES",
@@ -28,6 +30,7 @@ __all__ = [
     "by_size",
     "cells_of",
     "copy_row",
+    "overlap",
     "rows_like",
     "sort_rows",
     "used_categories",
@@ -128,6 +131,15 @@ def copy_row(rows, i, category, score, out, q):
     out.origin[q] = rows.origin[i]
     if len(out.votes) > 0:
         out.votes[q] = rows.votes[i]
+
+
+box_overlap = formula(boxes.overlap)
+
+
+@device_function
+def overlap(columns, i, j):
+    """Return the IoU of boxes i and j of the columns."""
+    return box_overlap(columns.x1, columns.y1, columns.x2, columns.y2, i, j)
 
 
 def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -> Columns:

@@ -6,13 +6,14 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
 from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled
-from fusion.cuda.kernels.formulas import area_of, iou
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, formula
 from fusion.cuda.kernels.soft import best_of_group
+from fusion.formulas import boxes
+from fusion.formulas import clusters as formulas
 
 __all__ = ["Rule", "fuse_clusters"]
 
-_AVG, _MAX, _BOX_AND_MODEL, _ABSENT_MODEL = range(4)
+added, single, wbf_score, iou = map(formula, (formulas.added, formulas.single, formulas.wbf_score, boxes.iou))
 
 
 class Rule(NamedTuple):
@@ -21,7 +22,7 @@ class Rule(NamedTuple):
     Attributes:
         running: WBF: the box of a cluster is the running mean; NMW: it is its first.
         iou: A box joins a cluster above this overlap.
-        confidence: How WBF scores a cluster, index into `fusion.kernels.fuse.CONFIDENCES`.
+        confidence: How WBF scores a cluster, index into `fusion.formulas.clusters.CONFIDENCES`.
         overflow: Whether "avg" may count more boxes than there are members.
         total: Sum of the weights as NumPy adds them.
         largest: The largest of them.
@@ -100,7 +101,7 @@ def cluster_cells(columns, chosen, count, width, weights, words, rule, clusters)
             best, found = rule.iou, -1
             if b < last:
                 x1, y1, x2, y2 = columns.x1[b], columns.y1[b], columns.x2[b], columns.y2[b]
-                area = area_of(x1, y1, x2, y2)
+                area = (x2 - x1) * (y2 - y1)
                 for k in range(first + lane, end, width):
                     u = iou(
                         clusters.x1[k], clusters.y1[k], clusters.x2[k], clusters.y2[k], clusters.area[k],
@@ -126,7 +127,7 @@ def join(columns, b, k, fresh, overlap, weights, words, rule, clusters):
     score, member = columns.score[b], columns.member[b]
     if fresh:
         clusters.x1[k], clusters.y1[k], clusters.x2[k], clusters.y2[k] = x1, y1, x2, y2
-        clusters.area[k] = area_of(x1, y1, x2, y2)
+        clusters.area[k] = (x2 - x1) * (y2 - y1)
         clusters.sum_x1[k] = clusters.sum_y1[k] = clusters.sum_x2[k] = clusters.sum_y2[k] = 0.0
         clusters.score[k] = clusters.weight[k] = 0.0
         clusters.members[k] = 0
@@ -137,67 +138,28 @@ def join(columns, b, k, fresh, overlap, weights, words, rule, clusters):
         clusters.bits[word] |= bit
         clusters.members[k] += 1
     if not rule.running and not fresh:
-        score = score * overlap
-    clusters.sum_x1[k] = np.float32(clusters.sum_x1[k] + score * x1)
-    clusters.sum_y1[k] = np.float32(clusters.sum_y1[k] + score * y1)
-    clusters.sum_x2[k] = np.float32(clusters.sum_x2[k] + score * x2)
-    clusters.sum_y2[k] = np.float32(clusters.sum_y2[k] + score * y2)
+        score *= overlap
+    clusters.sum_x1[k] = added(clusters.sum_x1[k], score, x1)
+    clusters.sum_y1[k] = added(clusters.sum_y1[k], score, y1)
+    clusters.sum_x2[k] = added(clusters.sum_x2[k], score, x2)
+    clusters.sum_y2[k] = added(clusters.sum_y2[k], score, y2)
     total = clusters.score[k] + score
     clusters.score[k] = total
     clusters.weight[k] += weights[member]
     if rule.running and not fresh and total != 0.0:
-        x1, y1 = np.float64(np.float32(clusters.sum_x1[k] / total)), np.float64(np.float32(clusters.sum_y1[k] / total))
-        x2, y2 = np.float64(np.float32(clusters.sum_x2[k] / total)), np.float64(np.float32(clusters.sum_y2[k] / total))
+        x1, y1 = single(clusters.sum_x1[k] / total), single(clusters.sum_y1[k] / total)
+        x2, y2 = single(clusters.sum_x2[k] / total), single(clusters.sum_y2[k] / total)
         clusters.x1[k], clusters.y1[k], clusters.x2[k], clusters.y2[k] = x1, y1, x2, y2
-        clusters.area[k] = area_of(x1, y1, x2, y2)
+        clusters.area[k] = (x2 - x1) * (y2 - y1)
 
 
 @device_function
-def weight_of(bits, word, weights, present):
-    """Sum the weights of the members whose bit is set, or of those whose bit is not, in NumPy's order of adding."""
-    size = 0
-    for m in range(len(weights)):
-        if ((bits[word + m // 64] >> np.uint64(m % 64)) & np.uint64(1) != np.uint64(0)) == present:
-            size += 1
-    whole = size - size % 8 if size >= 8 else 0
-    part = cuda.local.array(8, np.float64)
-    for i in range(8):
-        part[i] = 0.0
-    k = 0
-    total = 0.0
-    for m in range(len(weights)):
-        if ((bits[word + m // 64] >> np.uint64(m % 64)) & np.uint64(1) != np.uint64(0)) == present:
-            if k < whole:
-                part[k % 8] += weights[m]
-            else:
-                total += weights[m]
-            k += 1
-            if k == whole:
-                total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
-    return total
-
-
-@device_function
-def wbf_score(columns, clusters, k, weights, words, rule):
+def score_of(columns, clusters, k, weights, words, rule):
     """Return the score of a WBF cluster."""
-    count = clusters.boxes[k]
-    value = columns.score[clusters.lead[k]]
-    weight = clusters.weight[k]
-    if count > 1:
-        # as on the CPU: the public package keeps a cluster of several boxes in float32, a single box in float64
-        value = np.float64(np.float32(value if rule.confidence == _MAX else clusters.score[k] / count))
-        weight = np.float64(np.float32(weight))
+    part = cuda.local.array(8, np.float64)
+    boxes, top = clusters.boxes[k], columns.score[clusters.lead[k]]
     word = np.int64(k) * words
-    if rule.confidence == _MAX:
-        value = value / rule.largest
-    elif rule.confidence == _BOX_AND_MODEL:
-        value = value * np.float64(count) / weight
-        value = value * weight_of(clusters.bits, word, weights, True) / rule.total
-    elif rule.confidence == _ABSENT_MODEL:
-        value = value * np.float64(count) / (weight + weight_of(clusters.bits, word, weights, False))
-    else:
-        value = value * np.float64(count if rule.overflow else min(len(weights), count)) / rule.total
-    return value
+    return wbf_score(rule, boxes, top, clusters.score[k], clusters.weight[k], clusters.bits, word, weights, part)
 
 
 @Kernel
@@ -210,13 +172,13 @@ def finish_clusters(columns, clusters, weights, words, rule, left):
             left.votes[p] = clusters.members[k]
             x1, y1, x2, y2 = clusters.x1[k], clusters.y1[k], clusters.x2[k], clusters.y2[k]
             if rule.running:
-                left.score[p] = wbf_score(columns, clusters, k, weights, words, rule)
+                left.score[p] = score_of(columns, clusters, k, weights, words, rule)
             else:
-                left.score[p] = np.float64(np.float32(columns.score[p]))
+                left.score[p] = single(columns.score[p])
                 total = clusters.score[k]
                 if total != 0.0:
                     x1, y1 = clusters.sum_x1[k] / total, clusters.sum_y1[k] / total
                     x2, y2 = clusters.sum_x2[k] / total, clusters.sum_y2[k] / total
-                x1, y1 = np.float64(np.float32(x1)), np.float64(np.float32(y1))
-                x2, y2 = np.float64(np.float32(x2)), np.float64(np.float32(y2))
+                x1, y1 = single(x1), single(y1)
+                x2, y2 = single(x2), single(y2)
             left.x1[p], left.y1[p], left.x2[p], left.y2[p] = x1, y1, x2, y2

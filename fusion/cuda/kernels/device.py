@@ -4,6 +4,7 @@ Only what the simulator has as well is used: `grid`, `shared.array`, `local.arra
 `atomic`.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from numba import config, cuda
 from fusion.cuda.kernels.launch import Launch, laid_out, tell_of_compilation
 from fusion.cuda.kernels.memory import Array, pool
 from fusion.cuda.kernels.products import rounded
+from fusion.formulas import bound
 from fusion.kernels.jit import caching
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "empty",
     "failure",
     "filled",
+    "formula",
     "free_memory",
     "new_stream",
     "number_at",
@@ -104,6 +107,12 @@ def _here_stream() -> Any:
 def device_function(function: Callable[..., Any]) -> Any:
     """Compile a function that kernels call; inlined, as only that compiles without a driver."""
     return cuda.jit(device=True, inline="always")(rounded(function))
+
+
+@functools.cache
+def formula(function: Callable[..., Any]) -> Any:
+    """Make a device function of a shared formula, and of those that it calls; once, whoever asks."""
+    return device_function(bound(function, formula))
 
 
 def to_device(array: np.ndarray) -> Any:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at, to_host
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at, to_host
 from fusion.cuda.kernels.masks import SOFT, Masks
 from fusion.cuda.kernels.scan import offsets
+from fusion.formulas import masks as formulas
 
 __all__ = ["Frames", "paint", "soft_frame"]
 
@@ -76,34 +77,16 @@ def paint(columns: Columns, masks: Masks, first: Any, voters: Any, frames: Frame
     return masks._replace(runs=runs, start=start, end=start[1:], height=frames.height, width=frames.width)
 
 
-@device_function
-def placed(columns, masks, j, mask, normalized):
-    """Return the box in pixels, and the side of the map, of the row at position j."""
-    across = float(masks.width[mask]) if normalized else 1.0
-    down = float(masks.height[mask]) if normalized else 1.0
-    side = np.int64(round(math.sqrt(float(masks.soft_start[mask + 1] - masks.soft_start[mask]))))
-    return (
-        columns.x1[j] * across,
-        columns.y1[j] * down,
-        columns.x2[j] * across,
-        columns.y2[j] * down,
-        side,
-    )
-
-
-@device_function
-def span(low, high, side, pixels):
-    """Return the pixels whose centres may lie within half a cell of the map around low..high."""
-    margin = (high - low) / float(2 * side)
-    first = math.floor(min(max(low - margin - 1.0, 0.0), float(pixels)))
-    last = math.ceil(max(min(high + margin + 1.0, float(pixels)), 0.0))
-    return np.int64(first), np.int64(last)
+placed, map_side, span, on_map, bilinear = map(
+    formula, (formulas.placed, formulas.map_side, formulas.span, formulas.on_map, formulas.bilinear)
+)
 
 
 @device_function
 def soft_frame(columns, masks, j, mask, normalized):
     """Return the pixel rectangle outside of which the row at position j casts no vote."""
-    x1, y1, x2, y2, side = placed(columns, masks, j, mask, normalized)
+    x1, y1, x2, y2 = placed(columns, j, masks.width[mask], masks.height[mask], normalized)
+    side = map_side(masks.soft_start[mask + 1] - masks.soft_start[mask])
     left, right = span(x1, x2, side, masks.width[mask])
     top, bottom = span(y1, y2, side, masks.height[mask])
     return left, top, right, bottom
@@ -113,28 +96,15 @@ def soft_frame(columns, masks, j, mask, normalized):
 def pasted(columns, masks, j, mask, normalized, x, y):
     """Return the map's value at a pixel's centre, as `fusion.kernels.soft_mask.add_soft` has it; 0 outside."""
     value = 0.0
-    x1, y1, x2, y2, side = placed(columns, masks, j, mask, normalized)
-    left, right = span(x1, x2, side, masks.width[mask])
-    top, bottom = span(y1, y2, side, masks.height[mask])
+    x1, y1, x2, y2 = placed(columns, j, masks.width[mask], masks.height[mask], normalized)
+    side = map_side(masks.soft_start[mask + 1] - masks.soft_start[mask])
+    left, top, right, bottom = soft_frame(columns, masks, j, mask, normalized)
     if x1 < x2 and y1 < y2 and left <= x < right and top <= y < bottom:
-        u = (float(x) + 0.5 - x1) * float(side) / (x2 - x1) - 0.5
-        v = (float(y) + 0.5 - y1) * float(side) / (y2 - y1) - 0.5
+        u, v = on_map(x, x1, x2, side), on_map(y, y1, y2, side)
         if -1.0 < u < float(side) and -1.0 < v < float(side):
             column, line = np.int64(math.floor(u)), np.int64(math.floor(v))
-            fx, fy = u - float(column), v - float(line)
-            above = below = 0.0
-            at = masks.soft_start[mask] + line * side + column
-            if line >= 0:
-                if column >= 0:
-                    above += (1.0 - fx) * np.float64(masks.soft[at])
-                if column + 1 < side:
-                    above += fx * np.float64(masks.soft[at + 1])
-            if line + 1 < side:
-                if column >= 0:
-                    below += (1.0 - fx) * np.float64(masks.soft[at + side])
-                if column + 1 < side:
-                    below += fx * np.float64(masks.soft[at + side + 1])
-            value = (1.0 - fy) * above + fy * below
+            across, down = u - float(column), v - float(line)
+            value = bilinear(masks.soft, masks.soft_start[mask], side, column, line, across, down)
     return value
 
 

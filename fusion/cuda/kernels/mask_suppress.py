@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from fusion.cuda.kernels.cells import Columns, Rows, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, filled
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, filled, formula
 from fusion.cuda.kernels.masks import Masks, shared_pixels
+from fusion.formulas import masks as formulas
 
 __all__ = ["suppress_by_masks"]
+
+most_shared, union = formula(formulas.most_shared), formula(formulas.union)
 
 
 def suppress_by_masks(rows: Rows, columns: Columns, masks: Masks, threshold: float) -> Any:
@@ -26,13 +29,11 @@ def mask_overlap(masks, a, b, threshold):
     down = min(masks.y2[a], masks.y2[b]) - max(masks.y1[a], masks.y1[b])
     overlap = 0.0
     if across > 0 and down > 0:
-        both = masks.area[a] + masks.area[b]
-        # what they can share at most; the quotient grows with it, so nothing is lost
-        share = min(min(masks.area[a], masks.area[b]), np.int64(across) * down)
-        overlap = share / (both - share)
+        share = most_shared(masks.area[a], masks.area[b], across, down)
+        overlap = share / union(masks.area[a], masks.area[b], share)
         if overlap > threshold:
             share = shared_pixels(masks.runs, masks.start[a], masks.end[a], masks.runs, masks.start[b], masks.end[b])
-            overlap = share / (both - share)
+            overlap = share / union(masks.area[a], masks.area[b], share)
     return overlap
 
 

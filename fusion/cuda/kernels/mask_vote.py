@@ -5,29 +5,31 @@ its length is not known before, that is done twice, first without writing. Where
 counted by `mask_paint`, and the boundaries it finds are one more mask that votes alone.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows
+from fusion.cuda.kernels.cells import Columns, Rows, overlap
 from fusion.cuda.kernels.device import (
     Kernel,
     cuda,
     device_function,
     empty,
     filled,
+    formula,
     number_at,
     to_device,
     to_host,
 )
-from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.mask_paint import Frames, paint, soft_frame
 from fusion.cuda.kernels.masks import BAD, EMPTY, NONE, SOFT, Masks
 from fusion.cuda.kernels.scan import offsets
-from fusion.kernels.mask_vote import SCALE
+from fusion.formulas import masks as formulas
+from fusion.formulas import runs
 
 __all__ = ["Count", "Election", "Outcome", "elect", "write_texts"]
+
+write_number, whole_weight, needed = map(formula, (runs.write_number, formulas.whole_weight, formulas.needed))
 
 _NOWHERE = np.int64(2**31)  # behind every boundary
 
@@ -199,7 +201,7 @@ def weigh(voters, low, high):
         heaviest = max(heaviest, voters.share[k])
     total = np.int64(0)
     for k in range(low, high):
-        weight = np.int64(round((voters.share[k] / heaviest) * SCALE))
+        weight = whole_weight(voters.share[k], heaviest)
         voters.weight[k] = weight
         total += weight
     return total
@@ -240,20 +242,6 @@ def step(masks, voters, low, high, position):
     if following == _NOWHERE:
         following = np.int64(-1)
     return more, following
-
-
-@device_function
-def put_number(number, text, at):
-    """Write a number as COCO's compressed text does, unless there is no text yet; returns the next place."""
-    more = True
-    while more:
-        group = number & 31
-        number >>= 5
-        more = number != (-1 if group & 16 != 0 else 0)
-        if len(text) > 0:
-            text[at] = 48 + group + (32 if more else 0)
-        at += 1
-    return at
 
 
 @Kernel
@@ -324,7 +312,7 @@ def weigh_voters(rows, columns, masks, state, weights, election, first, voters, 
                 voters.share[k] = columns.score[j] * weights[columns.member[j]]
             soft = soft or state[row] == SOFT
         total = weigh(voters, low, high)
-        outcome.need[r] = max(np.int64(math.ceil(election.threshold * float(total))), 1)
+        outcome.need[r] = needed(election.threshold, total)
         frames.drawn[r] = -1
         frames.voters[r], frames.wide[r], frames.height[r], frames.width[r] = 0, 0, 0, 0
         if soft:
@@ -361,7 +349,7 @@ def vote_runs(masks, first, voters, begin, text, outcome):
                 votes += more
                 if (votes >= outcome.need[r]) != (edges & 1 == 1):
                     run = position - last
-                    at = put_number(run - before if edges > 2 else run, text, at)
+                    at = write_number(run - before if edges > 2 else run, text, at)
                     before, length = length, run
                     edges += 1
                     if edges & 1 == 0:
@@ -374,7 +362,7 @@ def vote_runs(masks, first, voters, begin, text, outcome):
                     last = position
             if low < high and (edges == 0 or last < height * width):  # unless the mask reaches the last pixel
                 run = height * width - last
-                at = put_number(run - before if edges > 2 else run, text, at)
+                at = write_number(run - before if edges > 2 else run, text, at)
             if len(text) == 0:
                 outcome.length[r] = at - start
                 outcome.height[r], outcome.width[r] = height, width

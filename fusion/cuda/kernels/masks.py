@@ -1,14 +1,12 @@
 """Masks on the GPU: COCO's compressed run lengths, decoded to run boundaries by a thread for each mask."""
 
-from collections.abc import Callable
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, to_device, to_host
-from fusion.kernels import runs
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, formula, to_device, to_host
+from fusion.formulas import runs
 from fusion.masks import MaskText
 from fusion.soft_masks import SoftMaps
 
@@ -31,7 +29,7 @@ NONE, SOME, EMPTY, BAD, SOFT = range(5)
 
 
 class Masks(NamedTuple):
-    """The masks of m rows, as boundaries of their runs; see `fusion.kernels.runs`.
+    """The masks of m rows, as boundaries of their runs; see `fusion.formulas.runs`.
 
     Attributes:
         runs: int32 [bytes], boundaries; a text has at most one per byte.
@@ -137,18 +135,7 @@ def faults(rows: Rows, masks: Masks, state: Any, images: int) -> tuple[bool, boo
     return bool(sizes), bool(texts)
 
 
-def _for_gpu(kernel: Any, **others: Any) -> Callable[..., Any]:
-    """Compile a kernel of the CPU, whole numbers only, as a device function; `others` are those that it calls."""
-    function = getattr(kernel, "py_func", kernel)  # there is no other where Numba is switched off
-    inner: Callable[..., Any] = device_function(
-        FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__)
-    )
-    return inner
-
-
-decode = _for_gpu(runs.decode)
-bounds_of = _for_gpu(runs.bounds)
-shared_pixels = _for_gpu(runs.shared_pixels, _skip=_for_gpu(runs._skip))
+decode, bounds_of, shared_pixels = map(formula, (runs.decode, runs.bounds, runs.shared_pixels))
 
 
 @Kernel

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
+from fusion.cuda.kernels.cells import Columns, Rows, copy_row, overlap, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
-from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["pairs", "support_rows"]

@@ -71,7 +71,7 @@ def rounded(function: Callable[..., Any]) -> Any:
     path = str(inspect.getsourcefile(function))
     node = _definitions(path)[function.__name__]
     node.decorator_list = []
-    made: dict[str, Any] = {}
+    made = dict(function.__globals__)  # what annotations name
     exec(compile(ast.Module([node], []), path, "exec"), made)
     # in the globals of the module, as it may define later what the function calls
     function.__globals__[_NAME] = product

@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion import geometry
 from fusion.cuda.kernels.cells import Rows
-from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
-from fusion.cuda.kernels.formulas import area_of, formula
+from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at
+from fusion.formulas import boxes, odds
 
 __all__ = ["Evidence", "Probabilities", "checked_scores", "raise_tops", "weigh_boxes"]
 
-intersection = formula(geometry.intersection)
+lies_inside, expected, weighed = map(formula, (boxes.lies_inside, odds.expected, odds.weighed))
 
 
 class Probabilities(NamedTuple):
@@ -91,10 +90,7 @@ def raise_tops(columns, cells, likely, given, least, score):
 def inside(columns, inner, outer, ioa):
     """Return whether one box lies inside another, larger one."""
     x1, y1, x2, y2 = columns.x1[inner], columns.y1[inner], columns.x2[inner], columns.y2[inner]
-    ox1, oy1, ox2, oy2 = columns.x1[outer], columns.y1[outer], columns.x2[outer], columns.y2[outer]
-    area = area_of(x1, y1, x2, y2)
-    larger = area > 0.0 and area < area_of(ox1, oy1, ox2, oy2)
-    return larger and intersection(x1, y1, x2, y2, ox1, oy1, ox2, oy2) >= ioa * area
+    return lies_inside(x1, y1, x2, y2, columns.x1[outer], columns.y1[outer], columns.x2[outer], columns.y2[outer], ioa)
 
 
 @Kernel
@@ -116,18 +112,17 @@ def weigh_boxes(columns, cells, evidence, ioa, score):
                 q, behind = columns.start[other], columns.start[other + 1]
                 while q < behind:
                     s = columns.score[q]
-                    if s * present + (1.0 - s) * absent <= best:
+                    if expected(s, present, absent) <= best:
                         q = behind
                     elif inside(columns, q, p, ioa) if evidence.around[at] != 0 else inside(columns, p, q, ioa):
                         seen = s
                         q = behind
                     else:
                         q += 1
-            total = seen * present + (1.0 - seen) * absent
+            total = expected(seen, present, absent)
             if total > best:
                 best = total
         s = columns.score[p]
         if best > -math.inf and best != 0.0:
-            odds = s * math.exp(best)
-            s = odds / (odds + (1.0 - s))
+            s = weighed(s, best)
         score[columns.row[p]] = s

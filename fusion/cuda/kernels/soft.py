@@ -4,11 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, bounds, by_size
-from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty
-from fusion.cuda.kernels.formulas import gaussian, linear, overlap
+from fusion.cuda.kernels.cells import Columns, bounds, by_size, overlap
+from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, formula
+from fusion.formulas import decay as decays
 
 __all__ = ["Decay", "best_of_group", "soften"]
+
+gaussian, linear = formula(decays.gaussian), formula(decays.linear)
 
 # What a box is: dropped, picked, or a candidate still.
 _DROPPED, _PICKED, _OPEN = 0, 1, 2
@@ -101,7 +103,7 @@ def soften_cells(columns, chosen, count, width, decay, alive, squares, score):
                                 squares[p] += u * u
                                 score[p] = (columns.score[p] + 0.0) * gaussian(squares[p], decay.sigma)
                             else:
-                                score[p] = score[p] * linear(u, decay.threshold)
+                                score[p] *= linear(u, decay.threshold)
         for p in range(first + lane, last, width):
             if alive[p] == _OPEN:
                 alive[p] = _DROPPED

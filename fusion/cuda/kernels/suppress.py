@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, bounds, by_size
+from fusion.cuda.kernels.cells import Columns, bounds, by_size, overlap
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, empty, filled
-from fusion.cuda.kernels.formulas import overlap
 
 __all__ = ["claimed", "suppress"]
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.cuda.kernels.cells import overlap
 from fusion.cuda.kernels.device import Kernel, cuda
-from fusion.cuda.kernels.formulas import overlap
 from fusion.cuda.kernels.masks import BAD, NONE
 
 __all__ = ["Trust", "choose_rows", "find_levels", "find_views", "weigh_sizes"]
@@ -62,7 +62,7 @@ def weigh_sizes(rows, view, trust, score, used):
         factor = trust.weight[v * sizes + size]
         if side < trust.least[v] or side >= trust.most[v]:
             factor = 0.0
-        factor = factor * trust.boost[rows.category[i]]
+        factor *= trust.boost[rows.category[i]]
         score[i] = rows.score[i] * factor
         used[i] = 1 if factor > 0.0 else 0
 

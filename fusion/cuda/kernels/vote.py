@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns
-from fusion.cuda.kernels.device import Kernel, cuda, empty, number_at
-from fusion.cuda.kernels.formulas import overlap
+from fusion.cuda.kernels.cells import Columns, overlap
+from fusion.cuda.kernels.device import Kernel, cuda, empty, formula, number_at
 from fusion.cuda.kernels.scan import offsets
+from fusion.formulas import votes
 
 __all__ = ["Ballot", "vote_on"]
+
+enter, tally, moved = map(formula, (votes.enter, votes.tally, votes.moved))
 
 
 class Ballot(NamedTuple):
@@ -67,44 +69,23 @@ def vote_boxes(columns, before, ballot, voters, left):
                     u = overlap(columns, i, j)
                     if u > ballot.iou:
                         other = 1 if columns.member[j] != columns.member[i] else 0
-                        p = found
-                        # behind its equals: they come first by score and row
-                        while p > 0 and (
-                            other > voters.other[base + p - 1]
-                            or (other == voters.other[base + p - 1] and u > voters.iou[base + p - 1])
-                        ):
-                            p -= 1
-                        if p < ballot.k:
-                            found = min(found + 1, ballot.k)
-                            for q in range(found - 1, p, -1):
-                                voters.other[base + q] = voters.other[base + q - 1]
-                                voters.iou[base + q] = voters.iou[base + q - 1]
-                                voters.place[base + q] = voters.place[base + q - 1]
-                            voters.other[base + p] = other
-                            voters.iou[base + p] = u
-                            voters.place[base + p] = j
-            score = x1 = y1 = x2 = y2 = 0.0
-            votes = 1
+                        found = enter(other, u, j, found, ballot.k, voters.other, voters.iou, voters.place, base)
+            count = 1
             for v in range(found):
-                j = voters.place[base + v]
-                score += columns.score[j]
-                x1 += columns.x1[j]
-                y1 += columns.y1[j]
-                x2 += columns.x2[j]
-                y2 += columns.y2[j]
-                fresh = columns.member[j] != columns.member[i]
+                member = columns.member[voters.place[base + v]]
+                fresh = member != columns.member[i]
                 for w in range(v):
-                    fresh = fresh and columns.member[voters.place[base + w]] != columns.member[j]
+                    fresh = fresh and columns.member[voters.place[base + w]] != member
                 if fresh:
-                    votes += 1
-            left.votes[i] = votes
+                    count += 1
+            score, x1, y1, x2, y2 = tally(columns, voters.place, base, base + found)
+            left.votes[i] = count
             left.score[i] = columns.score[i] + ballot.score * score
             if found > 0:
-                keep, part = 1.0 - ballot.box, ballot.box / found
-                left.x1[i] = keep * columns.x1[i] + part * x1
-                left.y1[i] = keep * columns.y1[i] + part * y1
-                left.x2[i] = keep * columns.x2[i] + part * x2
-                left.y2[i] = keep * columns.y2[i] + part * y2
+                left.x1[i] = moved(columns.x1[i], ballot.box, x1, found)
+                left.y1[i] = moved(columns.y1[i], ballot.box, y1, found)
+                left.x2[i] = moved(columns.x2[i], ballot.box, x2, found)
+                left.y2[i] = moved(columns.y2[i], ballot.box, y2, found)
             else:
                 left.x1[i], left.y1[i] = columns.x1[i], columns.y1[i]
                 left.x2[i], left.y2[i] = columns.x2[i], columns.y2[i]

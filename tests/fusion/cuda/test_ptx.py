@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numba import config, cuda, typeof
 
-from fusion.cuda.kernels.agree import log_odds, probability
-from fusion.cuda.kernels.formulas import gaussian
+from fusion.cuda.kernels.agree import joint, log_odds
 from fusion.cuda.kernels.products import rounded
+from fusion.cuda.kernels.soft import gaussian
 from tests import one_thread
 from tests.fusion.cuda.launches import F4, F8, I8, KERNELS, LAUNCHES
 
@@ -71,7 +71,7 @@ def exponential(values):
 
 
 def logarithmic(values):
-    values[0] = probability(values[1])
+    values[0] = joint(values[1], 0)
     values[1] = log_odds(values[0])
 
 

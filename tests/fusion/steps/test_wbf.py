@@ -10,7 +10,7 @@ from benchmarks.load import make_load
 from fusion import wbf
 from fusion.columns import sort_columns
 from fusion.errors import InputError
-from fusion.kernels.fuse import CONFIDENCES
+from fusion.formulas.clusters import CONFIDENCES
 from fusion.run import trace
 from fusion.steps.wbf import Wbf
 from tests.oracles import clustering as oracle

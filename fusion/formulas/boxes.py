@@ -1,14 +1,9 @@
-"""Scalar formulas on boxes and scores: one definition for every kernel.
-
-Plain Python functions of floats; each kernel file wraps the ones it needs with its own compiler, so
-that every backend computes the same thing. They do not call one another: a compiler sees only what it
-wraps. Boxes are corners (x1, y1, x2, y2) with x1 <= x2 and
-y1 <= y2, in any unit; areas are (x2 - x1) * (y2 - y1).
-"""
+"""Boxes: corners (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, in any unit; areas are (x2 - x1) * (y2 - y1)."""
 
 import math
+from typing import Any
 
-__all__ = ["gaussian", "intersection", "iou", "linear", "match"]
+__all__ = ["distance", "intersection", "iou", "lies_inside", "match", "overlap"]
 
 
 def intersection(
@@ -70,11 +65,26 @@ def match(
     return shared / (area_a if crowd else union)
 
 
-def gaussian(squares: float, sigma: float) -> float:
-    """Return the factor by which gaussian soft-NMS lowers a score: exp(-sum of IoU^2 / sigma) (Bodla 2017)."""
-    return math.exp(-squares / sigma)
+def overlap(x1: Any, y1: Any, x2: Any, y2: Any, i: int, j: int) -> float:
+    """Return the IoU of boxes i and j of some: what suppression and clusters go by where it is above a threshold."""
+    left, top, right, bottom = x1[i], y1[i], x2[i], y2[i]
+    u1, v1, u2, v2 = x1[j], y1[j], x2[j], y2[j]
+    return iou(left, top, right, bottom, (right - left) * (bottom - top), u1, v1, u2, v2, (u2 - u1) * (v2 - v1))
 
 
-def linear(overlap: float, threshold: float) -> float:
-    """Return the factor 1 - IoU, or 1 up to the threshold, of linear soft-NMS (Bodla 2017)."""
-    return 1.0 - overlap if overlap > threshold else 1.0
+def distance(x1: Any, y1: Any, x2: Any, y2: Any, i: int, j: int) -> Any:
+    """Return the squared distance of two boxes' centres, in squared diagonals of the box around both (Zheng 2020)."""
+    width, height = max(x2[i], x2[j]) - min(x1[i], x1[j]), max(y2[i], y2[j]) - min(y1[i], y1[j])
+    unit = max(width, height)  # squares of large numbers are not finite
+    across, down = (x1[i] + x2[i] - x1[j] - x2[j]) / (2 * unit), (y1[i] + y2[i] - y1[j] - y2[j]) / (2 * unit)
+    width, height = width / unit, height / unit
+    return (across * across + down * down) / (width * width + height * height)
+
+
+def lies_inside(
+    x1: float, y1: float, x2: float, y2: float, ox1: float, oy1: float, ox2: float, oy2: float, ioa: float
+) -> bool:
+    """Return whether a share `ioa` of one box lies in another (o), larger one."""
+    area = (x2 - x1) * (y2 - y1)
+    larger = area > 0.0 and area < (ox2 - ox1) * (oy2 - oy1)
+    return larger and intersection(x1, y1, x2, y2, ox1, oy1, ox2, oy2) >= ioa * area
