@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from fusion.kernels.hierarchy import find_alike
 from fusion.kernels.jit import chunks, run
-from fusion.kernels.twins import find_twins
 from fusion.pool import Pool
 
-__all__ = ["image_order", "twins_of"]
+__all__ = ["alike_of", "image_order"]
 
 
 def image_order(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
@@ -16,10 +16,10 @@ def image_order(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     return order, np.concatenate(([0], np.cumsum(np.bincount(image, minlength=len(pool.image_ids))))).astype(np.int64)
 
 
-def twins_of(pool: Pool, order: np.ndarray, start: np.ndarray) -> np.ndarray:
+def alike_of(pool: Pool, order: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return, for each place in `order`, the first place of its image with the same member and box, int64 [n]."""
     # adding 0 makes negative zeros positive
     bits = tuple((pool.column(name).astype(np.float64, copy=False) + 0.0).view(np.uint64) for name in "xywh")
-    twin = np.empty(len(order), np.int64)
-    run(lambda low, high: find_twins(low, high, start, order, bits, pool.member, twin), chunks(start))
-    return twin
+    alike = np.empty(len(order), np.int64)
+    run(lambda low, high: find_alike(low, high, start, order, bits, pool.member, alike), chunks(start))
+    return alike

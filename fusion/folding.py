@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.equal_boxes import image_order, twins_of
+from fusion.equal_boxes import alike_of, image_order
+from fusion.kernels.hierarchy import fold_images
 from fusion.kernels.jit import chunks, run
-from fusion.kernels.twins import fold_images
 from fusion.parents import Parents, ancestors_of, reach_of
 from fusion.pool import Pool, Tables
 from fusion.run import apply
@@ -43,9 +43,9 @@ class _Fold:
         ids = pool.category_ids
         above = np.array([np.isin(ids, ancestors[category]) for category in ids.tolist()]).reshape(len(ids), len(ids))
         order, start = image_order(pool)
-        twin = twins_of(pool, order, start)
+        alike = alike_of(pool, order, start)
         score, category = pool.column("score").astype(np.float64, copy=False), pool.category()
         keep = np.empty(len(order), dtype=bool)
-        run(lambda low, high: fold_images(low, high, start, order, twin, score, category, above, keep), chunks(start))
+        run(lambda low, high: fold_images(low, high, start, order, alike, score, category, above, keep), chunks(start))
         row = np.flatnonzero(keep)
         return Rescored(row, score[row])

@@ -16,7 +16,7 @@ from fusion.checks import within
 from fusion.errors import InputError
 from fusion.pool import Described, Pool
 
-__all__ = ["PROBABILITIES", "Relations", "Rows", "Surrounding", "Together", "check_scores", "image_chunks"]
+__all__ = ["PROBABILITIES", "Relations", "Sparse", "Surrounding", "Together", "check_scores", "image_chunks"]
 
 PROBABILITIES = ("conditional", "printed")
 
@@ -55,7 +55,7 @@ class Surrounding(NamedTuple):
     around: np.ndarray
 
 
-class Rows(NamedTuple):
+class Sparse(NamedTuple):
     """A sparse matrix by rows (CSR): a row per category of a pool.
 
     Attributes:

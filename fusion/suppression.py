@@ -9,14 +9,14 @@ from fusion.columns import Columns, Fused, Sources
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.soft import soft_cells, soft_scratch
-from fusion.kernels.suppress import Picked, Scratch, all_cells, nms_cells, scratch
+from fusion.kernels.suppress import NmsScratch, Picked, all_cells, nms_cells, nms_scratch
 
 __all__ = ["METHODS", "allocate", "check_decay", "soften", "suppress"]
 
 METHODS = ("gaussian", "linear")
 
 
-def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int], sources: bool) -> Fused:
+def suppress(columns: Columns, kernel: Callable[[int, int, NmsScratch, Picked], int], sources: bool) -> Fused:
     """Run a suppression kernel over all cells on the kernel threads.
 
     Args:
@@ -27,7 +27,7 @@ def suppress(columns: Columns, kernel: Callable[[int, int, Scratch, Picked], int
 
     def task(low: int, high: int) -> Picked:
         out = allocate(int(columns.start[high] - columns.start[low]), sources)
-        left = kernel(low, high, scratch(columns, low, high), out)
+        left = kernel(low, high, nms_scratch(columns, low, high), out)
         # copies, so that memory follows the boxes left
         position = out.position[: left if sources else 0].copy()
         return Picked(out.cell[:left].copy(), position, out.row[:left].copy(), out.score[:left].copy(), out.owner)
@@ -60,12 +60,12 @@ def _groups(columns: Columns, position: np.ndarray, owner: np.ndarray) -> Source
 
 def soften(
     columns: Columns, hard: float | None, floor: float, method: tuple[bool, float, float]
-) -> Callable[[int, int, Scratch, Picked], int]:
+) -> Callable[[int, int, NmsScratch, Picked], int]:
     """Hard suppression where `hard` is a threshold, then soft suppression (gaussian or not, sigma, threshold)."""
     gaussian, sigma, threshold = method
     soft = (gaussian, float(sigma), float(threshold))
 
-    def kernel(low: int, high: int, work: Scratch, out: Picked) -> int:
+    def kernel(low: int, high: int, work: NmsScratch, out: Picked) -> int:
         if hard is None:
             left = all_cells(columns, low, high, out)
         else:

@@ -6,10 +6,10 @@ import numpy as np
 
 from evaluation.cuda.kernels.lookup import locate
 from evaluation.cuda.kernels.open_images import (
-    Boxes,
-    Entries,
-    Scale,
+    GpuEntries,
     Sections,
+    TruthBoxes,
+    UnitScale,
     entries_of,
     look_by_boxes,
     look_by_masks,
@@ -41,7 +41,7 @@ class OpenImagesOnGpu:
         cell[np.searchsorted(known, keys)] = np.arange(len(keys))
         self._lookup = lookup_of(known, ground_truth, prepared.positives > 0, origins)
         self._sections = Sections(to_device(cell), to_device(truth.bound.ravel()))
-        self._boxes = Boxes._make(map(to_device, (truth.x1, truth.y1, truth.x2, truth.y2, truth.area)))
+        self._boxes = TruthBoxes._make(map(to_device, (truth.x1, truth.y1, truth.x2, truth.y2, truth.area)))
         image = places_of(ground_truth.image_id, origins.image_ids)
         self._sides = [to_device(side[image].astype(np.float64)) for side in (ground_truth.width, ground_truth.height)]
         self._masks = None
@@ -68,7 +68,7 @@ class OpenImagesOnGpu:
         figures, *_ = average_precision(place, label, between, prepared.positives)
         return figures
 
-    def _entries(self, table: Resident) -> Entries | None:
+    def _entries(self, table: Resident) -> GpuEntries | None:
         """Match the rows; None where none is evaluated."""
         rows, protocol, scale = table.rows, self._prepared.protocol, self._scale(table)
         none: Any = empty(0, np.int8)
@@ -86,8 +86,8 @@ class OpenImagesOnGpu:
         outcome, absorbed = settle(located, best, protocol.max_dets, len(self._boxes.x1))
         return entries_of(located, self._sections, outcome, absorbed, count, protocol.group_of_weight > 0)
 
-    def _scale(self, table: Resident) -> Scale:
+    def _scale(self, table: Resident) -> UnitScale:
         times = 0
         if table.metadata.unit != self._prepared.ground_truth.unit:
             times = 1 if table.metadata.unit == "normalized" else -1
-        return Scale(times, *self._sides)
+        return UnitScale(times, *self._sides)

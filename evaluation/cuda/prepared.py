@@ -15,9 +15,9 @@ from evaluation.cuda.kernels.pairing import (
     LOST,
     OUTSIDE,
     SHARED,
+    GpuTruth,
     Limits,
     MaskPairs,
-    Truth,
     TruthCells,
     box_pairs,
     mask_pairs,
@@ -30,7 +30,7 @@ from evaluation.kernels.precision import needed
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.protocol import AREA_RANGES, RECALLS, Lvis
-from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
+from fusion.cuda.kernels.cells import GpuColumns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import flag_best
 from fusion.cuda.resident import Origins, Resident
@@ -103,7 +103,7 @@ class PreparedOnGpu:
         )
         flags = truth.crowd * SHARED + truth.unmatchable * LOST + (truth.outside & 1) * IGNORED
         corners = (truth.x1, truth.y1, truth.x2, truth.y2, truth.box_area)
-        self._truth = Truth._make(map(to_device, (*corners, flags.astype(np.uint8))))
+        self._truth = GpuTruth._make(map(to_device, (*corners, flags.astype(np.uint8))))
         self._masks = None if prepared.masks is None else self._pairs_of_masks()
 
     def average_precision_per_category(self, table: Resident) -> np.ndarray:
@@ -142,7 +142,7 @@ class PreparedOnGpu:
             return None
         return interpolated(events, hits, wrong, self._counted_here, self._need, thresholds, recalls)
 
-    def _sorted(self, rows: Rows) -> Columns:
+    def _sorted(self, rows: Rows) -> GpuColumns:
         """Sort rows into cells; without those that LVIS cuts from an image, whatever their category."""
         size, images = len(rows.image), len(self._origins.image_ids)
         used = filled(size, np.int8, 1)

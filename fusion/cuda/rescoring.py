@@ -6,7 +6,7 @@ import numpy as np
 
 from fusion.cuda.kernels.answer import pack_rows
 from fusion.cuda.kernels.calibrate import Maps, calibrated
-from fusion.cuda.kernels.cells import Cells, Columns, cells_of, used_categories
+from fusion.cuda.kernels.cells import Cells, GpuColumns, cells_of, used_categories
 from fusion.cuda.kernels.device import empty, filled, to_device
 from fusion.cuda.kernels.partners import support_rows
 from fusion.cuda.kernels.regions import leave_background_out
@@ -56,7 +56,7 @@ def _maps_on_gpu(maps: list[ScoreMap]) -> Maps:
     )
 
 
-def _related(step: Cooccurrence | Surround, pool: GpuPool) -> tuple[Any, Columns, Cells, Any]:
+def _related(step: Cooccurrence | Surround, pool: GpuPool) -> tuple[Any, GpuColumns, Cells, Any]:
     """Return the step's relations of the categories that are there, the sorted rows, their cells and their scores."""
     ids = pool.origins.category_ids
     used = used_categories(pool.rows, len(ids))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.corners import FAR, unlike_sum
-from fusion.cuda.kernels.cells import Columns, Rows, sort_rows
+from fusion.cuda.kernels.cells import GpuColumns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import number_inputs
 from fusion.on_cpu import id_column, taken
@@ -127,7 +127,7 @@ class GpuPool:
         number_inputs(size, to_device(np.cumsum([len(table) for table in self.inputs]).astype(np.int32)), number)
         return number
 
-    def sorted(self, score: Any = None, used: Any = None, categories: int | None = None) -> Columns:
+    def sorted(self, score: Any = None, used: Any = None, categories: int | None = None) -> GpuColumns:
         """Return the rows sorted into cells; by other scores, without some, or into cells of whole images (1)."""
         rows, origins = self.rows, self.origins
         return sort_rows(

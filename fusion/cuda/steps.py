@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion.cuda.kernels.agree import agreed, joined
 from fusion.cuda.kernels.answer import Left, pack, pack_rows
-from fusion.cuda.kernels.cells import Columns
+from fusion.cuda.kernels.cells import GpuColumns
 from fusion.cuda.kernels.cluster import Rule, fuse_clusters
 from fusion.cuda.kernels.device import empty, filled, number_at, to_device
 from fusion.cuda.kernels.relations import checked_scores
@@ -50,7 +50,7 @@ from fusion.weights import member_weights
 __all__ = ["TWINS"]
 
 
-def _kept(pool: GpuPool, columns: Columns, alive: Any, score: Any) -> Resident:
+def _kept(pool: GpuPool, columns: GpuColumns, alive: Any, score: Any) -> Resident:
     """The boxes flagged, as they are but for their scores."""
     none = empty(0, np.float64)
     return pool.kept(pack(pool.rows, columns, Left(alive, score, none, none, none, none, empty(0, np.int16))))
@@ -61,7 +61,7 @@ def _nms(step: Nms, pool: GpuPool) -> Resident:
     return _kept(pool, columns, suppress(columns, float(step.iou)), columns.score)
 
 
-def _soft(pool: GpuPool, columns: Columns, hard: float | None, decay: Decay) -> Resident:
+def _soft(pool: GpuPool, columns: GpuColumns, hard: float | None, decay: Decay) -> Resident:
     alive = filled(len(columns.row), np.int8, 1) if hard is None else suppress(columns, float(hard))
     score = soften(columns, alive, decay)
     return _kept(pool, columns, alive, score)
@@ -76,7 +76,7 @@ def _adj_nms(step: AdjNms, pool: GpuPool) -> Resident:
     return _soft(pool, pool.sorted(), step.iou, Decay(True, float(step.sigma), 0.0, float(step.floor)))
 
 
-def _nms_then_soft(step: NmsThenSoft | MergeScales, pool: GpuPool, columns: Columns | None = None) -> Resident:
+def _nms_then_soft(step: NmsThenSoft | MergeScales, pool: GpuPool, columns: GpuColumns | None = None) -> Resident:
     decay = Decay(step.method == "gaussian", float(step.sigma), float(step.soft_iou), float(step.floor))
     return _soft(pool, columns or pool.sorted(), step.iou, decay)
 

@@ -23,11 +23,11 @@ __all__ = [
     "NMW",
     "PROBABILITY",
     "WBF",
-    "Scratch",
+    "ClusterScratch",
     "cluster",
+    "cluster_scratch",
     "order_by_key",
     "part",
-    "scratch",
     "select",
 ]
 
@@ -42,7 +42,7 @@ part: Any = functools.partial(uncounted, inline="always")
 iou, log_odds, added, single = map(formula, (boxes.iou, odds.log_odds, added, single))
 
 
-class Scratch(NamedTuple):
+class ClusterScratch(NamedTuple):
     """Room for one cell of up to `size` boxes; sorting takes `key`, `order` and `other_*` in turn.
 
     Attributes:
@@ -95,9 +95,9 @@ def order_by_key(key, index, row, other_key, other_index, size):
 
 
 @jit
-def scratch(size, members):
-    """Return a `Scratch` for cells of up to `size` boxes."""
-    return Scratch(
+def cluster_scratch(size, members):
+    """Return a `ClusterScratch` for cells of up to `size` boxes."""
+    return ClusterScratch(
         np.empty(size),
         np.empty(size, np.int64),
         np.empty(size),

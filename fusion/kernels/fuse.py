@@ -12,14 +12,14 @@ from fusion.kernels.cluster import (
     PROBABILITY,
     WBF,
     cluster,
+    cluster_scratch,
     order_by_key,
     part,
-    scratch,
     select,
 )
 from fusion.kernels.jit import chunks, formula, jit, joined, run, uncounted
 
-__all__ = ["Answer", "Options", "allocate", "fuse_cells", "fuse_columns"]
+__all__ = ["FusedCells", "Options", "allocate", "fuse_cells", "fuse_columns"]
 
 single, wbf_score, joint = map(formula, (clusters.single, clusters.wbf_score, odds.joint))
 
@@ -54,7 +54,7 @@ class Options(NamedTuple):
     least: int = 1
 
 
-class Answer(NamedTuple):
+class FusedCells(NamedTuple):
     """Where `fuse_cells` writes; room for as many entries as the cells have boxes.
 
     Attributes:
@@ -78,9 +78,9 @@ class Answer(NamedTuple):
 
 @jit
 def allocate(size, sources):
-    """Return room for the answer of cells with `size` boxes in all: an `Answer`."""
+    """Return room for the answer of cells with `size` boxes in all: an `FusedCells`."""
     traced = size if sources else 0
-    return Answer(
+    return FusedCells(
         np.empty(size, np.int32),
         np.empty(size, np.int64),
         np.empty(size),
@@ -166,7 +166,7 @@ def fuse_cells(columns, low, high, options, answer):
     largest = 0
     for cell in range(low, high):
         largest = max(largest, columns.start[cell + 1] - columns.start[cell])
-    return _fuse(columns, low, high, options, answer, scratch(largest, len(options.weights)))
+    return _fuse(columns, low, high, options, answer, cluster_scratch(largest, len(options.weights)))
 
 
 @uncounted

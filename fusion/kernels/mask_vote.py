@@ -15,7 +15,7 @@ from fusion.kernels.jit import formula, jit
 from fusion.kernels.runs import TEXT_BYTES, bounds, decode, encode
 from fusion.kernels.soft_mask import add_runs, add_soft, soft_frame, threshold_canvas
 
-__all__ = ["HARD", "NONE", "SOFT", "Voters", "Votes", "vote_cells"]
+__all__ = ["HARD", "NONE", "SOFT", "Votes", "VotingRows", "vote_cells"]
 
 NONE, HARD, SOFT = 0, 1, 2
 _UNKNOWN, _SOME, _EMPTY, _BAD = 0, 1, 2, 3  # what is known of the pixels of a row's mask
@@ -26,7 +26,7 @@ _LOW = (np.int64(1) << _SHIFT) - 1
 iou, whole_weight, needed = map(formula, (boxes.iou, masks.whole_weight, masks.needed))
 
 
-class Voters(NamedTuple):
+class VotingRows(NamedTuple):
     """What is known of each input row; rows below `instances` are the instances.
 
     Attributes:
@@ -280,7 +280,7 @@ def vote_cells(low, high, columns, about, text, soft, options, out):
         low: First cell.
         high: One past the last.
         columns: `Columns` of instances and voters.
-        about: `Voters`.
+        about: `VotingRows`.
         text: `MaskText` of all rows.
         soft: `SoftMaps` of all rows.
         options: IoU from which a box votes; share of the weight that a pixel needs, above 0; whether boxes

@@ -18,7 +18,7 @@ def raise_tops(columns, low, high, rows, given, least, floor, top):
         columns: `Columns`.
         low: First cell; the first of its image.
         high: One past the last cell; the last of its image stands before it.
-        rows: `Rows`, row j holding p(i|j) in column i.
+        rows: `fusion.relations.Sparse`, row j holding p(i|j) in column i.
         given: Least best score of a category that raises others.
         least: Least best score of a category that is raised.
         floor: float64 [categories], scratch of zeros; zeros again afterwards.
@@ -61,8 +61,8 @@ def weigh_cells(columns, low, high, rows, ioa, strength, place, out):
         columns: `Columns`.
         low: First cell; the first of its image.
         high: One past the last cell; the last of its image stands before it.
-        rows: `Rows`, row i holding in column j (0 if i should lie inside j, 1 if i should have j inside, log ratio if
-            it does, log ratio if not).
+        rows: `fusion.relations.Sparse`, row i holding in column j (0 if i should lie inside j, 1 if i should have j
+            inside, log ratio if it does, log ratio if not).
         ioa: Share of the inner box that must lie in the outer one.
         strength: Factors of the raising and the lowering log ratios.
         place: int64 [categories + 1], scratch of -1; -1 again afterwards. The last is a category without boxes.

@@ -9,7 +9,7 @@ from fusion.kernels.filter import NEVER, frame_of, margin, narrow, share_factor
 from fusion.kernels.jit import formula, jit, uncounted
 from fusion.kernels.vectors import LANES, first_bit, verdicts
 
-__all__ = ["Picked", "Scratch", "all_cells", "nms_cells", "scratch"]
+__all__ = ["NmsScratch", "Picked", "all_cells", "nms_cells", "nms_scratch"]
 
 overlap = formula(boxes.overlap)
 
@@ -33,7 +33,7 @@ class Picked(NamedTuple):
     owner: np.ndarray
 
 
-class Scratch(NamedTuple):
+class NmsScratch(NamedTuple):
     """Working memory of one task.
 
     Attributes:
@@ -46,14 +46,14 @@ class Scratch(NamedTuple):
 
 
 @jit
-def scratch(columns, low, high):
+def nms_scratch(columns, low, high):
     """Allocate working memory for cells low..high-1."""
     largest, first = 0, low
     for c in range(low, high):
         if columns.image[c] != columns.image[first]:
             first = c
         largest = max(largest, columns.start[c + 1] - columns.start[first])
-    return Scratch(np.empty((6, largest + LANES), np.float32), np.empty(LANES, np.uint32))
+    return NmsScratch(np.empty((6, largest + LANES), np.float32), np.empty(LANES, np.uint32))
 
 
 @uncounted

@@ -10,7 +10,7 @@ from fusion.kernels.filter import frame_of, hits, narrow, place, share_factor
 from fusion.kernels.jit import formula, uncounted
 from fusion.kernels.vectors import LANES, first_bit
 
-__all__ = ["Ballot", "Voted", "ballot", "vote_cells"]
+__all__ = ["VoteScratch", "Voted", "vote_cells", "vote_scratch"]
 
 overlap, enter, tally, moved = map(formula, (boxes.overlap, votes.enter, votes.tally, votes.moved))
 
@@ -18,7 +18,7 @@ overlap, enter, tally, moved = map(formula, (boxes.overlap, votes.enter, votes.t
 _SHORT = 32
 
 
-class Ballot(NamedTuple):
+class VoteScratch(NamedTuple):
     """Working memory of one task.
 
     Attributes:
@@ -62,9 +62,9 @@ class Voted(NamedTuple):
     source: np.ndarray
 
 
-def ballot(k: int, members: int, largest: int) -> Ballot:
+def vote_scratch(k: int, members: int, largest: int) -> VoteScratch:
     """Allocate working memory for k voters and cells of up to `largest` boxes."""
-    return Ballot(
+    return VoteScratch(
         np.empty(k, np.int8),
         np.empty(k),
         np.empty(k, np.int64),

@@ -8,7 +8,7 @@ import numpy as np
 from fusion.kernels.jit import run
 from fusion.kernels.relations import raise_tops
 from fusion.pool import Described, Pool
-from fusion.relations import PROBABILITIES, Relations, Rows, check_scores, image_chunks
+from fusion.relations import PROBABILITIES, Relations, Sparse, check_scores, image_chunks
 from fusion.steps.base import Rescored, check, parameter
 
 __all__ = ["Cooccurrence"]
@@ -66,7 +66,7 @@ class Cooccurrence:
         score[columns.row[columns.start[:-1]]] = top
         return Rescored(np.arange(len(score)), score)
 
-    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Rows:
+    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Sparse:
         """Return p(i|j) in row j, column i, of the categories that some tables have."""
         place = self.relations.places(tables, category_ids)
         pairs = self.relations.together
@@ -79,4 +79,4 @@ class Cooccurrence:
         i, j, value = own[i[keep]], own[j[keep]], value[keep]
         order = np.lexsort((i, j))
         start = np.searchsorted(j[order], np.arange(len(place) + 1)).astype(np.int64)
-        return Rows(start, i[order], value[order])
+        return Sparse(start, i[order], value[order])

@@ -8,9 +8,9 @@ import numpy as np
 from fusion.arrow_arrays import arrow_array
 from fusion.checks import listed
 from fusion.columns import Sources
-from fusion.equal_boxes import image_order, twins_of
+from fusion.equal_boxes import alike_of, image_order
+from fusion.kernels.hierarchy import expand_images
 from fusion.kernels.jit import chunks, joined, run
-from fusion.kernels.twins import expand_images
 from fusion.on_cpu import fuse_tables
 from fusion.parents import Parents, ancestors_of, reach_of, read_parents
 from fusion.pool import Pool
@@ -69,14 +69,14 @@ class ExpandHierarchy:
         order, start = image_order(pool)
         score, category = pool.column("score").astype(np.float64, copy=False), pool.category()
         merge = not self.keep_all
-        twin = twins_of(pool, order, start) if merge else order
+        alike = alike_of(pool, order, start) if merge else order
         sizes = np.diff(reach[0])[category[order]]
         total = np.concatenate(([0], np.cumsum(sizes)))
 
         def task(low: int, high: int) -> tuple[np.ndarray, ...]:
             room = int(total[start[high]] - total[start[low]])
             out = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int64)
-            expand_images(low, high, start, order, twin, score, category, reach, merge, out)
+            expand_images(low, high, start, order, alike, score, category, reach, merge, out)
             out[2][:] += total[start[low]]
             return out
 

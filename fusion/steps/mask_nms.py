@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from fusion.columns import Fused
 from fusion.kernels.mask_suppress import mask_nms_cells
-from fusion.kernels.suppress import Picked, Scratch
+from fusion.kernels.suppress import NmsScratch, Picked
 from fusion.masks import pool_masks, unreadable
 from fusion.pool import Pool
 from fusion.steps.base import check, parameter
@@ -42,7 +42,7 @@ class MaskNms:
         masks = pool_masks(pool)
         columns, threshold = pool.columns, float(self.iou)
 
-        def kernel(low: int, high: int, _work: Scratch, out: Picked) -> int:
+        def kernel(low: int, high: int, _work: NmsScratch, out: Picked) -> int:
             left: int = mask_nms_cells(columns, low, high, threshold, masks.text, masks.masked, out)
             if left < 0:
                 raise unreadable(pool, masks, -1 - left)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from fusion.checks import listed
-from fusion.equal_boxes import image_order, twins_of
+from fusion.equal_boxes import alike_of, image_order
 from fusion.errors import InputError, option
 from fusion.pool import Pool, label
 from fusion.steps.base import Rescored, check, parameter
@@ -143,7 +143,7 @@ def _background(pool: Pool, table: np.ndarray, names: Sequence[str]) -> np.ndarr
     """Say which rows belong to a region that is background rather than anything else, bool [n]."""
     order, start = image_order(pool)
     region = np.empty(len(order), np.int64)
-    region[order] = twins_of(pool, order, start)
+    region[order] = alike_of(pool, order, start)
     # one box found by two experts of one pool is two regions
     region = region * len(names) + table
     _, region = np.unique(region, return_inverse=True)

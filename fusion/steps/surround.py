@@ -8,7 +8,7 @@ import numpy as np
 from fusion.kernels.jit import run
 from fusion.kernels.relations import weigh_cells
 from fusion.pool import Described, Pool
-from fusion.relations import Relations, Rows, check_scores, image_chunks
+from fusion.relations import Relations, Sparse, check_scores, image_chunks
 from fusion.steps.base import Rescored, check, parameter
 
 __all__ = ["Surround"]
@@ -71,7 +71,7 @@ class Surround:
         score[columns.row] = out
         return Rescored(np.arange(len(score)), score)
 
-    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Rows:
+    def rows(self, tables: Sequence[Described], category_ids: np.ndarray) -> Sparse:
         """Return which way round, and the log ratios, in row i, column j, of the categories that some tables have.
 
         Column `categories` stands for those without boxes.
@@ -95,4 +95,4 @@ class Surround:
         i, j = own[i[keep]], own[j[keep]]
         order = np.lexsort((j, i))
         start = np.searchsorted(i[order], np.arange(len(place) + 1)).astype(np.int64)
-        return Rows(start, j[order], np.ascontiguousarray(value[order]))
+        return Sparse(start, j[order], np.ascontiguousarray(value[order]))

@@ -7,8 +7,8 @@ import numpy as np
 
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
-from fusion.kernels.suppress import Picked, nms_cells, scratch
-from fusion.kernels.vote import Voted, ballot, vote_cells
+from fusion.kernels.suppress import Picked, nms_cells, nms_scratch
+from fusion.kernels.vote import Voted, vote_cells, vote_scratch
 from fusion.pool import Pool
 from fusion.steps.base import check, parameter
 from fusion.suppression import allocate
@@ -64,11 +64,11 @@ class Vote:
         largest = int(sizes.max())
         k = min(int(self.k), largest)
         kept = allocate(int(sizes.sum()), False)
-        left = nms_cells(columns, low, high, float(self.iou), scratch(columns, low, high), kept)
+        left = nms_cells(columns, low, high, float(self.iou), nms_scratch(columns, low, high), kept)
         members = int(columns.member[columns.start[low] : columns.start[high]].max()) + 1
         out = _room(left, k if sources else None)
         options = (float(self.iou), float(self.score), float(self.box), sources)
-        written = vote_cells(columns, kept, left, options, ballot(k, members, largest), out)
+        written = vote_cells(columns, kept, left, options, vote_scratch(k, members, largest), out)
         return _in_order(kept, out, written)
 
 

@@ -12,7 +12,7 @@ from fusion.checks import listing
 from fusion.columns import Sources
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, joined, run
-from fusion.kernels.mask_vote import HARD, NONE, SOFT, Voters, Votes, vote_cells
+from fusion.kernels.mask_vote import HARD, NONE, SOFT, Votes, VotingRows, vote_cells
 from fusion.masks import PooledMasks, mask_texts, pool_masks, unreadable
 from fusion.pool import Pool
 from fusion.steps.base import Rebuilt, check, parameter
@@ -115,7 +115,7 @@ class VoteMasks:
         table = self.rebuilt(pool.tables[0], votes, mask_texts(texts, length), order)
         return Rebuilt(table, np.arange(len(table)), _listed(votes.voters, voters, order) if sources else None)
 
-    def _voters(self, pool: Pool, masks: PooledMasks) -> Voters:
+    def _voters(self, pool: Pool, masks: PooledMasks) -> VotingRows:
         instances = len(pool.tables[0])
         views = [view_codes(table) for table in pool.tables]
         names = np.unique(np.concatenate([name for name, _ in views]))
@@ -126,7 +126,7 @@ class VoteMasks:
             weight[instances:] *= self._member_weights(pool)[pool.member[instances:]]
         kind = np.where(masks.masked, HARD, NONE).astype(np.uint8)
         kind[np.diff(masks.soft.offset) > 0] = SOFT
-        return Voters(instances, voter.astype(np.int32), int(voter.max(initial=-1)) + 1, weight, kind)
+        return VotingRows(instances, voter.astype(np.int32), int(voter.max(initial=-1)) + 1, weight, kind)
 
     def _member_weights(self, pool: Pool) -> np.ndarray:
         """Return the weight of each of the pool's members, 0 for those that bring no voter."""

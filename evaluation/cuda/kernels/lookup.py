@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows
+from fusion.cuda.kernels.cells import GpuColumns, Rows
 from fusion.cuda.kernels.device import Kernel, cuda, empty
 from fusion.cuda.kernels.merge_sort import lower_bound
 
@@ -34,12 +34,12 @@ class Located(NamedTuple):
         place: int32 [cells], in `Lookup.key`; -1 where nothing is known of the cell.
     """
 
-    columns: Columns
+    columns: GpuColumns
     category: Any
     place: Any
 
 
-def locate(rows: Rows, columns: Columns, lookup: Lookup, categories: int, known: bool) -> Located:
+def locate(rows: Rows, columns: GpuColumns, lookup: Lookup, categories: int, known: bool) -> Located:
     """Look up the cells of sorted rows.
 
     Args:

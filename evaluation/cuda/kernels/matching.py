@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cuda.kernels.pairing import IGNORED, INSIDE, LOST, SHARED, Pairs
-from fusion.cuda.kernels.cells import Columns
+from evaluation.cuda.kernels.pairing import IGNORED, INSIDE, LOST, SHARED, GpuPairs
+from fusion.cuda.kernels.cells import GpuColumns
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled
 
 __all__ = ["MOST_THRESHOLDS", "matched"]
@@ -16,7 +16,7 @@ __all__ = ["MOST_THRESHOLDS", "matched"]
 MOST_THRESHOLDS = 62
 
 
-def matched(columns: Columns, pairs: Pairs, flags: Any, thresholds: Any) -> tuple[Any, Any]:
+def matched(columns: GpuColumns, pairs: GpuPairs, flags: Any, thresholds: Any) -> tuple[Any, Any]:
     """Match the rows of each cell in order of score.
 
     Args:

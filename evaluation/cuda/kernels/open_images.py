@@ -11,18 +11,28 @@ import numpy as np
 from evaluation.cuda.kernels.lookup import Located
 from evaluation.cuda.kernels.precision import begin_categories
 from evaluation.kernels.open_images import FALSE, LEFT_OUT, LOWEST, TRUE
-from fusion.cuda.kernels.cells import Columns, Rows
+from fusion.cuda.kernels.cells import GpuColumns, Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at
 from fusion.cuda.kernels.merge_sort import first_not_before, room_for_runs, sort_runs
 from fusion.cuda.kernels.scan import offsets
 from fusion.formulas.boxes import intersection, match
 
-__all__ = ["Boxes", "Entries", "Scale", "Sections", "entries_of", "look_by_boxes", "look_by_masks", "settle", "usable"]
+__all__ = [
+    "GpuEntries",
+    "Sections",
+    "TruthBoxes",
+    "UnitScale",
+    "entries_of",
+    "look_by_boxes",
+    "look_by_masks",
+    "settle",
+    "usable",
+]
 
 intersection, match = formula(intersection), formula(match)
 
 
-class Scale(NamedTuple):
+class UnitScale(NamedTuple):
     """How boxes come into the unit of the ground truth.
 
     Attributes:
@@ -35,7 +45,7 @@ class Scale(NamedTuple):
     height: Any
 
 
-class Boxes(NamedTuple):
+class TruthBoxes(NamedTuple):
     """Ground truth, as `evaluation.open_images_truth.OpenImagesTruth`: float64 [g]."""
 
     x1: Any
@@ -57,7 +67,7 @@ class Sections(NamedTuple):
     bound: Any
 
 
-class Entries(NamedTuple):
+class GpuEntries(NamedTuple):
     """True detections, and regions that absorbed one, by category, score descending, image, place in the image.
 
     Attributes:
@@ -71,7 +81,7 @@ class Entries(NamedTuple):
     between: Any
 
 
-def usable(rows: Rows, given: Any, scale: Scale) -> Any:
+def usable(rows: Rows, given: Any, scale: UnitScale) -> Any:
     """Return flags of the rows that take a place in their cell: int8 [n].
 
     Args:
@@ -84,7 +94,9 @@ def usable(rows: Rows, given: Any, scale: Scale) -> Any:
     return used
 
 
-def look_by_boxes(rows: Rows, located: Located, sections: Sections, boxes: Boxes, scale: Scale, least: float) -> Any:
+def look_by_boxes(
+    rows: Rows, located: Located, sections: Sections, boxes: TruthBoxes, scale: UnitScale, least: float
+) -> Any:
     """Return the best object and region that each row overlaps enough: int32 [2 * n], -1 without one."""
     size = len(located.columns.row)
     best = empty(2 * size, np.int32)
@@ -92,7 +104,7 @@ def look_by_boxes(rows: Rows, located: Located, sections: Sections, boxes: Boxes
     return best
 
 
-def look_by_masks(rows: Rows, columns: Columns, known: Any) -> Any:
+def look_by_masks(rows: Rows, columns: GpuColumns, known: Any) -> Any:
     """Return what each row's mask looks at, which no step changes: int32 [4 * n], of `known` int32 [4 * origins]."""
     size = len(columns.row)
     best = empty(4 * size, np.int32)
@@ -124,7 +136,7 @@ def settle(located: Located, best: Any, cap: int, truths: int) -> tuple[Any, Any
 
 def entries_of(
     located: Located, sections: Sections, outcome: Any, absorbed: Any, categories: int, regions: bool
-) -> Entries:
+) -> GpuEntries:
     """Rank the true entries and count the false detections between them.
 
     Args:
@@ -159,7 +171,7 @@ def entries_of(
     begin_categories(categories + 1, runs, start)
     gather_flags(total, runs, region, is_region)
     count_false(size, located, outcome, shift, start, runs, between)
-    return Entries(start, is_region, between)
+    return GpuEntries(start, is_region, between)
 
 
 @device_function

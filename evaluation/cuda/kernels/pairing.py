@@ -17,10 +17,10 @@ __all__ = [
     "LOST",
     "OUTSIDE",
     "SHARED",
+    "GpuPairs",
+    "GpuTruth",
     "Limits",
     "MaskPairs",
-    "Pairs",
-    "Truth",
     "TruthCells",
     "box_pairs",
     "mask_pairs",
@@ -49,7 +49,7 @@ class TruthCells(NamedTuple):
     partial: Any
 
 
-class Truth(NamedTuple):
+class GpuTruth(NamedTuple):
     """Ground truth, as `evaluation.columns.Truth`; `flags` is uint8 [g]: `IGNORED`, `SHARED`, `LOST`."""
 
     x1: Any
@@ -83,7 +83,7 @@ class MaskPairs(NamedTuple):
         start: int32 [r + 1].
         truth: int32 [m].
         iou: float64 [m].
-        state: int8 [r], as of `Pairs`, by the area of the mask; [0] where areas are those of boxes.
+        state: int8 [r], as of `GpuPairs`, by the area of the mask; [0] where areas are those of boxes.
     """
 
     start: Any
@@ -92,7 +92,7 @@ class MaskPairs(NamedTuple):
     state: Any
 
 
-class Pairs(NamedTuple):
+class GpuPairs(NamedTuple):
     """Sorted rows and what they can match: what counts first, then by IoU descending, then the later ground truth.
 
     Attributes:
@@ -110,7 +110,7 @@ class Pairs(NamedTuple):
     iou: Any
 
 
-def box_pairs(rows: Rows, located: Located, cells: TruthCells, truth: Truth, limits: Limits) -> Pairs:
+def box_pairs(rows: Rows, located: Located, cells: TruthCells, truth: GpuTruth, limits: Limits) -> GpuPairs:
     """Find the pairs of boxes."""
     size = len(located.columns.row)
     state, count = empty(size, np.int8), empty(size, np.int32)
@@ -119,18 +119,18 @@ def box_pairs(rows: Rows, located: Located, cells: TruthCells, truth: Truth, lim
     count_pairs(size, rows, located, cells, truth, limits, state, count)
     start = offsets(count)
     found = number_at(start, size)
-    pairs = Pairs(state, start[:size], start[1:], empty(found, np.int32), empty(found, np.float64))
+    pairs = GpuPairs(state, start[:size], start[1:], empty(found, np.int32), empty(found, np.float64))
     fill_pairs(size, rows, located, cells, truth, limits, pairs)
     return pairs
 
 
-def mask_pairs(rows: Rows, located: Located, cells: TruthCells, known: MaskPairs, limits: Limits) -> Pairs:
+def mask_pairs(rows: Rows, located: Located, cells: TruthCells, known: MaskPairs, limits: Limits) -> GpuPairs:
     """Look up the pairs of masks, which no step changes."""
     size = len(located.columns.row)
     state, begin, end = empty(size, np.int8), empty(size, np.int32), empty(size, np.int32)
     judge_rows(size, rows, located, cells, known.state, limits, state)
     look_up_pairs(size, rows, located.columns, known, state, begin, end)
-    return Pairs(state, begin, end, known.truth, known.iou)
+    return GpuPairs(state, begin, end, known.truth, known.iou)
 
 
 @device_function

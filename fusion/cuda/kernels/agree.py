@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns
+from fusion.cuda.kernels.cells import GpuColumns
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, formula
 from fusion.cuda.kernels.suppress import claimed
 from fusion.formulas import odds
@@ -15,7 +15,7 @@ __all__ = ["agreed", "joined"]
 log_odds, joint = formula(odds.log_odds), formula(odds.joint)
 
 
-def agreed(columns: Columns, threshold: float, least: int) -> Left:
+def agreed(columns: GpuColumns, threshold: float, least: int) -> Left:
     """Leave the best box of each cluster of at least `least` members, with their number; see `fusion.Consensus`."""
     size = len(columns.row)
     owner, voter = _clusters(columns, threshold)
@@ -25,7 +25,7 @@ def agreed(columns: Columns, threshold: float, least: int) -> Left:
     return left
 
 
-def joined(columns: Columns, threshold: float) -> Left:
+def joined(columns: GpuColumns, threshold: float) -> Left:
     """Join each cluster's votes, all in [0, 1], as independent evidence; see `fusion.ProbFusion`.
 
     Boxes are those of the CPU. So are scores, but for log, log1p and exp: with T the sum over a cluster's votes of
@@ -39,7 +39,7 @@ def joined(columns: Columns, threshold: float) -> Left:
     return left
 
 
-def _clusters(columns: Columns, threshold: float) -> tuple[Any, Any]:
+def _clusters(columns: GpuColumns, threshold: float) -> tuple[Any, Any]:
     """Return, by position, the kept box that each belongs to (int32) and whether it votes for its member (int8)."""
     size = len(columns.row)
     owner, voter = claimed(columns, threshold), empty(size, np.int8)

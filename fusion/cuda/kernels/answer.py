@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
+from fusion.cuda.kernels.cells import GpuColumns, Rows, copy_row, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
@@ -36,7 +36,7 @@ def room(size: int, *, corners: bool, votes: bool) -> Left:
     return Left._make([filled(size, np.int8), empty(size, np.float64), *sides, empty(size if votes else 0, np.int16)])
 
 
-def pack(rows: Rows, columns: Columns, left: Left) -> Rows:
+def pack(rows: Rows, columns: GpuColumns, left: Left) -> Rows:
     """Return the rows that are left, in order of (cell, score descending, row)."""
     before = offsets(left.alive)
     out = rows_like(rows, number_at(before, len(left.alive)), votes=len(left.votes) > 0 or len(rows.votes) > 0)

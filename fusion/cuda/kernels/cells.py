@@ -24,7 +24,7 @@ __all__ = [
     "MOST_CELLS",
     "SIZES",
     "Cells",
-    "Columns",
+    "GpuColumns",
     "Rows",
     "bounds",
     "by_size",
@@ -71,7 +71,7 @@ class Rows(NamedTuple):
     votes: Any
 
 
-class Columns(NamedTuple):
+class GpuColumns(NamedTuple):
     """Detections sorted by (image, category, score descending, row), as `fusion.columns.Columns`.
 
     Attributes:
@@ -142,7 +142,7 @@ def overlap(columns, i, j):
     return box_overlap(columns.x1, columns.y1, columns.x2, columns.y2, i, j)
 
 
-def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -> Columns:
+def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -> GpuColumns:
     """Sort rows into cells.
 
     Args:
@@ -169,7 +169,7 @@ def sort_rows(rows: Rows, score: Any, used: Any, images: int, categories: int) -
     row, key, cell = empty(left, np.int32), empty(left, np.float64), empty(left, np.int32)
     deal(size, rows.image, rows.category, used, score, categories, begin, dense, cursor, row, key, cell)
     sorted_row = empty(left, np.int32)
-    columns = Columns._make(
+    columns = GpuColumns._make(
         [*(empty(left, np.float64) for _ in range(5)), empty(left, np.int16), sorted_row, cell, start]
     )
     order_cells(left, rows, row, key, columns)
@@ -208,7 +208,7 @@ def used_categories(rows: Rows, categories: int) -> np.ndarray:
     return np.flatnonzero(to_host(used))
 
 
-def cells_of(rows: Rows, columns: Columns, place: Any, images: int) -> Cells:
+def cells_of(rows: Rows, columns: GpuColumns, place: Any, images: int) -> Cells:
     """Describe the cells of columns; `place` is int32 [categories], the places given to categories."""
     count = len(columns.start) - 1
     cells = Cells._make(empty(size, np.int32) for size in (count, count, images, images))

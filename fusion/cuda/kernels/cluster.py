@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns, bounds, by_size
+from fusion.cuda.kernels.cells import GpuColumns, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, filled, formula
 from fusion.cuda.kernels.soft import best_of_group
 from fusion.formulas import boxes
@@ -65,7 +65,7 @@ class Clusters(NamedTuple):
     bits: Any
 
 
-def fuse_clusters(columns: Columns, weights: Any, rule: Rule) -> Left:
+def fuse_clusters(columns: GpuColumns, weights: Any, rule: Rule) -> Left:
     """Fuse each cell's boxes into clusters.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import config, cuda
 
 from fusion.cuda.kernels.launch import Launch, laid_out, tell_of_compilation
-from fusion.cuda.kernels.memory import Array, pool
+from fusion.cuda.kernels.memory import Array, driver_pool
 from fusion.cuda.kernels.products import rounded
 from fusion.formulas import bound
 from fusion.kernels.jit import caching
@@ -132,7 +132,7 @@ def to_device(array: np.ndarray) -> Any:
 def empty(size: int, kind: Any) -> Any:
     """Return an array on the GPU, not initialised."""
     stream = _here_stream()
-    held = None if SIMULATED or stream or not size else pool()
+    held = None if SIMULATED or stream or not size else driver_pool()
     return _array(size, kind, stream=stream) if held is None else held.array(size, np.dtype(kind))
 
 
@@ -175,7 +175,7 @@ def out_of_memory(error: Exception) -> bool:
 
 def free_memory() -> float:
     """Return the bytes that are free on the GPU; no end of them in the simulator."""
-    held = None if SIMULATED else pool()
+    held = None if SIMULATED else driver_pool()
     return float(cuda.current_context().get_memory_info()[0]) + (0 if held is None else held.unused())
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, copy_row, rows_like
+from fusion.cuda.kernels.cells import GpuColumns, Rows, copy_row, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
@@ -23,13 +23,13 @@ class Reach(NamedTuple):
     category: Any
 
 
-def expand(rows: Rows, reach: Reach, twins: Columns | None) -> Rows:
+def expand(rows: Rows, reach: Reach, alike: GpuColumns | None) -> Rows:
     """Return all rows with their copies, in the order of the rows.
 
     Args:
         rows: The detections, at least one.
         reach: What each of their categories is copied to.
-        twins: The rows by image and x, so that those of one box are near each other: of one box, member and category
+        alike: The rows by image and x, so that those of one box are near each other: of one box, member and category
             the best is left. None keeps all.
     """
     size = len(rows.image)
@@ -37,8 +37,8 @@ def expand(rows: Rows, reach: Reach, twins: Columns | None) -> Rows:
     count_copies(size, rows.category, reach, count)
     begin = offsets(count)
     alive = filled(number_at(begin, size), np.int8, 1)
-    if twins is not None:
-        merge_copies(size, rows, reach, begin, twins, alive)
+    if alike is not None:
+        merge_copies(size, rows, reach, begin, alike, alive)
     place = offsets(alive)
     out = rows_like(rows, number_at(place, len(alive)), votes=len(rows.votes) > 0)
     copy_to_ancestors(size, rows, reach, begin, alive, place, out)
@@ -70,20 +70,20 @@ def gives_way(rows, reach, r, s, kind):
 
 
 @Kernel
-def merge_copies(rows, reach, begin, twins, alive):
+def merge_copies(rows, reach, begin, alike, alive):
     """Take out the copies that a better row of the same box, member and category stands for."""
-    for p in range(cuda.grid(1), len(twins.row), cuda.gridsize(1)):
-        c = twins.cell[p]
-        r = twins.row[p]
+    for p in range(cuda.grid(1), len(alike.row), cuda.gridsize(1)):
+        c = alike.cell[p]
+        r = alike.row[p]
         low, high = p, p + 1
-        while low > twins.start[c] and twins.score[low - 1] == twins.score[p]:
+        while low > alike.start[c] and alike.score[low - 1] == alike.score[p]:
             low -= 1
-        while high < twins.start[c + 1] and twins.score[high] == twins.score[p]:
+        while high < alike.start[c + 1] and alike.score[high] == alike.score[p]:
             high += 1
         own = reach.start[rows.category[r]]
         for at in range(own, reach.start[rows.category[r] + 1]):
             for q in range(low, high):
-                if gives_way(rows, reach, r, twins.row[q], reach.category[at]):
+                if gives_way(rows, reach, r, alike.row[q], reach.category[at]):
                     alive[begin[r] + at - own] = 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns
+from fusion.cuda.kernels.cells import GpuColumns
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, filled, formula, number_at, to_host
 from fusion.cuda.kernels.masks import SOFT, Masks
 from fusion.cuda.kernels.scan import offsets
@@ -45,7 +45,7 @@ class Frames(NamedTuple):
     drawn: Any
 
 
-def paint(columns: Columns, masks: Masks, first: Any, voters: Any, frames: Frames, normalized: bool) -> Masks | None:
+def paint(columns: GpuColumns, masks: Masks, first: Any, voters: Any, frames: Frames, normalized: bool) -> Masks | None:
     """Return the new masks by instance; only `runs`, `start`, `end`, `height` and `width` are meant.
 
     None if there are more columns, or boundaries, than can be counted.
@@ -54,7 +54,7 @@ def paint(columns: Columns, masks: Masks, first: Any, voters: Any, frames: Frame
         columns: The rows that vote, sorted.
         masks: Their masks.
         first: int32 [n + 1], first voter of each instance.
-        voters: `mask_vote.Voters`.
+        voters: `mask_vote.MaskVoters`.
         frames: What to paint.
         normalized: Whether boxes are in [0, 1] instead of pixels.
     """

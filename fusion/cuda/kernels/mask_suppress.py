@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, bounds, by_size
+from fusion.cuda.kernels.cells import GpuColumns, Rows, bounds, by_size
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, filled, formula
 from fusion.cuda.kernels.masks import Masks, shared_pixels
 from fusion.formulas import masks as formulas
@@ -14,7 +14,7 @@ __all__ = ["suppress_by_masks"]
 most_shared, union = formula(formulas.most_shared), formula(formulas.union)
 
 
-def suppress_by_masks(rows: Rows, columns: Columns, masks: Masks, threshold: float) -> Any:
+def suppress_by_masks(rows: Rows, columns: GpuColumns, masks: Masks, threshold: float) -> Any:
     """Return flags of the rows whose mask no kept one overlaps by more than the threshold: int8 [n]."""
     alive = filled(len(columns.row), np.int8, 1)
     for chosen, count, width in by_size(columns.start):

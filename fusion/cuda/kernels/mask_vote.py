@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, overlap
+from fusion.cuda.kernels.cells import GpuColumns, Rows, overlap
 from fusion.cuda.kernels.device import (
     Kernel,
     cuda,
@@ -27,7 +27,7 @@ from fusion.cuda.kernels.scan import offsets
 from fusion.formulas import masks as formulas
 from fusion.formulas import runs
 
-__all__ = ["Count", "Election", "Outcome", "elect", "write_texts"]
+__all__ = ["Count", "Election", "NewMasks", "elect", "write_texts"]
 
 write_number, whole_weight, needed = map(formula, (runs.write_number, formulas.whole_weight, formulas.needed))
 
@@ -54,7 +54,7 @@ class Election(NamedTuple):
     normalized: bool
 
 
-class Voters(NamedTuple):
+class MaskVoters(NamedTuple):
     """Masks that vote, one instance's behind the other's.
 
     Attributes:
@@ -78,7 +78,7 @@ class Voters(NamedTuple):
     next: Any
 
 
-class Outcome(NamedTuple):
+class NewMasks(NamedTuple):
     """What becomes of each of n instances.
 
     Attributes:
@@ -112,12 +112,12 @@ class Count(NamedTuple):
 
     masks: Masks
     first: Any
-    voters: Voters
-    outcome: Outcome
+    voters: MaskVoters
+    outcome: NewMasks
 
 
 def elect(
-    rows: Rows, columns: Columns, masks: Masks, state: Any, weights: Any, election: Election
+    rows: Rows, columns: GpuColumns, masks: Masks, state: Any, weights: Any, election: Election
 ) -> tuple[Count, ...] | None:
     """Find the voters of each instance and the length of the text that they vote for.
 
@@ -138,7 +138,7 @@ def elect(
     count_voters(size, columns, state, weights, election, count)
     first = offsets(count)
     voters = _voters(number_at(first, instances))
-    outcome = Outcome(count, empty(instances, np.int64), *(empty(instances, np.int32) for _ in range(7)))
+    outcome = NewMasks(count, empty(instances, np.int64), *(empty(instances, np.int32) for _ in range(7)))
     kinds = (np.int32, np.float64, *[np.int32] * 8)
     frames = Frames._make(empty(instances, kind) for kind in kinds)
     found_any = filled(2, np.int8)  # a mask that cannot be read, a soft one
@@ -161,9 +161,9 @@ def elect(
     return tuple(counts)
 
 
-def _voters(size: int) -> Voters:
+def _voters(size: int) -> MaskVoters:
     kinds = (np.int64, np.float64, np.float64, np.int32, np.int32, np.int8, np.int64, np.int64)
-    return Voters._make(empty(size, kind) for kind in kinds)
+    return MaskVoters._make(empty(size, kind) for kind in kinds)
 
 
 def write_texts(size: int, counts: tuple[Count, ...], begin: Any) -> Any:

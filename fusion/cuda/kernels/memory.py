@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Array", "Pool", "pool"]
+__all__ = ["Array", "DriverPool", "driver_pool"]
 
 _thread = threading.local()
 
@@ -75,7 +75,7 @@ def _require_success(code: Any) -> None:
         raise RuntimeError(f"a copy between host and GPU failed: {code.name}")
 
 
-class Pool:
+class DriverPool:
     """The pool of one GPU.
 
     Attributes:
@@ -98,7 +98,7 @@ class Pool:
         return int(attributes.reserved_mem_current - attributes.used_mem_current)
 
 
-def pool() -> Pool | None:
+def driver_pool() -> DriverPool | None:
     """Return the driver's pool of the current GPU; None where it has none."""
     held = _open()
     if held is not None and not hasattr(_thread, "device"):
@@ -108,12 +108,12 @@ def pool() -> Pool | None:
 
 
 @functools.cache
-def _open() -> Pool | None:
+def _open() -> DriverPool | None:
     try:
         from cuda.core import Device
 
         device = Device()
         device.set_current()
-        return Pool(device)
+        return DriverPool(device)
     except Exception:  # an older driver or another version of cuda.core; their errors have no base class in common
         return None

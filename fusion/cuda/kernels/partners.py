@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, Rows, copy_row, overlap, rows_like
+from fusion.cuda.kernels.cells import GpuColumns, Rows, copy_row, overlap, rows_like
 from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, number_at
 from fusion.cuda.kernels.scan import offsets
 
 __all__ = ["pairs", "support_rows"]
 
 
-def pairs(rows: Rows, own: Rows, columns: Columns, iou: float, part: str) -> Rows:
+def pairs(rows: Rows, own: Rows, columns: GpuColumns, iou: float, part: str) -> Rows:
     """Return what the first of two inputs contributes, in the order of the boxes; see `fusion.steps.dropout.Dropout`.
 
     Args:
@@ -36,7 +36,7 @@ def support_rows(rows, columns, number, iou, factor, score, used):
 
     Args:
         rows: `Rows`.
-        columns: `Columns` of the rows.
+        columns: `GpuColumns` of the rows.
         number: int16 [n], which input each row is of.
         iou: Threshold.
         factor: Of unsupported boxes; 0 leaves them out.
@@ -60,7 +60,7 @@ def find_best(columns, first, iou, best, asked):
     """Find the box of the second input that each of the first (rows below `first`) overlaps best.
 
     Args:
-        columns: `Columns` of both.
+        columns: `GpuColumns` of both.
         first: Number of rows of the first input.
         iou: What the IoU must exceed.
         best: int32 [n], written: by position, the position of the partner, -1 without one.

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, bounds, by_size, overlap
+from fusion.cuda.kernels.cells import GpuColumns, bounds, by_size, overlap
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, device_function, empty, formula
 from fusion.formulas import decay as decays
 
@@ -32,7 +32,7 @@ class Decay(NamedTuple):
     floor: float
 
 
-def soften(columns: Columns, alive: Any, decay: Decay) -> Any:
+def soften(columns: GpuColumns, alive: Any, decay: Decay) -> Any:
     """Lower the scores of the boxes flagged in `alive` and drop those that fall under the floor, in place.
 
     Returns:

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from fusion.cuda.kernels.cells import Columns, bounds, by_size, overlap
+from fusion.cuda.kernels.cells import GpuColumns, bounds, by_size, overlap
 from fusion.cuda.kernels.device import THREADS, Kernel, cuda, empty, filled
 
 __all__ = ["claimed", "suppress"]
 
 
-def claimed(columns: Columns, threshold: float) -> Any:
+def claimed(columns: GpuColumns, threshold: float) -> Any:
     """Return the kept box that each belongs to, by position: itself, or the first that covers it; int32 [n]."""
     owner = filled(len(columns.row), np.int32, -1)
     for chosen, count, width in by_size(columns.start):
@@ -18,7 +18,7 @@ def claimed(columns: Columns, threshold: float) -> Any:
     return owner
 
 
-def suppress(columns: Columns, threshold: float) -> Any:
+def suppress(columns: GpuColumns, threshold: float) -> Any:
     """Return flags of the boxes that no kept box overlaps by more than the threshold: int8 [n]."""
     size = len(columns.row)
     alive = empty(size, np.int8)

@@ -98,7 +98,7 @@ def choose_rows(columns, level, view, votes, listed, used, wrong):
     """Flag, by row, the rows whose view votes on the instance that they overlap best.
 
     Args:
-        columns: `Columns` of instances and voters.
+        columns: `GpuColumns` of instances and voters.
         level: int32 [instances].
         view: int32 [n], by row.
         votes: int8 [levels * views].

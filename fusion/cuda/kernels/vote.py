@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fusion.cuda.kernels.answer import Left, room
-from fusion.cuda.kernels.cells import Columns, overlap
+from fusion.cuda.kernels.cells import GpuColumns, overlap
 from fusion.cuda.kernels.device import Kernel, cuda, empty, formula, number_at
 from fusion.cuda.kernels.scan import offsets
 from fusion.formulas import votes
@@ -31,7 +31,7 @@ class Ballot(NamedTuple):
     iou: float
 
 
-class Voters(NamedTuple):
+class BestVoters(NamedTuple):
     """The best voters found for each kept box so far, best first; k places for each.
 
     Attributes:
@@ -45,12 +45,12 @@ class Voters(NamedTuple):
     place: Any
 
 
-def vote_on(columns: Columns, alive: Any, ballot: Ballot) -> Left:
+def vote_on(columns: GpuColumns, alive: Any, ballot: Ballot) -> Left:
     """Let the boxes of each cell vote on those of it that are flagged."""
     size = len(columns.row)
     before = offsets(alive)
     places = number_at(before, size) * ballot.k
-    voters = Voters(empty(places, np.int8), empty(places, np.float64), empty(places, np.int32))
+    voters = BestVoters(empty(places, np.int8), empty(places, np.float64), empty(places, np.int32))
     left = room(size, corners=True, votes=True)._replace(alive=alive)
     vote_boxes(size, columns, before, ballot, voters, left)
     return left

@@ -14,13 +14,13 @@ KERNELS = {
 TRUTH_CELLS = pairing.TruthCells(I4, I4, I1)
 LOOKUP = lookup.Lookup(I8, I4, I4)
 LOCATED = lookup.Located(COLUMNS, I4, I4)
-TRUTH = pairing.Truth(F8, F8, F8, F8, F8, U1)
+TRUTH = pairing.GpuTruth(F8, F8, F8, F8, F8, U1)
 LIMITS = pairing.Limits(0.5, 100, True, 1e10)
 MASK_PAIRS = pairing.MaskPairs(I4, I4, F8, I1)
-PAIRS = pairing.Pairs(I1, I4, I4, I4, F8)
-SCALE = open_images.Scale(1, F8, F8)
+PAIRS = pairing.GpuPairs(I1, I4, I4, I4, F8)
+SCALE = open_images.UnitScale(1, F8, F8)
 SECTIONS = open_images.Sections(I4, I4)
-BOXES = open_images.Boxes(F8, F8, F8, F8, F8)
+BOXES = open_images.TruthBoxes(F8, F8, F8, F8, F8)
 EVENTS = precision.Events(I4, RUNS, I4)
 
 LAUNCHES = {

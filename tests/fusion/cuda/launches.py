@@ -38,7 +38,7 @@ F8, F4, I8, I4, I2, I1, U8, U1 = (
     np.zeros(1, kind) for kind in (np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint8)
 )
 ROWS = cells.Rows(I4, I4, F8, F8, F8, F8, F8, F8, F8, I2, I4, I2)
-COLUMNS = cells.Columns(F8, F8, F8, F8, F8, I2, I4, I4, I4)
+COLUMNS = cells.GpuColumns(F8, F8, F8, F8, F8, I2, I4, I4, I4)
 LEFT = answer.Left(I1, F8, F8, F8, F8, F8, I2)
 CLUSTERS = cluster.Clusters(*[F8] * 5, *[F4] * 4, F8, F8, I4, I4, I4, U8)
 RULE = cluster.Rule(True, 0.5, 0, False, 1.0, 1.0)
@@ -53,8 +53,8 @@ BALLOT = vote.Ballot(4, 0.05, 0.3, 0.5)
 MASKS = masks.Masks(I4, I8, I8, I1, I4, I4, I8, I4, I4, I4, I4, I4, F4, I8)
 TRUST = views.Trust(F8, F8, F8, F8, F8)
 ELECTION = mask_vote.Election(3, 2, 6, 0.5, 0.5, False)
-MASK_VOTERS = mask_vote.Voters(I8, F8, F8, I4, I4, I1, I8, I8)
-OUTCOME = mask_vote.Outcome(I4, I8, I4, I4, I4, I4, I4, I4, I4)
+MASK_VOTERS = mask_vote.MaskVoters(I8, F8, F8, I4, I4, I1, I8, I8)
+OUTCOME = mask_vote.NewMasks(I4, I8, I4, I4, I4, I4, I4, I4, I4)
 FRAMES = mask_paint.Frames(I4, F8, I4, I4, I4, I4, I4, I4, I4, I4)
 
 LAUNCHES = {
@@ -111,7 +111,7 @@ LAUNCHES = {
     "sum_tiles": [(I1, I4), (I4, I4)],
     "support_rows": [(ROWS, COLUMNS, I2, 0.5, 0.5, F8, I1)],
     "suppress_masks": [(ROWS, COLUMNS, MASKS, I4, 3, 8, 0.5, I1)],
-    "vote_boxes": [(COLUMNS, I4, BALLOT, vote.Voters(I1, F8, I4), LEFT)],
+    "vote_boxes": [(COLUMNS, I4, BALLOT, vote.BestVoters(I1, F8, I4), LEFT)],
     "vote_runs": [(MASKS, I4, MASK_VOTERS, I8, U1, OUTCOME)],
     "weigh_boxes": [(COLUMNS, CELLS, EVIDENCE, 0.9, F8)],
     "weigh_sizes": [(ROWS, I4, TRUST, F8, I1)],

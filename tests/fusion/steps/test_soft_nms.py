@@ -102,8 +102,8 @@ def test_negative_scores_are_under_any_floor():
 
 
 def test_scores_that_become_equal_go_by_row():
-    twin = [[0, 0, 10, 10], [40, 0, 10, 10], [0, 5, 10, 10], [40, 5, 10, 10]]
-    fused, sources = trace(SoftNms(), table(twin, [0.9, 0.9, 0.4, 0.4]))
+    two = [[0, 0, 10, 10], [40, 0, 10, 10], [0, 5, 10, 10], [40, 5, 10, 10]]
+    fused, sources = trace(SoftNms(), table(two, [0.9, 0.9, 0.4, 0.4]))
     assert sources.row.tolist() == [0, 1, 2, 3]
     assert fused.score[2] == fused.score[3]
 

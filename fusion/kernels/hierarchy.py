@@ -4,11 +4,11 @@ import numpy as np
 
 from fusion.kernels.jit import jit
 
-__all__ = ["expand_images", "find_twins", "fold_images"]
+__all__ = ["expand_images", "find_alike", "fold_images"]
 
 
 @jit
-def find_twins(low, high, start, order, bits, member, twin):
+def find_alike(low, high, start, order, bits, member, alike):
     """Find, for each row of images low..high-1, the first row of its image with the same member and box.
 
     Args:
@@ -18,7 +18,7 @@ def find_twins(low, high, start, order, bits, member, twin):
         order: int64 [n], rows by image.
         bits: (x, y, w, h), the bits of float64 as uint64 [n]; no negative zeros.
         member: int16 [n].
-        twin: int64 [n], written: places in `order`.
+        alike: int64 [n], written: the place in `order` of that row; its own where it is the first.
     """
     x, y, w, h = bits
     widest = 0
@@ -44,17 +44,17 @@ def find_twins(low, high, start, order, bits, member, twin):
                 k0 = slots[p]
                 if k0 < 0:
                     slots[p] = k
-                    twin[k] = k
+                    alike[k] = k
                     break
                 s = order[k0]
                 if x[s] == x[r] and y[s] == y[r] and w[s] == w[r] and h[s] == h[r] and member[s] == member[r]:
-                    twin[k] = k0
+                    alike[k] = k0
                     break
                 p = (p + np.uint64(1)) & last
 
 
 @jit
-def expand_images(low, high, start, order, twin, score, category, reach, merge, out):
+def expand_images(low, high, start, order, alike, score, category, reach, merge, out):
     """Copy the rows of images low..high-1 to all categories that their own reaches.
 
     Args:
@@ -62,7 +62,7 @@ def expand_images(low, high, start, order, twin, score, category, reach, merge, 
         high: One past the last image.
         start: int64 [images + 1].
         order: int64 [n], rows by image.
-        twin: int64 [n], see `find_twins`; not used without `merge`.
+        alike: int64 [n], see `find_alike`; not used without `merge`.
         score: float64 [n], by row.
         category: int32 [n], dense, by row.
         reach: (int64 [categories + 1], int32 [m]), ids that each dense category reaches, its own first.
@@ -91,7 +91,7 @@ def expand_images(low, high, start, order, twin, score, category, reach, merge, 
                 kind = reach_id[a]
                 out_row[count], out_category[count], owner[count] = r, kind, count
                 if merge:
-                    g = twin[k] - first
+                    g = alike[k] - first
                     node = head[g]
                     while node >= 0 and out_category[node] != kind:
                         node = following[node]
@@ -110,15 +110,15 @@ def expand_images(low, high, start, order, twin, score, category, reach, merge, 
 
 
 @jit
-def fold_images(low, high, start, order, twin, score, category, above, keep):
-    """Mark the rows of images low..high-1 that are no copy of a twin: none has their score and a category below.
+def fold_images(low, high, start, order, alike, score, category, above, keep):
+    """Mark the rows of images low..high-1 that are no copy of another: none alike has their score and a category below.
 
     Args:
         low: First image.
         high: One past the last image.
         start: int64 [images + 1].
         order: int64 [n], rows by image.
-        twin: int64 [n], see `find_twins`.
+        alike: int64 [n], see `find_alike`.
         score: float64 [n], by row.
         category: int32 [n], dense, by row.
         above: bool [categories, categories], whether the second is an ancestor of the first.
@@ -127,7 +127,7 @@ def fold_images(low, high, start, order, twin, score, category, above, keep):
     widest = 0
     for i in range(low, high):
         widest = max(widest, start[i + 1] - start[i])
-    last = np.empty(widest, np.int64)  # of each twin, by the place of its first
+    last = np.empty(widest, np.int64)  # row of each box so far, by the place of its first; -1 for none
     before = np.empty(widest, np.int64)
     for i in range(low, high):
         first = start[i]
@@ -135,7 +135,7 @@ def fold_images(low, high, start, order, twin, score, category, above, keep):
         for k in range(first, start[i + 1]):
             r = order[k]
             keep[r] = True
-            g = twin[k] - first
+            g = alike[k] - first
             other = last[g]
             while other >= 0:
                 s = order[first + other]
