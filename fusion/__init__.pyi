@@ -11,9 +11,9 @@ from fusion.folding import fold_hierarchy as fold_hierarchy
 from fusion.hierarchy import Hierarchy as Hierarchy
 from fusion.hierarchy import read_hierarchy as read_hierarchy
 from fusion.recipe import Recipe as Recipe
+from fusion.recipe_file import read_recipe as read_recipe
+from fusion.recipe_file import write_recipe as write_recipe
 from fusion.recipe_toml import parse_recipe as parse_recipe
-from fusion.recipe_toml import read_recipe as read_recipe
-from fusion.recipe_toml import write_recipe as write_recipe
 from fusion.relations import Relations as Relations
 from fusion.run import apply as apply
 from fusion.run import trace as trace

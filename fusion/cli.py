@@ -12,11 +12,12 @@ from fusion.coco_json import write_coco_results
 from fusion.errors import InputError
 from fusion.learned import TunedOn, agreed_origin, read_learned
 from fusion.method_options import method_options, step_of
+from fusion.named_steps import step_from_options
 from fusion.parents import read_parents
 from fusion.parts import fuse_files
 from fusion.ready import Learned, find_ready
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
-from fusion.recipe_toml import read_recipe, saving, step_from_options
+from fusion.recipe_file import read_recipe, saving
 from fusion.steps.base import Step
 from fusion.storage import read_metadata, read_table
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr

@@ -10,7 +10,7 @@ from cyclopts.help import DefaultFormatter
 
 from fusion.errors import InputError, in_command_line, option
 from fusion.learned import TunedOn, read_learned
-from fusion.recipe_toml import step_from_options
+from fusion.named_steps import step_from_options
 from fusion.steps import step_class, step_names
 from fusion.steps.base import Step, default_of, parameters
 

@@ -19,11 +19,11 @@ HOMES = {
     "parse_recipe": "recipe_toml",
     "read_coco_results": "coco_json",
     "read_hierarchy": "hierarchy",
-    "read_recipe": "recipe_toml",
+    "read_recipe": "recipe_file",
     "read_table": "storage",
     "soft_mask_array": "soft_masks",
     "trace": "run",
     "write_coco_results": "coco_json",
-    "write_recipe": "recipe_toml",
+    "write_recipe": "recipe_file",
     "write_table": "storage",
 }

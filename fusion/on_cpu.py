@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from fusion.agreement import agreed_metadata
 from fusion.arrow_arrays import arrow_array
 from fusion.columns import Columns, Fused, Sources, fuse_in_ranges
 from fusion.corners import FAR
-from fusion.pool import Pool, Tables, agreed_metadata, pool_tables
+from fusion.pool import Pool, Tables, pool_tables
 from fusion.steps.base import Rebuilt, Rescored, Step
 from fusion.table import OPTIONAL, DetectionTable
 

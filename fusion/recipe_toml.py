@@ -1,70 +1,19 @@
-"""Recipes in TOML: reading with errors that name the fault, writing."""
+"""Recipes as TOML text, with errors that name the fault."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from fusion.atomic import replacing
 from fusion.checks import shown
 from fusion.errors import InputError, in_python
 from fusion.learned import TunedOn, agreed_origin, read_learned
+from fusion.named_steps import step_from_options
 from fusion.recipe import FORMAT, OUTPUT, Node, Recipe
 from fusion.steps import step_class, step_names
-from fusion.steps.base import Step, parameters
-from fusion.toml_values import build, check_keys, parse_toml, suggest
+from fusion.steps.base import parameters
+from fusion.toml_values import build, check_keys, parse_toml
 
-__all__ = [
-    "parse_recipe",
-    "read_recipe",
-    "saving",
-    "step_from_options",
-    "write_recipe",
-]
-
-
-def read_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file.
-
-    `weights`, `maps`, `relations`, `categories` and `scales` may name another TOML file, beside the recipe, that holds
-    them, and `hierarchy` with `class_descriptions` the files of a class tree instead of `parents`; unless the recipe
-    says otherwise, it is then tuned on what the first of them was learned on.
-
-    Raises:
-        InputError: If it cannot be read; unknown keys are named with a suggestion.
-    """
-    place = Path(path)
-    try:
-        text = place.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(place, f"expected a recipe in TOML, but it cannot be read ({error})") from error
-    return parse_recipe(text, place)
-
-
-def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
-    """Write a recipe in its canonical form, atomically."""
-    with saving(recipe, path):
-        pass
-
-
-@contextmanager
-def saving(recipe: Recipe, path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Write a recipe whose file is in place when the block ends well, and not there at all otherwise.
-
-    Args:
-        recipe: The recipe.
-        path: Its file; None writes none.
-
-    Raises:
-        InputError: If the place cannot be written to; before the block.
-    """
-    if path is None:
-        yield
-        return
-    with replacing(path) as temporary:
-        temporary.write_text(recipe.to_toml(), encoding="utf-8")
-        yield
+__all__ = ["parse_recipe"]
 
 
 def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
@@ -93,23 +42,6 @@ def parse_recipe(text: str, where: str | os.PathLike[str] = "recipe") -> Recipe:
     else:
         tuned_on = agreed_origin(learned)
     return Recipe(_in_order(parsed, where), tuned_on)
-
-
-def step_from_options(name: str, options: Mapping[str, Any], where: object = "recipe") -> Step:
-    """Make a step from its name and parameters.
-
-    Raises:
-        InputError: If the step or a parameter is unknown, with a suggestion; or a value is not allowed.
-    """
-    if name not in step_names():
-        problem = f"step {name!r} is unknown{suggest(name, step_names())}"
-        raise InputError(where, problem, f"The steps are {', '.join(step_names())}")
-    kind, values = step_class(name), dict(options)
-    for key, about in parameters(kind).items():
-        if key in values and about.build is not None:
-            values[key] = about.build(values[key], f"{where}, {key}")
-    step: Step = build(kind, values, where)
-    return step
 
 
 def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict[str, TunedOn | None]) -> Node:

@@ -14,7 +14,8 @@ from fusion.arrow_arrays import arrow_array
 from fusion.belonging import Sketch, difference
 from fusion.checks import within
 from fusion.errors import InputError
-from fusion.pool import Described, Pool
+from fusion.members import Described
+from fusion.pool import Pool
 
 __all__ = ["PROBABILITIES", "Relations", "Sparse", "Surrounding", "Together", "check_scores", "image_chunks"]
 

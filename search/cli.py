@@ -20,7 +20,7 @@ from evaluation.lists import write_lists
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError, option
-from fusion.recipe_toml import write_recipe
+from fusion.recipe_file import write_recipe
 from fusion.score_scales import scales_of, unlike
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 from search.answer import Answer, find_answer, paired_error

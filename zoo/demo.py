@@ -16,7 +16,7 @@ from evaluation.statistics import bootstrap
 from fusion.coco_json import read_coco_results, write_coco_results
 from fusion.printed_table import print_table
 from fusion.recipe import Recipe
-from fusion.recipe_toml import write_recipe
+from fusion.recipe_file import write_recipe
 from fusion.steps.adj_nms import AdjNms
 from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate

@@ -16,7 +16,7 @@ from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
 from fusion.printed_table import print_table
 from fusion.ready import Stage, find_ready
-from fusion.recipe_toml import read_recipe
+from fusion.recipe_file import read_recipe
 from fusion.terminal import announcing_compilation, progress_bar, stderr
 
 __all__ = ["ablate"]

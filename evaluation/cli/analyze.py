@@ -19,7 +19,7 @@ from evaluation.protocol import Coco, Lvis
 from fusion.atomic import replacing
 from fusion.errors import InputError
 from fusion.printed_table import Cell, PrintedColumn, PrintedTable, print_table
-from fusion.recipe_toml import read_recipe
+from fusion.recipe_file import read_recipe
 from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 
 __all__ = ["analyze"]

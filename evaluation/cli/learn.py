@@ -12,10 +12,10 @@ from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth, read_truth
 from evaluation.learning import learn_weights as learn_member_weights
 from evaluation.learning import tuned_on
+from fusion.agreement import check_agreement
 from fusion.errors import InputError
 from fusion.learned import TunedOn, write_learned
 from fusion.parts import named
-from fusion.pool import check_agreement
 from fusion.score_maps import CategoryMaps, ScoreMap
 from fusion.storage import read_table
 from fusion.table import DetectionTable

@@ -15,7 +15,7 @@ How it works:
 * Open Images asks which detections are true, and how many false ones are between them (`kernels/open_images.py`); that
   comes down, and the areas under the curves are the CPU's.
 
-All figures are the CPU's to the last bit: formulas are those of `fusion/geometry.py`, counts are whole numbers, ties go
+All figures are the CPU's to the last bit: formulas are those of `fusion/formulas`, counts are whole numbers, ties go
 by image and row. `evaluation/cuda` imports CUDA only by way of `fusion/cuda/kernels/device.py`.
 """
 

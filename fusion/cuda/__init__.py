@@ -28,7 +28,7 @@ How it works:
 * What an operator leaves is flagged where it stands, with its new score and box; `kernels/answer.py` orders that within
   its cell by (score descending, row) and packs it.
 
-Equality with the CPU: formulas are those of `fusion/geometry.py`, in float64, summed in the same order, ties by row.
+Equality with the CPU: formulas are those of `fusion/formulas`, in float64, summed in the same order, ties by row.
 Products that go into a sum are rounded first (`kernels/products.py` sees to that), since the GPU's compiler would
 otherwise join them into fused multiply-adds. So all twins give the same bits but those that take an exp: gaussian soft
 suppression (`merge_scales` included), `surround`, and sigmoids of `calibrate`. The GPU's exp differs from the CPU's by

@@ -7,12 +7,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from fusion.agreement import agreed_metadata
 from fusion.corners import FAR, unlike_sum
 from fusion.cuda.kernels.cells import GpuColumns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import number_inputs
+from fusion.members import label
 from fusion.on_cpu import id_column, taken
-from fusion.pool import agreed_metadata, label
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["CARRIED", "NUMBERS", "GpuPool", "Origins", "Resident", "UnsuitableError"]

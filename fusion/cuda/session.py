@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fusion.agreement import check_agreement
 from fusion.corners import FAR
 from fusion.cuda.kernels.cells import MOST_CELLS, Rows, rows_like
 from fusion.cuda.kernels.device import out_of_memory, to_device
@@ -13,10 +14,11 @@ from fusion.cuda.kernels.rescore import copy_rows
 from fusion.cuda.masking import mask_bytes, upload_masks
 from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
 from fusion.cuda.steps import TWINS
+from fusion.dense import dense, distinct
 from fusion.errors import InputError
+from fusion.members import name_members
 from fusion.on_cpu import fuse_tables
 from fusion.parents import ancestors_of
-from fusion.pool import check_agreement, dense, distinct, name_members
 from fusion.steps.base import Step
 from fusion.steps.expand_hierarchy import ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms

@@ -7,7 +7,8 @@ import numpy as np
 
 from fusion.kernels.jit import run
 from fusion.kernels.relations import raise_tops
-from fusion.pool import Described, Pool
+from fusion.members import Described
+from fusion.pool import Pool
 from fusion.relations import PROBABILITIES, Relations, Sparse, check_scores, image_chunks
 from fusion.steps.base import Rescored, check, parameter
 

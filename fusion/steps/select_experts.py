@@ -9,7 +9,8 @@ import numpy as np
 from fusion.checks import listed
 from fusion.equal_boxes import alike_of, image_order
 from fusion.errors import InputError, option
-from fusion.pool import Pool, label
+from fusion.members import label
+from fusion.pool import Pool
 from fusion.steps.base import Rescored, check, parameter
 from fusion.weights import Weights, check_weights, numbers, read_weights
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from fusion.kernels.jit import run
 from fusion.kernels.relations import weigh_cells
-from fusion.pool import Described, Pool
+from fusion.members import Described
+from fusion.pool import Pool
 from fusion.relations import Relations, Sparse, check_scores, image_chunks
 from fusion.steps.base import Rescored, check, parameter
 

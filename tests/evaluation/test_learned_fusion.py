@@ -10,7 +10,7 @@ from evaluation.cli.scales import learn_scales
 from fusion.cli import MethodOptions, fuse
 from fusion.errors import InputError
 from fusion.learned import read_learned
-from fusion.recipe_toml import read_recipe
+from fusion.recipe_file import read_recipe
 from fusion.storage import read_table, write_table
 from zoo.synthetic.simulated import Scenario, Skill, simulate
 

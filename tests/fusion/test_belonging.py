@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fusion
+from fusion.agreement import agreed_metadata, check_agreement
 from fusion.belonging import SIZE, Sketch, apart, difference, merged, same_file, same_word
 from fusion.errors import InputError
 from fusion.learned import TunedOn, agreed_origin
-from fusion.pool import agreed_metadata, check_agreement
 from fusion.recipe import OUTPUT, Node, Recipe
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata

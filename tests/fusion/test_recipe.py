@@ -4,7 +4,8 @@ import pytest
 from fusion.errors import InputError
 from fusion.learned import TunedOn, read_learned, write_learned
 from fusion.recipe import Recipe
-from fusion.recipe_toml import parse_recipe, read_recipe, write_recipe
+from fusion.recipe_file import read_recipe, write_recipe
+from fusion.recipe_toml import parse_recipe
 from fusion.run import apply
 from fusion.scales import Scales
 from fusion.score_maps import ScoreMap

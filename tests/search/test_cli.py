@@ -11,7 +11,7 @@ from evaluation import prepare
 from evaluation.coco_json import read_coco
 from evaluation.open_images_csv import read_open_images
 from evaluation.protocol import Coco, Lvis, OpenImages
-from fusion.recipe_toml import read_recipe
+from fusion.recipe_file import read_recipe
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from tests.search.members import make_members, make_truth

@@ -1,6 +1,6 @@
 import json
 
-from fusion.recipe_toml import read_recipe
+from fusion.recipe_file import read_recipe
 from fusion.storage import read_table
 
 
