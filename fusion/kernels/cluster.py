@@ -166,8 +166,8 @@ def _find(near, box, clusters, x1, y1, x2, y2, area, narrowed, threshold, greedy
 def cluster(columns, first, last, options, size, work):
     """Put the selected boxes of a cell into clusters; return the number of clusters.
 
-    The sums of a cluster are kept as they stand after each box: added in the same order, float32 where
-    the public WBF and NMW add in float32, they are what adding all its boxes anew would give.
+    The sums of a cluster are kept as they stand after each box, so that no box is read twice: added in the same
+    order, float32 where the public WBF and NMW add in float32, they are what adding all its boxes anew would give.
     """
     kind, weights = options.kind, options.weights
     box, sums, tally, near = work.box, work.sums, work.tally, work.near
@@ -185,7 +185,7 @@ def cluster(columns, first, last, options, size, work):
         narrowed = narrow(x1, y1, x2, y2, origin, factor)
         found, overlap = _find(near, box, clusters, x1, y1, x2, y2, area, narrowed, options.iou, greedy)
         c = found
-        if found < 0:
+        if found < 0:  # it begins a cluster
             c = clusters
             overlap = 1.0
             clusters += 1

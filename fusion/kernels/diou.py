@@ -14,14 +14,15 @@ overlap, distance = formula(boxes.overlap), formula(boxes.distance)
 def diou_cells(columns, low, high, threshold, out):
     """Suppress cells low..high-1 and return how many boxes are left.
 
-    Boxes one after the other: the iterations of Cluster-NMS over a matrix end at the same boxes, and read all of it.
+    Boxes one after the other, without the filter of plain suppression, which knows no distance: the iterations of
+    Cluster-NMS over a matrix end at the same boxes, and read all of it.
     """
     x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
     base, total, traced = start[low], 0, len(out.owner) > 0
     for c in range(low, high):
         begin = total
         for i in range(start[c], start[c + 1]):
-            owner = i
+            owner = i  # the box that suppresses it; itself where none does
             for k in range(begin, total):
                 lead = out.position[k]
                 u = overlap(x1, y1, x2, y2, lead, i)

@@ -27,6 +27,8 @@ def find_alike(low, high, start, order, bits, member, alike):
     room = 2
     while room < 2 * widest:
         room *= 2
+    # a hash table of places, at most half full; -1 for none. Sorting the rows by four numbers instead would go through
+    # each several times.
     slots = np.empty(room, np.int64)
     for i in range(low, high):
         size = 2
@@ -78,6 +80,8 @@ def expand_images(low, high, start, order, alike, score, category, reach, merge,
     widest = 0
     for i in range(low, high):
         widest = max(widest, start[i + 1] - start[i])
+    # of each box (by the place of its first row) a list of the categories it has by now, in a row's reach at most: the
+    # entry that brought the last one, the entry that brought the one before, the entry that stands for one; -1 for none
     head = np.empty(widest, np.int64)
     following = np.empty(len(out_row) if merge else 0, np.int64)
     standing = np.empty(len(out_row) if merge else 0, np.int64)
@@ -127,7 +131,8 @@ def fold_images(low, high, start, order, alike, score, category, above, keep):
     widest = 0
     for i in range(low, high):
         widest = max(widest, start[i + 1] - start[i])
-    last = np.empty(widest, np.int64)  # row of each box so far, by the place of its first; -1 for none
+    # rows of a box so far as a list: its last, and the one before each, by their place in the image; -1 for none
+    last = np.empty(widest, np.int64)
     before = np.empty(widest, np.int64)
     for i in range(low, high):
         first = start[i]

@@ -16,7 +16,8 @@ most_shared, union = formula(masks.most_shared), formula(masks.union)
 def mask_nms_cells(columns, low, high, threshold, text, masked, out):
     """Suppress cells low..high-1 by mask IoU; returns how many are left, or -1 - row of a mask that cannot be read.
 
-    The masks of a cell are decoded once, into scratch.
+    The masks of a cell are decoded once, into scratch; those suppressed leave their room to the next. `masked` says by
+    row whether there is a mask: one without, or without pixels, suppresses nothing and is not suppressed.
     """
     first, traced = columns.start[low], len(out.owner) > 0
     most = 0
@@ -29,6 +30,7 @@ def mask_nms_cells(columns, low, high, threshold, text, masked, out):
         longest = max(longest, size)
         most = max(most, columns.start[c + 1] - columns.start[c])
     runs = np.empty(longest + 1, np.int32)
+    # of the k-th mask kept in the cell: its boundaries runs[ends[k, 0] : ends[k, 1]], pixels, and bounds
     ends = np.empty((most, 2), np.int64)
     areas = np.empty(most, np.int64)
     boxes = np.empty((most, 4), np.int64)
@@ -46,7 +48,7 @@ def mask_nms_cells(columns, low, high, threshold, text, masked, out):
                 if size < 0:
                     return -1 - row
             x1, y1, x2, y2 = bounds(runs, used, used + size, text.height[row])
-            above = i
+            above = i  # the box that suppresses it; itself where none does
             if area > 0:
                 for k in range(count):
                     across = min(x2, boxes[k, 2]) - max(x1, boxes[k, 0])

@@ -14,7 +14,8 @@ overlap, decayed = formula(boxes.overlap), formula(decay.gaussian)
 def matrix_cells(columns, low, high, gaussian, sigma, floor, out):
     """Lower the scores of cells low..high-1 and return how many boxes are left, best first, ties by row.
 
-    A box below the floor could only lower boxes behind it, which are below it as well.
+    `out.owner` is each box itself: none suppresses another. A box below the floor could only lower boxes behind it,
+    which are below it as well.
     """
     x1, y1, x2, y2, start = columns.x1, columns.y1, columns.x2, columns.y2, columns.start
     base, total, traced = start[low], 0, len(out.owner) > 0

@@ -42,7 +42,7 @@ def supported_cells(columns, low, high, side, threshold, near, sides, supported)
     factor = share_factor(threshold)
     for c in range(low, high):
         first, last = start[c], start[c + 1]
-        mixed = False
+        mixed = False  # of one side alone: nothing is supported, and no box has to be looked at
         for i in range(first, last):
             sides[i - first] = side[row[i]]
             mixed |= sides[i - first] != sides[0]
@@ -57,6 +57,7 @@ def supported_cells(columns, low, high, side, threshold, near, sides, supported)
         for i in range(first, last):
             if supported[row[i]]:
                 continue
+            # the first supporter is enough, and supports its supporter too, so pairs are looked at until then alone
             own = sides[i - first]
             box = narrow(x1[i], y1[i], x2[i], y2[i], origin, factor)
             found = False

@@ -101,7 +101,7 @@ def nms_cells(columns, low, high, threshold, work, out):
                 end = start[c + 1]
             for i in range(min(LANES, last - begin)):
                 verdict[i] = _judge(thin, begin - first, begin - first + i)
-            left = _low_bits(last - begin)
+            left = _low_bits(last - begin)  # a bit for each of the 16 that is not suppressed yet
             if count > 0:
                 seen = np.uint32(0)
                 for k in range(total - count, total):

@@ -49,7 +49,7 @@ def _clusters(columns: GpuColumns, threshold: float) -> tuple[Any, Any]:
 
 @Kernel
 def flag_votes(columns, owner, voter):
-    """Flag the best box of each member in each cluster."""
+    """Flag the best box of each member in each cluster; `owner` is the position of a cluster's first box, its best."""
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         q, own = owner[p], columns.member[p]
         while q < p and (owner[q] != owner[p] or columns.member[q] != own):

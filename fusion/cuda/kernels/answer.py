@@ -54,7 +54,10 @@ def pack_rows(rows: Rows, score: Any, used: Any) -> Rows:
 
 @Kernel
 def pack_cells(rows, columns, left, before, out):
-    """Put what is left of each cell into its order, one behind the other."""
+    """Put what is left of each cell into its order, one behind the other.
+
+    Each finds its place by counting those before it, as `cells.order_cells` does: no barrier, whatever the cell's size.
+    """
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         if left.alive[p] != 0:
             c = columns.cell[p]

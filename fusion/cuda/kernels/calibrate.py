@@ -137,7 +137,11 @@ def first_bounds(runs, bits, rank, bound):
 
 @Kernel
 def least_behind(runs, bound, reach, lower):
-    """Take the lesser of a row's bound and that of the row `reach` places behind it in the group."""
+    """Take the lesser of a row's bound and that of the row `reach` places behind it in the group.
+
+    After reaches of 1, 2, 4, ... it is the least of all rows behind: a minimum carried from the end, as the CPU has it,
+    without a thread that waits for another.
+    """
     size = len(bound)
     for p in range(cuda.grid(1), size, cuda.gridsize(1)):
         least = bound[p]

@@ -75,6 +75,7 @@ def merge_copies(rows, reach, begin, alike, alive):
     for p in range(cuda.grid(1), len(alike.row), cuda.gridsize(1)):
         c = alike.cell[p]
         r = alike.row[p]
+        # rows of its image and x are at low..high-1: `alike` is sorted by x in the place of the score
         low, high = p, p + 1
         while low > alike.start[c] and alike.score[low - 1] == alike.score[p]:
             low -= 1

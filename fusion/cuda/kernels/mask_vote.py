@@ -339,7 +339,7 @@ def vote_runs(masks, first, voters, begin, text, outcome):
                 following = np.int64(0)
             for k in range(low, high):
                 voters.next[k] = masks.start[voters.mask[k]]
-            votes, edges = np.int64(0), np.int64(0)
+            votes, edges = np.int64(0), np.int64(0)  # at the position; boundaries of the new mask so far, odd inside it
             # the last boundary; run lengths one and two back
             last, length, before = np.int64(0), np.int64(0), np.int64(0)
             x1, y1, x2, y2 = _NOWHERE, height, np.int64(0), np.int64(0)

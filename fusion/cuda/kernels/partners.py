@@ -82,7 +82,10 @@ def find_best(columns, first, iou, best, asked):
 
 @Kernel
 def settle_pairs(columns, best, asked, moved, used, other):
-    """Flag the row that gives the box of each pair, and note the other; a box asked for goes to the first asker."""
+    """Flag the row that gives the box of each pair, and note the other; a box asked for goes to the first asker.
+
+    Positions are by falling score, so the lowest of those that ask is the one of highest score, whoever comes first.
+    """
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         q = best[p]
         if q >= 0 and asked[q] == p:

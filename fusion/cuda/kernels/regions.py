@@ -10,7 +10,7 @@ from fusion.steps.select_experts import SLACK
 
 __all__ = ["leave_background_out"]
 
-_PRIME = np.int64(2**31 - 1)
+_PRIME = np.int64(2**31 - 1)  # the product of a number below it and the factor of `mixed` fits in 64 bits
 
 
 def leave_background_out(rows: Rows, number: Any, images: int, used: Any) -> bool:

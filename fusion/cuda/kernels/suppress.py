@@ -11,7 +11,11 @@ __all__ = ["claimed", "suppress"]
 
 
 def claimed(columns: GpuColumns, threshold: float) -> Any:
-    """Return the kept box that each belongs to, by position: itself, or the first that covers it; int32 [n]."""
+    """Return the kept box that each belongs to, by position: itself, or the first that covers it; int32 [n].
+
+    No table of all pairs' verdicts is made, as torchvision does: a box that is taken out compares with nobody, and none
+    of the verdicts would be read twice.
+    """
     owner = filled(len(columns.row), np.int32, -1)
     for chosen, count, width in by_size(columns.start):
         claim_cells(count * width, columns, chosen, count, width, threshold, owner)
@@ -28,7 +32,7 @@ def suppress(columns: GpuColumns, threshold: float) -> Any:
 
 @Kernel
 def claim_cells(columns, chosen, count, width, threshold, owner):
-    """Suppress in cells chosen[:count], `width` threads on each; `owner` starts with -1 everywhere."""
+    """Suppress in cells chosen[:count], `width` threads on each; `owner` is -1, before, for a box that none covers."""
     lane, group = cuda.threadIdx.x % width, cuda.threadIdx.x // width
     groups = THREADS // width
     for base in range(cuda.blockIdx.x * groups, count, cuda.gridDim.x * groups):

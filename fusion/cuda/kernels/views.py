@@ -109,7 +109,7 @@ def choose_rows(columns, level, view, votes, listed, used, wrong):
     instances = len(level)
     for p in range(cuda.grid(1), len(columns.row), cuda.gridsize(1)):
         r, c = columns.row[p], columns.cell[p]
-        used[r] = 0
+        used[r] = 0  # also of the instances, which do not vote
         if r >= instances:
             found, most = -1, 0.0
             for q in range(columns.start[c], columns.start[c + 1]):
