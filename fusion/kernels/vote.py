@@ -113,7 +113,7 @@ def vote_cells(columns, kept, total, options, work, out):
                         own = 1 if member[j] != member[i] else 0
                         found = enter(own, u, j, found, len(iou), other, iou, position, 0)
             seen[member[i]] = i
-            # marks are numbers of boxes, so none is cleared; the GPU, without room for them, compares each with those before
+            # marks are numbers of boxes, so none is cleared; the GPU, without room for marks, compares voters in pairs
             count = 1
             for v in range(found):
                 j = position[v]
