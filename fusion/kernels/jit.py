@@ -19,7 +19,18 @@ import numpy as np
 from fusion.errors import InputError
 from fusion.formulas import bound
 
-__all__ = ["caching", "chunks", "formula", "intrinsic", "jit", "joined", "kept_elsewhere", "run", "threads", "uncounted"]
+__all__ = [
+    "caching",
+    "chunks",
+    "formula",
+    "intrinsic",
+    "jit",
+    "joined",
+    "kept_elsewhere",
+    "run",
+    "threads",
+    "uncounted",
+]
 
 kept_elsewhere: list[str] = []
 """Where compiled kernels are kept if not where they should be, in words."""
