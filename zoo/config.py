@@ -376,6 +376,9 @@ class MaskHead:
         edge: Mask edge loss, or None.
         iou: Mask rescoring, or None.
         residual: A second head that learns what the first leaves, on the same regions (megdetv2's efficient cascade).
+        stages: "first" is one head, trained on the regions of the first box stage; "each" has a head after every box
+            stage, trained on boxes that this one has refined, assigned and drawn anew, and takes the mean of their
+            masks; the last one alone learns `iou`.
     """
 
     pool: RoIPool = RoIPool(size=14)
@@ -385,6 +388,7 @@ class MaskHead:
     edge: EdgeLoss | None = None
     iou: MaskIoU | None = None
     residual: bool = False
+    stages: Literal["first", "each"] = "first"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,14 @@ from fusion.errors import InputError
 from zoo.config import Model
 from zoo.data.record import Target
 from zoo.nn.backbones import build_backbone
+from zoo.nn.box_heads import BoxStage
 from zoo.nn.cascade import BoxCascade
 from zoo.nn.detections import Detections, pick, rescaled
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid, Pyramids
 from zoo.nn.geometry import as_regions
 from zoo.nn.mask_head import MaskBranch
+from zoo.nn.mask_stages import MaskStages, build_masks
 from zoo.nn.paste import paste
 from zoo.nn.rpn import ProposalNetwork
 from zoo.nn.stuff import StuffBranch
@@ -54,8 +56,10 @@ class TwoStage(nn.Module):
             raise InputError("neck.passes", "this backbone cannot be run stage by stage", "Set it to 1")
         channels = config.neck.channels
         self.rpn = ProposalNetwork(config.rpn, channels)
-        self.boxes = BoxCascade(config, channels, num_classes)
-        self.masks = MaskBranch(config.mask, channels, num_classes) if config.mask else None
+        count = len(config.cascade.iou)
+        heads = [BoxStage(config, channels, num_classes) for _ in range(count)]
+        self.boxes = BoxCascade(heads, config.cascade, config.sampling, config.rpn.ignore_iof)
+        self.masks = build_masks(config.mask, channels, num_classes, count) if config.mask else None
         self.stuff = StuffBranch(config.stuff, channels) if config.stuff else None
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
@@ -151,8 +155,11 @@ class TwoStage(nn.Module):
         stages = list(self.boxes.train_stages(pyramids, proposals, targets, sizes, draws))
         for stage in stages:
             losses.update(stage.losses)
-        if self.masks is not None:
-            losses.update(self.masks.losses(pyramids.masks, stages[0].regions, targets))
+        match self.masks:
+            case MaskBranch():
+                losses.update(self.masks.losses(pyramids.masks, stages[0].regions, targets))
+            case MaskStages():
+                losses.update(self.masks.losses(pyramids.masks, stages, self.boxes, targets, draws))
         if self.stuff is not None:
             losses["stuff"] = self.stuff.loss(pyramids.stuff, targets)
         for task in self.own_necks:  # no region may have been pooled from some of its levels

@@ -1,14 +1,14 @@
 """The stages of box heads: one for Faster R-CNN, several for Cascade R-CNN."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from zoo.config import Model
+from zoo.config import Cascade, Sampling
 from zoo.data.record import Target
-from zoo.nn.box_heads import BoxStage, Stage, StageHead, own_boxes
+from zoo.nn.box_heads import Stage, StageHead, own_boxes
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import as_regions, clip
@@ -36,15 +36,16 @@ class BoxCascade(nn.Module):
     """Heads that each start from the boxes of the one before.
 
     Args:
-        config: The model's settings.
-        channels: Channels of the pyramid.
-        num_classes: Classes without background.
+        heads: One for each stage.
+        cascade: Settings of the stages.
+        sampling: Which of the boxes a stage is trained on.
+        ignore_iof: Boxes with a larger share in an ignore box are no background.
     """
 
-    def __init__(self, config: Model, channels: int, num_classes: int) -> None:
+    def __init__(self, heads: Iterable[StageHead], cascade: Cascade, sampling: Sampling, ignore_iof: float) -> None:
         super().__init__()
-        self.config = config
-        self.stages = nn.ModuleList(BoxStage(config, channels, num_classes) for _ in config.cascade.iou)
+        self.cascade, self.sampling, self.ignore_iof = cascade, sampling, ignore_iof
+        self.stages = nn.ModuleList(heads)
 
     def forward(self, pyramids: Pyramids, rois: Tensor, stage: int) -> Any:
         """Let the head of one stage look at regions [n, 5]."""
@@ -67,20 +68,26 @@ class BoxCascade(nn.Module):
             sizes: Height and width of each image without padding.
             draws: Random draws of each image.
         """
-        config = self.config
-        for number, iou in enumerate(config.cascade.iou):
+        for number in range(len(self.stages)):
             head, stage = self._head(number), self._stage(number)
-            regions = draw_regions(proposals, targets, config.sampling, iou, config.rpn.ignore_iof, draws, number)
+            regions = self.draw(proposals, targets, draws, number)
             output = self(pyramids, regions.rois, number)
-            suffix = f"_{number}" if len(config.cascade.iou) > 1 else ""
+            suffix = f"_{number}" if len(self.stages) > 1 else ""
             losses = {
-                name + suffix: loss * config.cascade.loss_weight[number]
+                name + suffix: loss * self.cascade.loss_weight[number]
                 for name, loss in head.losses(output, regions, targets, stage).items()
             }
             with torch.no_grad():
                 boxes = own_boxes(head.boxes(output, regions.rois, stage), regions.labels)
             proposals = _by_image(boxes, regions, sizes)
             yield Trained(regions, losses, proposals)
+
+    def draw(
+        self, boxes: list[Tensor], targets: list[Target], draws: list[Draws], number: int, purpose: str = ""
+    ) -> Regions:
+        """Return the regions to train on among boxes [n, 4] of each image, by the IoU that a stage asks for."""
+        iou = self.cascade.iou[number]
+        return draw_regions(boxes, targets, self.sampling, iou, self.ignore_iof, draws, f"{purpose}{number}")
 
     def detect(
         self, pyramids: Pyramids, proposals: list[Tensor], sizes: list[tuple[int, int]]
@@ -95,17 +102,25 @@ class BoxCascade(nn.Module):
         Returns:
             Boxes float32 [n, 4] or [n, classes, 4], and scores float32 [n, classes + 1].
         """
-        cascade = self.config.cascade
-        counts = [len(boxes) for boxes in proposals]
         scores: Tensor | float = 0.0
-        for number in range(len(cascade.iou)):
-            rois, head = as_regions(proposals), self._head(number)
-            output = self(pyramids, rois, number)
-            scores = scores + cascade.score_weight[number] * head.scores(output)
-            boxes = head.boxes(output, rois, self._stage(number))
-            proposals = [clip(own, size) for own, size in zip(torch.split(boxes, counts), sizes, strict=True)]
+        for number, (output, refined) in enumerate(self.refine(pyramids, proposals, sizes)):
+            scores = scores + self.cascade.score_weight[number] * self._head(number).scores(output)
+            boxes = refined
         assert isinstance(scores, Tensor)
-        return list(zip(proposals, torch.split(scores / sum(cascade.score_weight), counts), strict=True))
+        counts = [len(own) for own in proposals]
+        return list(zip(boxes, torch.split(scores / sum(self.cascade.score_weight), counts), strict=True))
+
+    def refine(
+        self, pyramids: Pyramids, boxes: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> Iterator[tuple[Any, list[Tensor]]]:
+        """Yield each stage's output and where it sees the objects of the boxes of the one before."""
+        counts = [len(own) for own in boxes]
+        for number in range(len(self.stages)):
+            rois = as_regions(boxes)
+            output = self(pyramids, rois, number)
+            found = torch.split(self._head(number).boxes(output, rois, self._stage(number)), counts)
+            boxes = [clip(own, size) for own, size in zip(found, sizes, strict=True)]
+            yield output, boxes
 
     def _head(self, number: int) -> StageHead:
         head = self.stages[number]
@@ -113,7 +128,7 @@ class BoxCascade(nn.Module):
         return head
 
     def _stage(self, number: int) -> Stage:
-        return Stage(number, self.config.cascade.std[number], self.config.cascade.beta)
+        return Stage(number, self.cascade.std[number], self.cascade.beta)
 
 
 def _by_image(boxes: Tensor, regions: Regions, sizes: list[tuple[int, int]]) -> list[Tensor]:

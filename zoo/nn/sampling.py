@@ -53,7 +53,7 @@ def draw_regions(
     iou: float,
     ignore_iof: float,
     draws: list[Draws],
-    stage: int = 0,
+    stage: int | str = 0,
 ) -> Regions:
     """Match the proposals of each image and draw the regions to train on; the objects themselves are among them.
 
