@@ -291,10 +291,12 @@ def _benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
+    different = differences[~np.isnan(differences) & (differences != 0)]
+    if len(different) < _LEAST_FOR_RANKS:
+        return float("nan")
     from scipy.stats import wilcoxon
 
-    different = differences[~np.isnan(differences) & (differences != 0)]
-    return float(wilcoxon(different).pvalue) if len(different) >= _LEAST_FOR_RANKS else float("nan")
+    return float(wilcoxon(different).pvalue)
 
 
 def _p_text(p: float) -> str:
