@@ -7,23 +7,21 @@ step `Nms` and the function `nms`. Type checkers read `__init__.pyi`, which `pyt
 from importlib import import_module
 from typing import Any
 
+from fusion.lazily import attach
 from fusion.names import HOMES
-from fusion.steps import class_name, step_class, step_names
+from fusion.steps import class_name, step_names
+
+_homes = {name: f"fusion.{module}" for name, module in HOMES.items()}
+_find, _names = attach(__name__, _homes | {class_name(step): f"fusion.steps.{step}" for step in step_names()})
 
 
 def __getattr__(name: str) -> Any:
-    if name in HOMES:
-        value = getattr(import_module(f"fusion.{HOMES[name]}"), name)
-    elif name in step_names():
-        value = import_module("fusion.functions").function_of(name)
-    else:
-        steps = [step for step in step_names() if class_name(step) == name]
-        if not steps:
-            raise AttributeError(f"module 'fusion' has no attribute {name!r}")
-        value = step_class(steps[0])
+    if name not in step_names():
+        return _find(name)
+    value = import_module("fusion.functions").function_of(name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *HOMES, *step_names(), *map(class_name, step_names())})
+    return sorted({*_names(), *step_names()})

@@ -42,6 +42,8 @@ def modules_of(package):
 def used_by(path, modules):
     """Modules of the package that a file imports anywhere, lazily too; not what only type checkers read."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.name == "__init__.py" and path.with_suffix(".pyi").exists():  # what the package hands on is listed there
+        tree.body += ast.parse(path.with_suffix(".pyi").read_text(encoding="utf-8")).body
     skipped = {
         part
         for node in ast.walk(tree)
@@ -124,3 +126,27 @@ print(*[name for name in sys.modules if name.startswith("fusion.steps.")])
 @pytest.mark.parametrize("package", BELOW)
 def test_packages_are_typed(package):
     assert (ROOT / package / "py.typed").exists()
+
+
+PACKAGES = sorted(str(path.parent.relative_to(ROOT)) for package in BELOW for path in (ROOT / package).rglob("*.pyi"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_hand_on_what_their_stubs_say(package):
+    name = package.replace("/", ".")
+    code = f"""
+import sys, {name}
+from fusion.lazily import homes_in_stub
+assert not {{"numpy", "pyarrow", "numba"}} & set(sys.modules)
+homes = homes_in_stub({name}.__file__ + "i")
+assert homes and set(homes) <= set(dir({name}))
+for one, module in homes.items():
+    if not module.startswith(("collections", "typing")):
+        assert getattr({name}, one) is getattr(sys.modules[module], one), one
+try:
+    {name}.nothing
+except AttributeError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert said.stdout == f"module '{name}' has no attribute 'nothing'\n", said.stderr

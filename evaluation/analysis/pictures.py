@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.analysis.calibration_curve import Calibration
+from evaluation.analysis.calibrated import Calibration
 from evaluation.analysis.confusion import Confusion
 from evaluation.analysis.curves import mean_curve
 from evaluation.analysis.errors import MAIN_ERRORS, SPECIAL_ERRORS, Errors

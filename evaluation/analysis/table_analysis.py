@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.analysis.calibration_curve import Calibration, calibration_curve
+from evaluation.analysis.calibrated import Calibration, calibration_curve
 from evaluation.analysis.confusion import Confusion, confusion_matrix
 from evaluation.analysis.curves import BestF1, best_f1, curve_frame
 from evaluation.analysis.errors import MAIN_ERRORS, Errors, analyze_errors

@@ -1,5 +1,5 @@
 """Open Images' CSV files of boxes, image labels, masks and class descriptions, as ground truth."""
 
-from evaluation.open_images_csv.reader import read_open_images
+from fusion.lazily import attach
 
-__all__ = ["read_open_images"]
+__getattr__, __dir__ = attach(__name__)

@@ -1,6 +1,5 @@
 """Whether results mean what they seem to mean: files in `check`, tables in `tables`."""
 
-from evaluation.readings.check import OtherReadingError, check_reading
-from evaluation.readings.tables import check_table
+from fusion.lazily import attach
 
-__all__ = ["OtherReadingError", "check_reading", "check_table"]
+__getattr__, __dir__ = attach(__name__)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation import Coco, Lvis, prepare
-from evaluation.analysis.calibration_curve import calibration_curve
+from evaluation.analysis.calibrated import calibration_curve
 from evaluation.analysis.confusion import confusion_matrix
 from evaluation.analysis.curves import best_f1, curve_frame, mean_curve
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, NOTHING, find_overlaps

@@ -1,0 +1,16 @@
+"""The names of the package and their types."""
+
+from evaluation.attached import Attached as Attached
+from evaluation.coco_json import read_coco as read_coco
+from evaluation.ground_truth import GroundTruth as GroundTruth
+from evaluation.measured import CategoryResult as CategoryResult
+from evaluation.open_images import PreparedOpenImages as PreparedOpenImages
+from evaluation.open_images_csv import read_open_images as read_open_images
+from evaluation.open_images_result import OpenImagesResult as OpenImagesResult
+from evaluation.prepared import Prepared as Prepared
+from evaluation.prepared import evaluate as evaluate
+from evaluation.prepared import prepare as prepare
+from evaluation.protocol import Coco as Coco
+from evaluation.protocol import Lvis as Lvis
+from evaluation.protocol import OpenImages as OpenImages
+from evaluation.result import CocoResult as CocoResult
