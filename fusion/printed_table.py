@@ -138,11 +138,16 @@ class PrintedTable:
         )
 
     def to_records(self) -> list[dict[str, Cell]]:
-        """Return a record for each row, ready for JSON at full precision; None where there is no value."""
+        """Return a record for each row, ready for JSON at full precision; None where there is no value.
+
+        A head that stands above several columns is preceded by that of the column before.
+        """
+        heads = self.heads
+        keys = [f"{heads[n - 1]}, {head}" if n and heads.count(head) > 1 else head for n, head in enumerate(heads)]
         return [
             {
-                head: None if isinstance(cell, float) and math.isnan(cell) else cell
-                for head, cell in zip(self.heads, row, strict=True)
+                key: None if isinstance(cell, float) and math.isnan(cell) else cell
+                for key, cell in zip(keys, row, strict=True)
             }
             for row in self.rows
         ]

@@ -181,7 +181,13 @@ def choose(study: Study, error: Callable[[Genome, Genome], float]) -> Trial:
     return min(near, key=lambda trial: _complexity(trial.genome))  # of equals the better one, which comes first
 
 
-def find_answer(problem: Problem, study: Study, *, progress: Callable[[str], None] | None = None) -> Answer:
+def find_answer(
+    problem: Problem,
+    study: Study,
+    *,
+    figures: Sequence[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Answer:
     """Choose, and measure the choice and its rivals on every split.
 
     With two splits the choice is that of `choose`, by the first alone. With three, the best trials are ranked by the
@@ -190,6 +196,8 @@ def find_answer(problem: Problem, study: Study, *, progress: Callable[[str], Non
     Args:
         problem: Members and splits.
         study: A search, ended or interrupted.
+        figures: Names, of `evaluation.figures`, of what is measured of answer and rivals beside AP, with intervals; by
+            default what entries are compared by, without.
         progress: Told what is being done.
     """
 
@@ -215,7 +223,7 @@ def find_answer(problem: Problem, study: Study, *, progress: Callable[[str], Non
     for side in (search, *problem.others):
         tell(f"measuring on the {side.name} split")
         rivals[side.name] = tuple(
-            Rival(name, genome, _replicates(problem, side, genome)) for name, genome in named.items()
+            Rival(name, genome, _replicates(problem, side, genome, figures)) for name, genome in named.items()
         )
     tell("taking the answer apart")
     full = rivals[verify.name][0].replicates.observed["AP"]
@@ -254,8 +262,9 @@ def _result(problem: Problem, side: Side, genome: Genome) -> CocoResult | OpenIm
     return side.prepared.evaluate(problem.recipe(genome).fuse(side.tables))
 
 
-def _replicates(problem: Problem, side: Side, genome: Genome) -> Replicates:
-    return bootstrap(_result(problem, side, genome), replicates=_REPLICATES, drawn=("AP",))
+def _replicates(problem: Problem, side: Side, genome: Genome, figures: Sequence[str] | None = None) -> Replicates:
+    drawn = ("AP",) if figures is None else None
+    return bootstrap(_result(problem, side, genome), replicates=_REPLICATES, figures=figures, drawn=drawn)
 
 
 def _complexity(genome: Genome) -> tuple[int, int]:

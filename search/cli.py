@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
+from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import read_groups, read_image_list
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
@@ -56,6 +57,7 @@ def search(
     storage: str | None = None,
     island: int = 0,
     open_images: OpenImagesFiles = NO_FILES,
+    figures: FigureOptions = USUAL,
 ) -> None:
     """Search for the best tree of members and operators; Ctrl-C ends it with the best so far.
 
@@ -80,6 +82,7 @@ def search(
         storage: A database URL or a shared journal file, where several machines put their trials.
         island: Number of this machine among those; each searches with a seed of its own.
         open_images: What goes with a CSV file of Open Images boxes as ground truth.
+        figures: Figures that the report has of answer and rivals beside AP.
     """
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
     at_least("workers", workers, 1, whole=True)
@@ -92,11 +95,13 @@ def search(
             output, "holds the trials of a search", "Go on with --resume, choose another folder, or remove it"
         )
     some_tables(tables, "search")
+    measure = protocol_of(protocol, iou_type)
+    wanted = figures.names(measure, "entries")
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
         members = [read_member(path, truth, None) for path in tables]
         parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
-        problem = pose(members, truth, parts, protocol_of(protocol, iou_type), calibrate=calibrate)
+        problem = pose(members, truth, parts, measure, calibrate=calibrate)
         said_of_scores = None if calibrate else unlike({n: s for table in members for n, s in scales_of(table).items()})
         if said_of_scores is not None:
             notes("search", [f"scores are on unlike scales: {said_of_scores}; leave out --no-calibrate"])
@@ -117,7 +122,7 @@ def search(
         raise InputError("search", "ended before its first trial", "Start it again with --resume")
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("", total=None)
-        answer = find_answer(problem, study, progress=lambda what: bar.update(task, description=what))
+        answer = find_answer(problem, study, figures=wanted, progress=lambda what: bar.update(task, description=what))
     _write(answer, study, output)
     _tell(answer, study, output)
 

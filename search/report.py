@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evaluation.comparison import Difference
+from evaluation.figures import figure_of
+from evaluation.statistics import Replicates
 from fusion.atomic import replacing
+from fusion.printed_table import PrintedTable
 from search.answer import Answer, Change, NodeAp, front
 from search.genome import Genome, Operator, used_members
 from search.study import Study
@@ -34,6 +37,7 @@ def report_text(answer: Answer, study: Study) -> str:
     if answer.alarm:
         lines += [f"> **Over-fitting suspected**: {answer.alarm}.", ""]
     lines += ["## Gains", "", *_gains(answer), ""]
+    lines += ["## Figures", "", *_figures(answer), ""]
     lines += ["## The tree", "", "![tree](tree.svg)", "", "```", outline(answer), "```", ""]
     lines += ["AP of each node on the " + verify + " split:", "", *_nodes(answer), ""]
     lines += [_depth_sentence(answer), ""]
@@ -120,14 +124,33 @@ def _operator(operator: Operator) -> str:
 
 
 def _gains(answer: Answer) -> list[str]:
-    rows = ["| over | " + " | ".join(f"{split} split" for split in answer.rivals) + " |"]
-    rows.append("|---" * (1 + len(answer.rivals)) + "|")
+    table = PrintedTable.of(("over", *(f"{split} split" for split in answer.rivals)), ())
     for rival in answer.rivals[next(iter(answer.rivals))][1:]:
-        cells = [_difference(answer.gain(rival.name, split)) for split in answer.rivals]
-        rows.append(f"| {rival.name} | " + " | ".join(cells) + " |")
+        table.rows.append([rival.name, *(_difference(answer.gain(rival.name, split)) for split in answer.rivals)])
     own = [f"{100 * rivals[0].replicates.observed['AP']:.2f}" for rivals in answer.rivals.values()]
-    rows.append("| *AP of the answer* | " + " | ".join(own) + " |")
-    return [*rows, "", "AP points with 95 % intervals of the paired bootstrap over images."]
+    table.rows.append(["*AP of the answer*", *own])
+    return [*_lines(table), "", "AP points with 95 % intervals of the paired bootstrap over images."]
+
+
+def _figures(answer: Answer) -> list[str]:
+    split, rivals = list(answer.rivals.items())[-1]
+    names = list(rivals[0].replicates.observed)
+    table = PrintedTable.of((f"on the {split} split", *names), (), left=1)
+    for rival in rivals:
+        table.rows.append([rival.name, *(_with_interval(rival.replicates, name) for name in names)])
+    return _lines(table)
+
+
+def _with_interval(replicates: Replicates, name: str) -> str:
+    figure, found = figure_of(name), replicates.intervals.get(name)
+    text = figure.points(replicates.observed[name])
+    if found is None or found.low != found.low:
+        return text
+    return f"{text} ({figure.points(found.low)} to {figure.points(found.high)})"
+
+
+def _lines(table: PrintedTable) -> list[str]:
+    return table.to_markdown().splitlines()
 
 
 def _difference(difference: Difference) -> str:
@@ -135,13 +158,13 @@ def _difference(difference: Difference) -> str:
 
 
 def _nodes(answer: Answer) -> list[str]:
-    rows = ["| node | depth | AP |", "|---|---|---|"]
+    table = PrintedTable.of(("node", "depth", "AP"), ())
     ordered: Sequence[NodeAp] = sorted(answer.nodes, key=lambda node: (node.depth, -node.ap))
     for node in ordered:
         members = ", ".join(answer.problem.names[leaf] for leaf in node.members)
         what = members if node.operator is None else f"{_operator(node.operator)} over {members}"
-        rows.append(f"| {what} | {node.depth} | {100 * node.ap:.2f} |")
-    return rows
+        table.rows.append([what, node.depth, f"{100 * node.ap:.2f}"])
+    return _lines(table)
 
 
 def _depth_sentence(answer: Answer) -> str:
@@ -156,15 +179,14 @@ def _depth_sentence(answer: Answer) -> str:
 
 
 def _changes(what: str, changes: Sequence[Change]) -> list[str]:
-    rows = [f"| {what} | AP | loss |", "|---|---|---|"]
-    for change in sorted(changes, key=lambda change: -change.loss):
-        rows.append(f"| {change.what} | {100 * change.ap:.2f} | {100 * change.loss:+.2f} |")
-    return rows if len(rows) > 2 else ["Nothing to report."]
+    ordered = sorted(changes, key=lambda change: -change.loss)
+    rows = [[change.what, f"{100 * change.ap:.2f}", f"{100 * change.loss:+.2f}"] for change in ordered]
+    return _lines(PrintedTable.of((what, "AP", "loss"), rows)) if rows else ["Nothing to report."]
 
 
 def _front(study: Study) -> list[str]:
-    rows = ["| members | AP on the search split |", "|---|---|"]
-    return rows + [f"| {_count(trial.genome)} | {100 * trial.outcome.value:.2f} |" for trial in front(study)]
+    rows = [[str(_count(trial.genome)), f"{100 * trial.outcome.value:.2f}"] for trial in front(study)]
+    return _lines(PrintedTable.of(("members", "AP on the search split"), rows))
 
 
 def _count(genome: Genome) -> int:

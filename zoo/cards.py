@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from evaluation.figures import FIGURES, figure_of
+from fusion.printed_table import PrintedTable
 from zoo.config import Model
 from zoo.registry import Variant, variants
 
@@ -17,17 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["member_card", "variant_card", "variant_of"]
 
-_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 _EXTREMES = 5
 
 
-def variant_card(variant: Variant, members: Sequence[Member] = (), parameters: int | None = None) -> str:
+def variant_card(
+    variant: Variant,
+    members: Sequence[Member] = (),
+    parameters: int | None = None,
+    figures: Sequence[str] | None = None,
+) -> str:
     """Return the card of a variant.
 
     Args:
         variant: Of the registry.
         members: The members of a store; those trained from this variant are shown.
         parameters: Numbers that it learns at full scale, if that has been counted.
+        figures: Names of what is shown of what was measured; by default those that entries are compared by.
     """
     model = variant.make()
     lines = [f"# {variant.name}", "", _origin(variant)]
@@ -42,14 +49,19 @@ def variant_card(variant: Variant, members: Sequence[Member] = (), parameters: i
     lines += ["", *_reported(variant)]
     own = [member for member in members if variant_of(member) == variant.name]
     if own:
-        lines += ["", "## Trained here", "", *_measured(own)]
+        lines += ["", "## Trained here", "", *_measured(own, figures)]
     lines += ["", "## Settings that are not the defaults", "", *_settings(model)]
     lines += ["", f"Train it: `quorum train {variant.name} --data SPEC -o runs/{variant.name}`"]
     return "\n".join(lines) + "\n"
 
 
-def member_card(member: Member) -> str:
-    """Return the card of a member of the store."""
+def member_card(member: Member, figures: Sequence[str] | None = None) -> str:
+    """Return the card of a member of the store.
+
+    Args:
+        member: Of the store.
+        figures: Names of what is shown of what was measured; by default those that entries are compared by.
+    """
     lines = [f"# {member.name}", ""]
     known = variants().get(variant_of(member))
     if member.origin is not None:
@@ -62,7 +74,7 @@ def member_card(member: Member) -> str:
     if member.run is not None:
         lines += ["", "## Training", "", *_training(member)]
     if member.figures:
-        lines += ["", "## Measured here", "", *_measured([member]), *_categories(member)]
+        lines += ["", "## Measured here", "", *_measured([member], figures), *_categories(member)]
     if known is not None and known.reported:
         lines += ["", *_reported(known)]
     if member.identity is not None:
@@ -94,17 +106,19 @@ def _reported(variant: Variant) -> list[str]:
     return [heading, "", *_table(list(variant.reported), [[f"{value:g}" for value in variant.reported.values()]])]
 
 
-def _measured(members: Iterable[Member]) -> list[str]:
+def _measured(members: Iterable[Member], names: Sequence[str] | None) -> list[str]:
     found = [(member, key, figures) for member in members for key, figures in member.figures.items()]
     if not found:
         return ["No run has been measured yet."]
-    names = [name for name in _FIGURES if any(name in figures.stats for *_, figures in found)]
+    usual = dict.fromkeys(figure.name for figure in FIGURES if "entries" in figure.places)
+    known = [name for name in usual if any(name in figures.stats for *_, figures in found)]
+    shown = [figure_of(name) for name in (known if names is None else names)]
     rows = []
     for member, (split, kind), figures in found:
-        values = [figures.stats.get(name, -1.0) for name in names]
-        shown = ["" if value < 0 else f"{100 * value:.2f}" for value in values]
-        rows.append([member.name, split, kind, f"{figures.images:,}", *shown])
-    return _table(["member", "split", "by", "images", *names], rows)
+        values = [(figure, figures.stats.get(figure.name)) for figure in shown]
+        cells = ["" if figure.missing(value) else figure.points(value) for figure, value in values]
+        rows.append([member.name, split, kind, f"{figures.images:,}", *cells])
+    return _table(["member", "split", "by", "images", *(figure.name for figure in shown)], rows)
 
 
 def _categories(member: Member) -> list[str]:
@@ -147,8 +161,4 @@ def _settings(model: Model, base: Model | None = None) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(header) + " |",
-        "|" + " --- |" * len(header),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
+    return PrintedTable.of(header, rows).to_markdown().splitlines()

@@ -126,7 +126,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         images: Number of its images.
         detections: Number of detections.
         protocol: "coco" or "lvis".
-        stats: The official figures by name.
+        stats: All figures of the protocol by name; -1 where there is no ground truth.
         categories: AP of each category.
     """
 

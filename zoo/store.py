@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evaluation.belonging import check_belongs, origin_of
+from evaluation.figures import names_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
@@ -189,7 +190,7 @@ def measure(table: DetectionTable, truth: GroundTruth, protocol: str) -> dict[st
             images=len(truth.image_id),
             detections=len(table),
             protocol=protocol,
-            stats={name: float(value) for name, value in result.stats.items()},
+            stats={n: float(v) for n, v in result.figures(names_of(options)).items() if v == v},
             categories=tuple(
                 CategoryFigure(category_id=int(row.category_id), name=row.name, AP=None if row.AP != row.AP else row.AP)
                 for row in result.per_category

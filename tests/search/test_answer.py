@@ -108,6 +108,12 @@ def test_the_report_tells_what_was_found(found, tmp_path):
     assert f"**AP {100 * own.value:.2f} on the verify split**" in text
     for rival in ("best member", "naive ensemble", "greedy selection"):
         assert f"{100 * answer.gain(rival, 'verify').value:+.2f}" in text
+    assert "| on the verify split | AP | AP50 |" in text
+    assert f"({100 * own.low:.2f} to {100 * own.high:.2f})" in text
+    named = find_answer(problem, study, figures=("F1", "APtall"))
+    table = report_text(named, study).partition("## Figures\n\n")[2]
+    assert table.startswith("| on the verify split | AP | F1 | APtall |")
+    assert table.count(" to ") >= 3 * len(named.rivals["verify"])
     assert all(problem.names[leaf] in outline(answer) for leaf in used_members(answer.trial.genome))
     assert f"{len(study.trials)} trials" in text
     write_report(answer, study, tmp_path)

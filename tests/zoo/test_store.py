@@ -9,6 +9,7 @@ from evaluation.coco_json import read_coco
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
+from zoo.cards import member_card
 from zoo.config import Model
 from zoo.registry import find
 from zoo.runs import Figures, Identity, Run, read_json, write_json
@@ -78,6 +79,7 @@ def test_a_member_trained_elsewhere(tmp_path, truth, results):
     card = (member.folder / "card.md").read_text()
     assert "trained elsewhere. From another framework." in card
     assert "| other | val | bbox | 2 | 50.50 |" in card
+    assert "| other | val | bbox | 2 | 66.67 | 100.00 | 0.9 |" in member_card(member, ("F1", "P", "threshold"))
     assert "eported" not in card
 
 

@@ -1,16 +1,21 @@
 """Commands `quorum zoo ...`: the variants, and the members of the store."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
 
 from fusion.errors import InputError
+from fusion.printed_table import PrintedTable, print_table
 from fusion.terminal import notes, stderr, stdout
 from zoo.cli.common import Output, Scale, Store, missing_packages, need_torch, tell_figures
 from zoo.registry import Variant, find, variants
+
+if TYPE_CHECKING:
+    from zoo.store import Member
 
 __all__ = ["zoo_average", "zoo_list", "zoo_register", "zoo_show"]
 
@@ -22,36 +27,34 @@ def zoo_list(*, report: str | None = None, store: Store = Path("runs")) -> None:
         report: Only variants of reports whose name has this in it.
         store: Folder of the members.
     """
-    from rich.table import Table
-
     from zoo.cards import variant_of
     from zoo.store import list_members
 
     members = list_members(store)
-    table = Table("variant", "report", "table", "row", "AP reported", "trained here")
+    table = PrintedTable.of(("variant", "report", "table", "row", "AP reported", "trained here"), ())
     for variant in variants().values():
         if report is not None and report not in (variant.report or ""):
             continue
         own = [member.name for member in members if variant_of(member) == variant.name]
         reported = next(iter(variant.reported.values()), None) if variant.reported else None
-        table.add_row(
-            variant.name,
-            variant.report or "",
-            str(variant.table or ""),
-            str(variant.row or ""),
-            "" if reported is None else f"{reported:g}",
-            ", ".join(own),
+        table.rows.append(
+            [
+                variant.name,
+                variant.report or "",
+                str(variant.table or ""),
+                str(variant.row or ""),
+                "" if reported is None else f"{reported:g}",
+                ", ".join(own),
+            ]
         )
-    console = stdout()
-    console.print(table)
+    print_table(table)
     if members:
-        board = Table("member", "variant", "split", "by", "AP measured")
+        board = PrintedTable.of(("member", "variant", "split", "by", "AP measured"), ())
         for member in members:
             variant_name = member.identity.variant if member.identity else "registered"
             rows = [(s, k, f"{100 * f.stats['AP']:.2f}") for (s, k), f in member.figures.items()] or [("", "", "")]
-            for row in rows:
-                board.add_row(member.name, variant_name, *row)
-        console.print(board)
+            board.rows += [[member.name, variant_name, *row] for row in rows]
+        print_table(board)
 
 
 def zoo_show(
@@ -61,6 +64,7 @@ def zoo_show(
     scale: Scale = "full",
     store: Store = Path("runs"),
     as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
+    figures: str | None = None,
 ) -> None:
     """Show the card of a variant or of a member of the store.
 
@@ -69,6 +73,7 @@ def zoo_show(
         scale: Of a variant's configuration.
         store: Folder of the members.
         as_format: text for the card; json for a variant's configuration, which `quorum train` takes too.
+        figures: What to show of what was measured: names with commas between, such as AP,AP50,F1.
     """
     from zoo.cards import member_card, variant_card
     from zoo.store import list_members
@@ -78,12 +83,13 @@ def zoo_show(
     if as_format == "json":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(find(name).make(scale).to_dict())).decode() + "\n")
         return
+    names = None if figures is None else _measured_names(figures, [*members.values()])
     console = stdout()
     if known is not None:
-        card = variant_card(known, list(members.values()), _parameters(known))
+        card = variant_card(known, list(members.values()), _parameters(known), names)
         console.print(card, markup=False, highlight=False, soft_wrap=True)
     if name in members:
-        console.print(member_card(members[name]), markup=False, highlight=False, soft_wrap=True)
+        console.print(member_card(members[name], names), markup=False, highlight=False, soft_wrap=True)
     if known is None and name not in members:
         find(name)  # its error names what comes close
 
@@ -147,6 +153,21 @@ def zoo_average(
     write_json(identity, output / "config.json")
     write_card(output)
     stderr.print(f"{output}: the mean of {len(weights)} sets of weights", highlight=False)
+
+
+def _measured_names(text: str, members: Sequence["Member"]) -> tuple[str, ...]:
+    """Return the names of figures that were measured of any member.
+
+    Raises:
+        InputError: If one was not.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    there = list(dict.fromkeys(name for m in members for figures in m.figures.values() for name in figures.stats))
+    for name in names or ("none",):
+        if name not in there:
+            problem = f"expected figures that were measured, got {name!r}"
+            raise InputError("option --figures", problem, f"There are {', '.join(there) or 'none yet'}")
+    return names
 
 
 def _parameters(variant: Variant) -> int | None:

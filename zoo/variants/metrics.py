@@ -1,8 +1,11 @@
 """Metrics as the tables of reports print them."""
 
+from evaluation.figures import by_default
+from evaluation.protocol import Coco
+
 __all__ = ["box", "mask"]
 
-_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+_NAMES = by_default(Coco(), "entries")
 
 
 def box(*values: float) -> dict[str, float]:
