@@ -10,7 +10,7 @@ from evaluation.prepared import Prepared
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
 from fusion.printed_table import PrintedTable
-from fusion.ready import Stage
+from fusion.ready import Milestone
 from fusion.recipe import ALL, OUTPUT, Node, Recipe
 from fusion.table import DetectionTable
 
@@ -73,7 +73,7 @@ def _gain(name: str, gain: Difference | None) -> tuple[str, str]:
 
 
 def road_map(
-    stages: Sequence[Stage],
+    stages: Sequence[Milestone],
     tables: Sequence[DetectionTable],
     prepared: Prepared | PreparedOpenImages,
     *,
@@ -117,7 +117,7 @@ def road_map(
     return RoadMap(tuple(rows))
 
 
-def stages_of(recipe: Recipe, where: object = "recipe") -> list[Stage]:
+def stages_of(recipe: Recipe, where: object = "recipe") -> list[Milestone]:
     """Cut a recipe into stages: after each of its nodes.
 
     Args:
@@ -139,7 +139,7 @@ def stages_of(recipe: Recipe, where: object = "recipe") -> list[Stage]:
                 "Write a recipe for each row, and give them in order",
             )
         nodes = _renamed(((key, recipe.nodes[key]) for key in names[: number + 1]), name)
-        stages.append(Stage(type(node.step).__name__.lower(), Recipe(nodes, recipe.tuned_on)))
+        stages.append(Milestone(type(node.step).__name__.lower(), Recipe(nodes, recipe.tuned_on)))
     return stages
 
 

@@ -10,12 +10,12 @@ from evaluation.kernels.matching import group_by_category, match
 from evaluation.kernels.precision import count_true, fill_precision
 from fusion.kernels.jit import chunks, run
 
-__all__ = ["Block", "Matches", "find_matches"]
+__all__ = ["MatchBlock", "Matches", "find_matches"]
 
 _BITS = 64
 
 
-class Block(NamedTuple):
+class MatchBlock(NamedTuple):
     """Answers for some consecutive thresholds, in order of (category, score); n detections.
 
     Attributes:
@@ -49,7 +49,7 @@ class Matches:
         recalls: float64 [r], recall points.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[MatchBlock, ...]
     thresholds: tuple[int, ...]
     positives: np.ndarray
     caps: tuple[int, ...]
@@ -64,7 +64,7 @@ class Matches:
             caps = np.array(self.caps)
 
             def task(
-                low: int, high: int, block: Block = block, hits: np.ndarray = hits, caps: np.ndarray = caps
+                low: int, high: int, block: MatchBlock = block, hits: np.ndarray = hits, caps: np.ndarray = caps
             ) -> None:
                 count_true(low, high, block.start, block.rank, block.true, caps, hits)
 
@@ -90,7 +90,7 @@ class Matches:
             counts.append(np.bitwise_count(bits[chosen]))
         return np.concatenate(rows), np.concatenate(categories), np.concatenate(counts)
 
-    def at(self, threshold: int) -> tuple[Block, np.ndarray, np.ndarray]:
+    def at(self, threshold: int) -> tuple[MatchBlock, np.ndarray, np.ndarray]:
         """Return the block of one threshold; which of its detections are right in the first range, bool [n], and wrong.
 
         Args:
@@ -125,7 +125,11 @@ class Matches:
             score = np.full(shape if scores else (0, 0, 0, 0), -1.0)
 
             def task(
-                low: int, high: int, block: Block = block, precision: np.ndarray = precision, score: np.ndarray = score
+                low: int,
+                high: int,
+                block: MatchBlock = block,
+                precision: np.ndarray = precision,
+                score: np.ndarray = score,
             ) -> None:
                 fill_precision(low, high, block, self.positives, self.recalls, cap, precision, score)
 
@@ -172,7 +176,9 @@ def find_matches(
     return Matches(tuple(blocks), tuple(sizes), positives, caps, recalls)
 
 
-def _match_block(truth: Truth, images: int, detections: tuple[np.ndarray, ...], pairs: Pairs, rules: Rules) -> Block:
+def _match_block(
+    truth: Truth, images: int, detections: tuple[np.ndarray, ...], pairs: Pairs, rules: Rules
+) -> MatchBlock:
     matched = np.zeros(len(truth.category), np.uint64)
 
     def task(low: int, high: int) -> tuple[np.ndarray, ...]:
@@ -181,7 +187,7 @@ def _match_block(truth: Truth, images: int, detections: tuple[np.ndarray, ...], 
     parts = run(task, chunks(detections[0]) or [(0, 0)])
     columns = [np.concatenate([part[i] for part in parts]) for i in range(6)]
     sizes = np.concatenate([np.diff(part[6]) for part in parts])
-    return Block(np.concatenate(([0], np.cumsum(sizes))), *columns)
+    return MatchBlock(np.concatenate(([0], np.cumsum(sizes))), *columns)
 
 
 def _rules(thresholds: np.ndarray, areas: int, cap: int) -> Rules:

@@ -16,7 +16,7 @@ from evaluation.kernels.open_images import LEFT_OUT, look_at_masks, match_boxes,
 from evaluation.kernels.open_images_curve import positives_of
 from evaluation.open_images_curve import Outcomes, TrueEntries, Trues, true_entries
 from evaluation.open_images_result import OpenImagesResult
-from evaluation.open_images_table import Detections, Quirks, detections_of
+from evaluation.open_images_table import OpenImagesDetections, Quirks, detections_of
 from evaluation.open_images_truth import SortedTruth, no_labels, sort_truth
 from evaluation.protocol import OpenImages
 from fusion.errors import InputError
@@ -142,7 +142,7 @@ class PreparedOpenImages:
                 raise detections.unreadable(wrong)
         return best, outcome != LEFT_OUT
 
-    def _match(self, detections: Detections, quirks: Quirks) -> tuple[Outcomes, TrueEntries]:
+    def _match(self, detections: OpenImagesDetections, quirks: Quirks) -> tuple[Outcomes, TrueEntries]:
         truth, masks, truth_image, truth_category, _ = self.sorted_truth
         outcome = np.zeros(len(detections.image), np.uint8)
         group_score = np.zeros(len(truth_image))

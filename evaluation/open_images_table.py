@@ -13,10 +13,10 @@ from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_text, taken
 from fusion.table import DetectionTable
 
-__all__ = ["Detections", "FoundBoxes", "Quirks", "detections_of"]
+__all__ = ["OpenImagesBoxes", "OpenImagesDetections", "Quirks", "detections_of"]
 
 
-class FoundBoxes(NamedTuple):
+class OpenImagesBoxes(NamedTuple):
     """Detections sorted by image, rows of an image in the order of the table; n detections.
 
     Attributes:
@@ -38,7 +38,7 @@ class FoundBoxes(NamedTuple):
     y2: np.ndarray
 
 
-class Detections(NamedTuple):
+class OpenImagesDetections(NamedTuple):
     """Detections of the images that the ground truth has.
 
     Attributes:
@@ -47,7 +47,7 @@ class Detections(NamedTuple):
         text: Their masks; None for boxes.
     """
 
-    found: FoundBoxes
+    found: OpenImagesBoxes
     image: np.ndarray
     text: MaskText | None
 
@@ -120,7 +120,9 @@ class Quirks:
         )
 
 
-def detections_of(table: DetectionTable, ground_truth: GroundTruth, protocol: OpenImages, quirks: Quirks) -> Detections:
+def detections_of(
+    table: DetectionTable, ground_truth: GroundTruth, protocol: OpenImages, quirks: Quirks
+) -> OpenImagesDetections:
     """Bring a table to the images, categories and unit of the ground truth.
 
     Args:
@@ -152,9 +154,9 @@ def detections_of(table: DetectionTable, ground_truth: GroundTruth, protocol: Op
     quirks.categories += int(np.count_nonzero(dense < 0))
     start = np.zeros(len(ground_truth.image_id) + 1, np.int64)
     np.cumsum(np.bincount(image, minlength=len(ground_truth.image_id)), out=start[1:])
-    found = FoundBoxes(start, dense, score, x1, y1, x2, y2)
+    found = OpenImagesBoxes(start, dense, score, x1, y1, x2, y2)
     _cap(found, image, masks, protocol.max_dets, quirks)
-    return Detections(found, image, None if masks is None else mask_text(masks))
+    return OpenImagesDetections(found, image, None if masks is None else mask_text(masks))
 
 
 def _located(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -205,7 +207,7 @@ def _in_unit(
     return tuple(corner * side for corner, side in zip(corners, sides, strict=True))
 
 
-def _cap(found: FoundBoxes, image: np.ndarray, masks: pa.StructArray | None, most: int, quirks: Quirks) -> None:
+def _cap(found: OpenImagesBoxes, image: np.ndarray, masks: pa.StructArray | None, most: int, quirks: Quirks) -> None:
     """Leave out what is beyond the best of its cell; of equal scores the first rows stay."""
     full = np.flatnonzero(np.diff(found.start) > most)
     if not len(full):

@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.columns import Judged, Truth
 from evaluation.kernels.resampling import LANES, average_precision, best_f1, count_positives
-from evaluation.matches import Block, Matches
+from evaluation.matches import MatchBlock, Matches
 from fusion.errors import InputError
 from fusion.kernels.jit import run
 
@@ -124,7 +124,7 @@ def resample_best_f1(
 class _Ready:
     """A block with what is the same in every batch: the image of each detection, and where scores tie."""
 
-    def __init__(self, block: Block, image: np.ndarray) -> None:
+    def __init__(self, block: MatchBlock, image: np.ndarray) -> None:
         self.block = block
         self.image = image[block.row]
         self.useful = (block.true | block.spared) != 0
@@ -163,7 +163,7 @@ class _Ready:
         )  # fmt: skip
 
 
-def _runs(block: Block, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _runs(block: MatchBlock, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find runs of tied detections of one image; one without a true positive needs no care and is none.
 
     Returns:

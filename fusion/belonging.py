@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-__all__ = ["Difference", "Sketch", "apart", "difference", "merged", "same_file", "same_word"]
+__all__ = ["Contradiction", "Sketch", "apart", "difference", "merged", "same_file", "same_word"]
 
 SIZE = 256
 # Fewer sampled images than this say nothing about how much of two data sets is shared, unless there are no more.
@@ -57,7 +57,7 @@ class Sketch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(len(keys), digest.hexdigest(), tuple((keys[i], named[i], _size(pixels[i])) for i in chosen))
 
 
-class Difference(NamedTuple):
+class Contradiction(NamedTuple):
     """What two lists say of the same id.
 
     Attributes:
@@ -71,7 +71,7 @@ class Difference(NamedTuple):
     other: str
 
 
-def difference(one: Sketch, other: Sketch, same: Callable[[str, str], bool]) -> Difference | None:
+def difference(one: Sketch, other: Sketch, same: Callable[[str, str], bool]) -> Contradiction | None:
     """Return an id of which two lists say different things, None where they agree on all that the samples share.
 
     Args:
@@ -86,7 +86,7 @@ def difference(one: Sketch, other: Sketch, same: Callable[[str, str], bool]) -> 
         if key in known:
             _, name2, size2 = known[key]
             if (name and name2 and not same(name, name2)) or (size and size2 and size != size2):
-                return Difference(key, _words(name, size), _words(name2, size2))
+                return Contradiction(key, _words(name, size), _words(name2, size2))
     return None
 
 

@@ -22,7 +22,7 @@ from fusion.steps.vote import Vote
 from fusion.steps.vote_masks import VoteMasks
 from fusion.weights import Weights
 
-__all__ = ["READY", "Learned", "ReadyRecipe", "Stage", "find_ready"]
+__all__ = ["READY", "Learned", "Milestone", "ReadyRecipe", "find_ready"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Milestone:
     """A step on the road to a recipe: what is added, and the recipe so far."""
 
     added: str
@@ -74,9 +74,9 @@ class ReadyRecipe:
     summary: str
     takes: tuple[str, ...]
     needs: tuple[str, ...]
-    build: Callable[[Learned], list[Stage]]
+    build: Callable[[Learned], list[Milestone]]
 
-    def stages(self, learned: Learned) -> list[Stage]:
+    def stages(self, learned: Learned) -> list[Milestone]:
         """Return the road, simplest stage first.
 
         Raises:
@@ -107,23 +107,23 @@ _REMEDIES = {
 }
 
 
-def _road(learned: Learned, *chains: tuple[str, Sequence[Step]]) -> list[Stage]:
+def _road(learned: Learned, *chains: tuple[str, Sequence[Step]]) -> list[Milestone]:
     """Make a stage of each chain of steps, of calibration after the first, and of voting masks after the last."""
     road = list(chains)
     if learned.maps is not None:
         calibrate = Calibrate(maps=learned.maps)
         calibrated = [(added, [calibrate, *steps]) for added, steps in road]
         road = [road[0], ("calibrated scores", calibrated[0][1]), *calibrated[1:]]
-    stages = [Stage(added, Recipe.chain(steps, learned.tuned_on)) for added, steps in road]
+    stages = [Milestone(added, Recipe.chain(steps, learned.tuned_on)) for added, steps in road]
     if learned.vote_masks:
         whole = stages[-1].recipe
         nodes = {"boxes" if name == OUTPUT else name: node for name, node in whole.nodes.items()}
         nodes[OUTPUT] = Node(VoteMasks(), ("boxes", ALL))
-        stages.append(Stage("masks voted", Recipe(nodes, learned.tuned_on)))
+        stages.append(Milestone("masks voted", Recipe(nodes, learned.tuned_on)))
     return stages
 
 
-def _mmfruit(learned: Learned) -> list[Stage]:
+def _mmfruit(learned: Learned) -> list[Milestone]:
     weighted = Reweight(weights=learned.weights or {}, builder="ap_ratio")
     vote, adjusted = Vote(k=4, score=0.05, box=0.3), AdjNms(iou=0.5, sigma=0.5)
     road: list[tuple[str, Sequence[Step]]] = [
@@ -137,14 +137,14 @@ def _mmfruit(learned: Learned) -> list[Stage]:
     return _road(learned, *road)
 
 
-def _lvistraveler(learned: Learned) -> list[Stage]:
+def _lvistraveler(learned: Learned) -> list[Milestone]:
     road: list[tuple[str, Sequence[Step]]] = [("NMS", [Nms(iou=0.5)]), ("NMS 0.7, soft-NMS", [NmsThenSoft(iou=0.7)])]
     if learned.scales is not None:
         road.append(("ranges of sizes, rare boost", [MergeScales(scales=learned.scales, iou=0.7)]))
     return _road(learned, *road)
 
 
-def _alibaba(learned: Learned) -> list[Stage]:
+def _alibaba(learned: Learned) -> list[Milestone]:
     soft = SoftNms(method="linear", iou=0.5)
     road: list[tuple[str, Sequence[Step]]] = [("NMS", [Nms(iou=0.5)]), ("soft-NMS", [soft])]
     if learned.scales is not None:
@@ -154,18 +154,20 @@ def _alibaba(learned: Learned) -> list[Stage]:
     return _road(learned, *road)
 
 
-def _megdet(learned: Learned) -> list[Stage]:
+def _megdet(learned: Learned) -> list[Milestone]:
     road = _road(replace(learned, vote_masks=False), ("ensemble", [SoftNms()]))
     if len(learned.members) > 1:
         # Table 4 adds soft-NMS and the views of one model before the other models
         first = learned.members[0]
         alone: list[tuple[str, Step]] = [(f"{first}, NMS of its views", Nms(iou=0.5)), ("soft-NMS", SoftNms())]
-        road = [Stage(added, Recipe({OUTPUT: Node(step, (first,))}, learned.tuned_on)) for added, step in alone] + road
+        road = [
+            Milestone(added, Recipe({OUTPUT: Node(step, (first,))}, learned.tuned_on)) for added, step in alone
+        ] + road
     if learned.vote_masks:
         nodes = {"boxes" if name == OUTPUT else name: node for name, node in road[-1].recipe.nodes.items()}
         # Table 5 ensembles the masks of two models
         nodes[OUTPUT] = Node(VoteMasks(), ("boxes", *(learned.members[:2] or (ALL,))))
-        road.append(Stage("masks of the first two voted", Recipe(nodes, learned.tuned_on)))
+        road.append(Milestone("masks of the first two voted", Recipe(nodes, learned.tuned_on)))
     return road
 
 

@@ -15,7 +15,7 @@ from fusion.table import DetectionTable
 
 if TYPE_CHECKING:
     from fusion.cuda.session import Session
-    from fusion.cuda.stream import Stream
+    from fusion.cuda.stream import TableStream
 
 __all__ = ["DEVICES", "apply", "open_session", "settle", "trace"]
 
@@ -69,7 +69,9 @@ def settle(device: str, steps: Sequence[Step] = ()) -> tuple[str, tuple[str, ...
     return device, notes
 
 
-def open_session(device: str, tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Session | Stream | None":
+def open_session(
+    device: str, tables: Sequence[DetectionTable], steps: Sequence[Step]
+) -> "Session | TableStream | None":
     """Prepare the GPU for a fusion of some tables.
 
     Args:

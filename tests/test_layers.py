@@ -123,6 +123,16 @@ print(*[name for name in sys.modules if name.startswith("fusion.steps.")])
     assert set(said.stdout.split()) == {"fusion.steps.base", "fusion.steps.nms", "fusion.steps.mask_nms"}
 
 
+def test_a_public_class_has_a_name_of_its_own():
+    places = {}
+    for package in BELOW:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize("package", BELOW)
 def test_packages_are_typed(package):
     assert (ROOT / package / "py.typed").exists()

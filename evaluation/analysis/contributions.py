@@ -18,12 +18,12 @@ from fusion.table import DetectionTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Contributions", "Variant", "analyze_contributions", "fused_variants", "restricted"]
+__all__ = ["Contributions", "FusedVariant", "analyze_contributions", "fused_variants", "restricted"]
 
 ALL_MEMBERS, WITHOUT, BESIDE_BEST = "all", "without", "beside best"
 
 
-class Variant(NamedTuple):
+class FusedVariant(NamedTuple):
     """One fusion to compare.
 
     Attributes:
@@ -80,7 +80,7 @@ class Contributions:
 
 def fused_variants(
     tables: Sequence[DetectionTable], fusion: Step | Recipe, alone: Sequence[float]
-) -> Iterator[Variant]:
+) -> Iterator[FusedVariant]:
     """Fuse all members, all but each, and each with the best of the others; one at a time.
 
     Whoever wants more than AP of the variants (intervals, say) takes them from here. Fusions that a
@@ -104,7 +104,7 @@ def fused_variants(
         members = tuple(names[i] for i in chosen)
         part = restricted(recipe, names, members)
         if part is not None:
-            yield Variant(kind, name, members, part.fuse([tables[i] for i in chosen]))
+            yield FusedVariant(kind, name, members, part.fuse([tables[i] for i in chosen]))
 
 
 def restricted(recipe: Recipe, names: Sequence[str], members: Sequence[str]) -> Recipe | None:

@@ -15,7 +15,7 @@ from fusion.atomic import replacing
 from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
 from fusion.printed_table import print_table
-from fusion.ready import Stage, find_ready
+from fusion.ready import Milestone, find_ready
 from fusion.recipe_file import read_recipe
 from fusion.terminal import announcing_compilation, progress_bar, stderr
 
@@ -77,7 +77,7 @@ def ablate(
     elif len(recipe) == 1:
         stages = stages_of(read_recipe(recipe[0]), recipe[0])
     else:
-        stages = [Stage(Path(path).stem, read_recipe(path)) for path in recipe]
+        stages = [Milestone(Path(path).stem, read_recipe(path)) for path in recipe]
     measure = protocol_of(protocol, iou_type)
     wanted = figures.names(measure, "steps")
     with announcing_compilation(), progress_bar() as bar:

@@ -149,7 +149,7 @@ def average_precision(block, image, run, useful, thresholds, single, places, wei
     """Add the average precision of every category and replicate of a batch into `out`.
 
     Args:
-        block: (start, outside, true, spared) of a `Block`.
+        block: (start, outside, true, spared) of a `MatchBlock`.
         image: int32 [n], image of each detection.
         run: int32 [n], length of the run of tied detections of one image that starts here; 1 for no such run.
         useful: bool [n], whether any bit of `true` or `spared` is set.

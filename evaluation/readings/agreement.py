@@ -8,13 +8,13 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 
-__all__ = ["IOU", "Agreement", "Objects", "Pairs", "chance", "meeting"]
+__all__ = ["IOU", "Agreement", "ObjectPairs", "Objects", "chance", "meeting"]
 
 IOU = 0.5
 _MOST_OBJECTS = 200
 
 
-class Pairs(NamedTuple):
+class ObjectPairs(NamedTuple):
     """Every sampled detection beside every object of its image.
 
     Attributes:
@@ -55,7 +55,7 @@ class Objects:
     def __init__(self, truth: GroundTruth) -> None:
         self._truth = truth
 
-    def pairs(self, place: np.ndarray) -> Pairs:
+    def pairs(self, place: np.ndarray) -> ObjectPairs:
         """Return the objects of the images of detections, at most 200 of each image.
 
         Args:
@@ -78,10 +78,10 @@ class Objects:
         chosen = rows[start[place][row] + within]
         boxes = truth.xywh[chosen]
         corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        return Pairs(row, corners, truth.category_id[truth.category[chosen]])
+        return ObjectPairs(row, corners, truth.category_id[truth.category[chosen]])
 
 
-def meeting(corners: np.ndarray, category: np.ndarray, pairs: Pairs) -> Agreement:
+def meeting(corners: np.ndarray, category: np.ndarray, pairs: ObjectPairs) -> Agreement:
     """Return what detections meet.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.readings.agreement import Pairs
+from evaluation.readings.agreement import ObjectPairs
 from fusion.box_formats import Picture
 
 __all__ = ["usual_pictures", "voted_pictures"]
@@ -30,7 +30,7 @@ def usual_pictures() -> Iterator[Picture]:
             yield Picture(kind, side, side)
 
 
-def voted_pictures(corners: np.ndarray, pairs: Pairs, size: np.ndarray) -> Iterator[Picture]:
+def voted_pictures(corners: np.ndarray, pairs: ObjectPairs, size: np.ndarray) -> Iterator[Picture]:
     """Yield the pictures in which many boxes would lie on objects, by a vote of all pairs of box and object.
 
     Each pair says how much further from the corner its box lies than its object, across and down. Where the two agree,

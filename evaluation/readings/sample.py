@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth
-from evaluation.readings.agreement import Agreement, Objects, Pairs, meeting
+from evaluation.readings.agreement import Agreement, ObjectPairs, Objects, meeting
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.box_formats import box_corners
 from fusion.coco_json import RawResults, Reading
@@ -83,7 +83,7 @@ class Sample:
     masks: bool
     places: dict[Reading, np.ndarray]
     numbers: dict[Reading, np.ndarray]
-    beside: dict[Reading, Pairs]
+    beside: dict[Reading, ObjectPairs]
 
     @classmethod
     def of(cls, raw: RawResults, truth: GroundTruth) -> "Sample | None":
@@ -125,7 +125,7 @@ class Sample:
         places: np.ndarray = self.places[images][self.image]
         return places
 
-    def pairs(self, reading: Reading) -> Pairs:
+    def pairs(self, reading: Reading) -> ObjectPairs:
         """Return the boxes beside the objects of their images."""
         images = _of_images(reading)
         if images not in self.beside:

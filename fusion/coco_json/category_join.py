@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fusion.coco_json.raw import Key
+from fusion.coco_json.raw import RecordKey
 from fusion.coco_json.reading import Reading
-from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.coco_json.vocabulary import OwnLists, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
 __all__ = ["COCO_IDS", "CategoryJoin", "numberings", "squashed"]
@@ -32,7 +32,9 @@ class CategoryJoin:
         notes: What was done, after `numbers`.
     """
 
-    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, drop: bool, listed: Listed) -> None:
+    def __init__(
+        self, where: str, vocabulary: Vocabulary | None, reading: Reading, drop: bool, listed: OwnLists
+    ) -> None:
         self._where, self._vocabulary, self._drop, self._listed = where, vocabulary, drop, listed
         self._by = "id" if reading.categories is None and reading.category_offset else reading.categories
         self._map, self._offset = reading.label_map, reading.category_offset
@@ -49,7 +51,7 @@ class CategoryJoin:
         self._spelled: dict[str, str] = {}
         self.notes: list[str] = []
 
-    def numbers(self, keys: Sequence[Key], weights: np.ndarray) -> tuple[list[int | None], list[InputError]]:
+    def numbers(self, keys: Sequence[RecordKey], weights: np.ndarray) -> tuple[list[int | None], list[InputError]]:
         """Find categories.
 
         Args:
@@ -89,7 +91,7 @@ class CategoryJoin:
             )
         return numbers, errors
 
-    def _name(self, key: Key) -> str | None:
+    def _name(self, key: RecordKey) -> str | None:
         """Return the name that the file has for a category; a text that is no number is one."""
         if key.name is not None:
             return key.name
@@ -97,7 +99,7 @@ class CategoryJoin:
             return self._listed.categories[key.id]
         return key.id if isinstance(key.id, str) and integer_like(key.id) is None else None
 
-    def _agreed(self, keys: Sequence[Key]) -> tuple[list[int | None], str]:
+    def _agreed(self, keys: Sequence[RecordKey]) -> tuple[list[int | None], str]:
         """Find categories by what the file has: ids, names beside them, or names in their place."""
         names = [self._name(key) for key in keys]
         if self._vocabulary is None or not any(names):
@@ -132,7 +134,7 @@ class CategoryJoin:
         )
         return numbers, "joined by name"
 
-    def _by_id(self, key: Key) -> int | None:
+    def _by_id(self, key: RecordKey) -> int | None:
         number = self._number(key) + self._offset
         if self._ids is not None:
             return number if number in self._ids else None
@@ -140,7 +142,7 @@ class CategoryJoin:
             raise InputError(f"{self._where}, category {number}", "a category id has to fit in 32 bits")
         return number
 
-    def _number(self, key: Key) -> int:
+    def _number(self, key: RecordKey) -> int:
         if isinstance(key.id, int):
             return key.id
         read = None if key.id is None else integer_like(key.id)
@@ -174,7 +176,7 @@ class CategoryJoin:
         found = [targets.get(number + self._offset) for number in numbers]
         return [number if number in known else None for number in found]
 
-    def _required_name(self, key: Key) -> str:
+    def _required_name(self, key: RecordKey) -> str:
         name = self._name(key)
         if name is None and isinstance(key.id, str):
             name = key.id
@@ -186,7 +188,7 @@ class CategoryJoin:
             )
         return name
 
-    def _mapped(self, key: Key, label_map: Mapping[Any, int | str]) -> int | None:
+    def _mapped(self, key: RecordKey, label_map: Mapping[Any, int | str]) -> int | None:
         sources = [key.id, None if key.id is None else str(key.id), self._name(key)]
         if isinstance(key.id, str):
             sources.append(integer_like(key.id))
@@ -226,7 +228,9 @@ class CategoryJoin:
         names = {n: name for name, ids in self._by_name.items() for n in ids}
         return "" if number is None else names[number]
 
-    def _missing(self, keys: Sequence[Key], weights: np.ndarray, numbers: Sequence[int | None]) -> list[InputError]:
+    def _missing(
+        self, keys: Sequence[RecordKey], weights: np.ndarray, numbers: Sequence[int | None]
+    ) -> list[InputError]:
         """Return what is to be said of categories that were not found, noting those that are dropped."""
         shown = [str(key.name) if key.id is None else key.id for key in keys]
         unknown = {s: int(w) for s, w, n in zip(shown, weights, numbers, strict=True) if n is None and w}
@@ -278,8 +282,8 @@ class CategoryJoin:
             readings += in_order
         fitting = []
         for reading in readings:
-            join = CategoryJoin(self._where, self._vocabulary, reading, True, Listed({}, {}, {}))
-            found, _ = join.numbers([Key(number, None) for number in numbers], np.ones(len(numbers), np.int64))
+            join = CategoryJoin(self._where, self._vocabulary, reading, True, OwnLists({}, {}, {}))
+            found, _ = join.numbers([RecordKey(number, None) for number in numbers], np.ones(len(numbers), np.int64))
             if None not in found:
                 fitting.append(reading.options())
         return fitting

@@ -6,9 +6,9 @@ from typing import cast
 import numpy as np
 
 from fusion.coco_json.file_names import AMBIGUOUS, NOT_THERE, FileNames, normal_name
-from fusion.coco_json.raw import Key
+from fusion.coco_json.raw import RecordKey
 from fusion.coco_json.reading import Reading
-from fusion.coco_json.vocabulary import Listed, Vocabulary, examples, integer_like
+from fusion.coco_json.vocabulary import OwnLists, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
 __all__ = ["ImageJoin"]
@@ -30,7 +30,7 @@ class ImageJoin:
         notes: What was done, after `places`.
     """
 
-    def __init__(self, where: str, vocabulary: Vocabulary, reading: Reading, drop: bool, listed: Listed) -> None:
+    def __init__(self, where: str, vocabulary: Vocabulary, reading: Reading, drop: bool, listed: OwnLists) -> None:
         self._where, self._vocabulary, self._drop, self._listed = where, vocabulary, drop, listed
         self._by = "id" if reading.images is None and reading.image_offset else reading.images
         self._offset = reading.image_offset
@@ -41,7 +41,7 @@ class ImageJoin:
         self._converted = False
         self.notes: list[str] = []
 
-    def place(self, key: Key) -> int:
+    def place(self, key: RecordKey) -> int:
         """Find one image by its id and name as well as can be told from them alone; -1 where it is not there."""
         if self._by in _ORDERS:
             return self._ordered([key])[0]
@@ -52,7 +52,7 @@ class ImageJoin:
         by_name = self._names.place(str(key.id) if name is None else name)
         return by_name if by_name >= 0 else by_id
 
-    def places(self, keys: Sequence[Key], weights: np.ndarray) -> tuple[np.ndarray, list[InputError]]:
+    def places(self, keys: Sequence[RecordKey], weights: np.ndarray) -> tuple[np.ndarray, list[InputError]]:
         """Find images.
 
         Args:
@@ -94,12 +94,12 @@ class ImageJoin:
             self._file_names = FileNames(self._vocabulary.file_names)
         return self._file_names
 
-    def _name(self, key: Key) -> str | None:
+    def _name(self, key: RecordKey) -> str | None:
         if key.name is not None:
             return key.name
         return None if key.id is None else self._listed.file_names.get(key.id)
 
-    def _agreed(self, keys: Sequence[Key], weights: np.ndarray) -> list[int]:
+    def _agreed(self, keys: Sequence[RecordKey], weights: np.ndarray) -> list[int]:
         """Find images by what the file has: ids, names beside them, or names in their place."""
         names = [self._name(key) for key in keys]
         by_id = self._id_places([key.id for key in keys])
@@ -138,7 +138,7 @@ class ImageJoin:
             self.notes.append(f"{joined} images joined by file name{self._names.summary()}")
         return places
 
-    def _ids_or_names(self, keys: Sequence[Key], by_id: list[int], weights: np.ndarray) -> list[int]:
+    def _ids_or_names(self, keys: Sequence[RecordKey], by_id: list[int], weights: np.ndarray) -> list[int]:
         """Read ids as names where more of them are found so, as where they are files' names without suffix."""
         if all(place >= 0 for place in by_id) or self._names is None:
             return by_id
@@ -154,7 +154,7 @@ class ImageJoin:
         self._converted = False
         return by_name
 
-    def _named(self, keys: Sequence[Key]) -> list[int]:
+    def _named(self, keys: Sequence[RecordKey]) -> list[int]:
         if self._names is None:
             raise InputError(
                 self._vocabulary.where, "it has no file names to join images by", f"Use {option('images', 'id')}"
@@ -168,7 +168,7 @@ class ImageJoin:
         self.notes.append(f"{joined} images joined by file name{self._names.summary()}")
         return places
 
-    def _ordered(self, keys: Sequence[Key]) -> list[int]:
+    def _ordered(self, keys: Sequence[RecordKey]) -> list[int]:
         count = len(self._vocabulary.image_ids)
         order = self._vocabulary.order
         if self._by == "name_order":
@@ -188,7 +188,7 @@ class ImageJoin:
             places.append(int(order[number]) if 0 <= number < count else NOT_THERE)
         return places
 
-    def _id_of(self, key: Key) -> int | str:
+    def _id_of(self, key: RecordKey) -> int | str:
         if key.id is None:
             raise InputError(
                 f"{self._where}, image {key.name!r}",
@@ -256,7 +256,7 @@ class ImageJoin:
                     f"Give file names with their folders, or join by id with {option('images', 'id')}",
                 )
 
-    def _missing(self, keys: Sequence[Key], weights: np.ndarray, places: np.ndarray) -> list[InputError]:
+    def _missing(self, keys: Sequence[RecordKey], weights: np.ndarray, places: np.ndarray) -> list[InputError]:
         """Return what is to be said of images that were not found, noting those that are dropped."""
         unknown = {self._shown(keys[n]): int(weights[n]) for n in np.flatnonzero(places < 0).tolist() if weights[n]}
         if not unknown:
@@ -302,14 +302,14 @@ class ImageJoin:
         self.notes.append(f"dropped: {detections} on {images}: {examples(unknown)}")
         return []
 
-    def _fitting_shift(self, keys: Sequence[Key]) -> int:
+    def _fitting_shift(self, keys: Sequence[RecordKey]) -> int:
         """Return by how many the ids have to be shifted for all to be known, 0 where one step either way is not it."""
         ids = [key.id for key in keys if isinstance(key.id, int) and key.name is None]
         if self._by is not None or not self._integers or len(ids) < len(keys):
             return 0
         return next((shift for shift in (-1, 1) if all(number + shift in self._place for number in ids)), 0)
 
-    def _shown(self, key: Key) -> int | str:
+    def _shown(self, key: RecordKey) -> int | str:
         return str(key.name) if key.id is None else key.id
 
     def _expected(self) -> Iterable[int | str]:

@@ -12,12 +12,12 @@ from fusion.coco_json.records import NamedResult, Problems, Result
 from fusion.kernels.rle_check import fitting_runs
 from fusion.table import MASK_TYPE
 
-__all__ = ["Key", "Keys", "RawColumns", "RawGatherer"]
+__all__ = ["Keys", "RawColumns", "RawGatherer", "RecordKey"]
 
 _SPAN = 1 << 13  # ids of a block that lie so near to one another are told apart by a table
 
 
-class Key(NamedTuple):
+class RecordKey(NamedTuple):
     """What a record says of its image or category: an id, a name, or both; never neither."""
 
     id: int | str | None
@@ -32,7 +32,7 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self.all: list[Key] = []
+        self.all: list[RecordKey] = []
         self._place: dict[Any, int] = {}
 
     def codes(self, ids: list[Any], names: list[str | None] | None) -> np.ndarray:
@@ -60,7 +60,7 @@ class Keys:
         place = self._place.get(key)
         if place is None:
             place = self._place[key] = len(self.all)
-            self.all.append(Key(number, name))
+            self.all.append(RecordKey(number, name))
         return place
 
 
@@ -78,9 +78,9 @@ class RawColumns(NamedTuple):
         number: int64 [n], number of the record in the file.
     """
 
-    images: list[Key]
+    images: list[RecordKey]
     image: np.ndarray
-    categories: list[Key]
+    categories: list[RecordKey]
     category: np.ndarray
     score: np.ndarray
     box: np.ndarray

@@ -15,10 +15,10 @@ from fusion.coco_json.blocks import JsonFile, TruncatedError, decode, decode_lis
 from fusion.coco_json.category_join import CategoryJoin
 from fusion.coco_json.image_join import ImageJoin
 from fusion.coco_json.interpret import Interpreter
-from fusion.coco_json.raw import Key, RawColumns, RawGatherer
+from fusion.coco_json.raw import RawColumns, RawGatherer, RecordKey
 from fusion.coco_json.reading import AS_FOUND, Reading
 from fusion.coco_json.records import NAMES, NamedResult, Problems, RecordReader, Result, show
-from fusion.coco_json.vocabulary import Listed, Vocabulary, printable
+from fusion.coco_json.vocabulary import OwnLists, Vocabulary, printable
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 
@@ -110,7 +110,7 @@ def gather_coco_results(
     try:
         start = file.offset
         if file.first == b"[":
-            found = RawResults(file.name, vocabulary, reading, Listed({}, {}, {}))
+            found = RawResults(file.name, vocabulary, reading, OwnLists({}, {}, {}))
             file.blocks(found.take_text)
         elif file.first == b"{":
             document = decode(file.whole(), file.name, start)
@@ -140,7 +140,7 @@ class RawResults:
         notes: What was odd about it.
     """
 
-    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, listed: Listed) -> None:
+    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, listed: OwnLists) -> None:
         self.where, self._vocabulary, self._listed = where, vocabulary, listed
         self.notes: list[str] = []
         self._join = None if vocabulary is None else ImageJoin(where, vocabulary, reading, True, listed)
@@ -282,7 +282,7 @@ class RawResults:
             return self._listed.sizes[image]
         if self._join is None or self._vocabulary is None or self._vocabulary.sizes is None:
             return None
-        place = self._join.place(Key(image, name))
+        place = self._join.place(RecordKey(image, name))
         if place < 0:
             return (1, 1)  # the detection is dropped, or refused with all others on such images
         height, width = self._vocabulary.sizes[place].tolist()
@@ -296,7 +296,7 @@ def _whole(result: NamedResult) -> bool:
     )
 
 
-def _dictionary(document: dict[str, Any], where: str) -> tuple[Listed, list[Any]]:
+def _dictionary(document: dict[str, Any], where: str) -> tuple[OwnLists, list[Any]]:
     """Return what a results file that is a dictionary lists, and its records."""
     if "annotations" not in document:
         keys = ", ".join(map(printable, list(document)[:12]))
@@ -314,7 +314,7 @@ def _dictionary(document: dict[str, Any], where: str) -> tuple[Listed, list[Any]
     images = {_own_id(image, where, "images"): image for image in lists["images"]}
     categories = {_own_id(category, where, "categories"): category for category in lists["categories"]}
     sizes = {number: (image.get("height"), image.get("width")) for number, image in images.items()}
-    listed = Listed(
+    listed = OwnLists(
         {number: image["file_name"] for number, image in images.items() if isinstance(image.get("file_name"), str)},
         {number: size for number, size in sizes.items() if all(type(n) is int and 0 < n < 2**31 for n in size)},
         {number: entry["name"] for number, entry in categories.items() if isinstance(entry.get("name"), str)},

@@ -9,7 +9,7 @@ from fusion.box_formats import AS_IT_IS, BOX_FORMATS, Picture
 from fusion.checks import one_of
 from fusion.errors import InputError, option
 
-__all__ = ["AS_FOUND", "CATEGORIES", "IMAGES", "Categories", "Images", "Pairs", "Reading"]
+__all__ = ["AS_FOUND", "CATEGORIES", "IMAGES", "Categories", "Images", "Reading", "TypedMap"]
 
 Images = Literal["id", "file_name", "order", "id_order", "name_order"]
 Categories = Literal["id", "name", "order", "coco80", "coco91"]
@@ -90,11 +90,11 @@ class Reading:
         }
         said = [option(name, value) for name, value in values.items() if value is not None]
         if self.label_map is not None:
-            said.append(option("label_map", Pairs(self.label_map)))
+            said.append(option("label_map", TypedMap(self.label_map)))
         return " ".join(said)
 
 
-class Pairs(dict[Any, Any]):
+class TypedMap(dict[Any, Any]):
     """A label map as it is typed, `1=3,3=10` or as JSON where names have commas, and as Python has it."""
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fusion.errors import InputError
 
-__all__ = ["Listed", "Vocabulary", "examples", "integer_like", "printable"]
+__all__ = ["OwnLists", "Vocabulary", "examples", "integer_like", "printable"]
 
 _SHOWN = 5
 
@@ -46,7 +46,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Listed:
+class OwnLists:
     """What a results file that is a dictionary says about images and categories itself.
 
     Attributes:

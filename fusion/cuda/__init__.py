@@ -3,8 +3,8 @@
 How it works:
 
 * `stream.open_on_gpu` makes a `session.Session` of tables that fit in the GPU's memory. Others are cut by image for a
-  `stream.Stream`, which has a session for each part: while one is fused, a thread with a CUDA stream of its own uploads
-  the next, and another downloads the last answer.
+  `stream.TableStream`, which has a session for each part: while one is fused, a thread with a CUDA stream of its own
+  uploads the next, and another downloads the last answer.
 * `Session` puts each table on the GPU once, as flat columns (`kernels/cells.Rows`). The answer of a step stays
   there as a `Resident`, which is what the next step of a recipe takes; it becomes a table once, at the end. A step
   without a twin gets ordinary tables and runs on the CPU.

@@ -19,7 +19,7 @@ from fusion.steps.calibrate import Calibrate
 from fusion.steps.surround import Surround
 from fusion.table import DetectionTable
 
-__all__ = ["Stream", "open_on_gpu"]
+__all__ = ["TableStream", "open_on_gpu"]
 
 # What these answer for an image depends on the others: on scores that round to the same value, and on which categories
 # there are at all.
@@ -28,7 +28,7 @@ _WHOLE = {Calibrate, Surround}
 _AT_ONCE = 3
 
 
-def open_on_gpu(tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Session | Stream":
+def open_on_gpu(tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Session | TableStream":
     """Prepare a fusion on the GPU: at once where its memory is large enough, else in parts of whole images.
 
     Args:
@@ -47,10 +47,10 @@ def open_on_gpu(tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Ses
     if cuts is None:
         problem = f"the tables need about {session.need.bytes / 2**30:.1f} GiB on the GPU"
         raise InputError("device cuda", f"{problem}, and {memory / 2**30:.1f} GiB are free", SMALLER)
-    return Stream(tables, steps, cuts)
+    return TableStream(tables, steps, cuts)
 
 
-class Stream:
+class TableStream:
     """Fuses tables in parts of whole images.
 
     While a part is fused, the next one is uploaded and the answer to the last one downloaded, by threads with a stream

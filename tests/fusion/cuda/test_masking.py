@@ -181,9 +181,9 @@ def test_masks_in_parts(backend, on_gpu, step, monkeypatch):
     if backend == "cuda":
         from fusion.cuda import session, stream
 
-        opened = stream.Stream.__init__
+        opened = stream.TableStream.__init__
         monkeypatch.setattr(
-            stream.Stream, "__init__", lambda self, *given: parts.append(len(given[2])) or opened(self, *given)
+            stream.TableStream, "__init__", lambda self, *given: parts.append(len(given[2])) or opened(self, *given)
         )
         need = sum(8 * len(mask["counts"]) for one in tables for mask in one.mask.to_pylist() if mask)
         monkeypatch.setattr(session, "_BYTES_PER_ROW", 1)

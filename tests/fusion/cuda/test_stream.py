@@ -37,13 +37,13 @@ def little_memory(backend, monkeypatch):
     if backend == "cuda":
         from fusion.cuda import stream
 
-        opened = stream.Stream.__init__
+        opened = stream.TableStream.__init__
 
         def note(self, tables, steps, cuts):
             parts.append(len(cuts))
             opened(self, tables, steps, cuts)
 
-        monkeypatch.setattr(stream.Stream, "__init__", note)
+        monkeypatch.setattr(stream.TableStream, "__init__", note)
         monkeypatch.setattr(stream, "free_memory", lambda: 3 * 23 * 400.0)
     return parts
 
