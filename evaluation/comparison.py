@@ -195,7 +195,13 @@ class Comparison:
         if per_category:
             rows = [(c.name, figure_of("AP"), c.difference, c.told) for c in self.per_category]
         for name, figure, d, told in rows:
-            interval = "-" if d.low != d.low else f"{figure.points(d.low, '+')} to {figure.points(d.high, '+')}"
+            interval = (
+                "none"
+                if not figure.drawn
+                else "-"
+                if d.low != d.low
+                else f"{figure.points(d.low, '+')} to {figure.points(d.high, '+')}"
+            )
             cells: list[Cell] = [figure.points(d.a), figure.points(d.b), figure.points(d.value, "+"), interval]
             cells += ["-", "-"] if d.p != d.p else [_p_text(d.p), f"{100 * d.share:.1f} %"]
             if told:

@@ -61,6 +61,11 @@ class Figure:
     form: str = ".4f"
     share: bool = True
 
+    @property
+    def drawn(self) -> bool:
+        """Whether it has replicates, and so an interval: the score that is best has none."""
+        return self.share
+
     def text(self, value: float | None) -> str:
         """Return a value as it is printed; a dash where there is none."""
         return "-" if self.missing(value) else format(value, self.form)

@@ -110,7 +110,7 @@ class Entry(NamedTuple):
     @property
     def measured(self) -> set[str]:
         """Figures that are known with all that can be known of them."""
-        return {"AP", *self.bounds, *(name for name in self.figures if not figure_of(name).share)} & set(self.figures)
+        return {"AP", *self.bounds, *(name for name in self.figures if not figure_of(name).drawn)} & set(self.figures)
 
     def joined(self, earlier: "Entry") -> "Entry":
         """Return the entry with what was measured of the same detections earlier."""

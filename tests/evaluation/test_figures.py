@@ -1,6 +1,7 @@
 """The list of figures: those of the official codes, ours against plain versions, and what is said of wrong names."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,13 @@ class TestEveryFigure:
             names = by_default(result.protocol, place)
             assert names[0] == "AP"
             assert set(names) <= set(names_of(result.protocol))
+
+
+def test_the_documentation_lists_them():
+    page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    for figure in FIGURES:
+        row = f"| `{figure.name.format(cap=10)}` | {figure.title} | {', '.join(figure.protocols)} |"
+        assert row in page, f"docs/evaluate.md lacks: {row}"
 
 
 def test_no_two_figures_of_a_protocol_share_a_name():
