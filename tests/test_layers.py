@@ -149,10 +149,10 @@ import sys, {name}
 from fusion.lazily import homes_in_stub
 assert not {{"numpy", "pyarrow", "numba"}} & set(sys.modules)
 homes = homes_in_stub({name}.__file__ + "i")
+homes = {{one: module for one, module in homes.items() if module.split(".")[0] == {name.split(".")[0]!r}}}
 assert homes and set(homes) <= set(dir({name}))
 for one, module in homes.items():
-    if not module.startswith(("collections", "typing")):
-        assert getattr({name}, one) is getattr(sys.modules[module], one), one
+    assert getattr({name}, one) is getattr(sys.modules[module], one), one
 try:
     {name}.nothing
 except AttributeError as error:
