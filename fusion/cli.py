@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from fusion.coco_json import write_coco_results
 from fusion.errors import InputError
-from fusion.learned import TunedOn, agreed_origin, read_learned
-from fusion.method_options import method_options, step_of
-from fusion.named_steps import step_from_options
-from fusion.parents import read_parents
-from fusion.parts import fuse_files
-from fusion.ready import Learned, find_ready
-from fusion.recipe import ALL, OUTPUT, Node, Recipe
-from fusion.recipe_file import read_recipe, saving
-from fusion.steps.base import Step
-from fusion.storage import read_metadata, read_table
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+from fusion.method_options import method_options
+
+if TYPE_CHECKING:
+    from fusion.learned import TunedOn
+    from fusion.ready import Learned
+    from fusion.recipe import Recipe
+    from fusion.steps.base import Step
 
 __all__ = ["MethodOptions", "export_coco", "fuse", "read_for_ready"]
 
@@ -62,6 +57,11 @@ def fuse(
         threads: Number of threads; all processors when not given. The result is the same.
         device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
     """
+    from fusion.parts import fuse_files
+    from fusion.ready import find_ready
+    from fusion.recipe_file import read_recipe, saving
+    from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+
     if threads is not None:
         os.environ["QUORUM_THREADS"] = str(threads)
     given = _given(options)
@@ -100,8 +100,14 @@ def fuse(
 
 def read_for_ready(
     tables: Sequence[Path], options: MethodOptions, weights: Path | None, calibration: Path | None
-) -> Learned:
+) -> "Learned":
     """Read what a ready recipe takes besides the tables, and the names of their members."""
+    from fusion.learned import agreed_origin, read_learned
+    from fusion.named_steps import step_from_options
+    from fusion.parents import read_parents
+    from fusion.ready import Learned
+    from fusion.storage import read_metadata
+
     names = [read_metadata(path)[0].member or path.stem for path in tables]
     values: dict[str, Any] = {"members": names, "vote_masks": bool(options.vote_masks)}
     origins: dict[str, TunedOn | None] = {}
@@ -128,6 +134,10 @@ def export_coco(table: Path, /, *, output: Output) -> None:
         table: A Parquet file or a folder of parts.
         output: The JSON file.
     """
+    from fusion.coco_json import write_coco_results
+    from fusion.storage import read_table
+    from fusion.terminal import stderr
+
     detections = read_table(table)
     write_coco_results(detections, output)
     stderr.print(f"{output}: {len(detections):,} detections", highlight=False)
@@ -138,8 +148,13 @@ def _given(options: MethodOptions) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibration: Path | None) -> Recipe:
+def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibration: Path | None) -> "Recipe":
     """Make the recipe of a method with its options."""
+    from fusion.learned import agreed_origin, read_learned
+    from fusion.method_options import step_of
+    from fusion.named_steps import step_from_options
+    from fusion.recipe import ALL, OUTPUT, Node, Recipe
+
     values = dict(given)
     cap = values.pop("max_per_image", None) if method != "concat" else None
     masks: dict[str, Any] | None = None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from cyclopts import Parameter
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
@@ -16,23 +15,17 @@ from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
-from evaluation.ground_truth import GroundTruth
-from evaluation.lists import write_lists
-from fusion.atomic import replacing
-from fusion.checks import at_least
 from fusion.errors import InputError, option
-from fusion.recipe_file import write_recipe
-from fusion.score_scales import scales_of, unlike
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
-from search.answer import Answer, find_answer, paired_error
-from search.device import open_evaluator, settle_device
-from search.evaluators import Evaluator
-from search.journal import Journal, trials_frame
-from search.problem import Problem, agreement, pose
-from search.report import outline, write_report
-from search.scratch import scratch_folder
-from search.splits import matched_split, split_in_turn, strata_of
-from search.study import Settings, Study
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.ground_truth import GroundTruth
+    from search.answer import Answer
+    from search.evaluators import Evaluator
+    from search.journal import Journal
+    from search.problem import Problem
+    from search.study import Study
 
 __all__ = ["search", "split"]
 
@@ -84,6 +77,16 @@ def search(
         open_images: What goes with a CSV file of Open Images boxes as ground truth.
         figures: Figures that the report has of answer and rivals beside AP.
     """
+    from fusion.checks import at_least
+    from fusion.score_scales import scales_of, unlike
+    from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+    from search.answer import find_answer
+    from search.device import open_evaluator, settle_device
+    from search.journal import Journal
+    from search.problem import agreement, pose
+    from search.scratch import scratch_folder
+    from search.study import Settings, Study
+
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
     at_least("workers", workers, 1, whole=True)
     at_least("memory", memory, 0.0)
@@ -148,6 +151,10 @@ def split(
         groups: With --shares: a CSV file with columns image_id and group; images of one group (a video) stay together.
         seed: With --shares: of the order among equally rare images.
     """
+    from evaluation.lists import write_lists
+    from fusion.terminal import stderr
+    from search.splits import matched_split, split_in_turn, strata_of
+
     truth = read_truth(ground_truth, None)
     if shares is None:
         if parts < 2:
@@ -165,6 +172,9 @@ def split(
 
 
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:
+    from fusion.terminal import announcing_compilation, progress_bar
+    from search.answer import paired_error
+
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("search", total=study.settings.budget)
 
@@ -175,6 +185,11 @@ def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem)
 
 
 def _write(answer: Answer, study: Study, folder: Path) -> None:
+    from fusion.atomic import replacing
+    from fusion.recipe_file import write_recipe
+    from search.journal import trials_frame
+    from search.report import write_report
+
     write_recipe(answer.problem.recipe(answer.trial.genome), folder / "best.toml")
     with replacing(folder / "trials.parquet") as temporary:
         trials_frame(study.trials).to_parquet(temporary)
@@ -198,6 +213,9 @@ def _categories(answer: Answer):  # type: ignore[no-untyped-def]
 
 
 def _tell(answer: Answer, study: Study, folder: Path) -> None:
+    from fusion.terminal import notes, stdout
+    from search.report import outline
+
     console = stdout()
     honest = list(answer.rivals)[-1]
     own = answer.rivals[honest][0].replicates.intervals["AP"]
@@ -224,6 +242,8 @@ def _read_splits(folder: Path, names: list[str], truth: GroundTruth) -> dict[str
 
 
 def _dealt(truth: GroundTruth, names: list[str], seed: int) -> dict[str, np.ndarray]:
+    from search.splits import matched_split, strata_of
+
     part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), seed=seed)
     return {name: truth.image_id[part == number] for number, name in enumerate(names)}
 

@@ -5,19 +5,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from evaluation.ablation import road_map, stages_of
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from fusion.atomic import replacing
 from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
-from fusion.printed_table import print_table
-from fusion.ready import Milestone, find_ready
-from fusion.recipe_file import read_recipe
-from fusion.terminal import announcing_compilation, progress_bar, stderr
 
 __all__ = ["ablate"]
 
@@ -65,6 +59,13 @@ def ablate(
         as_format: text for people, a Markdown or HTML table, or a JSON list.
         output: Also write the table to this Markdown file.
     """
+    from evaluation.ablation import road_map, stages_of
+    from fusion.atomic import replacing
+    from fusion.printed_table import print_table
+    from fusion.ready import Milestone, find_ready
+    from fusion.recipe_file import read_recipe
+    from fusion.terminal import announcing_compilation, progress_bar, stderr
+
     options = MethodOptions(
         scales=scales, hierarchy=class_tree, class_descriptions=classes, vote_masks=vote_masks or None
     )

@@ -3,24 +3,19 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from evaluation.analysis.ensemble_analysis import EnsembleAnalysis, analyze_ensemble
-from evaluation.analysis.members import member_names
-from evaluation.analysis.table_analysis import TableAnalysis, analyze_table
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType
 from evaluation.cli.truth import GroundTruthFile, read_truth
-from evaluation.figures import by_default, figure_of
-from evaluation.prepared import prepare
-from evaluation.protocol import Coco, Lvis
-from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.printed_table import Cell, PrintedColumn, PrintedTable, print_table
-from fusion.recipe_file import read_recipe
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
+
+if TYPE_CHECKING:
+    from evaluation.analysis.ensemble_analysis import EnsembleAnalysis
+    from evaluation.analysis.table_analysis import TableAnalysis
+    from fusion.printed_table import Cell, PrintedTable
 
 __all__ = ["analyze"]
 
@@ -54,6 +49,17 @@ def analyze(
         pictures: Format of the pictures.
         figures: Figures in the summary and in categories.csv.
     """
+    from evaluation.analysis.ensemble_analysis import analyze_ensemble
+    from evaluation.analysis.members import member_names
+    from evaluation.analysis.table_analysis import analyze_table
+    from evaluation.figures import by_default
+    from evaluation.prepared import prepare
+    from evaluation.protocol import Coco, Lvis
+    from fusion.atomic import replacing
+    from fusion.printed_table import print_table
+    from fusion.recipe_file import read_recipe
+    from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
+
     paths = some_tables(tables, "analyze")
     if output.exists():
         problem = "exists already, and a folder is not overwritten"
@@ -104,7 +110,10 @@ def _folder_name(name: str, place: int) -> str:
     return f"{place + 1:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
 
 
-def _summary(analyses: Sequence[tuple[str, TableAnalysis]], figures: Sequence[str]) -> PrintedTable:
+def _summary(analyses: "Sequence[tuple[str, TableAnalysis]]", figures: Sequence[str]) -> "PrintedTable":
+    from evaluation.figures import figure_of
+    from fusion.printed_table import PrintedColumn, PrintedTable
+
     names = [PrintedColumn(figure_of(name).name, figure_of(name).text, right=True) for name in figures]
     others = {"worst error": "", "dAP": ".4f", "best score": ".3g", "F1": ".3f", "ECE": ".3f"}
     taken = [name for name in others if name not in figures]
@@ -125,8 +134,8 @@ def _summary(analyses: Sequence[tuple[str, TableAnalysis]], figures: Sequence[st
 
 
 def _report(
-    chapters: Sequence[tuple[str, TableAnalysis, list[str]]],
-    ensemble: EnsembleAnalysis | None,
+    chapters: "Sequence[tuple[str, TableAnalysis, list[str]]]",
+    ensemble: "EnsembleAnalysis | None",
     common: Sequence[str],
     subject: str,
 ) -> str:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import read_groups
@@ -11,17 +10,18 @@ from evaluation.cli.members import read_member
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from evaluation.comparison import compare as compare_replicates
-from evaluation.ground_truth import GroundTruth
-from evaluation.open_images import PreparedOpenImages
-from evaluation.open_images_result import OpenImagesResult
-from evaluation.prepared import Prepared
-from evaluation.result import CocoResult
-from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
-from fusion.printed_table import print_json, print_line, print_table
-from fusion.table import DetectionTable
-from fusion.terminal import announcing_compilation, notes, progress_bar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.ground_truth import GroundTruth
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.open_images_result import OpenImagesResult
+    from evaluation.prepared import Prepared
+    from evaluation.result import CocoResult
+    from evaluation.statistics import Replicates
+    from fusion.table import DetectionTable
 
 __all__ = ["compare", "replicated"]
 
@@ -64,6 +64,9 @@ def compare(
         figures: Figures to compare; AP always is.
         per_category: Print the table per category.
     """
+    from evaluation.comparison import compare as compare_replicates
+    from fusion.printed_table import print_json, print_line, print_table
+
     chosen = protocol_of(protocol, iou_type, options)
     wanted = figures.names(chosen, "entries")
     truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
@@ -87,17 +90,20 @@ def compare(
 
 def replicated(
     path: Path,
-    truth: GroundTruth,
-    prepared: Prepared | PreparedOpenImages,
+    truth: "GroundTruth",
+    prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
     *,
     replicates: int,
     seed: int,
-    groups: np.ndarray | None,
+    groups: "np.ndarray | None",
     figures: Sequence[str] | None = None,
     drawn: Sequence[str] | None = None,
-) -> tuple[DetectionTable, Replicates]:
+) -> "tuple[DetectionTable, Replicates]":
     """Read a table, evaluate it and its replicates; return both."""
+    from evaluation.statistics import bootstrap
+    from fusion.terminal import announcing_compilation, notes, progress_bar
+
     table = read_member(path, truth, images)
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"drawing {path.name}", total=replicates)

@@ -1,20 +1,17 @@
 """Command `quorum learn experts`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evaluation.cli.compare import replicated
 from evaluation.cli.members import some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from evaluation.experts import learn_experts as learn
-from evaluation.learning import tuned_on
-from evaluation.statistics import Replicates
 from fusion.errors import InputError
-from fusion.learned import write_learned
-from fusion.printed_table import print_table
-from fusion.terminal import stderr
+
+if TYPE_CHECKING:
+    from evaluation.statistics import Replicates
 
 __all__ = ["learn_experts"]
 
@@ -46,6 +43,12 @@ def learn_experts(
         seed: Of the draws.
         open_images: Further files of the ground truth.
     """
+    from evaluation.experts import learn_experts as learn
+    from evaluation.learning import tuned_on
+    from fusion.learned import write_learned
+    from fusion.printed_table import print_table
+    from fusion.terminal import stderr
+
     truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):

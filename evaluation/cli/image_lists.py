@@ -2,25 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-
-from evaluation.ground_truth import GroundTruth, places_of
-from evaluation.lists import check_siblings
 from fusion.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.ground_truth import GroundTruth
 
 __all__ = ["read_groups", "read_image_list"]
 
 
-def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
+def read_image_list(path: Path, truth: "GroundTruth") -> "np.ndarray":
     """Read image ids, one per line, of the kind that the ground truth has.
 
     Raises:
         InputError: If the file cannot be read, an id is of another kind, or the list or one that was dealt together
             with it has changed since.
     """
+    import numpy as np
+
+    from evaluation.lists import check_siblings
+
     check_siblings(path)
     try:
         lines = path.read_text(encoding="utf-8").split()
@@ -36,12 +40,18 @@ def read_image_list(path: Path, truth: GroundTruth) -> np.ndarray:
     return np.array([int(line) for line in lines], dtype=np.int64)
 
 
-def read_groups(path: Path, truth: GroundTruth) -> np.ndarray:
+def read_groups(path: Path, truth: "GroundTruth") -> "np.ndarray":
     """Read the group of each image of the ground truth from a CSV file: object [images].
 
     Raises:
         InputError: If the file cannot be read, or an image has no group or two.
     """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv
+
+    from evaluation.ground_truth import places_of
+
     text = {"image_id": pa.string(), "group": pa.string()}
     try:
         options = pyarrow.csv.ConvertOptions(column_types=text, include_columns=list(text), strings_can_be_null=False)

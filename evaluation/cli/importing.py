@@ -1,23 +1,17 @@
 """Commands `quorum import`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from evaluation.belonging import origin_of
 from evaluation.cli.output import Output
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
-from evaluation.coco_json import read_coco
-from evaluation.readings import check_table
-from evaluation.results import read_label_map, read_results
-from evaluation.submissions import read_open_images_submission
-from fusion.box_formats import BoxFormat, Picture
-from fusion.coco_json import Reading
+from fusion.box_formats import BoxFormat
 from fusion.coco_json.reading import Categories, Images
-from fusion.storage import check_parts, write_table
-from fusion.table import DetectionTable, Metadata
-from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+
+if TYPE_CHECKING:
+    from fusion.table import DetectionTable
 
 __all__ = ["import_coco", "import_open_images"]
 
@@ -75,6 +69,15 @@ def import_coco(
         parts: Cut the table into this many files, for data sets that do not fit in memory.
         split_name: Name of the split, kept in the table.
     """
+    from evaluation.belonging import origin_of
+    from evaluation.coco_json import read_coco
+    from evaluation.results import read_label_map, read_results
+    from fusion.box_formats import Picture
+    from fusion.coco_json import Reading
+    from fusion.storage import check_parts
+    from fusion.table import Metadata
+    from fusion.terminal import announcing_compilation, notes, progress_bar
+
     if parts is not None:
         check_parts(parts)
     truth = None if ground_truth is None else read_coco(ground_truth)
@@ -132,6 +135,12 @@ def import_open_images(
         split_name: Name of the split, kept in the table.
         open_images: What goes with the CSV file of boxes; its class descriptions number the categories.
     """
+    from evaluation.belonging import origin_of
+    from evaluation.readings import check_table
+    from evaluation.submissions import read_open_images_submission
+    from fusion.storage import check_parts
+    from fusion.terminal import notes
+
     if parts is not None:
         check_parts(parts)
     truth = read_truth(ground_truth, None, open_images)
@@ -141,8 +150,11 @@ def import_open_images(
     _write(table, results, output, parts)
 
 
-def _write(table: DetectionTable, results: Path, output: Path, parts: int | None) -> None:
+def _write(table: "DetectionTable", results: Path, output: Path, parts: int | None) -> None:
     """Write a table, and say what was noticed in its source and what became of it."""
+    from fusion.storage import write_table
+    from fusion.terminal import notes, stderr
+
     write_table(table, output, parts=parts)
     notes(results, table.metadata.made_by["notes"])
     stderr.print(

@@ -1,7 +1,7 @@
 """Command `quorum leaderboard`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -12,11 +12,10 @@ from evaluation.cli.members import some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
-from fusion.atomic import replacing
 from fusion.errors import InputError
-from fusion.printed_table import print_json, print_table
-from fusion.terminal import notes, stderr
+
+if TYPE_CHECKING:
+    from evaluation.leaderboard import Split
 
 __all__ = ["leaderboard"]
 
@@ -54,6 +53,11 @@ def leaderboard(
         figures: Figures to show beside AP, by which entries are ranked; those that are named have an interval as well.
         as_format: text for people, a Markdown or HTML table, or a JSON object.
     """
+    from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
+    from fusion.atomic import replacing
+    from fusion.printed_table import print_json, print_table
+    from fusion.terminal import notes, stderr
+
     some_tables(tables, "leaderboard")
     chosen = protocol_of(protocol, iou_type, options)
     wanted = figures.names(chosen, "entries")
@@ -100,7 +104,7 @@ def _files(output: Path) -> tuple[Path, Path]:
     return stem.with_name(stem.name + ".parquet"), stem.with_name(stem.name + ".md")
 
 
-def _check_same(saved: Split, asked: Split, path: Path) -> None:
+def _check_same(saved: "Split", asked: "Split", path: Path) -> None:
     """Refuse to mix what cannot be compared.
 
     Raises:

@@ -1,25 +1,19 @@
 """Commands `quorum learn`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from evaluation.calibration import learn_calibration as learn_map
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth, read_truth
-from evaluation.learning import learn_weights as learn_member_weights
-from evaluation.learning import tuned_on
-from fusion.agreement import check_agreement
 from fusion.errors import InputError
-from fusion.learned import TunedOn, write_learned
-from fusion.parts import named
-from fusion.score_maps import CategoryMaps, ScoreMap
-from fusion.storage import read_table
-from fusion.table import DetectionTable
-from fusion.terminal import announcing_compilation, stderr
+
+if TYPE_CHECKING:
+    from fusion.score_maps import ScoreMap
+    from fusion.table import DetectionTable
 
 __all__ = ["learn_calibration", "learn_weights"]
 
@@ -54,6 +48,11 @@ def learn_weights(
         iou_type: Boxes or masks.
         open_images: What goes with a CSV file as ground truth.
     """
+    from evaluation.learning import learn_weights as learn_member_weights
+    from evaluation.learning import tuned_on
+    from fusion.learned import write_learned
+    from fusion.terminal import announcing_compilation, stderr
+
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
         members = [read_member(path, truth, images) for path in some_tables(tables, "learn weights")]
@@ -86,6 +85,15 @@ def learn_calibration(
         images: Learn only on these images: a text file with an id per line.
         open_images: What goes with a CSV file as ground truth.
     """
+    from evaluation.calibration import learn_calibration as learn_map
+    from evaluation.learning import tuned_on
+    from fusion.agreement import check_agreement
+    from fusion.learned import TunedOn, write_learned
+    from fusion.parts import named
+    from fusion.score_maps import CategoryMaps
+    from fusion.storage import read_table
+    from fusion.terminal import announcing_compilation, stderr
+
     if least_matched is not None and not per_category:
         raise InputError("option --least-matched", "is of use only with --per-category", "Give both or none")
     if ground_truth is None and (kind != "rank" or images is not None):

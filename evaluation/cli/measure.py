@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evaluation.belonging import check_belongs
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from evaluation.figures import figure_of
-from evaluation.ground_truth import GroundTruth
-from evaluation.measures import AtScore
-from evaluation.open_images import PreparedOpenImages
-from evaluation.open_images_result import OpenImagesResult
-from evaluation.prepared import Prepared
-from evaluation.result import CocoResult
 from fusion.errors import InputError
-from fusion.printed_table import print_heading, print_json, print_table
-from fusion.storage import part_paths, read_metadata
-from fusion.terminal import announcing_compilation, notes, progress_bar, stdout
+
+if TYPE_CHECKING:
+    from evaluation.ground_truth import GroundTruth
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.open_images_result import OpenImagesResult
+    from evaluation.prepared import Prepared
+    from evaluation.result import CocoResult
 
 __all__ = ["evaluate"]
 
@@ -50,6 +47,9 @@ def evaluate(
         open_images: What goes with a CSV file as ground truth.
         per_category: Print the table per category.
     """
+    from fusion.printed_table import print_heading, print_json, print_table
+    from fusion.terminal import announcing_compilation, stdout
+
     chosen = protocol_of(protocol, iou_type, options)
     wanted = figures.names(chosen, "stats")
     paths = some_tables(tables, "evaluate")
@@ -75,12 +75,19 @@ def evaluate(
 
 def _measured(
     path: Path,
-    truth: GroundTruth,
-    prepared: Prepared | PreparedOpenImages,
+    truth: "GroundTruth",
+    prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
     names: Sequence[str],
-) -> CocoResult | OpenImagesResult:
+) -> "CocoResult | OpenImagesResult":
     """Evaluate a table; notes and errors name its file."""
+    from evaluation.belonging import check_belongs
+    from evaluation.figures import figure_of
+    from evaluation.measures import AtScore
+    from evaluation.open_images import PreparedOpenImages
+    from fusion.storage import part_paths, read_metadata
+    from fusion.terminal import notes, progress_bar
+
     result: CocoResult | OpenImagesResult
     try:
         whole = images is not None or any(isinstance(figure_of(name).measure, AtScore) for name in names)

@@ -1,15 +1,13 @@
 """Members' tables at the command line."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evaluation.belonging import check_belongs
-from evaluation.ground_truth import GroundTruth
-from evaluation.readings import check_table
 from fusion.errors import InputError
-from fusion.parts import named
-from fusion.storage import read_table
-from fusion.table import DetectionTable
-from fusion.terminal import notes
+
+if TYPE_CHECKING:
+    from evaluation.ground_truth import GroundTruth
+    from fusion.table import DetectionTable
 
 __all__ = ["read_member", "some_tables"]
 
@@ -21,7 +19,7 @@ def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
     return tables
 
 
-def read_member(path: Path, truth: GroundTruth, images: Path | None) -> DetectionTable:
+def read_member(path: Path, truth: "GroundTruth", images: Path | None) -> "DetectionTable":
     """Read a member's table under its name; one of another data set is refused, and one that agrees badly is noted.
 
     Args:
@@ -29,6 +27,12 @@ def read_member(path: Path, truth: GroundTruth, images: Path | None) -> Detectio
         truth: What it is to be measured on.
         images: Where the user chose images, detections on others are left out.
     """
+    from evaluation.belonging import check_belongs
+    from evaluation.readings import check_table
+    from fusion.parts import named
+    from fusion.storage import read_table
+    from fusion.terminal import notes
+
     table = named(read_table(path), path)
     notes(path, check_belongs(path, table.metadata, truth))
     notes(path, check_table(table, truth, "; `quorum import ... -g` looks for what is wrong"))

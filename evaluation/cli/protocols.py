@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
+
+if TYPE_CHECKING:
+    from evaluation.protocol import Coco, Lvis, OpenImages
 
 __all__ = ["OFFICIAL", "IouType", "ProtocolName", "ProtocolOptions", "protocol_of"]
 
@@ -59,8 +61,12 @@ _KNOWN = {
 }
 
 
-def protocol_of(name: ProtocolName, iou_type: IouType, options: ProtocolOptions = OFFICIAL) -> Coco | Lvis | OpenImages:
+def protocol_of(
+    name: ProtocolName, iou_type: IouType, options: ProtocolOptions = OFFICIAL
+) -> "Coco | Lvis | OpenImages":
     """Make the protocol; an option of another protocol is an error."""
+    from evaluation.protocol import Coco, Lvis, OpenImages
+
     for option in options.given:
         if option not in _KNOWN[name]:
             raise InputError(f"option {option}", f"does not go with --protocol {name}", "Leave it out")

@@ -5,14 +5,7 @@ from typing import Literal
 
 from evaluation.cli.output import Output
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
-from evaluation.learning import tuned_on
-from evaluation.relations import learn_relations as count_relations
-from evaluation.relations import relations_table
-from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.learned import write_learned
-from fusion.printed_table import print_table
-from fusion.terminal import announcing_compilation, stderr
 
 __all__ = ["learn_relations"]
 
@@ -39,6 +32,14 @@ def learn_relations(
         picture: Also draw heat maps: a .png or .svg file.
         top: Number of pairs printed, and of categories drawn.
     """
+    from evaluation.learning import tuned_on
+    from evaluation.relations import learn_relations as count_relations
+    from evaluation.relations import relations_table
+    from fusion.checks import at_least
+    from fusion.learned import write_learned
+    from fusion.printed_table import print_table
+    from fusion.terminal import announcing_compilation, stderr
+
     at_least("top", top, 1, whole=True)
     if picture is not None and picture.suffix not in (".png", ".svg"):
         raise InputError(picture, "expected the name of a .png or .svg file")

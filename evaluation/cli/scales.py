@@ -7,14 +7,7 @@ from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType
 from evaluation.cli.truth import GroundTruthFile, read_truth
-from evaluation.learning import tuned_on
-from evaluation.protocol import Coco, Lvis
-from evaluation.scales import learn_scales as learn
 from fusion.errors import InputError
-from fusion.learned import write_learned
-from fusion.printed_table import print_table
-from fusion.terminal import announcing_compilation, stderr
-from fusion.views import split_views
 
 __all__ = ["learn_scales"]
 
@@ -49,6 +42,14 @@ def learn_scales(
         iou_type: Boxes or masks.
         protocol: Which official evaluation.
     """
+    from evaluation.learning import tuned_on
+    from evaluation.protocol import Coco, Lvis
+    from evaluation.scales import learn_scales as learn
+    from fusion.learned import write_learned
+    from fusion.printed_table import print_table
+    from fusion.terminal import announcing_compilation, stderr
+    from fusion.views import split_views
+
     truth = read_truth(ground_truth, images)
     with announcing_compilation():
         learned = learn(

@@ -1,24 +1,16 @@
 """Command `quorum submit`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from evaluation.submissions import (
-    ImageList,
-    Report,
-    Submission,
-    check_submission,
-    read_image_list,
-)
 from evaluation.submissions.coco_file import MAX_RATIO
-from evaluation.submissions.report import size_text
-from fusion.class_descriptions import read_class_descriptions
 from fusion.errors import InputError
-from fusion.printed_table import print_json
-from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
+
+if TYPE_CHECKING:
+    from evaluation.submissions import ImageList, Report
 
 __all__ = ["submit"]
 
@@ -66,6 +58,10 @@ def submit(
         max_ratio: With --check, how many times as large as an archive the file in it may be.
         as_json: Print the report as JSON on standard output.
     """
+    from evaluation.submissions import Submission
+    from evaluation.submissions.report import size_text
+    from fusion.terminal import announcing_compilation, progress_bar, stderr
+
     if (table is None) == (check is None):
         raise InputError("submit", "expected either a table or --check FILE", "Name one of them")
     if check is not None:
@@ -102,11 +98,14 @@ def submit(
 def _check(
     path: Path,
     form: _Format | None,
-    images: ImageList | None,
+    images: "ImageList | None",
     split_name: str | None,
     max_ratio: float,
     as_json: bool,
 ) -> int:
+    from evaluation.submissions import check_submission
+    from fusion.terminal import announcing_compilation, progress_bar, stderr, stdout
+
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"reading {path.name}", total=None)
         report = check_submission(
@@ -123,7 +122,10 @@ def _check(
     return 0 if report.ok else 1
 
 
-def _images(path: Path | None, form: _Format | None, classes: Path | None) -> ImageList | None:
+def _images(path: Path | None, form: _Format | None, classes: Path | None) -> "ImageList | None":
+    from evaluation.submissions import read_image_list
+    from fusion.class_descriptions import read_class_descriptions
+
     if path is None:
         if classes is not None:
             raise InputError("option --classes", "needs the split's images as well", "Give them with --ground-truth")
@@ -133,7 +135,9 @@ def _images(path: Path | None, form: _Format | None, classes: Path | None) -> Im
     return images if classes is None else images.with_classes(tuple(read_class_descriptions(classes)))
 
 
-def _show(report: Report, as_json: bool, console: Console) -> None:
+def _show(report: "Report", as_json: bool, console: Console) -> None:
+    from fusion.printed_table import print_json
+
     if as_json:
         print_json(report.to_dict())
         return

@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from evaluation.cli.image_lists import read_image_list
-from evaluation.coco_json import read_coco
-from evaluation.ground_truth import GroundTruth
-from evaluation.open_images import PreparedOpenImages
-from evaluation.open_images_csv import read_open_images
-from evaluation.prepared import Prepared, prepare
-from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
-from fusion.terminal import notes
+
+if TYPE_CHECKING:
+    from evaluation.ground_truth import GroundTruth
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.prepared import Prepared
+    from evaluation.protocol import Coco, Lvis, OpenImages
 
 __all__ = ["NO_FILES", "GroundTruthFile", "OpenImagesFiles", "prepared_truth", "read_truth"]
 
@@ -44,7 +43,7 @@ class OpenImagesFiles:
 NO_FILES = OpenImagesFiles()
 
 
-def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILES) -> GroundTruth:
+def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILES) -> "GroundTruth":
     """Read ground truth, of the listed images only if there is a list; what is unusual is printed.
 
     Args:
@@ -52,6 +51,10 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
         images: A text file with an image id per line.
         files: What goes with the CSV file.
     """
+    from evaluation.coco_json import read_coco
+    from evaluation.open_images_csv import read_open_images
+    from fusion.terminal import notes
+
     if path.suffix == ".csv":
         truth = read_open_images(
             boxes=path,
@@ -82,8 +85,10 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
 
 
 def prepared_truth(
-    path: Path, protocol: Coco | Lvis | OpenImages, images: Path | None, files: OpenImagesFiles = NO_FILES
-) -> tuple[GroundTruth, Prepared | PreparedOpenImages]:
+    path: Path, protocol: "Coco | Lvis | OpenImages", images: Path | None, files: OpenImagesFiles = NO_FILES
+) -> "tuple[GroundTruth, Prepared | PreparedOpenImages]":
     """Read ground truth as `read_truth` does and make it ready for a protocol."""
+    from evaluation.prepared import prepare
+
     truth = read_truth(path, images, files)
     return truth, prepare(truth, protocol)
