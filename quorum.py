@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cyclopts import App
@@ -15,6 +14,8 @@ _WRITTEN = ("output", "save_recipe", "picture")  # parameters that name what is 
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("quorum-detection")
     except PackageNotFoundError:
@@ -25,44 +26,48 @@ app = App(
     name="quorum",
     help="Turn the outputs of many detectors into one better answer, and show by how much.",
     version=_version,
+    help_format="plaintext",  # what reads Markdown takes as long to load as all else; commands have their own format
     suppress_keyboard_interrupt=False,  # main() says what became of the work
 )
 
+
+def _command(group: App, function: str, name: str, text: str) -> None:
+    group.command(function, name=name, help=text, help_format="markdown")
+
+
 _import = App(name="import", help="Make a detection table from a result file.")
-_import.command("evaluation.cli.importing:import_coco", name="coco", help="A COCO results JSON file.")
-_import.command("evaluation.cli.importing:import_open_images", name="openimages", help="An Open Images CSV file.")
+_command(_import, "evaluation.cli.importing:import_coco", "coco", "A COCO results JSON file.")
+_command(_import, "evaluation.cli.importing:import_open_images", "openimages", "An Open Images CSV file.")
 app.command(_import)
-app.command("evaluation.cli.measure:evaluate", name="evaluate", help="Measure tables against ground truth.")
-app.command("evaluation.cli.compare:compare", name="compare", help="Say which of two tables is better, and how surely.")
-app.command("evaluation.cli.leaderboard:leaderboard", name="leaderboard", help="Rank tables by AP, with intervals.")
-app.command("evaluation.cli.ablate:ablate", name="ablate", help="What each step of a recipe brings, row by row.")
-app.command("evaluation.cli.analyze:analyze", name="analyze", help="Find out why tables are as good as they are.")
-app.command("evaluation.cli.submit:submit", name="submit", help="Write a leaderboard's submission, or check one.")
-app.command("fusion.cli:fuse", name="fuse", help="Fuse tables into one.")
+_command(app, "evaluation.cli.measure:evaluate", "evaluate", "Measure tables against ground truth.")
+_command(app, "evaluation.cli.compare:compare", "compare", "Say which of two tables is better, and how surely.")
+_command(app, "evaluation.cli.leaderboard:leaderboard", "leaderboard", "Rank tables by AP, with intervals.")
+_command(app, "evaluation.cli.ablate:ablate", "ablate", "What each step of a recipe brings, row by row.")
+_command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables are as good as they are.")
+_command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
+_command(app, "fusion.cli:fuse", "fuse", "Fuse tables into one.")
 _export = App(name="export", help="Write a table as a result file.")
-_export.command("fusion.cli:export_coco", name="coco", help="A COCO results JSON file.")
+_command(_export, "fusion.cli:export_coco", "coco", "A COCO results JSON file.")
 app.command(_export)
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
-_learn.command("evaluation.cli.learn:learn_weights", name="weights", help="Weights per member and category.")
-_learn.command(
-    "evaluation.cli.learn:learn_calibration", name="calibration", help="Maps that bring scores to one scale."
-)
-_learn.command("evaluation.cli.relations:learn_relations", name="relations", help="Which categories come together.")
-_learn.command("evaluation.cli.scales:learn_scales", name="scales", help="Weights of test-time views by size.")
-_learn.command("evaluation.cli.experts:learn_experts", name="experts", help="Which categories to give to which expert.")
+_command(_learn, "evaluation.cli.learn:learn_weights", "weights", "Weights per member and category.")
+_command(_learn, "evaluation.cli.learn:learn_calibration", "calibration", "Maps that bring scores to one scale.")
+_command(_learn, "evaluation.cli.relations:learn_relations", "relations", "Which categories come together.")
+_command(_learn, "evaluation.cli.scales:learn_scales", "scales", "Weights of test-time views by size.")
+_command(_learn, "evaluation.cli.experts:learn_experts", "experts", "Which categories to give to which expert.")
 app.command(_learn)
-app.command("search.cli:split", name="split", help="Cut the images of a data set into lists.")
-app.command("search.cli:search", name="search", help="Search for the best tree of members and operators.")
-app.command("zoo.cli.training:train", name="train", help="Train a detector or segmenter of the zoo.")
-app.command("zoo.cli.training:predict", name="predict", help="Run a trained model over a data set.")
+_command(app, "search.cli:split", "split", "Cut the images of a data set into lists.")
+_command(app, "search.cli:search", "search", "Search for the best tree of members and operators.")
+_command(app, "zoo.cli.training:train", "train", "Train a detector or segmenter of the zoo.")
+_command(app, "zoo.cli.training:predict", "predict", "Run a trained model over a data set.")
 _zoo = App(name="zoo", help="The variants of the zoo, and the members of the store.")
-_zoo.command("zoo.cli.members:zoo_list", name="list", help="List the variants and the members.")
-_zoo.command("zoo.cli.members:zoo_show", name="show", help="Show the card of a variant or a member.")
-_zoo.command("zoo.cli.members:zoo_register", name="register", help="Take in a member trained elsewhere.")
-_zoo.command("zoo.cli.members:zoo_average", name="average", help="Average the weights of several epochs.")
-_zoo.command("zoo.synthetic.rendered:scenes", name="scenes", help="Render a data set.")
+_command(_zoo, "zoo.cli.members:zoo_list", "list", "List the variants and the members.")
+_command(_zoo, "zoo.cli.members:zoo_show", "show", "Show the card of a variant or a member.")
+_command(_zoo, "zoo.cli.members:zoo_register", "register", "Take in a member trained elsewhere.")
+_command(_zoo, "zoo.cli.members:zoo_average", "average", "Average the weights of several epochs.")
+_command(_zoo, "zoo.synthetic.rendered:scenes", "scenes", "Render a data set.")
 app.command(_zoo)
-app.command("zoo.demo:demo", name="demo", help="Show the main job on a small simulated data set.")
+_command(app, "zoo.demo:demo", "demo", "Show the main job on a small simulated data set.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

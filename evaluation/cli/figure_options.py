@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from evaluation.figures import Place, at_score, by_default, choose
-from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError, option
+
+if TYPE_CHECKING:
+    from evaluation.figures import Place
+    from evaluation.protocol import Coco, Lvis, OpenImages
 
 __all__ = ["USUAL", "FigureOptions"]
 
@@ -28,7 +31,7 @@ class FigureOptions:
     figures: str | None = None
     score: float | None = None
 
-    def names(self, protocol: Coco | Lvis | OpenImages, place: Place) -> tuple[str, ...] | None:
+    def names(self, protocol: "Coco | Lvis | OpenImages", place: "Place") -> tuple[str, ...] | None:
         """Return the names chosen; None where nobody chose.
 
         Args:
@@ -40,6 +43,8 @@ class FigureOptions:
         """
         if self.figures is None and self.score is None:
             return None
+        from evaluation.figures import at_score, by_default, choose
+
         if self.figures is None:
             names = (*by_default(protocol, place), *_AT_SCORE)
         else:
