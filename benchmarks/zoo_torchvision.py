@@ -41,9 +41,10 @@ from zoo.data import Data, Target, TrainSet, collate, epoch_order, open_data
 from zoo.data.masks import mask_pixels, pack
 from zoo.feed import Feed, Position, Share
 from zoo.inference import Inference
+from zoo.models import build
 from zoo.nn.detections import Detections, rescaled
 from zoo.nn.fpn import STRIDES
-from zoo.rcnn import TwoStage, build
+from zoo.rcnn import TwoStage
 from zoo.registry import find
 from zoo.runs import Identity
 from zoo.schedule import schedule_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.figures import FIGURES, figure_of
 from fusion.printed_table import PrintedTable
-from zoo.config import Model
+from zoo.config import AnyModel, diff, read_model
 from zoo.registry import Variant, variants
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def member_card(member: Member, figures: Sequence[str] | None = None) -> str:
     if known is not None and known.reported:
         lines += ["", *_reported(known)]
     if member.identity is not None:
-        model = Model.from_dict(member.identity.model)
-        base = Model() if known is None else known.make()
+        model = read_model(member.identity.model)
+        base = type(model)() if known is None else known.make()
         lines += ["", f"## Settings that differ from {'the defaults' if known is None else known.name}", ""]
         lines += _settings(model, base)
     if member.tables:
@@ -153,8 +153,8 @@ def _training(member: Member) -> list[str]:
     return [*(f"- {name}: {value}" for name, value in facts.items()), *(f"- note: {note}" for note in run.notes)]
 
 
-def _settings(model: Model, base: Model | None = None) -> list[str]:
-    changes = (base or Model()).diff(model)
+def _settings(model: AnyModel, base: AnyModel | None = None) -> list[str]:
+    changes = diff(base or type(model)(), model)
     if not changes:
         return ["None."]
     return [f"- `{name}` = `{new!r}`" for name, (_, new) in changes.items()]

@@ -17,18 +17,19 @@ from fusion.masks import mask_array
 from fusion.processes import end_with_parent
 from fusion.table import DetectionTable, Metadata
 from zoo.checkpoint import load_weights
-from zoo.config import Model
+from zoo.config import AnyModel, read_model
 from zoo.data import Batch, Data, Guarded, Sample, View, ViewSet, gathered
 from zoo.data.masks import flip_mask
 from zoo.feed import delivered, worker_context
-from zoo.rcnn import Detections, TwoStage, build
+from zoo.models import Network, build
+from zoo.nn.detections import Detections
 from zoo.runs import Identity, read_json
 from zoo.views import mirrored
 
 __all__ = ["Inference", "load_model"]
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[TwoStage, Identity]:
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Network, Identity]:
     """Load the model of a training folder, ready to predict; its averaged weights where it has such.
 
     Raises:
@@ -36,7 +37,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[TwoSta
     """
     identity = read_json(folder / "config.json", Identity)
     weights = load_weights(folder)
-    device, config = torch.device(device), Model.from_dict(identity.model)
+    device, config = torch.device(device), read_model(identity.model)
     if config.backbone.norm == "syncbn":  # differs in training only, and there is none on a CPU
         config = replace(config, backbone=replace(config.backbone, norm="bn"))
     model = build(config, len(identity.category_ids), device=device.type, pretrained=False)
@@ -80,13 +81,13 @@ class Inference:
         identity: What its labels stand for.
         data: The images.
         views: Sizes and flips; each is seen on its own.
-        given: Boxes that are to get masks, or None to find boxes.
+        given: Boxes that are to get masks or to be moved, or None to find boxes.
         scores: "mask" multiplies scores by the predicted IoU of the masks.
         batch: Images that go through the model together.
         workers: Processes that load images.
     """
 
-    model: TwoStage
+    model: Network
     identity: Identity
     data: Data
     views: tuple[View, ...]
@@ -96,9 +97,9 @@ class Inference:
     workers: int = 0
 
     @property
-    def config(self) -> Model:
+    def config(self) -> AnyModel:
         """Settings of the model."""
-        return Model.from_dict(self.identity.model)
+        return read_model(self.identity.model)
 
     def tables(
         self, pieces: Sequence[np.ndarray], metadata: Metadata, seen: Callable[[], None]
@@ -143,16 +144,17 @@ class Inference:
             mask = mask_array([height for height, _ in sizes], [width for _, width in sizes], texts)
         view_names = np.repeat(np.array([one.view for one in found], dtype=object), count)
         scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in found)])
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in found)])
         if self.given is not None:
             rows = np.concatenate([np.zeros(0, np.int64), *(one.rows for one in found)])
-            return self._with_masks(self.given, rows, mask, view_names, scores, metadata)
-        ids, boxes = self._image_ids, np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in found)])
+            return self._improved(self.given, rows, mask, view_names, scores, boxes, metadata)
+        ids = self._image_ids
         labels = np.concatenate([np.zeros(0, np.int64), *(one.labels for one in found)])
         return DetectionTable.from_arrays(
             image_id=np.repeat(ids[np.array([one.image for one in found], dtype=np.int64)], count),
             category_id=np.array(self.identity.category_ids, dtype=np.int32)[labels - 1],
             score=scores,
-            xywh=np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:] - boxes[:, :2], 0)], axis=1),
+            xywh=_as_xywh(boxes),
             mask=mask,
             view=view_names,
             metadata=metadata,
@@ -223,20 +225,32 @@ class Inference:
             rows=rows,
         )
 
-    def _with_masks(
+    def _improved(
         self,
         given: DetectionTable,
         rows: np.ndarray,
         mask: pa.StructArray | None,
         views: np.ndarray,
         scores: np.ndarray,
+        boxes: np.ndarray,
         metadata: Metadata,
     ) -> DetectionTable:
-        """The given rows, every other column to the last bit, with the masks found."""
+        """The given rows, every other column to the last bit, with the masks found or the boxes moved."""
         arrow = given.arrow.take(pa.array(rows, pa.int64()))
-        columns = {name: arrow[name] for name in arrow.column_names if name != "soft_mask"} | {"mask": mask}
+        gone = {"soft_mask"} | ({"x2", "y2", "mask"} if self.model.moves_boxes else set())
+        columns = {name: arrow[name] for name in arrow.column_names if name not in gone}
+        if mask is not None:
+            columns["mask"] = mask
+        if self.model.moves_boxes:
+            for name, values in zip("xywh", _as_xywh(boxes).T, strict=True):
+                columns[name] = pa.array(values).cast(columns[name].type)
         if self.scores == "mask":
             columns["score"] = pa.array(scores)
         if len(self.views) > 1:
             columns["view"] = pa.array(views, pa.string()).dictionary_encode()
         return DetectionTable.from_arrow(pa.table(columns), metadata, "predictions")
+
+
+def _as_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Return xyxy boxes [n, 4] as left, top, width and height."""
+    return np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:] - boxes[:, :2], 0)], axis=1)

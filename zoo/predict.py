@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from evaluation.belonging import origin_of
 from fusion.atomic import replacing
 from fusion.checks import at_least
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.parquet import check_bytes, parquet_writer
 from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.unfinished import RUN, put_in_place, take_up, work_folder
 from zoo.checkpoint import weights_file
-from zoo.config import Model
+from zoo.config import read_model
 from zoo.data import Data, View
 from zoo.distributed import Ranks, joined
 from zoo.inference import Inference, load_model
@@ -78,8 +78,9 @@ def predict(
         data: Images, with or without annotations.
         output: A file, or with `parts` a folder.
         views: Sizes and flips; the configuration's when not given.
-        boxes: A table whose boxes get masks (two-pass, megdetv2-coco2019, sec. 1): rows, boxes, categories and
-            scores stay as they are, and no other boxes are found. With several views, each row comes once per view.
+        boxes: A table whose boxes get masks (two-pass, megdetv2-coco2019, sec. 1), or are moved by a box refiner: rows,
+            categories, scores and, by a segmenter, boxes stay as they are, and no others are found. With several views,
+            each row comes once per view.
         scores: "mask" multiplies scores by the IoU that a mask-rescoring head predicts.
         parts: Cut the table into a folder of this many files, for data sets whose table does not fit in memory.
         batch: Images that go through the model together.
@@ -100,14 +101,16 @@ def predict(
             model=model,
             identity=identity,
             data=data,
-            views=tuple(views or views_of(Model.from_dict(identity.model).infer)),
+            views=tuple(views or views_of(read_model(identity.model).infer)),
             given=None if boxes is None else _given(boxes, data, identity),
             scores=scores,
             batch=batch,
             workers=workers,
         )
         mask = inference.config.mask
-        if boxes is not None and mask is None:
+        if boxes is None and model.boxes_given == "always":
+            raise InputError(folder, "moves boxes that are given to it, and none were given", f"Add {option('boxes')}")
+        if boxes is not None and model.boxes_given == "never":
             raise InputError(folder, "has no mask head, and --boxes asks for masks", "Train a variant with masks")
         if scores == "mask" and (mask is None or mask.iou is None):
             raise InputError("option --scores mask", f"{folder} has no mask-rescoring head", "Leave it out")

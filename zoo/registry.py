@@ -14,16 +14,17 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal
+from typing import Literal, TypeVar
 
 from fusion.errors import InputError
 from zoo import variants as package
-from zoo.config import Model
+from zoo.config import AnyModel
 from zoo.scale import tiny
 
 __all__ = ["Variant", "find", "variant", "variants"]
 
 Scale = Literal["full", "tiny"]
+_M = TypeVar("_M", bound=AnyModel)
 _known: dict[str, "Variant"] = {}
 
 
@@ -45,7 +46,7 @@ class Variant:
     """
 
     name: str
-    full: Callable[[], Model]
+    full: Callable[[], AnyModel]
     report: str = ""
     table: str = ""
     row: int = 0
@@ -55,7 +56,7 @@ class Variant:
     changes: tuple[str, ...] = ()
     boxes_from: str | None = None
 
-    def make(self, scale: Scale = "full") -> Model:
+    def make(self, scale: Scale = "full") -> AnyModel:
         """Return the config at the report's scale, or one small enough for a CPU."""
         model = self.full()
         return tiny(model) if scale == "tiny" else model
@@ -71,10 +72,10 @@ def variant(
     parent: str | None = None,
     changes: tuple[str, ...] = (),
     boxes_from: str | None = None,
-) -> Callable[[Callable[[], Model]], Callable[[], Model]]:
+) -> Callable[[Callable[[], _M]], Callable[[], _M]]:
     """Register a function that returns a config, under its name; the arguments are those of `Variant`."""
 
-    def register(full: Callable[[], Model]) -> Callable[[], Model]:
+    def register(full: Callable[[], _M]) -> Callable[[], _M]:
         name = full.__name__
         if name in _known:
             raise InputError(f"variant {name}", "is registered already", "Take another name")

@@ -1,12 +1,17 @@
 """The same model smaller, or from scratch."""
 
+from typing import overload
+
 from zoo.config import (
+    AnyModel,
+    Backbone,
     BoxHead,
     ConvHead,
     FCHead,
     MaskHead,
     Model,
     Norm,
+    Refiner,
     ShuffleNet,
     Timm,
     replace,
@@ -18,7 +23,15 @@ _CHANNELS = 32
 _HIDDEN = 64
 
 
-def tiny(model: Model) -> Model:
+@overload
+def tiny(model: Model) -> Model: ...
+
+
+@overload
+def tiny(model: Refiner) -> Refiner: ...
+
+
+def tiny(model: AnyModel) -> AnyModel:
     """Return a model with the same parts, small enough to train on a CPU: 128-pixel images, 0.1 s a step.
 
     Args:
@@ -28,43 +41,62 @@ def tiny(model: Model) -> Model:
         A model that starts from scratch, without frozen stages; synchronised batch norm becomes plain batch norm,
         and frozen batch norm group norm.
     """
-    rpn = model.rpn
-    return replace(
-        model,
-        backbone=_tiny_backbone(model),
-        neck=replace(model.neck, channels=_CHANNELS),
-        rpn=replace(
-            rpn,
-            channels=_CHANNELS,
-            scales=tuple(scale / 2 for scale in rpn.scales),
-            samples=64,
-            before_nms=(128, 128),
-            after_nms=(128, 64),
-            forced_anchors=min(rpn.forced_anchors, 8),
-            high_iou=replace(rpn.high_iou, per_box=16) if rpn.high_iou else None,
-        ),
-        sampling=replace(model.sampling, rois=32),
-        pool=replace(model.pool, hidden=_HIDDEN),
-        head=_tiny_head(model.head),
-        mask=_tiny_mask(model.mask) if model.mask else None,
-        stuff=replace(model.stuff, classes=5, convs=2, width=_CHANNELS) if model.stuff else None,
-        data=replace(model.data, short=(128,), short_range=False, long=160),
-        train=replace(
-            model.train,
-            batch=4,
-            reference_batch=4,
-            learning_rate=0.02,
-            segments=(600, 200),
-            milestones=(),
-            steps=None,
-            epochs=None,
-            warmup_steps=50,
-            clip=10.0,
-            init_from=None,
-            checkpoint_steps=100,
-        ),
-        infer=replace(model.infer, detections=min(model.infer.detections, 50), short=(128,), long=160),
+    data = replace(model.data, short=(128,), short_range=False, long=160)
+    train = replace(
+        model.train,
+        batch=4,
+        reference_batch=4,
+        learning_rate=0.02,
+        segments=(600, 200),
+        milestones=(),
+        steps=None,
+        epochs=None,
+        warmup_steps=50,
+        clip=10.0,
+        init_from=None,
+        checkpoint_steps=100,
     )
+    infer = replace(model.infer, detections=min(model.infer.detections, 50), short=(128,), long=160)
+    backbone, neck = _tiny_backbone(model.backbone), replace(model.neck, channels=_CHANNELS)
+    pool = replace(model.pool, hidden=_HIDDEN)
+    match model:
+        case Refiner():
+            return replace(
+                model,
+                backbone=backbone,
+                neck=neck,
+                pool=pool,
+                channels=_HIDDEN,
+                sampling=replace(model.sampling, rois=32),
+                data=data,
+                train=train,
+                infer=infer,
+            )
+        case Model():
+            rpn = model.rpn
+            return replace(
+                model,
+                backbone=backbone,
+                neck=neck,
+                rpn=replace(
+                    rpn,
+                    channels=_CHANNELS,
+                    scales=tuple(scale / 2 for scale in rpn.scales),
+                    samples=64,
+                    before_nms=(128, 128),
+                    after_nms=(128, 64),
+                    forced_anchors=min(rpn.forced_anchors, 8),
+                    high_iou=replace(rpn.high_iou, per_box=16) if rpn.high_iou else None,
+                ),
+                sampling=replace(model.sampling, rois=32),
+                pool=pool,
+                head=_tiny_head(model.head),
+                mask=_tiny_mask(model.mask) if model.mask else None,
+                stuff=replace(model.stuff, classes=5, convs=2, width=_CHANNELS) if model.stuff else None,
+                data=data,
+                train=train,
+                infer=infer,
+            )
 
 
 def scratch(model: Model) -> Model:
@@ -93,8 +125,7 @@ def scratch(model: Model) -> Model:
     )
 
 
-def _tiny_backbone(model: Model) -> Timm | ShuffleNet:
-    backbone = model.backbone
+def _tiny_backbone(backbone: Backbone) -> Backbone:
     norm: Norm = "bn" if backbone.norm in ("bn", "syncbn") else "gn"
     match backbone:
         case Timm():

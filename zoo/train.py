@@ -16,7 +16,7 @@ from fusion.errors import InputError, option
 from fusion.processes import end_with_parent
 from fusion.terminal import notes, stderr
 from zoo.checkpoint import save_weights
-from zoo.config import Model
+from zoo.config import AnyModel
 from zoo.data import Batch, Data, Guarded, Target, TrainSet, gathered
 from zoo.distributed import is_lost_process, joined
 from zoo.feed import delivered, worker_context
@@ -32,7 +32,7 @@ _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
-    config: Model,
+    config: AnyModel,
     data: Data,
     folder: Path,
     *,

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from fusion.errors import InputError
 from fusion.terminal import notes, stderr
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
-from zoo.config import Model, Stream, Train
+from zoo.config import AnyModel, Stream, Train, diff, read_model
 from zoo.data import Data, epoch_order
 from zoo.data.counts import category_counts
 from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
+from zoo.models import build
 from zoo.nn.classifiers import teach_counts
-from zoo.rcnn import build
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
 from zoo.stopping import refuse_step
@@ -55,7 +55,7 @@ class Training:
         saved: The step of the last checkpoint.
     """
 
-    config: Model
+    config: AnyModel
     identity: Identity
     folder: Path
     ranks: Ranks
@@ -73,7 +73,7 @@ class Training:
     saved: int = 0
 
     @classmethod
-    def begin(cls, config: Model, data: Data, folder: Path, variant: str, ranks: Ranks, *, resume: bool) -> Training:
+    def begin(cls, config: AnyModel, data: Data, folder: Path, variant: str, ranks: Ranks, *, resume: bool) -> Training:
         """Build everything, and with `resume` go on from the checkpoint in the folder if there is one.
 
         Raises:
@@ -270,7 +270,7 @@ def optimizer_of(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     )
 
 
-def _check_folder(folder: Path, identity: Identity, config: Model, *, resume: bool) -> None:
+def _check_folder(folder: Path, identity: Identity, config: AnyModel, *, resume: bool) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
@@ -281,7 +281,7 @@ def _check_folder(folder: Path, identity: Identity, config: Model, *, resume: bo
         raise InputError(folder, "was trained on a data set with other categories", "Choose another folder")
     changed = {
         name: values
-        for name, values in Model.from_dict(before.model).diff(config).items()
+        for name, values in diff(read_model(before.model), config).items()
         if name not in _FREE and not name.startswith("infer")
     }
     if changed:

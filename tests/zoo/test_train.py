@@ -19,7 +19,7 @@ from tests.fusion.test_appending import files_of_at_most  # noqa: E402
 from zoo.checkpoint import latest, load_weights  # noqa: E402
 from zoo.config import EqualizedSigmoid, MaskHead, Model, Stream, replace  # noqa: E402
 from zoo.data import JoinedData, open_data  # noqa: E402
-from zoo.rcnn import build  # noqa: E402
+from zoo.models import build  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.synthetic.rendered import scenes  # noqa: E402
@@ -203,7 +203,7 @@ def test_memory_that_runs_out_says_what_to_change(data, tmp_path, monkeypatch):
     def exhausted(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("zoo.rcnn.TwoStage.forward", exhausted)
+    monkeypatch.setattr("zoo.nn.network.Network.forward", exhausted)
     with pytest.raises(InputError, match=r"memory ran out with 2 images of up to .* pixels\. Set train\.accumulate=4"):
         train(small(), data, tmp_path)
 

@@ -174,7 +174,7 @@ def _parameters(variant: Variant) -> int | None:
     """Count what a variant learns at full scale, without making the numbers; None without PyTorch."""
     if missing_packages():
         return None
-    from zoo.rcnn import build
+    from zoo.models import build
 
     model = build(variant.make(), 80, device="meta")
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

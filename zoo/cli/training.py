@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from fusion.errors import InputError
 from fusion.terminal import notes, progress_bar, stderr
 from zoo.cli.common import Output, Scale, need_torch, split_of, tell_figures, use_threads
-from zoo.config import Model, with_field
+from zoo.config import AnyModel, read_model, with_field
 from zoo.registry import find
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def predict(
         views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. The
             model's own when not given.
         flip: See every view flipped as well.
-        boxes: A table whose boxes get masks from this model; boxes and scores stay as they are.
+        boxes: A table whose boxes get masks from this model, or are moved by it if it is a box refiner; scores stay.
         scores: mask: scores are multiplied by the IoU that a mask-rescoring head predicts.
         parts: Cut the table into this many files, for data sets whose table does not fit in memory.
         batch: Images that go through the model together.
@@ -155,7 +155,7 @@ def _predict(
     from zoo.views import views_of
 
     identity = read_json(run / "config.json", Identity)
-    chosen = views_of(Model.from_dict(identity.model).infer, views, flip)
+    chosen = views_of(read_model(identity.model).infer, views, flip)
     with progress_bar() as bar:
         task = bar.add_task("predicting", total=None)
         report = prediction.predict(
@@ -188,10 +188,10 @@ def _predict(
         tell_figures(run, split_of(data))
 
 
-def _configured(name: str, scale: Scale, settings: tuple[str, ...]) -> Model:
+def _configured(name: str, scale: Scale, settings: tuple[str, ...]) -> AnyModel:
     if name.endswith(".json"):
         try:
-            config = Model.from_dict(msgspec.json.decode(Path(name).read_bytes(), type=dict))
+            config = read_model(msgspec.json.decode(Path(name).read_bytes(), type=dict))
         except (OSError, msgspec.MsgspecError) as error:
             raise InputError(name, f"cannot be read as a configuration ({error})") from error
     else:

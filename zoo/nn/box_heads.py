@@ -15,7 +15,17 @@ from zoo.nn.norms import group_norm
 from zoo.nn.pool import Pooler
 from zoo.nn.sampling import Regions
 
-__all__ = ["BoxOutput", "BoxStage", "ConvBranches", "SharedLayers", "Stage", "StageHead", "build_branches", "own_boxes"]
+__all__ = [
+    "BoxOutput",
+    "BoxStage",
+    "ConvBranches",
+    "SharedLayers",
+    "Stage",
+    "StageHead",
+    "build_branches",
+    "own_boxes",
+    "two_layers",
+]
 
 
 class Stage(NamedTuple):
@@ -78,7 +88,7 @@ class SharedLayers(nn.Module):
 
     def __init__(self, config: FCHead, channels: int, size: int) -> None:
         super().__init__()
-        self.layers = _two_layers(channels * size * size, config.channels)
+        self.layers = two_layers(channels * size * size, config.channels)
         self.class_channels = self.box_channels = config.channels
 
     def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +102,7 @@ class ConvBranches(nn.Module):
 
     def __init__(self, config: ConvHead, channels: int, size: int) -> None:
         super().__init__()
-        self.classes = _two_layers(channels * size * size, config.channels)
+        self.classes = two_layers(channels * size * size, config.channels)
         layers: list[nn.Module] = []
         for _ in range(config.convs):
             layers += [
@@ -177,7 +187,8 @@ class BoxStage(StageHead):
         return self.classifier.scores(output.logits)
 
 
-def _two_layers(inputs: int, width: int) -> nn.Sequential:
+def two_layers(inputs: int, width: int) -> nn.Sequential:
+    """Return two fully connected layers with ReLU."""
     layers = nn.Sequential(
         nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, width), nn.ReLU(inplace=True)
     )

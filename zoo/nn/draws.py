@@ -30,7 +30,14 @@ class Draws:
         """Return `count` entries of a 1-d tensor, or all of them where there are no more."""
         if len(candidates) <= count:
             return candidates
+        order = torch.randperm(len(candidates), generator=self._generator(purpose))[:count]
+        return candidates[order.to(candidates.device)]
+
+    def normal(self, shape: tuple[int, ...], purpose: str) -> Tensor:
+        """Return standard normal numbers, float32 on the CPU."""
+        return torch.randn(shape, generator=self._generator(purpose))
+
+    def _generator(self, purpose: str) -> torch.Generator:
         generator = torch.Generator()
         generator.manual_seed(zlib.crc32(f"{self.seed}/{self.step}/{self.image_id!r}/{purpose}".encode()))
-        order = torch.randperm(len(candidates), generator=generator)[:count]
-        return candidates[order.to(candidates.device)]
+        return generator

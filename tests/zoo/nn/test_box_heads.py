@@ -13,11 +13,11 @@ from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import ConvHead, CosineSoftmax, EqualizedSigmoid, FCHead, Model, Softmax, TauSoftmax, replace
 from zoo.data import Target, open_data
 from zoo.data.counts import CategoryCounts, category_counts
+from zoo.models import build
 from zoo.nn.box_heads import BoxStage, Stage
 from zoo.nn.classifiers import build_classifier, teach_counts
 from zoo.nn.fpn import Pyramids
 from zoo.nn.sampling import Regions
-from zoo.rcnn import build
 from zoo.scale import tiny
 
 ROIS = torch.tensor([[0.0, 4, 4, 60, 50], [0.0, 10, 0, 90, 90]])

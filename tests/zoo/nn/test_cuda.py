@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import replace
-from zoo.rcnn import build
+from zoo.models import build
 from zoo.registry import find
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -12,7 +12,7 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
-from zoo.rcnn import build
+from zoo.models import build
 from zoo.registry import find
 
 NAMES = ("md19_seg_maskcascade", "md19_r50_strong")

@@ -13,13 +13,13 @@ from torch import nn
 
 from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import Cascade, FCHead, Model, RoIPool, replace
+from zoo.models import build
 from zoo.nn.box_heads import StageHead
 from zoo.nn.classifiers import SoftmaxClassifier
 from zoo.nn.draws import Draws
 from zoo.nn.geometry import decode, encode
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.pool import Pooler
-from zoo.rcnn import build
 from zoo.scale import tiny
 
 TWO = Cascade(

@@ -10,8 +10,8 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from tests.zoo.nn.cases import CLASSES, batch
 from tests.zoo.nn.test_heads import TWO
 from zoo.config import FCHead, MaskHead, MaskIoU, Model
+from zoo.models import build
 from zoo.nn.geometry import as_regions, box_iou
-from zoo.rcnn import build
 from zoo.scale import tiny
 
 EACH = tiny(Model(head=FCHead(class_agnostic=True), cascade=TWO, mask=MaskHead(stages="each", iou=MaskIoU(convs=2))))

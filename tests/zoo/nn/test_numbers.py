@@ -18,7 +18,7 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from tests.zoo.nn.cases import CLASSES, batch
 from tests.zoo.nn.test_variants import VARIANTS, networks
 from zoo.config import replace
-from zoo.rcnn import build
+from zoo.models import build
 
 RECORDED = Path(__file__).with_name("numbers.json")
 

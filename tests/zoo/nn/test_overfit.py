@@ -12,7 +12,7 @@ from torchvision.ops import box_iou
 
 from tests.zoo.nn.cases import CLASSES, scene
 from zoo.data.masks import mask_pixels, pack
-from zoo.rcnn import build
+from zoo.models import build
 from zoo.registry import find
 
 

@@ -10,8 +10,8 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from fusion.errors import InputError
 from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import FPN, ConvHead, MaskHead, Model, ShuffleNet, Timm, replace
+from zoo.models import build
 from zoo.nn.backbones import build_backbone
-from zoo.rcnn import build
 from zoo.scale import tiny
 
 PLAIN = tiny(Model(head=ConvHead(), mask=MaskHead()))

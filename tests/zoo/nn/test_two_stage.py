@@ -12,9 +12,9 @@ from torch.nn import functional
 from fusion.errors import InputError
 from tests.zoo.nn.cases import CLASSES, batch, scene
 from zoo.config import Cascade, FCHead, MaskHead, MaskIoU, Model, SoftNMS, StuffHead, replace
+from zoo.models import build
 from zoo.nn.detections import Detections, pick
 from zoo.nn.geometry import encode
-from zoo.rcnn import build
 from zoo.scale import tiny
 
 PLAIN = tiny(Model())

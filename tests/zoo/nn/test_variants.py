@@ -11,7 +11,7 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 
 from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import Model, diff
-from zoo.rcnn import build
+from zoo.models import build
 from zoo.registry import variants
 
 VARIANTS = variants()
