@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmarks.measure import cpu
 from evaluation.calibration import learn_calibration
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.comparison import compare
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare

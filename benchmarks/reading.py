@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as mask_codec
 
-from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.coco_results import read_coco_results, write_coco_results
 
 KINDS = ("float32 digits", "two decimals", "short masks", "long masks")
 

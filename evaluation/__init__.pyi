@@ -1,7 +1,7 @@
 """The names of the package and their types."""
 
 from evaluation.attached import Attached as Attached
-from evaluation.coco_json import read_coco as read_coco
+from evaluation.coco_ground_truth import read_coco as read_coco
 from evaluation.ground_truth import GroundTruth as GroundTruth
 from evaluation.measured import CategoryResult as CategoryResult
 from evaluation.open_images import PreparedOpenImages as PreparedOpenImages

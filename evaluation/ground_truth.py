@@ -14,7 +14,7 @@ from evaluation.masks import encode_segmentations
 from fusion.arrow_arrays import arrow_array
 from fusion.belonging import Sketch
 from fusion.checks import one_of
-from fusion.coco_json import Vocabulary
+from fusion.coco_results import Vocabulary
 from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
 

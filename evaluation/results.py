@@ -9,7 +9,7 @@ import msgspec
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings import check_reading
-from fusion.coco_json import AS_FOUND, Reading, gather_coco_results
+from fusion.coco_results import AS_FOUND, Reading, gather_coco_results
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 

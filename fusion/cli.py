@@ -134,7 +134,7 @@ def export_coco(table: Path, /, *, output: Output) -> None:
         table: A Parquet file or a folder of parts.
         output: The JSON file.
     """
-    from fusion.coco_json import write_coco_results
+    from fusion.coco_results import write_coco_results
     from fusion.storage import read_table
     from fusion.terminal import stderr
 

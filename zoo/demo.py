@@ -8,12 +8,12 @@ from rich.console import Console
 
 from evaluation.belonging import origin_of
 from evaluation.calibration import learn_calibration
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.learning import learn_weights, tuned_on
 from evaluation.prepared import evaluate, prepare
 from evaluation.statistics import bootstrap
-from fusion.coco_json import read_coco_results, write_coco_results
+from fusion.coco_results import read_coco_results, write_coco_results
 from fusion.printed_table import print_table
 from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe

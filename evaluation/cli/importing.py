@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from evaluation.cli.output import Output
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
 from fusion.box_formats import BoxFormat
-from fusion.coco_json.reading import Categories, Images
+from fusion.coco_results.reading import Categories, Images
 
 if TYPE_CHECKING:
     from fusion.table import DetectionTable
@@ -70,10 +70,10 @@ def import_coco(
         split_name: Name of the split, kept in the table.
     """
     from evaluation.belonging import origin_of
-    from evaluation.coco_json import read_coco
+    from evaluation.coco_ground_truth import read_coco
     from evaluation.results import read_label_map, read_results
     from fusion.box_formats import Picture
-    from fusion.coco_json import Reading
+    from fusion.coco_results import Reading
     from fusion.storage import check_parts
     from fusion.table import Metadata
     from fusion.terminal import announcing_compilation, notes, progress_bar

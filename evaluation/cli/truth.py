@@ -51,7 +51,7 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
         images: A text file with an image id per line.
         files: What goes with the CSV file.
     """
-    from evaluation.coco_json import read_coco
+    from evaluation.coco_ground_truth import read_coco
     from evaluation.open_images_csv import read_open_images
     from fusion.terminal import notes
 

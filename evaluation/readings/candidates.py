@@ -6,7 +6,7 @@ from dataclasses import replace
 from evaluation.readings.pictures import usual_pictures, voted_pictures
 from evaluation.readings.sample import Sample
 from fusion.box_formats import BOX_FORMATS, Picture, box_corners
-from fusion.coco_json import Reading
+from fusion.coco_results import Reading
 
 __all__ = ["LOW", "best_reading"]
 

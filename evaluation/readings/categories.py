@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from evaluation.readings.agreement import Agreement, chance
-from fusion.coco_json import RawResults, Reading, Vocabulary
-from fusion.coco_json.category_join import numberings
+from fusion.coco_results import RawResults, Reading, Vocabulary
+from fusion.coco_results.category_join import numberings
 
 __all__ = ["better_categories"]
 

@@ -18,7 +18,7 @@ from evaluation.readings.categories import better_categories
 from evaluation.readings.sample import Sample
 from evaluation.readings.tables import FEW, RIGHT
 from fusion.box_formats import AS_IT_IS, BOX_FORMATS
-from fusion.coco_json import RawResults, Reading
+from fusion.coco_results import RawResults, Reading
 from fusion.errors import InputError, option
 
 __all__ = ["OtherReadingError", "check_reading", "far_better"]

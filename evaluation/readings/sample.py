@@ -8,7 +8,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.readings.agreement import Agreement, ObjectPairs, Objects, meeting
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.box_formats import box_corners
-from fusion.coco_json import RawResults, Reading
+from fusion.coco_results import RawResults, Reading
 from fusion.masks import mask_bounds
 
 __all__ = ["Sample", "expected_objects", "most_confident", "of_annotated", "some_rows"]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.atomic import replacing
-from fusion.coco_json.records import Rle
+from fusion.coco_results.records import Rle
 from fusion.table import DetectionTable
 
 __all__ = ["encode_records", "write_json"]

@@ -18,10 +18,10 @@ import numpy as np
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit, Block
 from evaluation.submissions.report import Findings, size_text
-from fusion.coco_json import read_coco_results
-from fusion.coco_json.blocks import JsonFile, TruncatedError, decode_list
-from fusion.coco_json.records import Problems, RecordReader, Result
-from fusion.coco_json.vocabulary import integer_like
+from fusion.coco_results import read_coco_results
+from fusion.coco_results.blocks import JsonFile, TruncatedError, decode_list
+from fusion.coco_results.records import Problems, RecordReader, Result
+from fusion.coco_results.vocabulary import integer_like
 from fusion.errors import InputError, option
 from fusion.masks import mask_array
 from fusion.table import DetectionTable, Metadata
@@ -45,7 +45,7 @@ _NAME = re.compile(r"detections_(?P<split>[^_/]+)_(?P<algorithm>.+)_results\.jso
 def read_coco_submission(
     path: str | os.PathLike[str], *, images: GroundTruth | None = None, metadata: Metadata | None = None
 ) -> DetectionTable:
-    """Read a COCO or LVIS submission, zipped or not, into a table; see `fusion.coco_json.read_coco_results`.
+    """Read a COCO or LVIS submission, zipped or not, into a table; see `fusion.coco_results.read_coco_results`.
 
     Args:
         path: The archive or JSON file.

@@ -8,7 +8,7 @@ import pytest
 
 import quorum
 from evaluation.belonging import check_belongs, origin_of
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from fusion.errors import InputError
 from fusion.table import Metadata

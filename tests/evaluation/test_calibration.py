@@ -7,7 +7,7 @@ from evaluation import evaluate
 from evaluation.calibration import Matched, choose_least, learn_calibration, matched_iou
 from evaluation.cli.learn import learn_calibration as command
 from evaluation.cli.truth import OpenImagesFiles
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco

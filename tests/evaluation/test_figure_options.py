@@ -9,7 +9,7 @@ import quorum
 from evaluation import Coco, prepare, read_coco
 from evaluation.leaderboard import Leaderboard
 from evaluation.statistics import bootstrap
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from zoo.synthetic.simulated import Scenario, Skill, simulate

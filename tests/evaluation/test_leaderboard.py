@@ -14,7 +14,7 @@ from evaluation.cli.truth import OpenImagesFiles
 from evaluation.comparison import compare as compare_entries
 from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.statistics import bootstrap
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from fusion.coco_json import reader
+from fusion.coco_results import reader
 
 
 class Refusing:

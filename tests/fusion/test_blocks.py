@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.coco_json import blocks
+from fusion.coco_results import blocks
 
 GOOD = '{"image_id": 1, "score": 0.5}'
 NESTED = '{"k": [' + ", ".join(['{"a": "}, {"}'] * 40) + "]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.parts import fuse_files
 from fusion.recipe import OUTPUT, Node, Recipe
 from fusion.score_maps import ScoreMap

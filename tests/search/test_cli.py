@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from evaluation import prepare
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.open_images_csv import read_open_images
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.recipe_file import read_recipe

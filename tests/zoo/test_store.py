@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata

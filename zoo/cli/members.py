@@ -116,7 +116,7 @@ def zoo_register(
         about: A sentence for its card.
         store: Folder of the members.
     """
-    from evaluation.coco_json import read_coco
+    from evaluation.coco_ground_truth import read_coco
     from zoo.store import register
 
     truth = None if ground_truth is None else read_coco(ground_truth)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from evaluation.coco_json import read_coco
+from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option

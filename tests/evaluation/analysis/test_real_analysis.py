@@ -13,7 +13,7 @@ from evaluation import Coco, prepare, read_coco
 from evaluation.analysis.ensemble_analysis import analyze_ensemble
 from evaluation.analysis.errors import analyze_errors
 from evaluation.analysis.table_analysis import analyze_table
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.table import Metadata
 from tests.oracles.tide import tidecv_errors
 

@@ -220,7 +220,7 @@ def shifted_categories(seed):
 
 
 def coco_categories(seed):
-    from fusion.coco_json.category_join import COCO_IDS
+    from fusion.coco_results.category_join import COCO_IDS
 
     truth = data_set(seed, categories=3)
     truth["categories"] = [{"id": i, "name": f"category {i}"} for i in COCO_IDS]

@@ -10,7 +10,7 @@ import pytest
 from evaluation import read_coco
 from evaluation.readings import check_reading
 from evaluation.readings.check import far_better
-from fusion.coco_json import AS_FOUND, gather_coco_results
+from fusion.coco_results import AS_FOUND, gather_coco_results
 from tests.evaluation.readings.cases import data_set, results, write
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

@@ -7,7 +7,7 @@ import pytest
 
 from evaluation import read_coco
 from evaluation.readings import check_table
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from tests.evaluation.readings.cases import BOXES, box, data_set, results, write
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

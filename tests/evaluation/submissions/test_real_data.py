@@ -6,7 +6,7 @@ import pytest
 
 from evaluation import Coco, evaluate, read_coco
 from evaluation.submissions import check_submission, read_coco_submission, write_submission
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from tests.evaluation.submissions.cases import found
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

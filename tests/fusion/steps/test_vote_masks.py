@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 import quorum
 from fusion import concat, nms, vote_masks, wbf
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from fusion.kernels.jit import chunks
 from fusion.masks import mask_array

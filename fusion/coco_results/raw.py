@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fusion.arrow_arrays import arrow_array
-from fusion.coco_json.records import NamedResult, Problems, Result
+from fusion.coco_results.records import NamedResult, Problems, Result
 from fusion.kernels.rle_check import fitting_runs
 from fusion.table import MASK_TYPE
 

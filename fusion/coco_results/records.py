@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from pycocotools import mask as mask_codec
 
-from fusion.coco_json.vocabulary import printable
+from fusion.coco_results.vocabulary import printable
 from fusion.errors import InputError
 
 __all__ = ["NAMES", "NamedResult", "Problems", "RecordReader", "Result", "Rle", "show"]

@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 
 from fusion.checks import one_of
-from fusion.coco_json.blocks import JsonFile, TruncatedError, decode, decode_list
-from fusion.coco_json.category_join import CategoryJoin
-from fusion.coco_json.image_join import ImageJoin
-from fusion.coco_json.interpret import Interpreter
-from fusion.coco_json.raw import RawColumns, RawGatherer, RecordKey
-from fusion.coco_json.reading import AS_FOUND, Reading
-from fusion.coco_json.records import NAMES, NamedResult, Problems, RecordReader, Result, show
-from fusion.coco_json.vocabulary import OwnLists, Vocabulary, printable
+from fusion.coco_results.blocks import JsonFile, TruncatedError, decode, decode_list
+from fusion.coco_results.category_join import CategoryJoin
+from fusion.coco_results.image_join import ImageJoin
+from fusion.coco_results.interpret import Interpreter
+from fusion.coco_results.raw import RawColumns, RawGatherer, RecordKey
+from fusion.coco_results.reading import AS_FOUND, Reading
+from fusion.coco_results.records import NAMES, NamedResult, Problems, RecordReader, Result, show
+from fusion.coco_results.vocabulary import OwnLists, Vocabulary, printable
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 

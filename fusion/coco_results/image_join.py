@@ -5,10 +5,10 @@ from typing import cast
 
 import numpy as np
 
-from fusion.coco_json.file_names import AMBIGUOUS, NOT_THERE, FileNames, normal_name
-from fusion.coco_json.raw import RecordKey
-from fusion.coco_json.reading import Reading
-from fusion.coco_json.vocabulary import OwnLists, Vocabulary, examples, integer_like
+from fusion.coco_results.file_names import AMBIGUOUS, NOT_THERE, FileNames, normal_name
+from fusion.coco_results.raw import RecordKey
+from fusion.coco_results.reading import Reading
+from fusion.coco_results.vocabulary import OwnLists, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
 __all__ = ["ImageJoin"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fusion.coco_json.raw import RecordKey
-from fusion.coco_json.reading import Reading
-from fusion.coco_json.vocabulary import OwnLists, Vocabulary, examples, integer_like
+from fusion.coco_results.raw import RecordKey
+from fusion.coco_results.reading import Reading
+from fusion.coco_results.vocabulary import OwnLists, Vocabulary, examples, integer_like
 from fusion.errors import InputError, option
 
 __all__ = ["COCO_IDS", "CategoryJoin", "numberings", "squashed"]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fusion.arrow_arrays import numpy_array
 from fusion.atomic import replacing
-from fusion.coco_json.records import Rle
+from fusion.coco_results.records import Rle
 from fusion.errors import InputError
 from fusion.masks import mask_bounds
 from fusion.table import DetectionTable

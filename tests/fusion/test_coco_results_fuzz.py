@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_codec
 
-from fusion.coco_json import read_coco_results
+from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from tests.fusion.careful import only_careful
 

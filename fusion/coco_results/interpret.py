@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.box_formats import box_columns, needs_sizes
-from fusion.coco_json.category_join import CategoryJoin
-from fusion.coco_json.image_join import ImageJoin
-from fusion.coco_json.raw import RawColumns
-from fusion.coco_json.reading import Reading
-from fusion.coco_json.records import Problems
-from fusion.coco_json.vocabulary import Vocabulary
+from fusion.coco_results.category_join import CategoryJoin
+from fusion.coco_results.image_join import ImageJoin
+from fusion.coco_results.raw import RawColumns
+from fusion.coco_results.reading import Reading
+from fusion.coco_results.records import Problems
+from fusion.coco_results.vocabulary import Vocabulary
 from fusion.errors import InputError, option
 from fusion.masks import mask_bounds
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask as mask_codec
 
-from fusion.coco_json import Reading, read_coco_results, write_coco_results
-from fusion.coco_json.vocabulary import Vocabulary
+from fusion.coco_results import Reading, read_coco_results, write_coco_results
+from fusion.coco_results.vocabulary import Vocabulary
 from fusion.errors import InputError
 from fusion.table import DetectionTable, Metadata
 from tests.fusion.careful import only_careful
