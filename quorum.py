@@ -47,7 +47,7 @@ _command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables 
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
 _command(app, "fusion.cli:fuse", "fuse", "Fuse tables into one.")
 _export = App(name="export", help="Write a table as a result file.")
-_command(_export, "fusion.cli:export_coco", "coco", "A COCO results JSON file.")
+_command(_export, "fusion.exporting:export_coco", "coco", "A COCO results JSON file.")
 app.command(_export)
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
 _command(_learn, "evaluation.cli.learn:learn_weights", "weights", "Weights per member and category.")

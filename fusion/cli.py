@@ -1,4 +1,4 @@
-"""Commands of package `fusion`: fuse, export."""
+"""Command `quorum fuse`."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fusion.recipe import Recipe
     from fusion.steps.base import Step
 
-__all__ = ["MethodOptions", "export_coco", "fuse", "read_for_ready"]
+__all__ = ["MethodOptions", "fuse", "read_for_ready"]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 
@@ -125,22 +125,6 @@ def read_for_ready(
     if options.hierarchy is not None and options.class_descriptions is not None:
         values["parents"] = read_parents(options.hierarchy, options.class_descriptions)
     return Learned(**values, tuned_on=agreed_origin(origins))
-
-
-def export_coco(table: Path, /, *, output: Output) -> None:
-    """Write a table as a COCO results JSON file.
-
-    Args:
-        table: A Parquet file or a folder of parts.
-        output: The JSON file.
-    """
-    from fusion.coco_results import write_coco_results
-    from fusion.storage import read_table
-    from fusion.terminal import stderr
-
-    detections = read_table(table)
-    write_coco_results(detections, output)
-    stderr.print(f"{output}: {len(detections):,} detections", highlight=False)
 
 
 def _given(options: MethodOptions) -> dict[str, Any]:

@@ -22,7 +22,13 @@ RESULTS = [{"image_id": i, "category_id": 1, "bbox": [5, 5, 30, 30 + i], "score"
 
 
 def loaded(*command, cwd=None, code=0):
-    """Run a command in a process of its own; return which of the heavy modules it loaded, and what it said."""
+    """Run a command in a process of its own; return which of the heavy modules it loaded, and what it said.
+
+    Args:
+        *command: Its words.
+        cwd: Where it runs.
+        code: 0, or None where it has to end with an error.
+    """
     source = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -30,7 +36,7 @@ import quorum
 try:
     quorum.main({[str(word) for word in command]!r})
 except SystemExit as end:
-    assert end.code in ({code}, None if {code} == 0 else {code}), end.code
+    assert ({code} is None) == bool(end.code), end.code
 print("loaded", *sorted({HEAVY!r} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", source], cwd=cwd or ROOT, capture_output=True, text=True, check=False)
@@ -62,3 +68,37 @@ def test_commands_with_kernels_load_neither_pandas_nor_scipy(folder):
         measured = loaded("evaluate", "f.parquet", "-g", "truth.json", cwd=folder)
     for names, _ in (fused, measured):
         assert names <= {*KERNELS, "scipy"}
+
+
+HELP = [
+    [*word.split(), "--help"] for word in ("", "import coco", "import openimages", "export coco", "split", "zoo list")
+]
+HELP += [[word, "--help"] for word in ("evaluate", "leaderboard", "compare", "ablate", "analyze", "submit", "fuse")]
+HELP += [["learn", word, "--help"] for word in ("weights", "calibration", "relations", "scales", "experts")]
+HELP += [[word, "--help"] for word in ("search", "train", "predict", "demo")]
+
+
+@pytest.mark.parametrize("command", [*HELP, ["--version"]], ids=" ".join)
+def test_help_loads_no_kernels(command):
+    assert loaded(*command)[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("evaluate a.parquet --protocol voc -g truth.json", "voc"),
+        ("evaluate a.parquet -g truth.json --max-dets ten", "ten"),
+        ("evaluate -g truth.json", "no table was given"),
+        ("evaluate nothing.parquet -g truth.json", "no such file"),
+        ("fuse a.parquet -o f.parquet", "--method or --recipe"),
+        ("fuse a.parquet -o f.parquet --method wfb", "wfb"),
+        ("fuse a.parquet -o f.parquet --method nms --iou 2", "--iou"),
+        ("fuse nothing.parquet -o f.parquet --method nms", "no such file"),
+        ("import coco nothing.json -o f.parquet", "nothing.json"),
+        ("compare a.parquet nothing.parquet -g truth.json --iou-type masks", "masks"),
+    ],
+)
+def test_errors_of_arguments_load_no_kernels(folder, command, said):
+    names, text = loaded(*command.split(), cwd=folder, code=None)
+    assert names == set()
+    assert said in text
