@@ -191,8 +191,9 @@ def elapsed(call: Callable[[], Any], runs: int = RUNS) -> float:
 
 def ceilings() -> tuple[float, float]:
     """Bytes per second that a copy on the GPU moves, and IoUs per second of boxes in registers."""
-    from fusion.cuda.kernels.device import THREADS, cuda
     from fusion.cuda.kernels.formulas import area_of, iou
+
+    from fusion.cuda.kernels.device import THREADS, cuda
 
     source, target = cuda.device_array(2**27), cuda.device_array(2**27)
     target.copy_to_device(source)

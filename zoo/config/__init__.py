@@ -1,0 +1,92 @@
+"""Configs of detectors and segmenters: frozen dataclasses, each default in one place, no strings that name classes.
+
+A variant is a `Model`; one that differs in a detail is `replace(model, ...)` of it, and `diff` says what differs.
+Comments name the sources: a report (zoo/variants), "public" for what papers and public code agree on, "ours" where
+neither says anything.
+"""
+
+from dataclasses import replace
+
+from zoo.config.features import (
+    FPN,
+    RPN,
+    Backbone,
+    DeformConv,
+    HighIoU,
+    Norm,
+    RoIPool,
+    ShuffleNet,
+    Timm,
+)
+from zoo.config.heads import (
+    BoxHead,
+    Cascade,
+    ClassAware,
+    Classifier,
+    ConvHead,
+    CosineSoftmax,
+    EdgeLoss,
+    EqualizedSigmoid,
+    FCHead,
+    MaskHead,
+    MaskIoU,
+    Sampling,
+    Softmax,
+    StuffHead,
+    TauSoftmax,
+)
+from zoo.config.models import (
+    AnyModel,
+    Model,
+    Refiner,
+    read_model,
+)
+from zoo.config.working import (
+    Infer,
+    SoftNMS,
+    Stream,
+    Train,
+    TrainData,
+)
+from zoo.fields import diff, from_dict, to_dict, with_field
+
+__all__ = [
+    "FPN",
+    "RPN",
+    "AnyModel",
+    "Backbone",
+    "BoxHead",
+    "Cascade",
+    "ClassAware",
+    "Classifier",
+    "ConvHead",
+    "CosineSoftmax",
+    "DeformConv",
+    "EdgeLoss",
+    "EqualizedSigmoid",
+    "FCHead",
+    "HighIoU",
+    "Infer",
+    "MaskHead",
+    "MaskIoU",
+    "Model",
+    "Norm",
+    "Refiner",
+    "RoIPool",
+    "Sampling",
+    "ShuffleNet",
+    "SoftNMS",
+    "Softmax",
+    "Stream",
+    "StuffHead",
+    "TauSoftmax",
+    "Timm",
+    "Train",
+    "TrainData",
+    "diff",
+    "from_dict",
+    "read_model",
+    "replace",
+    "to_dict",
+    "with_field",
+]

@@ -1,0 +1,225 @@
+"""Settings of the heads: boxes, classes and masks, their sampling and their stages."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo.config.features import RoIPool
+
+__all__ = [
+    "BoxHead",
+    "Cascade",
+    "ClassAware",
+    "Classifier",
+    "ConvHead",
+    "CosineSoftmax",
+    "EdgeLoss",
+    "EqualizedSigmoid",
+    "FCHead",
+    "MaskHead",
+    "MaskIoU",
+    "Sampling",
+    "Softmax",
+    "StuffHead",
+    "TauSoftmax",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCHead:
+    """Two shared fully connected layers for classes and boxes.
+
+    Attributes:
+        channels: Width of both layers.
+        class_agnostic: One box per region instead of one per class.
+    """
+
+    channels: int = 1024
+    class_agnostic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvHead:
+    """The location-sensitive detector: two layers for classes, stacked convolutions for boxes (megvii2018).
+
+    Attributes:
+        channels: Width of the fully connected layers.
+        class_agnostic: One box per region instead of one per class.
+        convs: 3x3 convolutions with group norm of the box branch (megdetv2, sec. 2.2.2: 4).
+        width: Their channels.
+        tail: From the last map to the box: "fc" by its flattened bins (ours), "gap" by their average.
+    """
+
+    channels: int = 1024
+    class_agnostic: bool = False
+    convs: int = 4
+    width: int = 256
+    tail: Literal["fc", "gap"] = "fc"
+
+
+BoxHead = FCHead | ConvHead
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """A linear layer to the classes and background, and softmax."""
+
+
+@dataclass(frozen=True)
+class CosineSoftmax:
+    """Softmax over scaled cosines between features and class weights (megdetv2's "normalizing the score"; ours).
+
+    Attributes:
+        scale: Factor on the cosines.
+    """
+
+    scale: float = 20.0
+
+
+@dataclass(frozen=True)
+class TauSoftmax:
+    """Softmax whose class weights are divided by a power of their norms at test (the other reading).
+
+    Attributes:
+        tau: The power.
+    """
+
+    tau: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualizedSigmoid:
+    """A sigmoid for each category, in which objects of others teach a rare one nothing (lvistraveler, sec. 2.1; EQL).
+
+    Attributes:
+        rare: Share of images below which a category is rare (the LVIS v1 share for 796 of 1203 categories).
+        verified: A category is taken for absent only in images where annotations say so: those that list it as
+            negative, have an object of it or were drawn for its sake, unless they say that not all are annotated. For
+            data annotated in the manner of LVIS (ours).
+    """
+
+    rare: float = 1e-3
+    verified: bool = False
+
+
+Classifier = Softmax | CosineSoftmax | TauSoftmax | EqualizedSigmoid
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAware:
+    """Positives drawn per class, by an IoU threshold of the class (megdetv2, sec. 2.2.1).
+
+    Attributes:
+        floor: The lowest IoU of a positive where the stage asks for 0.5; it moves with the stage's IoU (ours).
+        mode: "threshold" takes the share alpha of each class's candidates, "quota" as many for each class.
+    """
+
+    floor: float = 0.3
+    mode: Literal["threshold", "quota"] = "threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Which proposals a stage is trained on.
+
+    Attributes:
+        rois: Regions per image.
+        positives: The largest share of positives among them.
+        class_aware: megdetv2's class-aware sampling, or None.
+    """
+
+    rois: int = 512
+    positives: float = 0.25
+    class_aware: ClassAware | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cascade:
+    """The stages of box heads; one stage is plain Faster R-CNN. All tuples have an entry per stage.
+
+    Attributes:
+        iou: IoU from which a proposal is positive.
+        std: Divisors of the box deltas (x, y, w, h).
+        loss_weight: Factor on the stage's losses.
+        score_weight: Share of the stage's scores in the final ones.
+        beta: Where the smooth L1 loss becomes linear.
+    """
+
+    iou: tuple[float, ...] = (0.5,)
+    std: tuple[tuple[float, float, float, float], ...] = ((0.1, 0.1, 0.2, 0.2),)
+    loss_weight: tuple[float, ...] = (1.0,)
+    score_weight: tuple[float, ...] = (1.0,)
+    beta: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeLoss:
+    """megvii2018's mask edge loss, of which the slides only say "Sigmoid Cross Entropy".
+
+    Attributes:
+        form: "bce" predicts the edge by a layer of its own; "agreement" compares Sobel maps. Both ours.
+        weight: Factor on the loss.
+    """
+
+    form: Literal["bce", "agreement"] = "bce"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskIoU:
+    """The head that predicts the IoU of a mask, by which its score is multiplied (mask rescoring).
+
+    Attributes:
+        convs: 3x3 convolutions, the last with stride 2 (megdetv2: 2; public: 4).
+        width: Their channels.
+        channels: Width of the two fully connected layers.
+        weight: Factor on half the squared error.
+    """
+
+    convs: int = 4
+    width: int = 256
+    channels: int = 1024
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskHead:
+    """The instance branch.
+
+    Attributes:
+        pool: How its regions are pooled.
+        convs: 3x3 convolutions (megvii2018's heavier header: 8, ours; public: 4).
+        width: Their channels.
+        weight: Factor on the mask loss.
+        edge: Mask edge loss, or None.
+        iou: Mask rescoring, or None.
+        residual: A second head that learns what the first leaves, on the same regions (megdetv2's efficient cascade).
+        stages: "first" is one head, trained on the regions of the first box stage; "each" has a head after every box
+            stage, trained on boxes that this one has refined, assigned and drawn anew, and takes the mean of their
+            masks; the last one alone learns `iou`.
+    """
+
+    pool: RoIPool = RoIPool(size=14)
+    convs: int = 4
+    width: int = 256
+    weight: float = 1.0
+    edge: EdgeLoss | None = None
+    iou: MaskIoU | None = None
+    residual: bool = False
+    stages: Literal["first", "each"] = "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StuffHead:
+    """Supervision by a map of stuff (megdetv2, sec. 3.1), used in training only.
+
+    Attributes:
+        classes: Classes of the map.
+        convs: 3x3 convolutions after the levels are joined.
+        width: Their channels.
+        weight: Factor on the loss (public: 0.2).
+    """
+
+    classes: int = 54
+    convs: int = 4
+    width: int = 256
+    weight: float = 0.2

@@ -1,0 +1,209 @@
+"""Whole models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fusion.errors import InputError
+from zoo.config.features import FPN, RPN, Backbone, RoIPool, Task, Timm
+from zoo.config.heads import BoxHead, Cascade, Classifier, FCHead, MaskHead, Sampling, Softmax, StuffHead
+from zoo.config.working import Infer, Train, TrainData
+from zoo.fields import diff, from_dict, to_dict
+
+__all__ = ["AnyModel", "Model", "Refiner", "read_model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A two-stage detector, or segmenter where it has a mask head.
+
+    Attributes:
+        backbone: Image to C2-C5.
+        neck: C2-C5 to P2-P6.
+        own_necks: Tasks that get a pyramid of their own, made like `neck`.
+        rpn: Pyramid to proposals.
+        sampling: Proposals to training regions.
+        pool: Regions to features, for the box heads.
+        head: Features to class and box features.
+        classifier: Class features to scores.
+        cascade: Stages of heads.
+        mask: Instance branch, or None.
+        stuff: Stuff supervision, or None.
+        data: Training images.
+        train: Optimiser and schedule.
+        infer: Test settings.
+    """
+
+    backbone: Backbone = Timm()
+    neck: FPN = FPN()
+    own_necks: tuple[Task, ...] = ()
+    rpn: RPN = RPN()
+    sampling: Sampling = Sampling()
+    pool: RoIPool = RoIPool()
+    head: BoxHead = FCHead()
+    classifier: Classifier = Softmax()
+    cascade: Cascade = Cascade()
+    mask: MaskHead | None = None
+    stuff: StuffHead | None = None
+    data: TrainData = TrainData()
+    train: Train = Train()
+    infer: Infer = Infer()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with the class of each union member under "kind"."""
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Model":
+        """Read what `to_dict` gave.
+
+        Raises:
+            InputError: If a field is unknown or does not fit.
+        """
+        model = from_dict(cls, values)
+        assert isinstance(model, cls)
+        return model
+
+    def diff(self, other: "Model") -> dict[str, tuple[Any, Any]]:
+        """Return the fields in which two models differ, as {path: (of this one, of the other one)}."""
+        return diff(self, other)
+
+    def validate(self, device: str = "cuda") -> "Model":
+        """Check that the parts fit together.
+
+        Args:
+            device: Where it is to run: synchronised batch norm needs "cuda".
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: With the field and what to change.
+        """
+        _validate(self, device)
+        stages = len(self.cascade.iou)
+        if stages > 1 and not self.head.class_agnostic:
+            raise InputError(
+                "head.class_agnostic", f"a cascade of {stages} stages refines one box per region", "Set it to true"
+            )
+        if isinstance(self.head, FCHead) and len({"classes", "boxes"} & set(self.own_necks)) > 0:
+            raise InputError(
+                "own_necks",
+                "FCHead takes classes and boxes from the same features",
+                "Take a ConvHead, or leave them out",
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refiner:
+    """A model that moves boxes it is given; their categories and scores stay (mmfruit-openimages2019, sec. 8.1).
+
+    Attributes:
+        backbone: Image to C2-C5.
+        neck: C2-C5 to P2-P6.
+        pool: Regions to features.
+        channels: Width of the two fully connected layers of each stage.
+        cascade: Stages of regressors; IoU thresholds and stds of Cascade R-CNN (ours).
+        sampling: Which of the shaken boxes a stage is trained on.
+        copies: Shaken copies of each object (ours).
+        shake: Standard deviations of their shifts in widths and heights, and of the logarithms of their sizes (ours).
+        data: Training images.
+        train: Optimiser and schedule.
+        infer: Views at test; nothing is suppressed.
+    """
+
+    backbone: Backbone = Timm()
+    neck: FPN = FPN()
+    pool: RoIPool = RoIPool()
+    channels: int = 1024
+    cascade: Cascade = Cascade(
+        iou=(0.5, 0.6, 0.7),
+        std=((0.1, 0.1, 0.2, 0.2), (0.05, 0.05, 0.1, 0.1), (0.033, 0.033, 0.067, 0.067)),
+        loss_weight=(1.0, 0.5, 0.25),
+        score_weight=(1.0, 1.0, 1.0),
+    )
+    sampling: Sampling = Sampling(rois=128, positives=1.0)
+    copies: int = 32
+    shake: tuple[float, float, float, float] = (0.15, 0.15, 0.2, 0.2)
+    data: TrainData = TrainData()
+    train: Train = Train()
+    infer: Infer = Infer()
+
+    @property
+    def mask(self) -> None:
+        """It makes no masks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with the class of each union member under "kind"."""
+        return to_dict(self)
+
+    def validate(self, device: str = "cuda") -> "Refiner":
+        """Check that the parts fit together.
+
+        Raises:
+            InputError: With the field and what to change.
+        """
+        _validate(self, device)
+        return self
+
+
+AnyModel = Model | Refiner
+
+
+def read_model(values: Mapping[str, Any], where: str = "config") -> AnyModel:
+    """Read what `to_dict` of any model gave; without a "kind" it is a `Model`.
+
+    Raises:
+        InputError: If a field is unknown or does not fit.
+    """
+    kinds = {kind.__name__: kind for kind in (Model, Refiner)}
+    kind = values.get("kind", "Model")
+    if kind not in kinds:
+        raise InputError(f"{where}.kind", f"expected one of {', '.join(kinds)}, got {kind!r}")
+    model: AnyModel = from_dict(kinds[kind], values, where)
+    return model
+
+
+def _validate(model: AnyModel, device: str) -> None:
+    stages = len(model.cascade.iou)
+    for name in ("std", "loss_weight", "score_weight"):
+        found = len(getattr(model.cascade, name))
+        if found != stages:
+            raise InputError(f"cascade.{name}", f"expected {stages} entries, one per stage of cascade.iou, got {found}")
+    if model.neck.passes < 1:
+        raise InputError("neck.passes", f"expected at least 1, got {model.neck.passes}")
+    if model.backbone.norm == "syncbn" and device == "cpu":
+        raise InputError(
+            "backbone.norm",
+            "synchronised batch norm runs on CUDA only",
+            'Take "bn" or "gn" on a CPU',
+        )
+    if model.data.short_range and len(model.data.short) != 2:
+        raise InputError("data.short", f"a range has two ends, got {model.data.short}")
+    images = sum(stream.images for stream in model.data.step(model.train.batch))
+    if images != model.train.batch:
+        raise InputError(
+            "data.streams", f"its streams have {images} images, a step has train.batch={model.train.batch}"
+        )
+    _validate_schedule(model.train)
+
+
+def _validate_schedule(train: Train) -> None:
+    given = [name for name in ("segments", "milestones", "poly") if getattr(train, name) not in ((), None)]
+    if len(given) > 1:
+        raise InputError(
+            f"train.{given[-1]}",
+            f"at most one of segments, milestones and poly says when the rate falls, got {' and '.join(given)}",
+            "Empty the others: segments=() or milestones=()",
+        )
+    lengths = [name for name in ("segments", "steps", "epochs") if getattr(train, name) not in ((), None)]
+    if len(lengths) != 1:
+        raise InputError(
+            "train",
+            f"one of segments, steps and epochs says when training ends, got {' and '.join(lengths) or 'none'}",
+        )
+    if list(train.milestones) != sorted(set(train.milestones)):
+        raise InputError("train.milestones", f"expected rising values, got {train.milestones}")
+    if train.batch % train.accumulate:
+        raise InputError("train.accumulate", f"{train.batch} images cannot be split into {train.accumulate} passes")

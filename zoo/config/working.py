@@ -1,0 +1,165 @@
+"""Settings of training and prediction."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "Infer",
+    "Sampler",
+    "SoftNMS",
+    "Stream",
+    "Train",
+    "TrainData",
+]
+
+Sampler = Literal["shuffle", "repeat", "class_aware"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Images of which every step has the same number: one of several streams that a step is made of.
+
+    Attributes:
+        images: In each step, over all processes and accumulated passes.
+        source: Name of the joined data set that they are from; None for all of them.
+        sampler: Order of an epoch, as in `TrainData`.
+        repeat_threshold: As in `TrainData`.
+    """
+
+    images: int
+    source: str | None = None
+    sampler: Sampler = "shuffle"
+    repeat_threshold: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainData:
+    """What training images become, and in which order they come.
+
+    Attributes:
+        short: Lengths of the short side to draw from; with `short_range` the two ends of a range.
+        short_range: Draw any length between the two of `short`.
+        long: Longest side.
+        flip: Probability of a horizontal flip.
+        photometric: Distort brightness, contrast, saturation and hue.
+        jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
+        sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
+        repeat_threshold: Share of images below which a category is repeated, for "repeat".
+        mosaic: Chance that a sample is made of two by two pictures, partners drawn by repeat factors.
+        streams: What each step is made of, in place of one `sampler`; epochs are then those of the first stream.
+    """
+
+    short: tuple[int, ...] = (800,)
+    short_range: bool = False
+    long: int = 1333
+    flip: float = 0.5
+    photometric: bool = False
+    jitter: tuple[float, float] | None = None
+    sampler: Sampler = "shuffle"
+    repeat_threshold: float = 1e-3
+    mosaic: float = 0.0
+    streams: tuple[Stream, ...] = ()
+
+    def step(self, batch: int) -> tuple[Stream, ...]:
+        """Return the streams that a step of so many images is made of."""
+        one = Stream(images=batch, sampler=self.sampler, repeat_threshold=self.repeat_threshold)
+        return self.streams or (one,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Optimiser and schedule. `segments` says when training ends; without them `steps` or `epochs` does.
+
+    Attributes:
+        steps: Length in steps.
+        epochs: Length in passes over the data.
+        batch: Images per step, over all processes and accumulated passes.
+        reference_batch: Images per step that `learning_rate` is for; it scales linearly with `batch`.
+        learning_rate: The rate after warm-up.
+        momentum: Of SGD.
+        nesterov: Look ahead.
+        weight_decay: Of weights.
+        norm_decay: Of the weights of norms and of biases; None is the same as `weight_decay`.
+        segments: Steps (or epochs) at each rate: (60000, 20000, 10000) ends at 90000.
+        milestones: Where the rate falls; excludes `segments` and `poly`.
+        poly: Power of a polynomial decay instead.
+        unit: Of segments and milestones.
+        gamma: Factor on the rate at each fall.
+        warmup_steps: Steps of linear warm-up.
+        warmup_factor: Share of the rate at its start.
+        accumulate: Forward passes per step.
+        clip: Largest norm of the gradient, or None.
+        ema: Decay of the averaged copy, or None.
+        precision: Of the forward pass where it may be lowered.
+        seed: Of every random draw.
+        checkpoint_steps: Steps between checkpoints.
+        keep_epochs: Epochs whose weights are kept, to be averaged.
+        init_from: Checkpoint whose fitting tensors are loaded first (pre-training on another data set), or None.
+        freeze: Patterns of names of parameters that are not trained.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    batch: int = 16
+    reference_batch: int = 16
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    norm_decay: float | None = None
+    segments: tuple[int, ...] = (60000, 20000, 10000)
+    milestones: tuple[float, ...] = ()
+    poly: float | None = None
+    unit: Literal["step", "epoch"] = "step"
+    gamma: float = 0.1
+    warmup_steps: int = 500
+    warmup_factor: float = 0.001
+    accumulate: int = 1
+    clip: float | None = None
+    ema: float | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    seed: int = 0
+    checkpoint_steps: int = 500
+    keep_epochs: tuple[int, ...] = ()
+    init_from: str | None = None
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftNMS:
+    """Soft-NMS instead of NMS.
+
+    Attributes:
+        method: How the scores of overlapping boxes decay.
+        iou: Threshold of the linear method.
+        sigma: Width of the Gaussian.
+    """
+
+    method: Literal["linear", "gaussian"] = "linear"
+    iou: float = 0.5
+    sigma: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infer:
+    """From predictions to detections.
+
+    Attributes:
+        score: Boxes below are dropped.
+        nms_iou: NMS threshold within a class.
+        soft_nms: Soft-NMS in its place, or None.
+        detections: The most per image.
+        mask: Probability from which a pixel belongs to a mask.
+        short: Lengths of the short side, a view each.
+        long: Longest side.
+        flip: Also look at each view flipped.
+    """
+
+    score: float = 0.05
+    nms_iou: float = 0.5
+    soft_nms: SoftNMS | None = None
+    detections: int = 100
+    mask: float = 0.5
+    short: tuple[int, ...] = (800,)
+    long: int = 1333
+    flip: bool = False
