@@ -19,6 +19,7 @@ import torch
 from evaluation import Coco, Prepared, prepare
 from evaluation.comparison import Difference, compare
 from evaluation.statistics import Replicates, bootstrap
+from fusion.printed_table import Cell, PrintedTable
 from fusion.storage import read_table
 from zoo.cli.common import use_threads
 from zoo.config import Model, with_field
@@ -108,14 +109,12 @@ def _budget(options: argparse.Namespace, rows: list[Row]) -> str:
 
 
 def _markdown(rows: list[Row], again: list[Row]) -> str:
-    lines = [
-        "| row | what it adds | AP | 95 % interval | to the row before | to row 1 | CPU s | AP50 | AP in the report |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("row", "what it adds", "AP", "95 % interval", "to the row before", "to row 1", "CPU s", "AP50", "reported")
+    table = PrintedTable.of(heads, ())
     for place, row in enumerate([*rows, *again]):
         ap = row.figures.intervals["AP"]
         before = rows[place - 1].figures if 0 < place < len(rows) else None
-        cells = [
+        cells: list[Cell] = [
             row.label,
             _added(row.variant) if place < len(rows) else "another seed",
             f"{100 * ap.value:.2f}",
@@ -126,8 +125,8 @@ def _markdown(rows: list[Row], again: list[Row]) -> str:
             f"{100 * row.figures.observed['AP50']:.2f}",
             f"{row.variant.reported['box AP']:g}" if place < len(rows) else "",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        table.rows.append(cells)
+    return table.to_markdown()
 
 
 def _added(variant: Variant) -> str:

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from evaluation.open_images_result import OpenImagesResult
     from evaluation.result import CocoResult
 
-__all__ = ["AREA", "AtScore", "AveragePrecision", "CategoryMean", "Measure", "Ranges", "Recall"]
+__all__ = [
+    "AREA",
+    "AtScore",
+    "AveragePrecision",
+    "CategoryMean",
+    "Measure",
+    "Ranges",
+    "Recall",
+    "best_f1_end",
+    "category_means",
+    "useful_ends",
+]
 
 
 class Ranges(NamedTuple):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
+from evaluation.columns import Judged
+from evaluation.measures import best_f1_end
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from fusion.errors import InputError, option
@@ -105,11 +107,11 @@ def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFra
 def _best(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:
     if not len(score) or not objects:
         return BestF1(np.nan, np.nan, np.nan, np.nan)
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-    hits, kept = np.cumsum(true)[last], last + 1
-    f1 = 2 * hits / (kept + objects)
-    at = int(np.argmax(f1))
-    return BestF1(float(score[last[at]]), float(hits[at] / kept[at]), float(hits[at] / objects), float(f1[at]))
+    nowhere = np.zeros(0, np.int32)
+    right, wrong = true.astype(np.float64), (~true).astype(np.float64)
+    kept = best_f1_end(Judged(nowhere, nowhere, score, right, wrong, nowhere, nowhere, np.array([float(objects)])))
+    hits = int(np.count_nonzero(true[:kept]))
+    return BestF1(float(score[kept - 1]), hits / kept, hits / objects, 2 * hits / (kept + objects))
 
 
 def _objects(prepared: Prepared) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.analysis.overlaps import find_overlaps
+from evaluation.figures import by_default
 from evaluation.prepared import Prepared
 from evaluation.protocol import RECALLS
 from evaluation.result import CocoResult
@@ -90,12 +91,12 @@ class Members:
         """
         import pandas as pd
 
+        names = by_default(self.results[0].protocol, "summary")
         only = (self.found & (self.finders == 1)).sum(axis=1)
         found = self.found.sum(axis=1)
         columns = {
             "member": self.names,
-            "AP": [result.AP for result in self.results],
-            "AP50": [result.AP50 for result in self.results],
+            **{name: [getattr(result, name) for result in self.results] for name in names},
             "found": found,
             "recall": found / max(self.found.shape[1], 1),
             "only_this": only,

@@ -1,15 +1,13 @@
 """Commands `quorum zoo ...`: the variants, and the members of the store."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 
 from fusion.errors import InputError
-from fusion.printed_table import PrintedTable, print_table
+from fusion.printed_table import PrintedTable, print_json, print_table
 from fusion.terminal import notes, stderr, stdout
 from zoo.cli.common import Output, Scale, Store, missing_packages, need_torch, tell_figures
 from zoo.registry import Variant, find, variants
@@ -81,7 +79,7 @@ def zoo_show(
     members = {member.name: member for member in list_members(store)}
     known: Variant | None = variants().get(name)
     if as_format == "json":
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(find(name).make(scale).to_dict())).decode() + "\n")
+        print_json(find(name).make(scale).to_dict())
         return
     names = None if figures is None else _measured_names(figures, [*members.values()])
     console = stdout()
