@@ -90,7 +90,9 @@ class Measured:
         figure = None if name.startswith("_") else self._named(name)
         if figure is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self._value(figure)
+        value = self._value(figure)
+        self.__dict__[name] = value  # found without this function from now on
+        return value
 
     @property
     def stats(self) -> dict[str, float]:
@@ -137,7 +139,7 @@ class Measured:
     @cached_property
     def per_category(self) -> tuple[CategoryResult, ...]:
         """Figures of each category, in order of id."""
-        return self._per_category(None)
+        return self._per_category(self._columns(None))
 
     def to_dict(self, figures: Sequence[str] | None = None) -> dict[str, Any]:
         """Return all figures, ready for JSON at full precision; None where there is no number for something.
@@ -149,21 +151,19 @@ class Measured:
             **{name: None if value != value else value for name, value in self.figures(figures).items()},
             **self._options(),
             "notes": list(self.notes),
-            "per_category": [row.to_dict() for row in self._per_category(figures)],
+            "per_category": [row.to_dict() for row in self._per_category(self._columns(figures))],
         }
 
     def to_frame(self, figures: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return the figures per category as a data frame, one row each, indexed by category id."""
         import pandas as pd
 
-        rows = [
-            {"category_id": row.category_id, "name": row.name, **row.figures, **row.counts}
-            | ({} if row.frequency is None else {"frequency": row.frequency})
-            for row in self._per_category(figures)
-        ]
-        columns = ["category_id", "name", *(figure.name for figure in self._columns(figures)), *self._counts()]
-        columns += [] if isinstance(self.protocol, OpenImages) else ["frequency"]
-        return pd.DataFrame(rows, columns=columns).set_index("category_id")
+        found = self._columns(figures)
+        columns = {"category_id": self.category_ids, "name": list(self.category_names)}
+        columns |= {figure.name: values for figure, values in found} | self._counts()
+        if not isinstance(self.protocol, OpenImages):
+            columns["frequency"] = list(self.frequency or ("",) * len(self.category_ids))
+        return pd.DataFrame(columns).set_index("category_id")
 
     def to_table(self, figures: Sequence[str] | None = None, *, per_category: bool = False) -> PrintedTable:
         """Return a table to print: the figures by name, or a line per category.
@@ -177,10 +177,10 @@ class Measured:
             rows = [[figure.name, figure.text(self._value(figure))] for figure in chosen]
             return PrintedTable.of(("figure", "value"), rows)
         columns = self._columns(figures)
-        heads = [PrintedColumn(figure.name, figure.form) for figure in columns]
+        heads = [PrintedColumn(figure.name, figure.form) for figure, _ in columns]
         counts = [PrintedColumn(name) for name in (*self._counts(), *(("frequency",) if self.frequency else ()))]
         table = PrintedTable([PrintedColumn("category_id"), PrintedColumn("name"), *heads, *counts])
-        for row in self._per_category(figures):
+        for row in self._per_category(columns):
             last = [row.frequency] if self.frequency else []
             table.rows.append([row.category_id, row.name, *row.figures.values(), *row.counts.values(), *last])
         return table
@@ -201,28 +201,21 @@ class Measured:
         """Return options of the protocol, ready for JSON."""
         raise NotImplementedError
 
-    def _columns(self, names: Sequence[str] | None) -> list[Figure]:
-        """Return the figures of the table per category."""
+    def _columns(self, names: Sequence[str] | None) -> list[tuple[Figure, np.ndarray]]:
+        """Return the figures of the table per category, float64 [k] each."""
         chosen = choose(by_default(self.protocol, "categories") if names is None else names, self.protocol)
-        return [figure for figure in chosen if figure.measure.per_category(self) is not None]
+        found = ((figure, figure.measure.per_category(self)) for figure in chosen)
+        return [(figure, values) for figure, values in found if values is not None]
 
-    def _per_category(self, names: Sequence[str] | None) -> tuple[CategoryResult, ...]:
-        found = ((figure.name, figure.measure.per_category(self)) for figure in self._columns(names))
-        columns = {name: values for name, values in found if values is not None}
+    def _per_category(self, columns: Sequence[tuple[Figure, np.ndarray]]) -> tuple[CategoryResult, ...]:
+        names = [figure.name for figure, _ in columns]
         k = len(self.category_ids)
-        figures = np.stack([*columns.values(), np.zeros(k)], axis=1)[:, :-1].tolist()
+        figures = np.stack([*(values for _, values in columns), np.zeros(k)], axis=1)[:, :-1].tolist()
         counts = self._counts()
         numbers = np.stack(list(counts.values()), axis=1).tolist()
-        none = None if isinstance(self.protocol, OpenImages) else ""
-        rows = zip(
-            self.category_ids.tolist(),
-            self.category_names,
-            figures,
-            numbers,
-            self.frequency or (none,) * k,
-            strict=True,
-        )
+        groups = self.frequency or (None if isinstance(self.protocol, OpenImages) else "",) * k
+        rows = zip(self.category_ids.tolist(), self.category_names, figures, numbers, groups, strict=True)
         return tuple(
-            CategoryResult(i, name, dict(zip(columns, row, strict=True)), dict(zip(counts, own, strict=True)), group)
+            CategoryResult(i, name, dict(zip(names, row, strict=True)), dict(zip(counts, own, strict=True)), group)
             for i, name, row, own, group in rows
         )

@@ -20,6 +20,22 @@ __all__ = ["CocoResult"]
 
 
 @dataclass(frozen=True, eq=False)
+class _InRanges:
+    """Matches by ranges that are not the protocol's own, and the ground truth as they ignore it."""
+
+    matches: Matches
+    truth: Truth
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        return self.matches.precision(self.matches.caps[-1])[0]
+
+    @cached_property
+    def recall(self) -> np.ndarray:
+        return self.matches.recall()
+
+
+@dataclass(frozen=True, eq=False)
 class CocoResult(Measured):
     """Figures of one evaluation by COCO or LVIS. Numbers are official: -1 stands for "no ground truth".
 
@@ -40,7 +56,7 @@ class CocoResult(Measured):
     pairs: Pairs
     matches: Matches
     notes: tuple[str, ...]
-    _in_ranges: dict[Ranges, tuple[Matches, Truth]] = field(default_factory=dict, init=False, repr=False)
+    _in_ranges: dict[Ranges, "_InRanges"] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def protocol(self) -> Coco | Lvis:
@@ -111,11 +127,20 @@ class CocoResult(Measured):
         """Return matches by some ranges, with the ground truth as they ignore it, and the image of each of `found`."""
         if ranges is AREA:
             return self.matches, self.truth, self.found.image
-        if ranges not in self._in_ranges:
-            self._in_ranges[ranges] = self._matched(ranges)
-        return *self._in_ranges[ranges], self.found.image
+        own = self._matched(ranges)
+        return own.matches, own.truth, self.found.image
 
-    def _matched(self, ranges: Ranges) -> tuple[Matches, Truth]:
+    def precision_in(self, ranges: Ranges) -> np.ndarray:
+        """Return float64 [ranges, t, r, k], precision at the largest cap; -1 where no ground truth counts."""
+        return self.best_precision if ranges is AREA else self._matched(ranges).precision
+
+    def recall_in(self, ranges: Ranges) -> np.ndarray:
+        """Return float64 [t, k, ranges, m], highest recall; -1 where no ground truth counts."""
+        return self.recall if ranges is AREA else self._matched(ranges).recall
+
+    def _matched(self, ranges: Ranges) -> "_InRanges":
+        if ranges in self._in_ranges:
+            return self._in_ranges[ranges]
         if ranges.inside is None:
             raise ValueError("the protocol's own ranges are matched already")
         sizes = self.prepared.ground_truth.xywh[self.prepared.source, 2:].T
@@ -132,15 +157,8 @@ class CocoResult(Measured):
             positives=np.stack([np.bincount(truth.category[chosen], minlength=k) for chosen in inside], axis=1),
             recalls=RECALLS,
         )
-        return matches, truth
-
-    def precision_in(self, ranges: Ranges) -> np.ndarray:
-        """Return float64 [ranges, t, r, k], precision at the largest cap; -1 where no ground truth counts."""
-        return self.best_precision if ranges is AREA else self.matches_in(ranges)[0].precision(self.max_dets[-1])[0]
-
-    def recall_in(self, ranges: Ranges) -> np.ndarray:
-        """Return float64 [t, k, ranges, m], highest recall; -1 where no ground truth counts."""
-        return self.recall if ranges is AREA else self.matches_in(ranges)[0].recall()
+        self._in_ranges[ranges] = _InRanges(matches, truth)
+        return self._in_ranges[ranges]
 
     @cached_property
     def best_precision(self) -> np.ndarray:

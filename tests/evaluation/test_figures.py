@@ -50,6 +50,10 @@ def any_result(protocol):
     return results_of.get(protocol, lambda: open_images_result(3)[1])()
 
 
+def categories(result, *names):
+    return result._per_category(result._columns(names))
+
+
 def known(value):
     return np.nan if value == -1 else value
 
@@ -176,7 +180,7 @@ def test_precision_recall_and_f1_equal_a_plain_count(seed, truths, found, score)
         ours = result.figures([name])[name]
         np.testing.assert_allclose(ours if name == "threshold" else known(ours), value, rtol=1e-14, err_msg=name)
     best = result.figures(["threshold"])["threshold"]
-    for row in result._per_category(("P", "R", "F1")):
+    for row in categories(result, "P", "R", "F1"):
         own = [(value, right, 1 - right) for k, value, right in entries_of(run) if k == row.category_id]
         shown = at_score(own, objects.count(row.category_id), best if best == best else np.inf)
         np.testing.assert_allclose([row.P, row.R, row.F1], shown[:3], rtol=1e-14)
@@ -195,7 +199,7 @@ def test_replicates_equal_copied_images(seed, images, most, truths):
         for name, values in drawn.items():
             wanted = known(again.figures([name])[name])
             if values.ndim > 1:
-                column = [getattr(row, name) for row in again._per_category((name,))]
+                column = [getattr(row, name) for row in categories(again, name)]
                 np.testing.assert_allclose(values[b], column, rtol=0, atol=1e-13, err_msg=name)
             np.testing.assert_allclose(mean(values[b]), wanted, rtol=0, atol=1e-13, err_msg=name)
 
