@@ -6,12 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import quorum
-from evaluation import Coco, prepare, read_coco
+from evaluation import Coco, figures, prepare, read_coco
 from evaluation.leaderboard import Leaderboard
+from evaluation.measures import AveragePrecision
 from evaluation.statistics import bootstrap
 from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
+from zoo.cards import member_card
+from zoo.store import register
 from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 OURS = "AP,APtall,F1,P,threshold"
@@ -139,6 +142,33 @@ def test_analyze(run, tmp_path):
     )
     assert "aspect,wide," in (tmp_path / "out" / "sizes.csv").read_text()
     assert "APsquare" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_figure_that_is_added_to_the_list_is_in_every_command(run, data, tmp_path, monkeypatch):
+    added = figures.Figure(
+        name="AP55",
+        title="AP at IoU .55",
+        measure=AveragePrecision(iou=0.55),
+        places=("stats", "categories", "entries"),
+    )
+    monkeypatch.setattr(figures, "FIGURES", (*figures.FIGURES, added))
+    own = {name: result(data, name).figures(["AP55"])["AP55"] for name in "ab"}
+    assert own["a"] == result(data, "a").best_precision[0, 1].mean() > 0
+    (plain,) = json.loads(run("evaluate", "a", format="json"))
+    assert plain["AP55"] == own["a"]
+    assert plain["per_category"][0]["AP55"] > 0
+    compared = json.loads(run("compare", "a", "b", replicates=20, format="json"))["figures"]["AP55"]
+    assert (compared["a"], compared["b"]) == (own["a"], own["b"])
+    assert compared["low"] < compared["value"] < compared["high"]
+    board = json.loads(run("leaderboard", "a", "b", replicates=20, format="json", output=tmp_path / "board"))
+    assert board["entries"][0]["figures"]["AP55"]["value"] == max(own.values())
+    assert "AP55" in (tmp_path / "board.md").read_text()
+    (tmp_path / "r.toml").write_text('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n')
+    more = {"figures": "AP55", "replicates": 20}
+    assert "gain in AP55" in run("ablate", "a", "b", recipe=tmp_path / "r.toml", **more)
+    assert f"{own['a']:.4f}" in run("analyze", "a", output=tmp_path / "out", figures="AP55")
+    member = register(tmp_path / "runs", "a", data / "a.parquet", truth=read_coco(data / "ground_truth.json"))
+    assert f"| {100 * own['a']:.2f} |" in member_card(member)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "leaderboard", "compare", "analyze"])

@@ -20,6 +20,8 @@ from tests.evaluation.open_images_cases import ground_truth as open_images_truth
 from tests.evaluation.open_images_cases import random_images
 from tests.evaluation.open_images_cases import table as open_images_table
 from tests.evaluation.test_lvis import federated_case, lvis_truth
+from tests.evaluation.test_lvis import known as known_results
+from tests.evaluation.test_lvis import official as lvis_official
 from tests.oracles import open_images as open_images_oracle
 from tests.oracles.figures import SHAPES, at_score, entries_of, objects_of, reshaped, shape_area
 from tests.oracles.resampling import copied
@@ -184,6 +186,23 @@ def test_precision_recall_and_f1_equal_a_plain_count(seed, truths, found, score)
         own = [(value, right, 1 - right) for k, value, right in entries_of(run) if k == row.category_id]
         shown = at_score(own, objects.count(row.category_id), best if best == best else np.inf)
         np.testing.assert_allclose([row.P, row.R, row.F1], shown[:3], rtol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_precision_recall_and_f1_by_lvis_equal_a_plain_count(seed):
+    dataset, results = federated_case(seed, images=6, categories=6, truths=60, results=300)
+    run = lvis_official(dataset, known_results(results, dataset))
+    cells = [cell for cell in run.eval_imgs if cell is not None and cell["area_rng"] == run.params.area_rng[0]]
+    entries = [
+        (score, float(match > 0), float(match <= 0))
+        for cell in cells
+        for score, match, ignored in zip(cell["dt_scores"], cell["dt_matches"][0], cell["dt_ignore"][0], strict=True)
+        if not ignored
+    ]
+    objects = sum(not ignored for cell in cells for ignored in cell["gt_ignore"])
+    result = measured(dataset, known_results(results, dataset), Lvis())
+    for name, value in zip(AT_SCORE, at_score(entries, objects), strict=True):
+        np.testing.assert_allclose(result.figures([name])[name], value, rtol=1e-14, err_msg=name)
 
 
 @settings(max_examples=30, deadline=None)
