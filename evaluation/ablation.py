@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from evaluation.comparison import Difference, compare
 from evaluation.figures import by_default, figure_of
@@ -62,6 +63,18 @@ class RoadMap:
             others = [cell for name in gained for cell in _gain(name, row.gains.get(name))]
             table.rows.append([("+ " if number > 1 else "") + row.added, *own, *_gain("AP", row.gain), total, *others])
         return table
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the rows, ready for JSON at full precision; None for what cannot be known."""
+        return [
+            {
+                "added": row.added,
+                "figures": {k: None if v != v else v for k, v in row.replicates.observed.items()},
+                "gains": {name: gain.to_dict() for name, gain in row.gains.items()},
+                "since_the_first_row": None if row.total is None else row.total.to_dict(),
+            }
+            for row in self.rows
+        ]
 
 
 def _gain(name: str, gain: Difference | None) -> tuple[str, str]:

@@ -42,6 +42,10 @@ class Difference(NamedTuple):
     p: float
     share: float
 
+    def to_dict(self) -> dict[str, float | None]:
+        """Return all of it, ready for JSON; None for what cannot be known."""
+        return {name: None if value != value else value for name, value in self._asdict().items()}
+
 
 class CategoryDifference(NamedTuple):
     """AP of one category, b against a.
@@ -167,10 +171,6 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, ready for JSON at full precision; None for what cannot be known."""
-
-        def plain(difference: Difference) -> dict[str, float | None]:
-            return {name: None if value != value else value for name, value in difference._asdict().items()}
-
         return {
             "a": self.name_a,
             "b": self.name_b,
@@ -180,9 +180,9 @@ class Comparison:
             "told_apart": self.told,
             "images_needed": self.images_needed,
             "wilcoxon_p": None if self.wilcoxon != self.wilcoxon else self.wilcoxon,
-            "figures": {name: plain(difference) for name, difference in self.figures.items()},
+            "figures": {name: difference.to_dict() for name, difference in self.figures.items()},
             "per_category": [
-                {"category_id": c.category_id, "name": c.name, **plain(c.difference), "told_apart": c.told}
+                {"category_id": c.category_id, "name": c.name, **c.difference.to_dict(), "told_apart": c.told}
                 for c in self.per_category
             ],
         }

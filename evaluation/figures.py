@@ -33,11 +33,10 @@ Place = Literal["stats", "categories", "entries", "steps", "summary"]
 """Where figures are shown: among the official numbers of `evaluate`, in its table per category, of entries that are
 compared or ranked and on cards, in a road map, in the summary of an analysis."""
 
-_ALL = ("coco", "lvis", "openimages")
 _COCO = ("coco", "lvis")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Figure:
     """One figure.
 
@@ -88,123 +87,84 @@ def _tall_square_wide(w: np.ndarray, h: np.ndarray) -> np.ndarray:
 
 ASPECT = Ranges(("tall", "square", "wide"), _tall_square_wide)
 
+_MAIN: tuple[Place, ...] = ("stats", "categories", "entries", "steps")
+_SIZE: tuple[Place, ...] = ("stats", "categories", "entries")
+_GROUP: tuple[Place, ...] = ("stats", "entries", "steps")
+_LVIS, _OPEN, _ALL = ("lvis",), ("openimages",), ("coco", "lvis", "openimages")
+
 FIGURES: tuple[Figure, ...] = (
     Figure(
-        name="AP",
-        title="average precision, mean over categories and IoU thresholds",
-        measure=AveragePrecision(),
-        places=("stats", "categories", "entries", "steps", "summary"),
+        "AP",
+        "average precision, mean over categories and IoU thresholds",
+        AveragePrecision(),
+        places=(*_MAIN, "summary"),
     ),
     Figure(
-        name="AP",
-        title="area under the curve of precision over recall, mean over categories",
-        measure=CategoryMean("ap"),
-        protocols=("openimages",),
-        places=("stats", "categories", "entries", "steps", "summary"),
+        "AP",
+        "area under the curve of precision over recall, mean over categories",
+        CategoryMean("ap"),
+        _OPEN,
+        (*_MAIN, "summary"),
     ),
+    Figure("AP50", "AP at IoU .5", AveragePrecision(iou=0.5), places=(*_MAIN, "summary")),
+    Figure("AP75", "AP at IoU .75", AveragePrecision(iou=0.75), places=_MAIN),
     Figure(
-        name="AP50",
-        title="AP at IoU .5",
-        measure=AveragePrecision(iou=0.5),
-        places=("stats", "categories", "entries", "steps", "summary"),
-    ),
-    Figure(
-        name="AP75",
-        title="AP at IoU .75",
-        measure=AveragePrecision(iou=0.75),
-        places=("stats", "categories", "entries", "steps"),
-    ),
-    Figure(
-        name="APs",
-        title="AP of objects of an area up to 32 x 32 pixels",
-        measure=AveragePrecision(place=1),
-        places=("stats", "categories", "entries"),
+        "APs",
+        "AP of objects of an area up to 32 x 32 pixels",
+        AveragePrecision(place=1),
+        places=_SIZE,
         part="small objects",
     ),
     Figure(
-        name="APm",
-        title="AP of objects of an area from 32 x 32 to 96 x 96 pixels",
-        measure=AveragePrecision(place=2),
-        places=("stats", "categories", "entries"),
+        "APm",
+        "AP of objects of an area from 32 x 32 to 96 x 96 pixels",
+        AveragePrecision(place=2),
+        places=_SIZE,
         part="medium objects",
     ),
     Figure(
-        name="APl",
-        title="AP of objects of an area from 96 x 96 pixels",
-        measure=AveragePrecision(place=3),
-        places=("stats", "categories", "entries"),
+        "APl",
+        "AP of objects of an area from 96 x 96 pixels",
+        AveragePrecision(place=3),
+        places=_SIZE,
         part="large objects",
     ),
+    Figure("APr", "AP of rare categories", AveragePrecision(group="r"), _LVIS, _GROUP, "rare categories"),
+    Figure("APc", "AP of common categories", AveragePrecision(group="c"), _LVIS, _GROUP, "common categories"),
+    Figure("APf", "AP of frequent categories", AveragePrecision(group="f"), _LVIS, _GROUP, "frequent categories"),
     Figure(
-        name="APr",
-        title="AP of rare categories",
-        measure=AveragePrecision(group="r"),
-        protocols=("lvis",),
-        places=("stats", "entries", "steps"),
-        part="rare categories",
-    ),
-    Figure(
-        name="APc",
-        title="AP of common categories",
-        measure=AveragePrecision(group="c"),
-        protocols=("lvis",),
-        places=("stats", "entries", "steps"),
-        part="common categories",
-    ),
-    Figure(
-        name="APf",
-        title="AP of frequent categories",
-        measure=AveragePrecision(group="f"),
-        protocols=("lvis",),
-        places=("stats", "entries", "steps"),
-        part="frequent categories",
-    ),
-    Figure(
-        name="AR{cap}",
-        title="highest recall with that many detections, mean over categories and IoU thresholds",
-        measure=Recall(),
+        "AR{cap}",
+        "highest recall with that many detections, mean over categories and IoU thresholds",
+        Recall(),
         places=("stats",),
     ),
-    Figure(name="ARs", title="highest recall of small objects", measure=Recall(place=1), places=("stats",)),
-    Figure(name="ARm", title="highest recall of medium objects", measure=Recall(place=2), places=("stats",)),
-    Figure(name="ARl", title="highest recall of large objects", measure=Recall(place=3), places=("stats",)),
-    Figure(name="AR", title="highest recall at the largest cap", measure=Recall(), places=("categories",)),
+    Figure("ARs", "highest recall of small objects", Recall(place=1), places=("stats",)),
+    Figure("ARm", "highest recall of medium objects", Recall(place=2), places=("stats",)),
+    Figure("ARl", "highest recall of large objects", Recall(place=3), places=("stats",)),
+    Figure("AR", "highest recall at the largest cap", Recall(), places=("categories",)),
+    Figure("recall", "highest recall, mean over categories", CategoryMean("recall"), _OPEN, ("categories",)),
     Figure(
-        name="recall",
-        title="highest recall, mean over categories",
-        measure=CategoryMean("recall"),
-        protocols=("openimages",),
-        places=("categories",),
-    ),
-    Figure(
-        name="APtall",
-        title="AP of objects with a box of width to height up to 2:3",
-        measure=AveragePrecision(ranges=ASPECT, place=0),
+        "APtall",
+        "AP of objects with a box of width to height up to 2:3",
+        AveragePrecision(ASPECT, 0),
         part="tall objects",
     ),
     Figure(
-        name="APsquare",
-        title="AP of objects with a box of width to height from 2:3 to 3:2",
-        measure=AveragePrecision(ranges=ASPECT, place=1),
+        "APsquare",
+        "AP of objects with a box of width to height from 2:3 to 3:2",
+        AveragePrecision(ASPECT, 1),
         part="square objects",
     ),
     Figure(
-        name="APwide",
-        title="AP of objects with a box of width to height from 3:2 on",
-        measure=AveragePrecision(ranges=ASPECT, place=2),
+        "APwide",
+        "AP of objects with a box of width to height from 3:2 on",
+        AveragePrecision(ASPECT, 2),
         part="wide objects",
     ),
-    Figure(name="F1", title="highest F1 at IoU .5 of all scores", measure=AtScore("f1"), protocols=_ALL),
-    Figure(name="P", title="precision at the score of highest F1", measure=AtScore("precision"), protocols=_ALL),
-    Figure(name="R", title="recall at the score of highest F1", measure=AtScore("recall"), protocols=_ALL),
-    Figure(
-        name="threshold",
-        title="the score of highest F1",
-        measure=AtScore("score"),
-        protocols=_ALL,
-        form=".4g",
-        share=False,
-    ),
+    Figure("F1", "highest F1 at IoU .5 of all scores", AtScore("f1"), _ALL),
+    Figure("P", "precision at the score of highest F1", AtScore("precision"), _ALL),
+    Figure("R", "recall at the score of highest F1", AtScore("recall"), _ALL),
+    Figure("threshold", "the score of highest F1", AtScore("score"), _ALL, form=".4g", share=False),
 )
 
 

@@ -61,7 +61,7 @@ def ablate(
     """
     from evaluation.ablation import road_map, stages_of
     from fusion.atomic import replacing
-    from fusion.printed_table import print_table
+    from fusion.printed_table import print_json, print_table
     from fusion.ready import Milestone, find_ready
     from fusion.recipe_file import read_recipe
     from fusion.terminal import announcing_compilation, progress_bar, stderr
@@ -95,7 +95,10 @@ def ablate(
             progress=lambda what: bar.update(task, description=what),
         )
     table = rows.to_table()
-    print_table(table, as_format)
+    if as_format == "json":
+        print_json(rows.to_dict())
+    else:
+        print_table(table, as_format)
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_text(table.to_markdown(), encoding="utf-8")

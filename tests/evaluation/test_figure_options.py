@@ -120,14 +120,16 @@ def test_a_board_whose_entries_know_different_figures(run, data, tmp_path):
 
 def test_ablate(run, data, tmp_path):
     (tmp_path / "r.toml").write_text('recipe = 1\n[nodes.output]\nstep = "nms"\ninputs = ["*"]\n')
-    found = json.loads(
-        run("ablate", "a", "b", recipe=tmp_path / "r.toml", figures="F1,APwide", replicates=30, format="json")
-    )
-    assert list(found[0]) == [
-        "added", "AP", "F1", "APwide", "gain", "gain, 95 % interval", "since the first row", "gain in F1",
-        "gain in F1, 95 % interval", "gain in APwide", "gain in APwide, 95 % interval",
-    ]  # fmt: skip
-    assert found[1]["gain in F1"][0] in "+-"
+    options = {"recipe": tmp_path / "r.toml", "figures": "F1,APwide", "replicates": 30}
+    first, second = json.loads(run("ablate", "a", "b", format="json", **options))
+    assert list(first["figures"]) == ["AP", "F1", "APwide"]
+    assert first["gains"] == {}
+    gain = second["gains"]["F1"]
+    assert gain["value"] == second["figures"]["F1"] - first["figures"]["F1"]
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    (head,) = [line for line in run("ablate", "a", "b", format="markdown", **options).splitlines() if "added" in line]
+    columns = "added | AP | F1 | APwide | gain | 95 % interval | since the first row"
+    assert head == f"| {columns} | gain in F1 | 95 % interval | gain in APwide | 95 % interval |"
     text = run("ablate", "a", "b", recipe=tmp_path / "r.toml", replicates=30)
     assert "AP75" in text
     assert "APs" not in text
