@@ -9,12 +9,9 @@ from evaluation.columns import Pairs
 from evaluation.cuda.kernels.lookup import locate
 from evaluation.cuda.kernels.matching import MOST_THRESHOLDS, matched
 from evaluation.cuda.kernels.pairing import (
-    IGNORED,
     INSIDE,
     LEFT_OUT,
-    LOST,
     OUTSIDE,
-    SHARED,
     GpuTruth,
     Limits,
     MaskPairs,
@@ -25,6 +22,7 @@ from evaluation.cuda.kernels.pairing import (
 from evaluation.cuda.kernels.precision import events_of, interpolated
 from evaluation.cuda.lookup import keys_of, lookup_of
 from evaluation.cuda.open_images import OpenImagesOnGpu
+from evaluation.formulas.matching import IGNORED, LOST, SHARED
 from evaluation.ground_truth import places_of
 from evaluation.kernels.precision import needed
 from evaluation.open_images import PreparedOpenImages

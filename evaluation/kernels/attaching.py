@@ -2,16 +2,10 @@
 
 import numpy as np
 
+from evaluation.formulas.matching import IGNORED, LOST, SHARED
 from fusion.kernels.jit import jit
 
-__all__ = ["IGNORED", "LOST", "SHARED", "lay_out"]
-
-IGNORED = 1
-"""Flag of a pair whose ground truth does not count."""
-SHARED = 2
-"""Flag of a pair whose ground truth is a crowd, which is never taken."""
-LOST = 4
-"""Flag of a pair whose match is not counted."""
+__all__ = ["lay_out"]
 
 _PAIRED, _ALONE, _REST = 0, 1, 2
 _PARTS = 3

@@ -6,8 +6,8 @@ every threshold: they are counted between the right ones, each found its place b
 
 import numpy as np
 
-from evaluation.formulas import curve
-from evaluation.kernels.attaching import IGNORED, LOST, SHARED
+from evaluation.formulas import curve, matching
+from evaluation.formulas.matching import IGNORED, LOST
 from evaluation.kernels.precision import needed
 from evaluation.kernels.ranking import DROPPED, gather_keys, sort_keys
 from fusion.kernels.jit import formula, jit
@@ -16,7 +16,7 @@ __all__ = ["rescore"]
 
 _BITS = 64
 _RANGES = 4096
-precision = formula(curve.precision)
+precision, claim = formula(curve.precision), formula(matching.claim)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _NO = np.uint64(0)
 _ONE = np.uint64(1)
@@ -61,11 +61,7 @@ def _match(n, index, pairs, bound, full, base, matched, hits, wrong):
         found = _NO
         ignored = _NO
         for c in range(pair_start[d], pair_start[d + 1]):
-            take = free & _first(passed[c] - base)
-            if not flags[c] & SHARED:
-                g = pair_truth[c]
-                take &= ~matched[g]
-                matched[g] |= take
+            take = claim(free & _first(passed[c] - base), flags[c], matched, pair_truth[c])
             free &= ~take
             if flags[c] & IGNORED:
                 ignored |= take

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.cuda.kernels.pairing import IGNORED, INSIDE, LOST, SHARED, GpuPairs
+from evaluation.cuda.kernels.pairing import INSIDE, GpuPairs
+from evaluation.formulas import matching
+from evaluation.formulas.matching import IGNORED, LOST
 from fusion.cuda.kernels.cells import GpuColumns
-from fusion.cuda.kernels.device import Kernel, cuda, empty, filled
+from fusion.cuda.kernels.device import Kernel, cuda, empty, filled, formula
 
 __all__ = ["MOST_THRESHOLDS", "matched"]
+
+claim = formula(matching.claim)
 
 MOST_THRESHOLDS = 62
 
@@ -47,10 +51,7 @@ def match_cells(columns, pairs, flags, thresholds, taken, hits, wrong):
                 passed = nothing
                 while passed < len(thresholds) and pairs.iou[i] >= thresholds[passed]:
                     passed += one
-                take = free & ((one << passed) - one)
-                if flags[g] & SHARED == 0:
-                    take &= ~taken[g]
-                    taken[g] |= take
+                take = claim(free & ((one << passed) - one), flags[g], taken, g)
                 free &= ~take
                 if flags[g] & IGNORED != 0:
                     spared |= take

@@ -5,18 +5,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation.cuda.kernels.lookup import Located
+from evaluation.formulas.matching import IGNORED, SHARED
 from fusion.cuda.kernels.cells import Rows
 from fusion.cuda.kernels.device import Kernel, cuda, device_function, empty, formula, number_at
 from fusion.cuda.kernels.scan import offsets
 from fusion.formulas import boxes
 
 __all__ = [
-    "IGNORED",
     "INSIDE",
     "LEFT_OUT",
-    "LOST",
     "OUTSIDE",
-    "SHARED",
     "GpuPairs",
     "GpuTruth",
     "Limits",
@@ -31,8 +29,6 @@ match = formula(boxes.match)
 # What became of a row before matching: it may be right or wrong; it cannot be wrong, being outside of the area range or
 # where not every object is annotated; it does not count.
 INSIDE, OUTSIDE, LEFT_OUT = 0, 1, 2
-# Flags of ground truth: it does not count; it is a crowd, which is never taken; a match with it is not counted.
-IGNORED, SHARED, LOST = 1, 2, 4
 
 
 class TruthCells(NamedTuple):
