@@ -9,7 +9,6 @@ import numpy as np
 
 from evaluation.figures import Figure, by_default, choose, figure_named
 from evaluation.protocol import Coco, Lvis, OpenImages
-from evaluation.resampling import check_weights
 from fusion.printed_table import PrintedColumn, PrintedTable
 
 if TYPE_CHECKING:
@@ -128,6 +127,8 @@ class Measured:
             InputError: If the weights do not fit, a figure is not known, or the detections were not kept.
         """
         chosen = choose(by_default(self.protocol, "entries") if figures is None else figures, self.protocol)
+        from evaluation.resampling import check_weights  # here: its kernels are slow to load
+
         check_weights(weights, self.images)
         found: dict[str, np.ndarray] = {}
         for kind in dict.fromkeys(type(figure.measure) for figure in chosen):

@@ -1,6 +1,7 @@
 """`--figures`, `--score` and `--format` in every command that shows figures."""
 
 import json
+from contextlib import suppress
 
 import pyarrow.parquet as pq
 import pytest
@@ -144,6 +145,20 @@ def test_analyze(run, tmp_path):
     )
     assert "aspect,wide," in (tmp_path / "out" / "sizes.csv").read_text()
     assert "APsquare" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_cards_show_what_was_measured(data, tmp_path, capsys):
+    register(tmp_path / "runs", "mine", data / "a.parquet", truth=read_coco(data / "ground_truth.json"), split="val")
+    own, words = result(data, "a"), ["zoo", "show", "mine", "--store", str(tmp_path / "runs"), "--figures"]
+    with suppress(SystemExit):
+        quorum.main([*words, "AP,APtall,F1,threshold"])
+    out = capsys.readouterr().out
+    assert "| member | split | by | images | AP | APtall | F1 | threshold |" in out
+    assert f"| {100 * own.AP:.2f} | {100 * own.APtall:.2f} | {100 * own.F1:.2f} | {own.threshold:.4g} |" in out
+    with pytest.raises(SystemExit):
+        quorum.main([*words, "AP,AP51"])
+    err = " ".join(capsys.readouterr().err.split())
+    assert "option --figures: expected figures that were measured, got 'AP51'. There are AP, AP50" in err
 
 
 def test_a_figure_that_is_added_to_the_list_is_in_every_command(run, data, tmp_path, monkeypatch):
