@@ -89,9 +89,7 @@ class Measured:
         figure = None if name.startswith("_") else self._named(name)
         if figure is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        value = self._value(figure)
-        self.__dict__[name] = value  # found without this function from now on
-        return value
+        return self._value(figure)
 
     @property
     def stats(self) -> dict[str, float]:
@@ -191,8 +189,11 @@ class Measured:
         return figure_named(name, self.protocol)
 
     def _value(self, figure: Figure) -> float:
-        value = figure.measure.value(self)
-        return self.none if value != value and figure.share else value
+        known: dict[str, float] = self.__dict__.setdefault("_known", {})
+        if figure.name not in known:
+            value = figure.measure.value(self)
+            known[figure.name] = self.none if value != value and figure.share else value
+        return known[figure.name]
 
     def _counts(self) -> dict[str, np.ndarray]:
         """Return int64 [k] by name."""
