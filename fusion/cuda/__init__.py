@@ -37,7 +37,7 @@ close may change places. `prob_fusion` adds up logarithms, too; `kernels/agree.j
 
 In here: `stream`, `session` and `resident` (tables and answers on the GPU), `steps`,
 `rescoring`, `rebuilding`, `masking` and `views` (the host's part of the twins), `kernels` (device code).
-`kernels/device.py`, with `launch` and `memory` beside it, is the only place that knows CUDA; all of it is
+`kernels/device.py`, with `launch`, `memory` and `products` beside it, is the only place that knows CUDA; all of it is
 imported when a GPU is asked for. Detections that are there are measured by `evaluation.cuda`.
 """
 

@@ -1,4 +1,4 @@
-"""The only module that imports CUDA (with `launch` and `memory` beside it): kernels, and arrays on the GPU.
+"""The only module that imports CUDA (with `launch`, `memory` and `products` beside it): kernels, and arrays on the GPU.
 
 Only what the simulator has as well is used: `grid`, `shared.array`, `local.array`, `syncthreads`, `syncthreads_or`,
 `atomic`.
