@@ -19,8 +19,9 @@ def _room(truth, iou, used):
         return truth, iou
     more_truth = np.empty(2 * used + 64, np.int32)
     more_iou = np.empty(2 * used + 64, np.float64)
-    more_truth[:used] = truth[:used]
-    more_iou[:used] = iou[:used]
+    for i in range(used):  # slices of unknown lengths take 2 s to compile, most of it for the text of an error
+        more_truth[i] = truth[i]
+        more_iou[i] = iou[i]
     return more_truth, more_iou
 
 
