@@ -83,12 +83,12 @@ def _private(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def caching(function: Callable[..., Any]) -> Iterator[None]:
-    """Let Numba keep a kernel that it is given inside the block in the folder of its package."""
+def caching(function: Callable[..., Any], where: str = "") -> Iterator[None]:
+    """Let Numba keep a kernel that it is given inside the block in the folder of its package, or in a folder there."""
     import numba
 
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _cache_folder(function.__module__.partition(".")[0])
+    numba.config.CACHE_DIR = str(Path(_cache_folder(function.__module__.partition(".")[0]), where))
     try:
         yield
     finally:
@@ -96,30 +96,45 @@ def caching(function: Callable[..., Any]) -> Iterator[None]:
 
 
 class _Lazy:
-    """What Numba makes of a function, made when it is first called, or read by a kernel that calls it.
+    """What Numba makes of a function: one thing when it is called, another when a kernel that calls it is compiled.
 
     So Numba, which takes longer to load than most commands work, is loaded with the first kernel that runs.
+
+    Args:
+        function: The function.
+        make: Makes what is called from Python.
+        inside: Makes what is called from kernels.
     """
 
-    def __init__(self, function: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], make: Callable[[Any], Any], inside: Callable[[Any], Any] | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
-        self._make = make
+        self._make, self._make_inside = make, inside or make
         self._made: Any = None
+        self._inside: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._made or self.made())(*arguments)
 
     def made(self) -> Any:
-        """Return Numba's object, always the same one."""
+        """Return what is called from Python, always the same."""
         if self._made is None:
             with _making:
                 self._made = self._made or self._make(self.__wrapped__)
         return self._made
 
-    def __call__(self, *arguments: Any) -> Any:
-        return (self._made or self.made())(*arguments)
+    @property
+    def _numba_type_(self) -> Any:
+        """The type of what is called from kernels; of whatever is none of its own, Numba asks this attribute."""
+        from numba.core.registry import cpu_target
+
+        with _making:
+            self._inside = self._inside or self._make_inside(self.__wrapped__)
+        cpu_target.typing_context.refresh()
+        return cpu_target.typing_context.resolve_value_type(self._inside)
 
     def __getattr__(self, name: str) -> Any:
-        # of whatever else it meets, Numba asks this attribute for the type
-        if name == "_numba_type_":
-            return _type_of(self.made())
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.made(), name)
@@ -128,21 +143,24 @@ class _Lazy:
 _making = threading.RLock()
 
 
-def _type_of(made: Any) -> Any:
-    """Return the type that the compiler gives a function that it meets."""
-    from numba.core.registry import cpu_target
-
-    cpu_target.typing_context.refresh()
-    return cpu_target.typing_context.resolve_value_type(made)
-
-
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     from fusion.kernels.cache import keep
 
     with caching(function):
         import numba
 
-        return keep(numba.njit(nogil=True, error_model="numpy", **options)(function))
+        return keep(numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function))
+
+
+def _inside(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile a function for kernels that call it: without what lets Python call it, which takes longer than most."""
+    from fusion.kernels.cache import keep
+
+    with caching(function, "inside"):
+        import numba
+
+        made = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+        return keep(made)
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
@@ -153,7 +171,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     compiles four times faster, can be interrupted between chunks, and Numba's default thread pool
     breaks when two Python threads enter it.
     """
-    return _Lazy(function, functools.partial(_compiled, **options))
+    return _Lazy(function, functools.partial(_compiled, **options), functools.partial(_inside, **options))
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
