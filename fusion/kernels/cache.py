@@ -30,8 +30,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 def keep(dispatcher: Any) -> Any:
     """Let a function of Numba keep what is compiled of it, in the folder of `caching`; return it.
 
-    Kernels that call it get one version for each kind of arguments. Numba would first compile one more for each constant
-    that is passed, and for each variable that begins as one: a fifth of the time that kernels take to compile.
+    Kernels that call it get one version for each kind of arguments. Numba would first compile one more for each
+    constant that is passed, and for each variable that begins as one: a fifth of the time that compiling takes.
     """
     if not hasattr(dispatcher, "enable_caching"):  # a plain function where NUMBA_DISABLE_JIT is set
         return dispatcher
