@@ -112,6 +112,7 @@ def mask_nms(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     iou: float = 0.5,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def matrix_nms(
@@ -137,6 +138,7 @@ def nms(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     iou: float = 0.5,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def nms_then_soft(
@@ -195,6 +197,7 @@ def soft_nms(
     sigma: float = 0.5,
     iou: float = 0.5,
     floor: float = 0.001,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def support(
@@ -221,6 +224,7 @@ def vote(
     score: float = 0.05,
     box: float = 0.3,
     iou: float = 0.5,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def vote_masks(
@@ -231,6 +235,7 @@ def vote_masks(
     threshold: float = 0.5,
     weights: Mapping[str, float] | None = None,
     tighten: bool = False,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def wbf(
@@ -241,5 +246,6 @@ def wbf(
     weights: Mapping[str, float] | None = None,
     skip_box_threshold: float = 0.0,
     allows_overflow: bool = False,
+    across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...

@@ -109,9 +109,10 @@ def open_session(
 
 
 def _without_twin(steps: Sequence[Step]) -> tuple[str, ...]:
-    from fusion.cuda.steps import TWINS
+    from fusion.cuda.steps import TWINS, twin_of
 
-    names = sorted({name_of(step) for step in steps if type(step) not in TWINS})
+    alone = [step for step in steps if twin_of(step) is None]
+    names = sorted({name_of(step) + (" across categories" if type(step) in TWINS else "") for step in alone})
     return tuple(f"{name} runs on the CPU: it has no twin on the GPU" for name in names)
 
 

@@ -54,8 +54,14 @@ def test_options_are_named_as_they_are_typed():
     [
         (["fuse", "x", "--method", "wbf", "--iou", "7"], "option --iou"),
         (["fuse", "x", "--method", "soft_nms", "--decay", "x"], "option --decay"),
-        (["fuse", "x", "--method", "nms", "--decay", "linear"], "--method nms: does not take --decay. It takes --iou."),
-        (["fuse", "x", "--method", "soft_nms", "--k", "1"], "It takes --decay, --sigma, --iou, --floor."),
+        (
+            ["fuse", "x", "--method", "nms", "--decay", "linear"],
+            "--method nms: does not take --decay. It takes --iou, --across-categories.",
+        ),
+        (
+            ["fuse", "x", "--method", "soft_nms", "--k", "1"],
+            "It takes --decay, --sigma, --iou, --floor, --across-categories.",
+        ),
         (["fuse", "x", "--method", "wbf", "--member-weights", "a"], "option --member-weights: expected name=number"),
         (["import", "coco", "x", "--picture", "big"], "option --picture"),
         (["import", "coco", "x", "--label-map", "1="], "option --label-map"),

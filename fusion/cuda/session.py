@@ -13,7 +13,7 @@ from fusion.cuda.kernels.device import out_of_memory, to_device
 from fusion.cuda.kernels.rescore import copy_rows
 from fusion.cuda.masking import mask_bytes, upload_masks
 from fusion.cuda.resident import CARRIED, NUMBERS, GpuPool, Origins, Resident, UnsuitableError
-from fusion.cuda.steps import TWINS
+from fusion.cuda.steps import twin_of
 from fusion.dense import dense, distinct
 from fusion.errors import InputError
 from fusion.members import name_members
@@ -126,7 +126,7 @@ class Session:
         Raises:
             InputError: If the tables do not go together, or the step refuses them.
         """
-        twin = TWINS.get(type(step))
+        twin = twin_of(step)
         if twin is not None and any(map(len, inputs)) and all(self._fits(table, [step]) for table in inputs):
             try:
                 with memory_for(type(step).__name__, self._remedy):

@@ -47,7 +47,9 @@ from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 from fusion.weights import member_weights
 
-__all__ = ["TWINS"]
+__all__ = ["TWINS", "Twin", "twin_of"]
+
+Twin = Callable[[Any, GpuPool], Resident | DetectionTable]
 
 
 def _kept(pool: GpuPool, columns: GpuColumns, alive: Any, score: Any) -> Resident:
@@ -162,7 +164,7 @@ def _concat(step: Concat, pool: GpuPool) -> Resident:
     return pool.kept(pack_rows(pool.rows, pool.rows.score, used), own_scores=True)
 
 
-TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident | DetectionTable]] = {
+TWINS: Mapping[type[Any], Twin] = {
     AdjNms: _adj_nms,
     Calibrate: calibrate,
     Concat: _concat,
@@ -186,3 +188,8 @@ TWINS: Mapping[type[Any], Callable[[Any, GpuPool], Resident | DetectionTable]] =
     VoteMasks: vote_masks,
     Wbf: _wbf,
 }
+
+
+def twin_of(step: Any) -> Twin | None:
+    """Return what does a step on the GPU; None where it runs on the CPU: no twin looks across categories."""
+    return None if getattr(step, "across_categories", False) else TWINS.get(type(step))

@@ -12,7 +12,7 @@ from fusion.cuda.kernels.device import free_memory, new_stream, through
 from fusion.cuda.masking import mask_bytes
 from fusion.cuda.resident import Resident
 from fusion.cuda.session import SMALLER, Need, Session, Work, as_table
-from fusion.cuda.steps import TWINS
+from fusion.cuda.steps import twin_of
 from fusion.errors import InputError
 from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
@@ -42,7 +42,7 @@ def open_on_gpu(tables: Sequence[DetectionTable], steps: Sequence[Step]) -> "Ses
     if session.need.fits(memory) or not session.need.images:
         return session
     cuts = None
-    if all(type(step) in TWINS and type(step) not in _WHOLE for step in steps):
+    if all(twin_of(step) and type(step) not in _WHOLE for step in steps):
         cuts = _cuts(tables, session.need, memory / _AT_ONCE)
     if cuts is None:
         problem = f"the tables need about {session.need.bytes / 2**30:.1f} GiB on the GPU"

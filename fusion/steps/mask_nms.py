@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fusion.across import across_categories
 from fusion.columns import Fused
 from fusion.kernels.mask_suppress import mask_nms_cells
 from fusion.kernels.suppress import NmsScratch, Picked
@@ -20,7 +21,7 @@ class MaskNms:
     Detections are taken by score, ties by row; one is kept unless the IoU of its mask with that of one kept
     before it is above the threshold (equal is not above). The IoU is pycocotools': shared pixels over covered
     ones. A detection without a mask, or with an empty one, shares no pixel: it is kept and suppresses nothing.
-    Soft masks do not count; `vote_masks` without voters pastes them.
+    Soft masks do not count; `vote_masks` without voters pastes them. `across_categories` is that of `Nms`.
     """
 
     iou: float = field(
@@ -28,6 +29,10 @@ class MaskNms:
         metadata=parameter(
             "A detection whose mask's IoU with a kept one's is above this is dropped.", low=0.0, high=1.0
         ),
+    )
+    across_categories: bool = field(
+        default=False,
+        metadata=parameter("Suppress masks of any category; the category of highest summed score stays."),
     )
 
     def __post_init__(self) -> None:
@@ -39,6 +44,8 @@ class MaskNms:
         Raises:
             InputError: If a mask cannot be read, or masks of one image differ in size.
         """
+        if self.across_categories:
+            return across_categories(self, pool, sources)
         masks = pool_masks(pool)
         columns, threshold = pool.columns, float(self.iou)
 

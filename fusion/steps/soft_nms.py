@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fusion.across import across_categories
 from fusion.columns import Fused
 from fusion.pool import Pool
 from fusion.steps.base import check, parameter
@@ -24,7 +25,8 @@ class SoftNms:
 
     The lowered scores are what is returned. A box whose score is under `floor`, from the start or
     once it is lowered, is dropped. As scores never rise, it could only have been picked after all
-    boxes that stay, so the others are what they would have been with it.
+    boxes that stay, so the others are what they would have been with it. With `across_categories` the cell is the
+    image; every box keeps its category.
     """
 
     cellwise: ClassVar[bool] = True
@@ -35,11 +37,16 @@ class SoftNms:
         default=0.5, metadata=parameter("Threshold of linear; without effect on gaussian.", low=0.0, high=1.0)
     )
     floor: float = field(default=0.001, metadata=parameter("Boxes with a lower score are dropped.", low=0.0))
+    across_categories: bool = field(
+        default=False, metadata=parameter("Boxes lower those of any category; each keeps its own.")
+    )
 
     def __post_init__(self) -> None:
         check(self)
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return what stays of the pool, in order of (cell, score descending, row)."""
+        if self.across_categories:
+            return across_categories(self, pool, sources)
         kernel = soften(pool.columns, None, self.floor, (self.method == "gaussian", self.sigma, self.iou))
         return suppress(pool.columns, kernel, sources)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fusion.across import across_categories
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, nms_scratch
@@ -31,6 +32,9 @@ class Vote:
       voters would pull boxes towards the origin).
 
     Without voters P stays as it is. With sources, a box comes with its voters, best first.
+
+    With `across_categories` the cell is the image. A box gets the category that has the highest sum of scores among P
+    and its voters, and that category's share of the sum as a factor on its score (`fusion.across`).
     """
 
     cellwise: ClassVar[bool] = True
@@ -42,6 +46,10 @@ class Vote:
         default=0.5,
         metadata=parameter("Threshold of suppression, and what a voter's IoU must exceed.", low=0.0, high=1.0),
     )
+    across_categories: bool = field(
+        default=False,
+        metadata=parameter("Boxes of any category vote, on the category as well: the highest summed score has it."),
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -51,6 +59,8 @@ class Vote:
 
         `votes` counts the distinct members among each box and its voters.
         """
+        if self.across_categories:
+            return across_categories(self, pool, sources)
         columns = pool.columns
         pieces = run(lambda low, high: self._cells(columns, low, high, sources), chunks(columns.start))
         if not pieces:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fusion.across import image_cells
 from fusion.arrow_arrays import arrow_array
 from fusion.checks import listing
 from fusion.columns import Sources
@@ -46,7 +47,7 @@ class VoteMasks:
     both votes with its soft mask.
 
     An instance that nobody votes on keeps its own mask (a soft one pasted, at the threshold); without one it has none.
-    Scores and order stay, boxes too unless `tighten`.
+    Scores and order stay, boxes too unless `tighten`. With `across_categories` rows of any category vote.
     """
 
     shares_members: ClassVar[bool] = True
@@ -71,6 +72,9 @@ class VoteMasks:
     )
     tighten: bool = field(
         default=False, metadata=parameter("Shrink or grow each box to the bounds of its mask, where it has pixels.")
+    )
+    across_categories: bool = field(
+        default=False, metadata=parameter("Masks of any category vote; each instance keeps its own.")
     )
 
     def __post_init__(self) -> None:
@@ -97,6 +101,8 @@ class VoteMasks:
             )
         masks = pool_masks(pool)
         columns, about = pool.columns, self._voters(pool, masks)
+        if self.across_categories:
+            columns = image_cells(columns)
         options = (float(self.iou), float(self.threshold), pool.tables[0].metadata.unit == "normalized", sources)
 
         def task(low: int, high: int) -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fusion.across import across_categories
 from fusion.columns import Fused
 from fusion.formulas.clusters import CONFIDENCES
 from fusion.kernels.cluster import WBF
@@ -40,6 +41,10 @@ class Wbf:
     With "avg" scores may exceed 1 even so, where weights differ and one of large weight brings several boxes of a
     cluster, as in the public package; "box_and_model_avg", which counts each member's weight once, never exceeds the
     largest score.
+
+    With `across_categories` clusters are of all boxes of an image. The cluster gets the category whose boxes have the
+    highest sum of score * w, and that category's share of the sum as a factor on its score: as if boxes of other
+    categories had voted for it with score 0 (`fusion.across`).
     """
 
     cellwise: ClassVar[bool] = True
@@ -65,6 +70,10 @@ class Wbf:
     allows_overflow: bool = field(
         default=False, metadata=parameter("With avg, count all boxes of a cluster: scores may exceed 1.")
     )
+    across_categories: bool = field(
+        default=False,
+        metadata=parameter("Cluster boxes of any category; a cluster's is that of the highest summed score."),
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -73,6 +82,8 @@ class Wbf:
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the fused boxes of the pool, in order of (cell, score descending, row)."""
         weights = member_weights(self.weights, pool.members)
+        if self.across_categories:
+            return across_categories(self, pool, sources, weights)
         options = Options(
             kind=WBF,
             confidence=CONFIDENCES.index(self.conf_type),

@@ -37,10 +37,9 @@ def test_a_note_says_where_auto_went(monkeypatch, tmp_path):
 def test_a_step_without_a_twin_says_so(backend, monkeypatch, tmp_path):
     if backend == "cpu":
         pytest.skip("there is nothing to say on the CPU")
-    from fusion.cuda import session, steps, stream
+    from fusion.cuda import steps
 
-    for module in (session, steps, stream):
-        monkeypatch.setattr(module, "TWINS", {kind: twin for kind, twin in steps.TWINS.items() if kind is not Nms})
+    monkeypatch.delitem(steps.TWINS, Nms)
     monkeypatch.setattr(running, "_said", set())
     [table, *_] = scene(1, 12)
     with pytest.warns(UserWarning, match="nms runs on the CPU: it has no twin on the GPU"):

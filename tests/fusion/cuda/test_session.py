@@ -157,12 +157,12 @@ def test_too_little_memory(backend, monkeypatch):
 def test_memory_that_runs_out(backend, monkeypatch):
     if backend == "cpu":
         pytest.skip("the memory of the GPU")
-    from fusion.cuda import session
+    from fusion.cuda import steps
 
     def fail(step, pool):
         raise RuntimeError("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
 
-    monkeypatch.setattr(session, "TWINS", {Nms: fail})
+    monkeypatch.setitem(steps.TWINS, Nms, fail)
     with pytest.raises(InputError, match=r"device cuda: its memory was used up by Nms\. Keep the tables as"):
         apply(Nms(), member("a", 1), device=backend)
 
