@@ -142,6 +142,17 @@ class PreparedOpenImages:
                 raise detections.unreadable(wrong)
         return best, outcome != LEFT_OUT
 
+    def outcomes(self, table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
+        """Say what becomes of the detections of a table.
+
+        Returns:
+            int64 [n], rows of the table that are looked at; and uint8 [n], whether each is left out, false or true
+            (`evaluation.kernels.open_images`).
+        """
+        detections = detections_of(table, self.ground_truth, self.protocol, Quirks())
+        rows = np.arange(len(table)) if detections.row is None else detections.row
+        return rows, self._match(detections, Quirks())[0].outcome
+
     def _match(self, detections: OpenImagesDetections, quirks: Quirks) -> tuple[Outcomes, TrueEntries]:
         truth, masks, truth_image, truth_category, _ = self.sorted_truth
         outcome = np.zeros(len(detections.image), np.uint8)

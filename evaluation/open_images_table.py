@@ -45,11 +45,13 @@ class OpenImagesDetections(NamedTuple):
         found: Their columns.
         image: int32 [n], dense index.
         text: Their masks; None for boxes.
+        row: int64 [n], their rows in the table; None for all of them.
     """
 
     found: OpenImagesBoxes
     image: np.ndarray
     text: MaskText | None
+    row: np.ndarray | None
 
     def unreadable(self, row: int) -> InputError:
         """Return the error for a mask that cannot be read."""
@@ -156,7 +158,7 @@ def detections_of(
     np.cumsum(np.bincount(image, minlength=len(ground_truth.image_id)), out=start[1:])
     found = OpenImagesBoxes(start, dense, score, x1, y1, x2, y2)
     _cap(found, image, masks, protocol.max_dets, quirks)
-    return OpenImagesDetections(found, image, None if masks is None else mask_text(masks))
+    return OpenImagesDetections(found, image, None if masks is None else mask_text(masks), keep)
 
 
 def _located(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:

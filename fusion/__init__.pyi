@@ -3,9 +3,10 @@
 from collections.abc import Mapping as Mapping
 from collections.abc import Sequence as Sequence
 
-from fusion.coco_results import Reading as Reading
-from fusion.coco_results import read_coco_results as read_coco_results
-from fusion.coco_results import write_coco_results as write_coco_results
+from fusion.box_corrections import BoxCorrection as BoxCorrection
+from fusion.coco_json import Reading as Reading
+from fusion.coco_json import read_coco_results as read_coco_results
+from fusion.coco_json import write_coco_results as write_coco_results
 from fusion.errors import InputError as InputError
 from fusion.folding import fold_hierarchy as fold_hierarchy
 from fusion.hierarchy import Hierarchy as Hierarchy
@@ -20,6 +21,7 @@ from fusion.run import trace as trace
 from fusion.scales import Scales as Scales
 from fusion.score_maps import CategoryMaps as CategoryMaps
 from fusion.score_maps import ScoreMap as ScoreMap
+from fusion.score_models import ScoreModel as ScoreModel
 from fusion.soft_masks import soft_mask_array as soft_mask_array
 from fusion.steps.adj_nms import AdjNms as AdjNms
 from fusion.steps.calibrate import Calibrate as Calibrate
@@ -27,6 +29,7 @@ from fusion.steps.cluster_diou_nms import ClusterDiouNms as ClusterDiouNms
 from fusion.steps.concat import Concat as Concat
 from fusion.steps.consensus import Consensus as Consensus
 from fusion.steps.cooccurrence import Cooccurrence as Cooccurrence
+from fusion.steps.correct_boxes import CorrectBoxes as CorrectBoxes
 from fusion.steps.dropout import Dropout as Dropout
 from fusion.steps.expand_hierarchy import ExpandHierarchy as ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms as MaskNms
@@ -36,6 +39,7 @@ from fusion.steps.nms import Nms as Nms
 from fusion.steps.nms_then_soft import NmsThenSoft as NmsThenSoft
 from fusion.steps.nmw import Nmw as Nmw
 from fusion.steps.prob_fusion import ProbFusion as ProbFusion
+from fusion.steps.rescore import Rescore as Rescore
 from fusion.steps.reweight import Reweight as Reweight
 from fusion.steps.select_experts import SelectExperts as SelectExperts
 from fusion.steps.select_views import SelectViews as SelectViews
@@ -92,6 +96,12 @@ def cooccurrence(
     given: float = 0.5,
     least: float = 0.1,
     support: int = 20,
+    device: str = "cpu",
+) -> DetectionTable: ...
+def correct_boxes(
+    tables: DetectionTable | Sequence[DetectionTable],
+    *,
+    corrections: Mapping[str, BoxCorrection],
     device: str = "cpu",
 ) -> DetectionTable: ...
 def dropout(
@@ -163,6 +173,13 @@ def prob_fusion(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     iou: float = 0.5,
+    device: str = "cpu",
+) -> DetectionTable: ...
+def rescore(
+    boxes: DetectionTable,
+    members: Sequence[DetectionTable],
+    *,
+    model: ScoreModel,
     device: str = "cpu",
 ) -> DetectionTable: ...
 def reweight(

@@ -9,7 +9,7 @@ iou, intersection = formula(boxes.iou), formula(boxes.intersection)
 
 
 @jit
-def match_cells(columns, low, high, truth, first, last, least, out):
+def match_cells(columns, low, high, truth, first, last, least, out, owner):
     """Write the IoU of each detection of cells low..high-1 with the object it gets, 0 without one.
 
     A detection takes the free object of largest IoU (the first of equals). One without an object that
@@ -24,6 +24,7 @@ def match_cells(columns, low, high, truth, first, last, least, out):
         last: int64 [cells], one past its last object.
         least: Smallest IoU that counts.
         out: float64 [n], by position.
+        owner: int64 [n], by position: takes the object of each detection, -1 where it gets none.
     """
     x1, y1, x2, y2, crowd, free = truth
     for cell in range(low, high):
@@ -43,6 +44,7 @@ def match_cells(columns, low, high, truth, first, last, least, out):
                     if overlap >= least and overlap > best:
                         best = overlap
                         winner = g
+            owner[i] = winner
             if winner >= 0:
                 free[winner] = False
                 out[i] = best

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from evaluation import evaluate
-from evaluation.calibration import Matched, choose_least, learn_calibration, matched_iou
+from evaluation.calibration import choose_least, learn_calibration
 from evaluation.cli.learn import learn_calibration as command
 from evaluation.cli.truth import OpenImagesFiles
 from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco
+from evaluation.worth import Judged, mean_precision
 from fusion import Nms, Recipe, Wbf, calibrate, read_coco_results, write_table
 from fusion.errors import InputError
 from fusion.learned import read_learned
@@ -56,29 +57,6 @@ def made(score, right):
     return table, ground_truth
 
 
-def test_pairs_by_hand():
-    truth = GroundTruth.from_arrays(
-        image_id=[1, 2],
-        category_id=[1, 2],
-        annotation_image_id=[1, 1, 1],
-        annotation_category_id=[1, 1, 2],
-        xywh=[[0, 0, 10, 10], [100, 100, 50, 50], [0, 0, 10, 10]],
-        crowd=[False, True, False],
-    )
-    table = DetectionTable.from_arrays(
-        image_id=[1, 1, 1, 1, 1, 2],
-        category_id=[1, 1, 1, 1, 3, 1],
-        score=[0.9, 0.8, 0.7, 0.1, 0.5, 0.4],
-        xywh=[[0, 0, 10, 5], [0, 0, 10, 10], [110, 110, 5, 5], [0, 0, 10, 2], [0, 0, 10, 10], [0, 0, 10, 10]],
-    )
-    matched = matched_iou(table, truth)
-    # the second is a duplicate, the third in a crowd, the fourth too small, then another category and image
-    np.testing.assert_array_equal(matched.iou, [0.5, 0, np.nan, 0, 0, 0])
-    assert matched.score.tolist() == [0.9, 0.8, 0.7, 0.1, 0.5, 0.4]
-    assert matched.image_id.tolist() == [1, 1, 1, 1, 1, 2]
-    assert matched.category_id.tolist() == [1, 1, 1, 1, 3, 1]
-
-
 def test_platt_finds_the_sigmoid_that_made_the_data():
     rng = np.random.default_rng(0)
     score = rng.normal(100, 50, 20_000)
@@ -92,6 +70,29 @@ def test_linear_finds_the_line_that_made_the_data():
     score = rng.random(20_000) * 400
     learned = learn_calibration(*made(score, rng.random(len(score)) < 0.2 + 0.001 * score), "linear")
     np.testing.assert_allclose(learned(np.array([0.1, 200, 399])), [0.2, 0.4, 0.6], atol=0.02)
+
+
+def test_what_a_score_is_to_say():
+    """Boxes that cover seven tenths of their objects are right at five of the ten thresholds."""
+    rng = np.random.default_rng(1)
+    table, truth = made(rng.random(2000), np.ones(2000, bool))
+    loose = DetectionTable.from_arrays(
+        image_id=table.image_id,
+        category_id=table.category_id,
+        score=table.score,
+        xywh=np.tile([0.0, 0, 10, 7.2], (2000, 1)),
+    )
+    wanted = {"mean_precision": 0.5, "expected_iou": 0.72, 0.5: 1.0, 0.7: 1.0, 0.75: 0.0}
+    for kind in ("isotonic", "linear", "platt"):
+        for target, value in wanted.items():
+            learned = learn_calibration(loose, truth, kind, target=target)
+            np.testing.assert_allclose(learned(np.array([0.2, 0.8])), value, atol=0.005)
+    prepared = prepare(truth, Coco(iou_thresholds=(0.5, 0.6)))
+    np.testing.assert_allclose(learn_calibration(loose, prepared)(np.array([0.5])), 1.0, atol=0.001)
+    with pytest.raises(InputError, match=r"threshold of the protocol \(0.5, 0.6\), got 0.75"):
+        learn_calibration(loose, prepared, target=0.75)
+    with pytest.raises(InputError, match="one of mean_precision, expected_iou"):
+        learn_calibration(loose, prepared, target="iou")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,21 +142,21 @@ def test_cross_validation_gives_own_maps_only_where_they_help():
     category = rng.choice([1, 2, 3], n, p=[0.499, 0.499, 0.002])
     score = rng.random(n)
     same = np.where(rng.random(n) < score, 0.8, 0.0)
-    matched = Matched(score, same, np.arange(n), category.astype(np.int32))
+    matched = Judged(score, same, np.arange(n), category.astype(np.int32))
     least = choose_least(matched, "isotonic")
     assert least is None or least >= 500, "categories alike"
     chance = np.where(category == 1, score, score**4)
-    matched = matched._replace(iou=np.where(rng.random(n) < chance, 0.8, 0.0))
+    matched = matched._replace(worth=np.where(rng.random(n) < chance, 0.8, 0.0))
     least = choose_least(matched, "isotonic")
-    counts = [np.count_nonzero((matched.iou > 0) & (category == k)) for k in (1, 2, 3)]
+    counts = [np.count_nonzero((matched.worth > 0) & (category == k)) for k in (1, 2, 3)]
     assert least is not None
     assert counts[2] < least <= counts[1], "two that differ, and one that is too rare"
 
 
 def test_given_number_of_matches(simulation):
     (learn, _), tables = simulation
-    matched = matched_iou(tables[0].select_images(learn.image_id), learn)
-    counts = {k: np.count_nonzero(matched.iou[matched.category_id == k] > 0) for k in range(1, 9)}
+    matched = mean_precision(tables[0].select_images(learn.image_id), prepare(learn))
+    counts = {k: np.count_nonzero(matched.worth[matched.category_id == k] > 0) for k in range(1, 9)}
     least = int(sorted(counts.values())[3])
     maps = learn_calibration(tables[0], learn, per_category=True, least=least)
     assert sorted(maps.category) == [k for k, count in counts.items() if count >= least]
@@ -193,6 +194,8 @@ def test_command_and_errors(simulation, tmp_path, capsys):
         learn_calibration(table.select_images([]), truth)
     normalized = table.with_metadata(unit="normalized")
     with pytest.raises(InputError, match=r"its boxes are normalized where those of .* are pixel"):
+        learn_calibration(normalized, truth, target="expected_iou")
+    with pytest.raises(InputError, match="its boxes are normalized, and COCO measures areas in pixels"):
         learn_calibration(normalized, truth)
 
 

@@ -2,8 +2,13 @@
 
 from dataclasses import MISSING, fields
 
+import numpy as np
+
+from fusion.box_corrections import BoxCorrection
+from fusion.kernels.context import COMMON, PER_MEMBER
 from fusion.relations import Relations
 from fusion.score_maps import ScoreMap
+from fusion.score_models import Linear, ScoreModel
 from fusion.steps import step_class, step_names
 from tests.fusion.relation_cases import relations_of
 
@@ -11,7 +16,13 @@ STEPS = {name: step_class(name) for name in step_names()}
 # by the name of a parameter that must be given: for members a and b, and categories 2, 5 and 9
 GIVEN = {
     "categories": {"b": [5]},
+    "corrections": {"a": BoxCorrection(), "b": BoxCorrection(side=[[-0.1], [0.0], [0.05], [0.2]])},
     "maps": {name: ScoreMap(kind="linear", score=[0.0, 1.0], value=[0.1, 0.9]) for name in "ab"},
+    "model": ScoreModel(
+        members=("b",),
+        linear=Linear(np.linspace(-1, 1, PER_MEMBER + COMMON), np.zeros(PER_MEMBER + COMMON), 0.1),
+        prior={2: 0.3, 5: 0.6},
+    ),
     "parents": {2: [9], 5: [9], 9: []},
     "views": [["a", "b"]],
     "weights": {"a": 1.0, "b": 0.5},
