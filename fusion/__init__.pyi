@@ -176,8 +176,8 @@ def prob_fusion(
     device: str = "cpu",
 ) -> DetectionTable: ...
 def rescore(
-    boxes: DetectionTable,
-    members: Sequence[DetectionTable],
+    instances: DetectionTable,
+    voters: Sequence[DetectionTable],
     *,
     model: ScoreModel,
     device: str = "cpu",

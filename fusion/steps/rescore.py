@@ -22,7 +22,7 @@ class Rescore:
     """
 
     shares_members: ClassVar[bool] = True
-    inputs: ClassVar[tuple[str, str]] = ("boxes", "members")
+    inputs: ClassVar[tuple[str, str]] = ("instances", "voters")
 
     model: ScoreModel = field(
         metadata=parameter(

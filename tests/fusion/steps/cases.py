@@ -18,18 +18,21 @@ GIVEN = {
     "categories": {"b": [5]},
     "corrections": {"a": BoxCorrection(), "b": BoxCorrection(side=[[-0.1], [0.0], [0.05], [0.2]])},
     "maps": {name: ScoreMap(kind="linear", score=[0.0, 1.0], value=[0.1, 0.9]) for name in "ab"},
-    "model": ScoreModel(
-        members=("b",),
-        linear=Linear(np.linspace(-1, 1, PER_MEMBER + COMMON), np.zeros(PER_MEMBER + COMMON), 0.1),
-        prior={2: 0.3, 5: 0.6},
-    ),
     "parents": {2: [9], 5: [9], 9: []},
     "views": [["a", "b"]],
     "weights": {"a": 1.0, "b": 0.5},
 }
 
 
-def needed(name):
-    """What must be given to a step, by parameter."""
+def model_of(members):
+    """A model of scores for some members."""
+    count = PER_MEMBER * len(members) + COMMON
+    linear = Linear(np.linspace(-1, 1, count), np.zeros(count), 0.1)
+    return ScoreModel(members=tuple(members), linear=linear, prior={2: 0.3, 5: 0.6})
+
+
+def needed(name, voters="b"):
+    """What must be given to a step, by parameter; `voters` are the members of a method's other tables."""
+    given = GIVEN | {"model": model_of(voters)}
     must = [one for one in fields(STEPS[name]) if one.default is one.default_factory is MISSING]
-    return {one.name: relations_of(0) if one.type is Relations else GIVEN[one.name] for one in must}
+    return {one.name: relations_of(0) if one.type is Relations else given[one.name] for one in must}

@@ -171,7 +171,7 @@ def test_every_parameter_is_described(name):
 @every_step
 def test_the_examples_can_be_followed(name):
     a, b = members()
-    values = {one.name: default_of(one) for one in fields(STEPS[name])} | needed(name)
+    values = {one.name: default_of(one) for one in fields(STEPS[name])} | needed(name, voters="ab")
     line = getattr(fusion, name).__doc__.splitlines()[-1].partition(" = ")[2]
     assert isinstance(eval(line, {"fusion": fusion, "a": a, "b": b, "fused": a, **values}), DetectionTable)
     command, bound, _ = quorum.app.parse_args(example(name).split()[1:])
