@@ -12,15 +12,21 @@ from evaluation.comparison import Difference, compare, difference_of
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.result import CocoResult
 from evaluation.statistics import Replicates, bootstrap
+from fusion.errors import InputError
+from fusion.recipe import Recipe
+from search.baselines import single
 from search.genome import Genome, Operator, used_members
 from search.journal import Trial
+from search.leaves import worthwhile
 from search.problem import Problem, Side
+from search.stack import Stack, stack
 from search.study import Study
 from search.tree import clades, depths, key, without
 
 __all__ = ["Answer", "Change", "Gain", "NodeAp", "Rival", "choose", "find_answer", "front", "paired_error"]
 
 _TOP = 20
+_FLATS = 2  # flat ensembles that scores are learned for
 _REPLICATES = 500
 
 
@@ -79,8 +85,10 @@ class Answer:
 
     Attributes:
         problem: Members and splits.
-        trial: The candidate chosen.
-        rivals: By split, the answer first, then best member, naive ensemble and greedy selection.
+        trial: The best candidate among trees.
+        stack: A candidate whose boxes are scored by a learned model, where that is better; then it is the answer.
+        rivals: By split, the answer first, then the best member as imported, naive ensemble, greedy selection, and the
+            best tree where the answer is another.
         nodes: The tree's nodes, leaves included.
         without_member: What is lost when a member is left out.
         genes: What is lost when one gene is set to its default, the largest loss first.
@@ -89,11 +97,22 @@ class Answer:
 
     problem: Problem
     trial: Trial
+    stack: Stack | None
     rivals: dict[str, tuple[Rival, ...]]
     nodes: tuple[NodeAp, ...]
     without_member: tuple[Change, ...]
     genes: tuple[Change, ...]
     top: np.ndarray
+
+    @property
+    def genome(self) -> Genome:
+        """The answer's tree."""
+        return self.trial.genome if self.stack is None else self.stack.genome
+
+    @property
+    def recipe(self) -> Recipe:
+        """The answer, to be replayed on tables of the members as imported."""
+        return self.problem.recipe(self.genome, None if self.stack is None else self.stack.model)
 
     @cached_property
     def gains(self) -> tuple[Gain, ...]:
@@ -138,7 +157,7 @@ class Answer:
         """Spearman's correlation of members' AP and their depth in the tree, and its p-value; NaN below 4 members."""
         from scipy.stats import spearmanr
 
-        tree = self.trial.genome.pruned
+        tree = self.genome.pruned
         depth = {} if tree is None else depths(tree)
         if len(depth) < 4 or len(set(depth.values())) < 2:
             return float("nan"), float("nan")
@@ -185,17 +204,20 @@ def find_answer(
     problem: Problem,
     study: Study,
     *,
+    scores: bool = True,
     figures: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Answer:
     """Choose, and measure the choice and its rivals on every split.
 
     With two splits the choice is that of `choose`, by the first alone. With three, the best trials are ranked by the
-    second one, and the third is the one to quote.
+    second one, and the third is the one to quote. Scores learned for the best flat ensembles and for the best tree are
+    taken if they are better, on parts of the first split held back, by more than a standard error.
 
     Args:
         problem: Members and splits.
         study: A search, ended or interrupted.
+        scores: Whether scores may be learned.
         figures: Names, of `evaluation.figures`, of what is measured of answer and rivals beside AP, with intervals; by
             default what entries are compared by, without.
         progress: Told what is being done.
@@ -214,28 +236,52 @@ def find_answer(
         trial = best[int(np.argmax([ap for _, ap in top]))]
     else:
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
-    named = {"answer": trial.genome, "best member": study.best_member.genome}
-    if any(t.phase == "naive" for t in study.trials):
-        named["naive ensemble"] = study.naive.genome
+    stacked = _stacked(problem, study, trial, tell) if scores else None
+    named = {"naive ensemble": study.naive.genome} if any(t.phase == "naive" for t in study.trials) else {}
     if study.greedy is not None:
         named["greedy selection"] = study.greedy.genome
+    if stacked is not None:
+        named["best tree"] = trial.genome
+    answer = trial.genome if stacked is None else stacked.genome
     rivals = {}
     for side in (search, *problem.others):
         tell(f"measuring on the {side.name} split")
+        own = _result(problem, side, answer, stacked)
+        member = side.prepared.evaluate(side.tables[0])
+        results = {"answer": (answer, own), "best member": (single(0, len(problem.names)), member)}
+        results |= {name: (genome, _result(problem, side, genome)) for name, genome in named.items()}
         rivals[side.name] = tuple(
-            Rival(name, genome, _replicates(problem, side, genome, figures)) for name, genome in named.items()
+            Rival(name, genome, _drawn(result, figures)) for name, (genome, result) in results.items()
         )
     tell("taking the answer apart")
-    full = rivals[verify.name][0].replicates.observed["AP"]
+    full = _result(problem, verify, answer).AP
     return Answer(
         problem=problem,
         trial=trial,
+        stack=stacked,
         rivals=rivals,
-        nodes=tuple(_nodes(problem, verify, trial.genome)),
-        without_member=tuple(_left_out(problem, verify, trial.genome, full)),
-        genes=tuple(sorted(_reset(problem, verify, trial.genome, full), key=lambda change: -change.loss)),
+        nodes=tuple(_nodes(problem, verify, answer)),
+        without_member=tuple(_left_out(problem, verify, answer, full)),
+        genes=tuple(sorted(_reset(problem, verify, answer, full), key=lambda change: -change.loss)),
         top=np.array(top),
     )
+
+
+def _stacked(problem: Problem, study: Study, trial: Trial, tell: Callable[[str], None]) -> Stack | None:
+    """Learn scores for the trial and for the best flat ensembles; None where the trial's own are as good."""
+    flats = sorted((t for t in study.measured if t.phase == "naive"), key=lambda t: -t.outcome.value)
+    genomes = dict.fromkeys([*(t.genome for t in flats[:_FLATS]), trial.genome])
+    found = []
+    for number, genome in enumerate(genomes, 1):
+        tell(f"learning scores, base {number} of {len(genomes)}")
+        try:
+            found.append(stack(problem, genome))
+        except InputError:  # nothing to learn from: all right or all wrong
+            continue
+    best = max(found, key=lambda one: one.result.AP, default=None)
+    if best is None or not worthwhile(_result(problem, problem.search, trial.genome), best.result):
+        return None
+    return best
 
 
 def front(study: Study) -> list[Trial]:
@@ -252,19 +298,25 @@ def front(study: Study) -> list[Trial]:
 
 def paired_error(problem: Problem, a: Genome, b: Genome) -> float:
     """Return the standard error of the AP difference of two candidates on the search split."""
-    ours, theirs = (_replicates(problem, problem.search, genome) for genome in (a, b))
+    ours, theirs = (_drawn(_result(problem, problem.search, genome)) for genome in (a, b))
     return difference_of(
         ours.observed["AP"], theirs.observed["AP"], ours.values["AP"], theirs.values["AP"], ours.units
     ).error
 
 
-def _result(problem: Problem, side: Side, genome: Genome) -> CocoResult | OpenImagesResult:
-    return side.prepared.evaluate(problem.recipe(genome).fuse(side.tables))
+def _result(
+    problem: Problem, side: Side, genome: Genome, stacked: Stack | None = None
+) -> CocoResult | OpenImagesResult:
+    """Evaluate a candidate; on the search split by what was learned without each image's fold."""
+    if side is problem.search:
+        return side.prepared.evaluate(problem.fused(genome)) if stacked is None else stacked.result
+    recipe = problem.recipe(genome, None if stacked is None else stacked.model)
+    return side.prepared.evaluate(recipe.fuse(side.tables))
 
 
-def _replicates(problem: Problem, side: Side, genome: Genome, figures: Sequence[str] | None = None) -> Replicates:
+def _drawn(result: CocoResult | OpenImagesResult, figures: Sequence[str] | None = None) -> Replicates:
     drawn = ("AP",) if figures is None else None
-    return bootstrap(_result(problem, side, genome), replicates=_REPLICATES, figures=figures, drawn=drawn)
+    return bootstrap(result, replicates=_REPLICATES, figures=figures, drawn=drawn)
 
 
 def _complexity(genome: Genome) -> tuple[int, int]:

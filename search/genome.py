@@ -11,12 +11,16 @@ import msgspec
 
 from fusion.learned import TunedOn
 from fusion.recipe import OUTPUT, Node, Recipe
+from fusion.score_models import ScoreModel
 from fusion.steps.adj_nms import AdjNms
 from fusion.steps.base import Step
+from fusion.steps.calibrate import Calibrate
 from fusion.steps.concat import Concat
+from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.steps.dropout import Dropout
 from fusion.steps.nms import Nms
 from fusion.steps.nmw import Nmw
+from fusion.steps.rescore import Rescore
 from fusion.steps.reweight import Reweight
 from fusion.steps.soft_nms import SoftNms
 from fusion.steps.support import Support
@@ -34,6 +38,8 @@ FACTORS = tuple(step / 12 for step in range(2, 13))
 WEIGHTS = tuple(step / 12 for step in range(13))
 # what the nodes of a recipe that do the first steps of an inner node are called
 _SUFFIXES: Mapping[type[Any], str] = {Dropout: "-part", Support: "-support"}
+# and those that do the steps of a leaf
+_PREPARED: Mapping[type[Any], str] = {CorrectBoxes: "corrected", Calibrate: "calibrated"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +159,8 @@ def recipe_of(
     genome: Genome,
     members: Sequence[str],
     *,
-    leaf_steps: Mapping[str, Step] | None = None,
+    leaf_steps: Mapping[str, Sequence[Step]] | None = None,
+    model: ScoreModel | None = None,
     tuned_on: TunedOn | None = None,
 ) -> Recipe:
     """Write a genome as a recipe, to be replayed on other tables of the same members.
@@ -161,7 +168,8 @@ def recipe_of(
     Args:
         genome: Canonical, with at least one member of weight above 0.
         members: Their names, in the order of the leaves.
-        leaf_steps: A step that each member goes through first, such as its calibration.
+        leaf_steps: Steps that each member goes through first, such as its calibration.
+        model: Scores what comes out, by all members.
         tuned_on: The data of the search.
     """
     tree = genome.pruned
@@ -173,11 +181,15 @@ def recipe_of(
         nodes[name] = Node(step, inputs)
         return name
 
+    def prepared(number: int) -> str:
+        name = members[number]
+        for place, step in enumerate((leaf_steps or {}).get(name, ())):
+            node = f"leaf{number}-{_PREPARED.get(type(step), f'step{place}')}"
+            name = node if node in nodes else add(node, step, name)
+        return name
+
     def leaf(number: int) -> str:
-        member = members[number]
-        name = member
-        if leaf_steps and member in leaf_steps:
-            name = add(f"leaf{number}-prepared", leaf_steps[member], name)
+        name, member = prepared(number), members[number]
         if genome.weights[number] != 1.0:
             name = add(f"leaf{number}-weighted", Reweight(weights={member: genome.weights[number]}), name)
         return name
@@ -195,6 +207,9 @@ def recipe_of(
         return name
 
     top = build(tree)
+    if model is not None:
+        # all members have a say, in the order of the model, those too that are not in the tree
+        top = add("learned-scores", Rescore(model=model), top, *map(prepared, range(len(members))))
     if top in nodes:
         nodes[OUTPUT] = nodes.pop(top)
     else:

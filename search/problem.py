@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from evaluation.analysis.members import analyze_members
-from evaluation.calibration import learn_calibration
+from evaluation.folds import folds_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.kernels.open_images import TRUE
 from evaluation.learning import tuned_on
@@ -18,12 +19,11 @@ from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
 from fusion.recipe import Recipe
-from fusion.run import apply
-from fusion.steps.base import Step
-from fusion.steps.calibrate import Calibrate
+from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
 from search.engine import category_chunks
 from search.genome import Genome, recipe_of
+from search.leaves import Leaves, learn_leaves
 
 __all__ = ["CategoryAp", "Problem", "Side", "agreement", "pose"]
 
@@ -79,14 +79,16 @@ class Problem:
     Attributes:
         names: Of the members, the one with the highest AP on the search split first.
         member_ap: float64 [m], their AP on the search split.
-        leaf_steps: What each member goes through first: its calibration, learned on the search split.
+        leaves: What each member goes through first, learned on the search split.
+        fold: int64 [images of the search split], the fold that each is held back in.
         search: The split that candidates are measured on.
         others: Splits that nothing is learned on: "verify" first.
     """
 
     names: tuple[str, ...]
     member_ap: np.ndarray
-    leaf_steps: Mapping[str, Step]
+    leaves: Leaves
+    fold: np.ndarray
     search: Side
     others: tuple[Side, ...]
 
@@ -98,7 +100,8 @@ class Problem:
             "detections": [len(table) for table in self.search.tables],
             "ground truth": self.search.truth.fingerprint,
             "protocol": repr(self.search.prepared.protocol),
-            "calibrated": bool(self.leaf_steps),
+            "learned": self.leaves.treatment,
+            "folds": hashlib.sha256(self.fold.tobytes()).hexdigest(),
         }
 
     @property
@@ -114,18 +117,19 @@ class Problem:
             counts += np.bincount(place[known], minlength=len(ids))
         return category_chunks(ids, counts, _CHUNKS)
 
-    def leaves(self) -> list[DetectionTable]:
-        """Return the members on the search split after their first step, for the engine."""
-        tables = []
-        for name, table in zip(self.names, self.search.tables, strict=True):
-            step = self.leaf_steps.get(name)
-            tables.append(table if step is None else apply(step, table).with_metadata(member=name))
-        return tables
+    def fused(self, genome: Genome) -> DetectionTable:
+        """Fuse the members on the search split as a candidate does, each image by what was learned without its fold."""
+        return recipe_of(genome, self.names).fuse(self.leaves.tables)
 
-    def recipe(self, genome: Genome) -> Recipe:
-        """Return the recipe of a candidate, to be replayed on tables of the members as imported."""
+    def recipe(self, genome: Genome, model: ScoreModel | None = None) -> Recipe:
+        """Return the recipe of a candidate, to be replayed on tables of the members as imported.
+
+        Args:
+            genome: The candidate.
+            model: Scores its boxes.
+        """
         origin = tuned_on(self.search.truth, "auto-ensemble search")
-        return recipe_of(genome, self.names, leaf_steps=self.leaf_steps, tuned_on=origin)
+        return recipe_of(genome, self.names, leaf_steps=self.leaves.steps, model=model, tuned_on=origin)
 
 
 def pose(
@@ -134,17 +138,21 @@ def pose(
     splits: Mapping[str, np.ndarray],
     protocol: Coco | Lvis | OpenImages,
     *,
-    calibrate: bool = True,
+    treatment: str | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Problem:
-    """Cut members and ground truth into splits, order the members, and learn their calibration.
+    """Cut members and ground truth into splits, order the members, and learn what they go through first.
 
     Args:
         tables: One per member, each with its name.
         truth: Ground truth of all images.
         splits: Image ids by name of split; the first is searched on.
         protocol: What is measured.
-        calibrate: Learn an isotonic map of scores per member on the search split. Weights of a tree are
-            factors, which cannot bring score scales of different shape together.
+        treatment: What members go through, one of `search.leaves.TREATMENTS`; what helps a fusion when None. Weights
+            of a tree are factors, which cannot bring score scales of different shape together.
+        groups: [images] label of each image of `truth`; those of one are held back together.
+        progress: Told what is being done.
 
     Raises:
         InputError: If there are fewer than two splits, or they share images.
@@ -166,14 +174,13 @@ def pose(
     figures = [sides[0].prepared.evaluate(table).AP for table in sides[0].tables]
     order = np.argsort(-np.array(figures), kind="stable")
     ranked = [Side(side.name, side.prepared, tuple(side.tables[i] for i in order)) for side in sides]
-    steps: dict[str, Step] = {}
-    if calibrate:
-        for i in order:
-            steps[names[i]] = Calibrate(maps={names[i]: learn_calibration(sides[0].tables[i], sides[0].truth)})
+    own = None if groups is None else np.asarray(groups)[np.isin(truth.image_id, ranked[0].truth.image_id)]
+    fold = folds_of(ranked[0].truth, own)
     return Problem(
         names=tuple(names[i] for i in order),
         member_ap=np.array(figures)[order],
-        leaf_steps=steps,
+        leaves=learn_leaves(ranked[0].tables, ranked[0].prepared, fold, treatment, progress=progress),
+        fold=fold,
         search=ranked[0],
         others=tuple(ranked[1:]),
     )

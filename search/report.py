@@ -30,7 +30,7 @@ def report_text(answer: Answer, study: Study) -> str:
         "",
         f"**AP {100 * own.value:.2f} on the {honest} split** "
         f"(95 % interval {100 * own.low:.2f} to {100 * own.high:.2f}), "
-        f"by {len(used_members(answer.trial.genome))} of {len(problem.names)} members. This is the figure to quote: "
+        f"by {len(used_members(answer.genome))} of {len(problem.names)} members. This is the figure to quote: "
         "the search split's is the best of many trials on it.",
         "",
     ]
@@ -58,7 +58,7 @@ def write_report(answer: Answer, study: Study, folder: Path) -> None:
 
 def outline(answer: Answer) -> str:
     """Return the tree as indented text, the root first."""
-    genome, names = answer.trial.genome, answer.problem.names
+    genome, names = answer.genome, answer.problem.names
     aps = {tuple(sorted(node.members)): node.ap for node in answer.nodes}
 
     def lines(tree: Tree, depth: int) -> Iterable[str]:
@@ -78,7 +78,7 @@ def draw_tree(answer: Answer, path: Path) -> None:
     """Draw the tree, members on the left and the root on the right, as SVG."""
     from matplotlib.figure import Figure
 
-    genome, names = answer.trial.genome, answer.problem.names
+    genome, names = answer.genome, answer.problem.names
     tree = genome.pruned or 0
     order = leaves(tree)
     aps = {tuple(sorted(node.members)): node.ap for node in answer.nodes}

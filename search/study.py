@@ -27,6 +27,8 @@ _BATCH = 8  # candidates proposed at a time, whatever the number of workers: the
 _NAIVE = (
     Operator(kind="vote"),
     Operator(kind="wbf", iou=0.55),
+    Operator(kind="wbf", iou=0.65),
+    Operator(kind="wbf", iou=0.75),
     Operator(kind="nms"),
     Operator(kind="adj_nms"),
     Operator(kind="soft_nms"),

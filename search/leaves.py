@@ -1,0 +1,155 @@
+"""What members go through before they are fused: learned on a split, and tried on parts of it that were held back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.box_corrections import learn_box_correction
+from evaluation.calibration import learn_calibration
+from evaluation.comparison import difference_of
+from evaluation.open_images import PreparedOpenImages
+from evaluation.prepared import Prepared, prepare
+from evaluation.statistics import Measured, bootstrap
+from fusion.run import apply
+from fusion.steps.base import Step
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.correct_boxes import CorrectBoxes
+from fusion.steps.nms import Nms
+from fusion.steps.wbf import Wbf
+from fusion.table import DetectionTable
+
+__all__ = ["TREATMENTS", "Leaves", "learn_leaves", "worthwhile"]
+
+TREATMENTS: Mapping[str, tuple[str, ...]] = {
+    "as they are": (),
+    "calibrated": ("calibrate",),
+    "corrected": ("correct",),
+    "corrected and calibrated": ("correct", "calibrate"),
+}
+"""What members may go through, in words, from nothing to all."""
+
+_FLAT = (Wbf(iou=0.55), Wbf(iou=0.65), Wbf(iou=0.75), Nms(iou=0.6))
+_REPLICATES = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """Members made ready for fusion; m members.
+
+    Attributes:
+        treatment: What they go through, one of `TREATMENTS`.
+        steps: By name of the member, the steps learned on the whole split.
+        tables: The m members on the split: what each image's detections become by steps learned on the other folds, so
+            that what is seen on them is not what they were learned on.
+        AP: By treatment, the AP of the best flat fusion of all members so treated.
+    """
+
+    treatment: str
+    steps: Mapping[str, tuple[Step, ...]]
+    tables: tuple[DetectionTable, ...]
+    AP: Mapping[str, float]
+
+
+def learn_leaves(
+    tables: Sequence[DetectionTable],
+    prepared: Prepared | PreparedOpenImages,
+    fold: np.ndarray,
+    treatment: str | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Leaves:
+    """Learn corrections of boxes and calibrations of scores, and take of them what helps a fusion.
+
+    A member's own AP cannot tell whether a calibration helps, for it never changes; so every treatment is tried in flat
+    fusions of all members, on images that were held back. A treatment is taken instead of a simpler one if its AP is
+    higher by more than a standard error of the paired difference.
+
+    Args:
+        tables: One per member, with its name, on the images of the ground truth.
+        prepared: Ground truth and protocol.
+        fold: int64 [images], see `evaluation.folds.folds_of`.
+        treatment: One of `TREATMENTS`; the best one when None.
+        progress: Told what is being done.
+    """
+    wanted = TREATMENTS if treatment is None else {treatment: TREATMENTS[treatment]}
+    kinds = sorted({kind for steps in wanted.values() for kind in steps})
+    parts: dict[str, list[list[DetectionTable]]] = {}
+    if kinds:
+        parts = {name: [[] for _ in tables] for name in wanted}
+    truth = prepared.ground_truth
+    for number in np.unique(fold) if kinds else ():
+        if progress is not None:
+            progress(f"learning without fold {number + 1} of {fold.max() + 1}")
+        rest = prepare(truth.subset(truth.image_id[fold != number]), prepared.protocol)
+        held = truth.image_id[fold == number]
+        for place, table in enumerate(tables):
+            learned = _learn(table, rest, fold[fold != number], kinds)
+            for name, steps in wanted.items():
+                parts[name][place].append(_through([learned[kind] for kind in steps if kind in learned], table.select_images(held)))
+    made = {name: tuple(map(_joined, own)) for name, own in parts.items()} or {"as they are": tuple(tables)}
+    chosen = next(iter(made))
+    figures: dict[str, float] = {}
+    if len(made) > 1:
+        results = {}
+        for name, own in made.items():
+            if progress is not None:
+                progress(f"trying members {name}")
+            results[name] = max((prepared.evaluate(apply(step, own)) for step in _FLAT), key=lambda result: result.AP)
+            figures[name] = float(results[name].AP)
+        for name in list(made)[1:]:
+            if worthwhile(results[chosen], results[name]):
+                chosen = name
+    if progress is not None:
+        progress("learning on all images")
+    steps = {}
+    for table in tables:
+        learned = _learn(table, prepared, fold, sorted(TREATMENTS[chosen]))
+        steps[str(table.metadata.member)] = tuple(learned[kind] for kind in TREATMENTS[chosen] if kind in learned)
+    return Leaves(chosen, steps, made[chosen], figures)
+
+
+def worthwhile(simple: Measured, rich: Measured) -> bool:
+    """Whether a result is better than that of something simpler by more than a standard error of the difference.
+
+    Args:
+        simple: A result of the evaluation.
+        rich: Another one on the same images.
+    """
+    if rich.AP <= simple.AP:
+        return False
+    one, other = (bootstrap(result, replicates=_REPLICATES, drawn=("AP",)) for result in (simple, rich))
+    told = difference_of(
+        one.observed["AP"], other.observed["AP"], one.values["AP"], other.values["AP"], one.units
+    )
+    return bool(told.value > told.error)
+
+
+def _learn(
+    table: DetectionTable, prepared: Prepared | PreparedOpenImages, fold: np.ndarray, kinds: Sequence[str]
+) -> dict[str, Step]:
+    name, truth = str(table.metadata.member), prepared.ground_truth
+    seen = table.select_images(truth.image_id)
+    learned: dict[str, Step] = {}
+    if "correct" in kinds:
+        groups = fold if len(np.unique(fold)) > 1 else None
+        learned["correct"] = CorrectBoxes(corrections={name: learn_box_correction(seen, truth, groups=groups)})
+    if "calibrate" in kinds and len(seen):
+        learned["calibrate"] = Calibrate(maps={name: learn_calibration(seen, prepared)})
+    return learned
+
+
+def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:
+    name = table.metadata.member
+    for step in steps:
+        table = apply(step, table)
+    return table.with_metadata(member=name)
+
+
+def _joined(parts: Sequence[DetectionTable]) -> DetectionTable:
+    """Join tables of different images of one member."""
+    arrow = pa.concat_tables([part.arrow for part in parts], promote_options="default").unify_dictionaries()
+    return DetectionTable.from_arrow(arrow, parts[0].metadata, "leaves")
