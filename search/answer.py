@@ -17,7 +17,7 @@ from fusion.recipe import Recipe
 from search.baselines import single
 from search.genome import Genome, Operator, used_members
 from search.journal import Trial
-from search.leaves import worthwhile
+from search.preparation import worthwhile
 from search.problem import Problem, Side
 from search.stack import Stack, stack
 from search.study import Study

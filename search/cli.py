@@ -44,7 +44,8 @@ def search(
     workers: int = 1,
     memory: float = 2.0,
     device: str = "cpu",
-    calibrate: bool = True,
+    learn: Literal["all", "calibration", "nothing"] = "all",
+    groups: Path | None = None,
     patience: int | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     storage: str | None = None,
@@ -69,7 +70,10 @@ def search(
         workers: Processes that run trials.
         memory: GiB for results of sub-trees, in each process or on the GPU.
         device: cpu, cuda (an NVIDIA GPU, which runs trials one at a time), or auto: the GPU if there is one.
-        calibrate: Learn a score map per member on the first split; it becomes part of the recipe.
+        learn: On the first split, what becomes part of the recipe. all: corrections of boxes, calibrations and learned
+            scores, where they help on parts held back; calibration: a map of scores per member, and nothing else.
+        groups: A CSV file with columns image_id and group; images of one group (a video) are held back together. Taken
+            from the file names, if they tell, when not given.
         patience: Stop when so many trials have brought no more than a standard error.
         resume: Go on with the trials in the output folder.
         storage: A database URL or a shared journal file, where several machines put their trials.
@@ -103,11 +107,25 @@ def search(
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
         members = [read_member(path, truth, None) for path in tables]
-        parts = _read_splits(splits, split.split(","), truth) if splits else _dealt(truth, split.split(","), seed)
-        problem = pose(members, truth, parts, measure, calibrate=calibrate)
-        said_of_scores = None if calibrate else unlike({n: s for table in members for n, s in scales_of(table).items()})
-        if said_of_scores is not None:
-            notes("search", [f"scores are on unlike scales: {said_of_scores}; leave out --no-calibrate"])
+        labels = _groups(truth, groups)
+        names = split.split(",")
+        parts = _read_splits(splits, names, truth) if splits else _dealt(truth, names, seed, labels)
+        with progress_bar() as bar:
+            task = bar.add_task("", total=None)
+            problem = pose(
+                members,
+                truth,
+                parts,
+                measure,
+                treatment=_TREATMENTS[learn],
+                groups=labels,
+                progress=lambda what: bar.update(task, description=what),
+            )
+        told = problem.preparation.treatment
+        scales = unlike({n: s for table in members for n, s in scales_of(table).items()})
+        if scales is not None and "calibrated" not in told:
+            notes("search", [f"scores are on unlike scales: {scales}; calibrate them with --learn calibration"])
+        stderr.print(f"members are fused {told}", highlight=False)
         del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
@@ -125,7 +143,13 @@ def search(
         raise InputError("search", "ended before its first trial", "Start it again with --resume")
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("", total=None)
-        answer = find_answer(problem, study, figures=wanted, progress=lambda what: bar.update(task, description=what))
+        answer = find_answer(
+            problem,
+            study,
+            scores=learn == "all",
+            figures=wanted,
+            progress=lambda what: bar.update(task, description=what),
+        )
     _write(answer, study, output)
     _tell(answer, study, output)
 
@@ -171,6 +195,24 @@ def split(
         stderr.print(f"{path}: {len(ids):,} images", highlight=False)
 
 
+_TREATMENTS = {"all": None, "calibration": "calibrated", "nothing": "as they are"}
+
+
+def _groups(truth: GroundTruth, path: Path | None) -> np.ndarray | None:
+    """Return the group of each image, as given or as the file names suggest."""
+    if path is not None:
+        return read_groups(path, truth)
+    from evaluation.folds import groups_in_names
+    from fusion.terminal import notes
+
+    found = groups_in_names(truth)
+    if found is None:
+        return None
+    labels, told = found
+    notes("search", [f"took {told}; give --groups where these are not videos, scenes or days"])
+    return labels
+
+
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:
     from fusion.terminal import announcing_compilation, progress_bar
     from search.answer import paired_error
@@ -190,7 +232,7 @@ def _write(answer: Answer, study: Study, folder: Path) -> None:
     from search.journal import trials_frame
     from search.report import write_report
 
-    write_recipe(answer.problem.recipe(answer.trial.genome), folder / "best.toml")
+    write_recipe(answer.recipe, folder / "best.toml")
     with replacing(folder / "trials.parquet") as temporary:
         trials_frame(study.trials).to_parquet(temporary)
     with replacing(folder / "categories.csv") as temporary:

@@ -67,7 +67,7 @@ def open_evaluator(
             if device == "cuda":
                 raise
             said = (f"fused on the CPU: {error.problem}",)
-    fusers = cpu_fusers(problem.leaves.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
     if workers == 1:
         return Serial(Engine(fusers, memory=memory)), said
     return Processes(fusers, folder, workers=workers, memory=memory), said
@@ -76,7 +76,8 @@ def open_evaluator(
 def _on_gpu(problem: Problem, memory: int) -> Serial:
     from search.on_gpu import GpuFuser
 
-    fuser = GpuFuser(problem.leaves.tables, problem.chunks, lambda origins: measure_on_gpu(problem.search, origins))
+    members = problem.preparation.tables
+    fuser = GpuFuser(members, problem.chunks, lambda origins: measure_on_gpu(problem.search, origins))
     return Serial(Engine([fuser], memory=min(memory, fuser.room)))
 
 

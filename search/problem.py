@@ -23,7 +23,7 @@ from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
 from search.engine import category_chunks
 from search.genome import Genome, recipe_of
-from search.leaves import Leaves, learn_leaves
+from search.preparation import Preparation, prepare_members
 
 __all__ = ["CategoryAp", "Problem", "Side", "agreement", "pose"]
 
@@ -79,7 +79,7 @@ class Problem:
     Attributes:
         names: Of the members, the one with the highest AP on the search split first.
         member_ap: float64 [m], their AP on the search split.
-        leaves: What each member goes through first, learned on the search split.
+        preparation: What each member goes through first, learned on the search split.
         fold: int64 [images of the search split], the fold that each is held back in.
         search: The split that candidates are measured on.
         others: Splits that nothing is learned on: "verify" first.
@@ -87,7 +87,7 @@ class Problem:
 
     names: tuple[str, ...]
     member_ap: np.ndarray
-    leaves: Leaves
+    preparation: Preparation
     fold: np.ndarray
     search: Side
     others: tuple[Side, ...]
@@ -100,7 +100,7 @@ class Problem:
             "detections": [len(table) for table in self.search.tables],
             "ground truth": self.search.truth.fingerprint,
             "protocol": repr(self.search.prepared.protocol),
-            "learned": self.leaves.treatment,
+            "learned": self.preparation.treatment,
             "folds": hashlib.sha256(self.fold.tobytes()).hexdigest(),
         }
 
@@ -119,7 +119,7 @@ class Problem:
 
     def fused(self, genome: Genome) -> DetectionTable:
         """Fuse the members on the search split as a candidate does, each image by what was learned without its fold."""
-        return recipe_of(genome, self.names).fuse(self.leaves.tables)
+        return recipe_of(genome, self.names).fuse(self.preparation.tables)
 
     def recipe(self, genome: Genome, model: ScoreModel | None = None) -> Recipe:
         """Return the recipe of a candidate, to be replayed on tables of the members as imported.
@@ -129,7 +129,7 @@ class Problem:
             model: Scores its boxes.
         """
         origin = tuned_on(self.search.truth, "auto-ensemble search")
-        return recipe_of(genome, self.names, leaf_steps=self.leaves.steps, model=model, tuned_on=origin)
+        return recipe_of(genome, self.names, leaf_steps=self.preparation.steps, model=model, tuned_on=origin)
 
 
 def pose(
@@ -149,8 +149,8 @@ def pose(
         truth: Ground truth of all images.
         splits: Image ids by name of split; the first is searched on.
         protocol: What is measured.
-        treatment: What members go through, one of `search.leaves.TREATMENTS`; what helps a fusion when None. Weights
-            of a tree are factors, which cannot bring score scales of different shape together.
+        treatment: What members go through, one of `search.preparation.TREATMENTS`; what helps a fusion when None.
+            Weights of a tree are factors, which cannot bring score scales of different shape together.
         groups: [images] label of each image of `truth`; those of one are held back together.
         progress: Told what is being done.
 
@@ -179,7 +179,7 @@ def pose(
     return Problem(
         names=tuple(names[i] for i in order),
         member_ap=np.array(figures)[order],
-        leaves=learn_leaves(ranked[0].tables, ranked[0].prepared, fold, treatment, progress=progress),
+        preparation=prepare_members(ranked[0].tables, ranked[0].prepared, fold, treatment, progress=progress),
         fold=fold,
         search=ranked[0],
         others=tuple(ranked[1:]),

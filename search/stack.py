@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.result import CocoResult
 from evaluation.score_models import learn_scores
+from fusion.arrow_arrays import arrow_array
 from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
-from fusion.arrow_arrays import arrow_array
 from search.genome import Genome
 from search.problem import Problem
 
@@ -42,7 +42,7 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     """
     prepared = problem.search.prepared
     boxes = problem.fused(genome)
-    learned = learn_scores(boxes, problem.leaves.tables, prepared, groups=problem.fold)
+    learned = learn_scores(boxes, problem.preparation.tables, prepared, groups=problem.fold)
     return Stack(genome, learned.model, learned.AP, prepared.evaluate(_scored(boxes, learned.held_back)))
 
 

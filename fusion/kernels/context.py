@@ -2,7 +2,7 @@
 
 import math
 
-from fusion import geometry
+from fusion.formulas import boxes
 from fusion.kernels.jit import uncounted
 
 __all__ = ["COMMON", "NEAR", "PER_MEMBER", "describe_images", "score_rows"]
@@ -18,7 +18,7 @@ NEAR = 0.2
 
 _SOFT = 0.01  # distance from 0 and 1 below which scores only approach these
 
-iou = uncounted(geometry.iou)
+iou = uncounted(boxes.iou)
 
 
 @uncounted

@@ -11,9 +11,10 @@ import pyarrow as pa
 from evaluation.box_corrections import learn_box_correction
 from evaluation.calibration import learn_calibration
 from evaluation.comparison import difference_of
+from evaluation.measured import Measured
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
-from evaluation.statistics import Measured, bootstrap
+from evaluation.statistics import bootstrap
 from fusion.run import apply
 from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
@@ -22,7 +23,7 @@ from fusion.steps.nms import Nms
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 
-__all__ = ["TREATMENTS", "Leaves", "learn_leaves", "worthwhile"]
+__all__ = ["TREATMENTS", "Preparation", "prepare_members", "worthwhile"]
 
 TREATMENTS: Mapping[str, tuple[str, ...]] = {
     "as they are": (),
@@ -37,7 +38,7 @@ _REPLICATES = 300
 
 
 @dataclass(frozen=True, eq=False)
-class Leaves:
+class Preparation:
     """Members made ready for fusion; m members.
 
     Attributes:
@@ -54,14 +55,14 @@ class Leaves:
     AP: Mapping[str, float]
 
 
-def learn_leaves(
+def prepare_members(
     tables: Sequence[DetectionTable],
     prepared: Prepared | PreparedOpenImages,
     fold: np.ndarray,
     treatment: str | None = None,
     *,
     progress: Callable[[str], None] | None = None,
-) -> Leaves:
+) -> Preparation:
     """Learn corrections of boxes and calibrations of scores, and take of them what helps a fusion.
 
     A member's own AP cannot tell whether a calibration helps, for it never changes; so every treatment is tried in flat
@@ -89,7 +90,9 @@ def learn_leaves(
         for place, table in enumerate(tables):
             learned = _learn(table, rest, fold[fold != number], kinds)
             for name, steps in wanted.items():
-                parts[name][place].append(_through([learned[kind] for kind in steps if kind in learned], table.select_images(held)))
+                parts[name][place].append(
+                    _through([learned[kind] for kind in steps if kind in learned], table.select_images(held))
+                )
     made = {name: tuple(map(_joined, own)) for name, own in parts.items()} or {"as they are": tuple(tables)}
     chosen = next(iter(made))
     figures: dict[str, float] = {}
@@ -105,11 +108,12 @@ def learn_leaves(
                 chosen = name
     if progress is not None:
         progress("learning on all images")
-    steps = {}
+    learned_steps: dict[str, tuple[Step, ...]] = {}
     for table in tables:
         learned = _learn(table, prepared, fold, sorted(TREATMENTS[chosen]))
-        steps[str(table.metadata.member)] = tuple(learned[kind] for kind in TREATMENTS[chosen] if kind in learned)
-    return Leaves(chosen, steps, made[chosen], figures)
+        order = [kind for kind in TREATMENTS[chosen] if kind in learned]
+        learned_steps[str(table.metadata.member)] = tuple(learned[kind] for kind in order)
+    return Preparation(chosen, learned_steps, made[chosen], figures)
 
 
 def worthwhile(simple: Measured, rich: Measured) -> bool:
@@ -122,9 +126,7 @@ def worthwhile(simple: Measured, rich: Measured) -> bool:
     if rich.AP <= simple.AP:
         return False
     one, other = (bootstrap(result, replicates=_REPLICATES, drawn=("AP",)) for result in (simple, rich))
-    told = difference_of(
-        one.observed["AP"], other.observed["AP"], one.values["AP"], other.values["AP"], one.units
-    )
+    told = difference_of(one.observed["AP"], other.observed["AP"], one.values["AP"], other.values["AP"], one.units)
     return bool(told.value > told.error)
 
 
@@ -152,4 +154,4 @@ def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:
 def _joined(parts: Sequence[DetectionTable]) -> DetectionTable:
     """Join tables of different images of one member."""
     arrow = pa.concat_tables([part.arrow for part in parts], promote_options="default").unify_dictionaries()
-    return DetectionTable.from_arrow(arrow, parts[0].metadata, "leaves")
+    return DetectionTable.from_arrow(arrow, parts[0].metadata, "members")
