@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=50, help="images that the script is run on")
     options = parser.parse_args()
     problem = problem_of(options.members, options.images)
-    truth, tables = problem.search.truth, problem.leaves()
+    truth, tables = problem.search.truth, problem.preparation.tables
     ids = truth.image_id[: options.part]
     fusing, measuring = _script(truth.subset(ids), [table.select_images(ids) for table in tables])
     scale = len(truth.image_id) / len(ids)

@@ -54,7 +54,7 @@ def _one(seed: int, options: argparse.Namespace) -> None:
     for mode in options.modes:
         begin = time.perf_counter()
         study = Study(Settings(mode=mode, budget=options.budget, seed=seed), problem.search.category_ids, likeness)
-        fusers = cpu_fusers(problem.leaves(), problem.chunks, CategoryAp(problem.search.prepared))
+        fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
         study.run(Serial(Engine(fusers, memory=int(options.memory * 2**30))))
         seconds = time.perf_counter() - begin
         trial = choose(study, lambda a, b: paired_error(problem, a, b))

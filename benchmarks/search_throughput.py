@@ -80,7 +80,7 @@ def problem_of(members: int, images: int) -> Problem:
 
 def fusers_of(problem: Problem, device: str) -> list[Fuser[Any]]:
     """Put the members where a device fuses them."""
-    leaves, chunks = problem.leaves(), problem.chunks
+    leaves, chunks = problem.preparation.tables, problem.chunks
     if device == "cpu":
         return [*cpu_fusers(leaves, chunks, CategoryAp(problem.search.prepared))]
     from search.on_gpu import GpuFuser

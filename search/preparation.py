@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.statistics import bootstrap
 from fusion.run import apply
+from fusion.score_scales import scales_of, unlike
 from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.correct_boxes import CorrectBoxes
@@ -76,7 +77,7 @@ def prepare_members(
         treatment: One of `TREATMENTS`; the best one when None.
         progress: Told what is being done.
     """
-    wanted = TREATMENTS if treatment is None else {treatment: TREATMENTS[treatment]}
+    wanted = {treatment: TREATMENTS[treatment]} if treatment is not None else _possible(tables)
     kinds = sorted({kind for steps in wanted.values() for kind in steps})
     parts: dict[str, list[list[DetectionTable]]] = {}
     if kinds:
@@ -116,6 +117,14 @@ def prepare_members(
     return Preparation(chosen, learned_steps, made[chosen], figures)
 
 
+def _possible(tables: Sequence[DetectionTable]) -> Mapping[str, tuple[str, ...]]:
+    """Return the treatments to choose from: scores on unlike scales cannot stay as they are."""
+    scales = {name: scale for table in tables for name, scale in scales_of(table).items()}
+    if unlike(scales) is None:
+        return TREATMENTS
+    return {name: kinds for name, kinds in TREATMENTS.items() if "calibrate" in kinds}
+
+
 def worthwhile(simple: Measured, rich: Measured) -> bool:
     """Whether a result is better than that of something simpler by more than a standard error of the difference.
 
@@ -145,10 +154,13 @@ def _learn(
 
 
 def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:
+    """Run steps on a member's table; the answer bears its name, as the table did."""
     name = table.metadata.member
     for step in steps:
         table = apply(step, table)
-    return table.with_metadata(member=name)
+    return replace(
+        table, arrow=table.arrow.drop_columns(list({"member"} & set(table.arrow.column_names)))
+    ).with_metadata(member=name)
 
 
 def _joined(parts: Sequence[DetectionTable]) -> DetectionTable:

@@ -38,6 +38,17 @@ def report_text(answer: Answer, study: Study) -> str:
         lines += [f"> **Over-fitting suspected**: {answer.alarm}.", ""]
     lines += ["## Gains", "", *_gains(answer), ""]
     lines += ["## Figures", "", *_figures(answer), ""]
+    if answer.stack is not None:
+        figures = ", ".join(f"{name} {100 * value:.2f}" for name, value in answer.stack.AP.items())
+        lines += [
+            "## Learned scores",
+            "",
+            f"Boxes of the tree are scored by a learned model ({answer.stack.model.kind}). ",
+        ]
+        lines[-1] += (
+            f"AP on parts of the search split that were held back: {figures}. Below, scores are the tree's own."
+        )
+        lines += [""]
     lines += ["## The tree", "", "![tree](tree.svg)", "", "```", outline(answer), "```", ""]
     lines += ["AP of each node on the " + verify + " split:", "", *_nodes(answer), ""]
     lines += [_depth_sentence(answer), ""]
@@ -189,6 +200,12 @@ def _front(study: Study) -> list[str]:
     return _lines(PrintedTable.of(("members", "AP on the search split"), rows))
 
 
+def _treatments(answer: Answer) -> str:
+    """What flat fusions gave by what members go through; "" where only one was tried."""
+    told = [f"{100 * value:.2f} {name}" for name, value in answer.problem.preparation.AP.items()]
+    return f" (flat fusions on parts held back: AP {', '.join(told)})" if told else ""
+
+
 def _count(genome: Genome) -> int:
     return len(used_members(genome))
 
@@ -200,6 +217,7 @@ def _history(answer: Answer, study: Study) -> list[str]:
     lines = [
         f"- {done:,} trials, {pruned:,} of them given up early, {seconds:,.0f} s of work; it ended because "
         f"{study.stopped}.",
+        f"- members are fused {answer.problem.preparation.treatment}{_treatments(answer)}.",
         f"- mode {study.settings.mode}, seed {study.settings.seed}; the answer came up as trial {answer.trial.number}, "
         f"in phase {answer.trial.phase}.",
     ]

@@ -5,10 +5,13 @@ import pytest
 
 from evaluation import prepare
 from evaluation.protocol import Coco
+from evaluation.score_models import learn_scores
+from fusion.recipe_file import read_recipe, write_recipe
+from fusion.table import DetectionTable
 from search.answer import choose, find_answer, front, paired_error
 from search.engine import Engine
 from search.evaluators import Serial
-from search.genome import used_members
+from search.genome import recipe_of, used_members
 from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp, agreement, pose
 from search.report import outline, report_text, write_report
@@ -22,10 +25,11 @@ TABLES = make_members(11, 5, TRUTH)
 SPLITS = {name: TRUTH.image_id[number::3] for number, name in enumerate(("search", "verify", "test"))}
 
 
-def searched(names, budget=70, tables=TABLES):
-    problem = pose(tables, TRUTH, {name: SPLITS[name] for name in names}, Coco())
+def searched(names, budget=70, tables=TABLES, treatment="as they are"):
+    """A search; by default nothing is learned, so that figures of the search split are those of the recipe too."""
+    problem = pose(tables, TRUTH, {name: SPLITS[name] for name in names}, Coco(), treatment=treatment)
     study = Study(Settings(budget=budget), problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.leaves(), problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
     study.run(Serial(Engine(fusers, memory=1 << 24)))
     return problem, study
 
@@ -33,7 +37,7 @@ def searched(names, budget=70, tables=TABLES):
 @pytest.fixture(scope="module")
 def found():
     problem, study = searched(("search", "verify"))
-    return problem, study, find_answer(problem, study)
+    return problem, study, find_answer(problem, study, scores=False)
 
 
 def plain(problem, genome, split, tables=TABLES):
@@ -95,7 +99,7 @@ def test_front_gains_with_every_member(found):
 
 def test_with_three_splits_the_second_chooses_and_the_third_is_quoted():
     problem, study = searched(("search", "verify", "test"), budget=40)
-    answer = find_answer(problem, study)
+    answer = find_answer(problem, study, scores=False)
     assert list(answer.rivals) == ["search", "verify", "test"]
     assert answer.rivals["verify"][0].replicates.observed["AP"] == pytest.approx(answer.top[:, 1].max(), abs=1e-12)
     assert "on the test split" in report_text(answer, study)
@@ -110,7 +114,7 @@ def test_the_report_tells_what_was_found(found, tmp_path):
         assert f"{100 * answer.gain(rival, 'verify').value:+.2f}" in text
     assert "| on the verify split | AP | AP50 |" in text
     assert f"({100 * own.low:.2f} to {100 * own.high:.2f})" in text
-    named = find_answer(problem, study, figures=("F1", "APtall"))
+    named = find_answer(problem, study, scores=False, figures=("F1", "APtall"))
     table = report_text(named, study).partition("## Figures\n\n")[2]
     assert table.startswith("| on the verify split | AP | F1 | APtall |")
     assert table.count(" to ") >= 3 * len(named.rivals["verify"])
@@ -139,6 +143,59 @@ def test_the_alarm_rings_where_the_splits_disagree(found):
 @pytest.mark.parametrize("members", [1, 2])
 def test_few_members(members, tmp_path):
     problem, study = searched(("search", "verify"), budget=25, tables=TABLES[:members])
-    answer = find_answer(problem, study)
+    answer = find_answer(problem, study, scores=False)
     write_report(answer, study, tmp_path)
     assert "AP" in (tmp_path / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """Members with what can be learned of them: all are clutter where the last one has no box, all draw too small."""
+    rng = np.random.default_rng(7)
+    small = []
+    for table in TABLES[:3]:
+        x, y, w, h = table.xywh.T
+        small.append(
+            DetectionTable.from_arrays(
+                image_id=table.image_id,
+                category_id=table.category_id,
+                score=rng.random(len(table)),
+                xywh=np.stack([x + 0.1 * w, y + 0.1 * h, 0.8 * w, 0.8 * h], axis=1),
+                metadata=table.metadata,
+            )
+        )
+    problem, study = searched(("search", "verify"), budget=30, tables=small, treatment=None)
+    return small, problem, study, find_answer(problem, study)
+
+
+def test_an_answer_with_learned_scores(learned, tmp_path):
+    tables, problem, study, answer = learned
+    assert "corrected" in problem.preparation.treatment
+    assert answer.stack is not None
+    assert [rival.name for rival in answer.rivals["verify"]][-1] == "best tree"
+    write_recipe(answer.recipe, tmp_path / "best.toml")
+    fused = read_recipe(tmp_path / "best.toml").fuse(tables)
+    verify = prepare(TRUTH.subset(SPLITS["verify"]), Coco()).evaluate(fused.select_images(SPLITS["verify"])).AP
+    assert answer.rivals["verify"][0].replicates.observed["AP"] == pytest.approx(verify, abs=1e-12)
+    own = max(t.select_images(SPLITS["verify"]) for t in tables[:1])
+    assert (
+        answer.rivals["verify"][1].replicates.observed["AP"]
+        == pytest.approx(prepare(TRUTH.subset(SPLITS["verify"]), Coco()).evaluate(own).AP, abs=1e-12)
+        or problem.names[0] != tables[0].metadata.member
+    )
+    text = report_text(answer, study)
+    assert "scored by a learned model" in text
+
+
+def test_what_the_search_split_says_was_not_learned_on_it(learned):
+    """Figures of the search split come from detections and scores by what was learned without each image's fold."""
+    _, problem, _study, answer = learned
+    side = problem.search
+    tables = problem.preparation.tables
+    fused = recipe_of(answer.trial.genome, problem.names).fuse(tables)
+    assert answer.trial.outcome.value == pytest.approx(side.prepared.evaluate(fused).AP, abs=1e-12)
+    boxes = recipe_of(answer.stack.genome, problem.names).fuse(tables)
+    scored = learn_scores(boxes, tables, side.prepared, groups=problem.fold)
+    assert answer.stack.model == scored.model
+    assert pytest.approx(scored.AP[scored.model.kind], abs=1e-12) == answer.stack.result.AP
+    assert answer.rivals["search"][0].replicates.observed["AP"] == answer.stack.result.AP

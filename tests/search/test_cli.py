@@ -72,9 +72,9 @@ def test_a_search_is_written_resumed_and_replayed(folder, tmp_path, run):
     assert len(categories) == len(result.category_ids)
     assert {"search: answer", "verify: naive ensemble"} <= set(categories.columns)
 
-    code, _, err = run(*call_of(folder, output, "--budget", 60, "--resume", "--no-calibrate"))
+    code, _, err = run(*call_of(folder, output, "--budget", 60, "--resume", "--learn", "calibration"))
     assert code == 2
-    assert "holds trials of another search: calibrated differ" in err
+    assert "holds trials of another search: learned differ" in err
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_lvis(tmp_path, run, iou_type):
     for member in simulation.members:
         write_table(member.table(), place := tmp_path / f"{member.skill.name}.parquet")
         tables.append(place)
-    options = ("--splits", lists, "--protocol", "lvis", "--iou-type", iou_type, "--budget", 25)
+    options = ("--splits", lists, "--protocol", "lvis", "--iou-type", iou_type, "--budget", 25, "--learn", "nothing")
     code, out, err = run("search", *tables, "-g", path, *options, "-o", output)
     assert code == 0, err
     assert "on the verify split" in out
@@ -203,10 +203,10 @@ def test_unlike_scales_are_noted_where_nothing_is_calibrated(folder, tmp_path, r
     percent = percent.set_column(percent.column_names.index("score"), "score", score)
     write_table(DetectionTable.from_arrow(percent, Metadata(member="percent")), tmp_path / "percent.parquet")
     given = ("search", tables[0], tmp_path / "percent.parquet", "-g", folder / "ground_truth.json", "--budget", 5)
-    code, _, err = run(*given, "-o", tmp_path / "raw", "--no-calibrate")
+    code, _, err = run(*given, "-o", tmp_path / "raw", "--learn", "nothing")
     assert code == 0, err
     assert "scores are on unlike scales: the best score of an image is" in err
     assert "for percent (the median)" in err
-    code, _, err = run(*given, "-o", tmp_path / "calibrated")
+    code, _, err = run(*given, "-o", tmp_path / "calibrated", "--learn", "calibration")
     assert code == 0, err
     assert "unlike" not in err

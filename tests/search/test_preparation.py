@@ -1,0 +1,101 @@
+"""What members go through: held back honestly, and only where it helps."""
+
+import numpy as np
+import pytest
+
+from evaluation import prepare
+from evaluation.box_corrections import learn_box_correction
+from evaluation.calibration import learn_calibration
+from evaluation.folds import folds_of
+from fusion.run import apply
+from fusion.steps.calibrate import Calibrate
+from fusion.steps.correct_boxes import CorrectBoxes
+from fusion.table import DetectionTable
+from search.preparation import TREATMENTS, prepare_members, worthwhile
+from tests.search.members import make_members, make_truth
+
+TRUTH = make_truth(3, images=60, categories=3, objects=400)
+
+
+def changed(table, *, score=None, xywh=None):
+    return DetectionTable.from_arrays(
+        image_id=table.image_id,
+        category_id=table.category_id,
+        score=table.score if score is None else score,
+        xywh=table.xywh if xywh is None else xywh,
+        metadata=table.metadata,
+    )
+
+
+@pytest.mark.parametrize("treatment", TREATMENTS)
+def test_each_image_comes_from_what_was_learned_without_its_fold(treatment):
+    tables = make_members(3, 3, TRUTH)
+    prepared, fold = prepare(TRUTH), folds_of(TRUTH)
+    found = prepare_members(tables, prepared, fold, treatment)
+    assert found.treatment == treatment
+    assert found.AP == {}
+    for number in range(5):
+        rest = TRUTH.subset(TRUTH.image_id[fold != number])
+        held = TRUTH.image_id[fold == number]
+        for table, ours in zip(tables, found.tables, strict=True):
+            name, theirs = table.metadata.member, table.select_images(held)
+            if "correct" in TREATMENTS[treatment]:
+                seen = table.select_images(rest.image_id)
+                own = learn_box_correction(seen, rest, groups=fold[fold != number])
+                theirs = apply(CorrectBoxes(corrections={name: own}), theirs)
+            if "calibrate" in TREATMENTS[treatment]:
+                maps = {name: learn_calibration(table.select_images(rest.image_id), rest)}
+                theirs = apply(Calibrate(maps=maps), theirs)
+            part = ours.select_images(held)
+            assert part.score.tobytes() == theirs.score.astype(float).tobytes()
+            assert part.xywh.tobytes() == theirs.xywh.tobytes()
+    assert [table.metadata.member for table in found.tables] == [table.metadata.member for table in tables]
+    assert {len(steps) for steps in found.steps.values()} == {len(TREATMENTS[treatment])}
+
+
+def test_what_helps_is_taken():
+    tables = make_members(3, 3, TRUTH)
+    shrunk = []
+    for table in tables:
+        x, y, w, h = table.xywh.T
+        shrunk.append(changed(table, xywh=np.stack([x + 0.1 * w, y, 0.85 * w, 0.9 * h], axis=1)))
+    found = prepare_members(shrunk, prepare(TRUTH), folds_of(TRUTH))
+    assert "corrected" in found.treatment
+    assert set(found.AP) == set(TREATMENTS)
+    assert found.AP[found.treatment] > found.AP["as they are"] + 0.05
+
+
+def test_what_does_not_help_is_left():
+    rng = np.random.default_rng(4)
+    truth = make_truth(4, images=12, categories=2, objects=30)
+    [one] = make_members(4, 1, truth)
+    alike = [
+        changed(one, xywh=one.xywh + rng.normal(0, 0.3, one.xywh.shape)).with_metadata(member=name) for name in "abc"
+    ]
+    assert prepare_members(alike, prepare(truth), folds_of(truth)).treatment == "as they are"
+
+
+def test_unlike_scales_are_always_brought_together():
+    tables = make_members(3, 2, TRUTH)
+    tables[1] = changed(tables[1], score=100 * tables[1].score)
+    found = prepare_members(tables, prepare(TRUTH), folds_of(TRUTH))
+    assert set(found.AP) == {"calibrated", "corrected and calibrated"}
+
+
+def test_a_member_that_finds_nothing():
+    tables = make_members(3, 2, TRUTH)
+    tables[1] = tables[1].select_images([])
+    found = prepare_members(tables, prepare(TRUTH), folds_of(TRUTH))
+    assert len(found.tables[1]) == 0
+    half = tables[0].select_images(TRUTH.image_id[:6]).with_metadata(member="half")
+    found = prepare_members([tables[0], half], prepare(TRUTH), folds_of(TRUTH), "calibrated")
+    assert len(found.tables[1]) == len(half)
+
+
+def test_worthwhile_is_more_than_chance():
+    prepared = prepare(TRUTH)
+    tables = make_members(3, 3, TRUTH)
+    best, second = prepared.evaluate(tables[0]), prepared.evaluate(tables[1])
+    assert worthwhile(second, best)
+    assert not worthwhile(best, second)
+    assert not worthwhile(best, best)
