@@ -4,9 +4,9 @@ from collections.abc import Mapping as Mapping
 from collections.abc import Sequence as Sequence
 
 from fusion.box_corrections import BoxCorrection as BoxCorrection
-from fusion.coco_json import Reading as Reading
-from fusion.coco_json import read_coco_results as read_coco_results
-from fusion.coco_json import write_coco_results as write_coco_results
+from fusion.coco_results import Reading as Reading
+from fusion.coco_results import read_coco_results as read_coco_results
+from fusion.coco_results import write_coco_results as write_coco_results
 from fusion.errors import InputError as InputError
 from fusion.folding import fold_hierarchy as fold_hierarchy
 from fusion.hierarchy import Hierarchy as Hierarchy

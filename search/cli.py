@@ -283,10 +283,10 @@ def _read_splits(folder: Path, names: list[str], truth: GroundTruth) -> dict[str
     return {name: read_image_list(folder / f"{name}.txt", truth) for name in names}
 
 
-def _dealt(truth: GroundTruth, names: list[str], seed: int) -> dict[str, np.ndarray]:
+def _dealt(truth: GroundTruth, names: list[str], seed: int, groups: np.ndarray | None) -> dict[str, np.ndarray]:
     from search.splits import matched_split, strata_of
 
-    part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), seed=seed)
+    part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), groups=groups, seed=seed)
     return {name: truth.image_id[part == number] for number, name in enumerate(names)}
 
 
