@@ -9,7 +9,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, OpenImages
-from evaluation.worth import Judged, expected_iou, mean_precision
+from evaluation.worth import Worth, expected_iou, mean_precision
 from fusion.checks import at_least, one_of, within
 from fusion.errors import InputError
 from fusion.score_maps import KINDS, CategoryMaps, ScoreMap
@@ -109,7 +109,7 @@ def learn_calibration(
     return CategoryMaps(pooled=pooled, category={} if needed is None else _own_maps(judged, kind, needed))
 
 
-def _judged(table: DetectionTable, ground_truth: GroundTruth | Prepared | PreparedOpenImages, target: Target) -> Judged:
+def _judged(table: DetectionTable, ground_truth: GroundTruth | Prepared | PreparedOpenImages, target: Target) -> Worth:
     if target == "expected_iou":
         truth = ground_truth if isinstance(ground_truth, GroundTruth) else ground_truth.ground_truth
         return expected_iou(table, truth)
@@ -118,7 +118,7 @@ def _judged(table: DetectionTable, ground_truth: GroundTruth | Prepared | Prepar
     return mean_precision(table, ground_truth, None if isinstance(target, str) else target)
 
 
-def choose_least(judged: Judged, kind: str) -> int | None:
+def choose_least(judged: Worth, kind: str) -> int | None:
     """Choose how many detections with an object a category needs for a map of its own, by cross-validation.
 
     Of the numbers 10, 20, 50, ..., 1000 and "no category has one", the one whose maps, learned on four fifths of
@@ -156,7 +156,7 @@ def choose_least(judged: Judged, kind: str) -> int | None:
     return _CHOICES[best] if gain[best] > 0 else None
 
 
-def _own_maps(judged: Judged, kind: str, least: int) -> dict[int, ScoreMap]:
+def _own_maps(judged: Worth, kind: str, least: int) -> dict[int, ScoreMap]:
     categories, category = np.unique(judged.category_id, return_inverse=True)
     maps = {}
     for one, rows in zip(categories.tolist(), _rows_of(category, len(categories)), strict=True):

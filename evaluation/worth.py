@@ -15,13 +15,13 @@ from fusion.kernels.jit import chunks, run
 from fusion.pool import pool_tables
 from fusion.table import DetectionTable
 
-__all__ = ["Judged", "expected_iou", "mean_precision", "pair_objects"]
+__all__ = ["Worth", "expected_iou", "mean_precision", "pair_objects"]
 
 # IoU from which a detection is taken to mean an object
 _FOUND = 0.3
 
 
-class Judged(NamedTuple):
+class Worth(NamedTuple):
     """Detections and what they are worth; n detections.
 
     Attributes:
@@ -36,13 +36,13 @@ class Judged(NamedTuple):
     image_id: np.ndarray
     category_id: np.ndarray
 
-    def known(self) -> "Judged":
+    def known(self) -> "Worth":
         """Return those that are right or wrong."""
         rows = np.flatnonzero(~np.isnan(self.worth))
-        return Judged._make(column[rows] for column in self)
+        return Worth._make(column[rows] for column in self)
 
 
-def mean_precision(table: DetectionTable, prepared: Prepared | PreparedOpenImages, at: float | None = None) -> Judged:
+def mean_precision(table: DetectionTable, prepared: Prepared | PreparedOpenImages, at: float | None = None) -> Worth:
     """Say of each detection at what share of the protocol's IoU thresholds it is a true positive.
 
     Detections are matched by the protocol's own rule, best score first, so that a duplicate is a false positive. Over
@@ -65,7 +65,7 @@ def mean_precision(table: DetectionTable, prepared: Prepared | PreparedOpenImage
         worth = _by_open_images(table, prepared)
     else:
         worth = _by_coco(table, prepared, chosen)
-    return Judged(table.score.astype(np.float64), worth, table.image_id, table.category_id)
+    return Worth(table.score.astype(np.float64), worth, table.image_id, table.category_id)
 
 
 def _chosen(prepared: Prepared | PreparedOpenImages, at: float | None) -> np.ndarray:
@@ -105,7 +105,7 @@ def _by_open_images(table: DetectionTable, prepared: PreparedOpenImages) -> np.n
     return worth
 
 
-def expected_iou(table: DetectionTable, ground_truth: GroundTruth) -> Judged:
+def expected_iou(table: DetectionTable, ground_truth: GroundTruth) -> Worth:
     """Say of each detection how well it fits the object that it finds.
 
     Args:
@@ -119,7 +119,7 @@ def expected_iou(table: DetectionTable, ground_truth: GroundTruth) -> Judged:
         InputError: As `pair_objects`.
     """
     iou, _ = pair_objects(table, ground_truth, _FOUND)
-    return Judged(table.score.astype(np.float64), iou, table.image_id, table.category_id)
+    return Worth(table.score.astype(np.float64), iou, table.image_id, table.category_id)
 
 
 def pair_objects(table: DetectionTable, ground_truth: GroundTruth, least: float) -> tuple[np.ndarray, np.ndarray]:

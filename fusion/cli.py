@@ -1,7 +1,7 @@
 """Command `quorum fuse`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fusion.recipe import Recipe
     from fusion.steps.base import Step
 
-__all__ = ["MethodOptions", "fuse", "read_for_ready"]
+__all__ = ["MethodOptions", "fuse", "method_plan", "read_for_ready"]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
 
@@ -35,8 +35,10 @@ def fuse(
     method: str | None = None,
     recipe: str | None = None,
     options: MethodOptions = _NONE,
-    weights: Path | None = None,
+    boxes: Path | None = None,
     calibration: Path | None = None,
+    weights: Path | None = None,
+    scores: Path | None = None,
     save_recipe: Path | None = None,
     threads: int | None = None,
     device: str = "cpu",
@@ -50,8 +52,10 @@ def fuse(
         recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
             lvistraveler-tta, alibaba-tta, megdetv2-ensemble; --calibration, --weights, --scales, --hierarchy and
             --vote-masks go with these.
-        weights: Before the method, multiply scores by these weights (`quorum learn weights`).
-        calibration: Before the weights, calibrate scores by these maps (`quorum learn calibration`).
+        boxes: First, correct each member's boxes (`quorum learn boxes`).
+        calibration: Before the method, calibrate scores by these maps (`quorum learn calibration`).
+        weights: Then multiply scores by these weights (`quorum learn weights`).
+        scores: After the method, score the boxes by this model (`quorum learn scores`, with the same options).
         options: Parameters of the method.
         save_recipe: Also write what is done here as a recipe.
         threads: Number of threads; all processors when not given. The result is the same.
@@ -73,6 +77,7 @@ def fuse(
         unused = [f"--{name.replace('_', '-')}" for name in given if name not in used]
         unused += ["--weights"] if weights is not None and ready is None else []
         unused += ["--calibration"] if calibration is not None and ready is None else []
+        unused += [f"--{name}" for name, file in (("boxes", boxes), ("scores", scores)) if file is not None]
         if unused:
             raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
         plan = (
@@ -81,7 +86,7 @@ def fuse(
             else ready.recipe(read_for_ready(tables, options, weights, calibration))
         )
     else:
-        plan = _plan(str(method), given, weights, calibration)
+        plan = method_plan(str(method), options, boxes=boxes, calibration=calibration, weights=weights, scores=scores)
     with saving(plan, save_recipe), announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("fusing", total=None)
         report = fuse_files(
@@ -132,34 +137,64 @@ def _given(options: MethodOptions) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _plan(method: str, given: Mapping[str, Any], weights: Path | None, calibration: Path | None) -> "Recipe":
-    """Make the recipe of a method with its options."""
+def method_plan(
+    method: str,
+    options: MethodOptions,
+    *,
+    boxes: Path | None = None,
+    calibration: Path | None = None,
+    weights: Path | None = None,
+    scores: Path | None = None,
+) -> "Recipe":
+    """Make the recipe of a method with its options, as `quorum fuse` runs it.
+
+    Args:
+        method: Its name.
+        options: Its parameters.
+        boxes: Corrections of boxes, before all else.
+        calibration: Maps of scores.
+        weights: Weights per member, after these.
+        scores: The model that scores what comes out.
+    """
     from fusion.learned import agreed_origin, read_learned
     from fusion.method_options import step_of
     from fusion.named_steps import step_from_options
     from fusion.recipe import ALL, OUTPUT, Node, Recipe
 
-    values = dict(given)
+    values = _given(options)
     cap = values.pop("max_per_image", None) if method != "concat" else None
     masks: dict[str, Any] | None = None
     if values.pop("vote_masks", False):
         masks = {name: values.pop(name) for name in ("threshold", "tighten") if name in values}
-    steps: list[Step] = []
     origins: dict[str, TunedOn | None] = {}
-    for name, key, file in (("calibrate", "maps", calibration), ("reweight", "weights", weights)):
+    nodes: list[Node] = []
+
+    def add(step: "Step", *inputs: str) -> str:
+        nodes.append(Node(step, inputs))
+        return f"step{len(nodes)}"
+
+    def learned(name: str, key: str, file: Path) -> "Step":
+        table, origins[str(file)] = read_learned(file, key)
+        return step_from_options(name, {key: table}, file)
+
+    last = ALL
+    before = (
+        ("correct_boxes", "corrections", boxes),
+        ("calibrate", "maps", calibration),
+        ("reweight", "weights", weights),
+    )
+    for name, key, file in before:
         if file is not None:
-            table, origins[str(file)] = read_learned(file, key)
-            steps.append(step_from_options(name, {key: table}, file))
-    scored = f"step{len(steps)}" if steps else ALL
-    step, learned = step_of(method, values)
-    steps.append(step)
-    origins |= learned
+            last = add(learned(name, key, file), last)
+    members = last
+    step, found = step_of(method, values)
+    last = add(step, last)
+    origins |= found
+    if scores is not None:
+        last = add(learned("rescore", "model", scores), last, members)
     if cap is not None:
-        steps.append(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"))
-    tuned_on = agreed_origin(origins)
-    plan = Recipe.chain(steps, tuned_on)
-    if masks is None:
-        return plan
-    nodes = {f"step{len(steps)}" if name == OUTPUT else name: node for name, node in plan.nodes.items()}
-    voting = Node(step_from_options("vote_masks", masks, "--vote-masks"), (f"step{len(steps)}", scored))
-    return Recipe({**nodes, OUTPUT: voting}, tuned_on)
+        last = add(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"), last)
+    if masks is not None:
+        last = add(step_from_options("vote_masks", masks, "--vote-masks"), last, members)
+    names = [f"step{number}" for number in range(1, len(nodes))] + [OUTPUT]
+    return Recipe(dict(zip(names, nodes, strict=True)), agreed_origin(origins))

@@ -3,6 +3,7 @@
 __all__ = ["HOMES"]
 
 HOMES = {
+    "BoxCorrection": "box_corrections",
     "CategoryMaps": "score_maps",
     "DetectionTable": "table",
     "Hierarchy": "hierarchy",
@@ -13,6 +14,7 @@ HOMES = {
     "Relations": "relations",
     "Scales": "scales",
     "ScoreMap": "score_maps",
+    "ScoreModel": "score_models",
     "apply": "run",
     "build_weights": "weights",
     "fold_hierarchy": "folding",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.groups import groups_of
 from evaluation.cli.image_lists import read_groups, read_image_list
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
@@ -72,8 +73,8 @@ def search(
         device: cpu, cuda (an NVIDIA GPU, which runs trials one at a time), or auto: the GPU if there is one.
         learn: On the first split, what becomes part of the recipe. all: corrections of boxes, calibrations and learned
             scores, where they help on parts held back; calibration: a map of scores per member, and nothing else.
-        groups: A CSV file with columns image_id and group; images of one group (a video) are held back together. Taken
-            from the file names, if they tell, when not given.
+        groups: A CSV file with columns image_id and group: images of one group (a video, a day, a patient) are held back
+            together. Taken from the file names, if they tell, when not given.
         patience: Stop when so many trials have brought no more than a standard error.
         resume: Go on with the trials in the output folder.
         storage: A database URL or a shared journal file, where several machines put their trials.
@@ -107,7 +108,7 @@ def search(
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
         members = [read_member(path, truth, None) for path in tables]
-        labels = _groups(truth, groups)
+        labels = groups_of(truth, groups, "search")
         names = split.split(",")
         parts = _read_splits(splits, names, truth) if splits else _dealt(truth, names, seed, labels)
         with progress_bar() as bar:
@@ -196,21 +197,6 @@ def split(
 
 
 _TREATMENTS = {"all": None, "calibration": "calibrated", "nothing": "as they are"}
-
-
-def _groups(truth: GroundTruth, path: Path | None) -> np.ndarray | None:
-    """Return the group of each image, as given or as the file names suggest."""
-    if path is not None:
-        return read_groups(path, truth)
-    from evaluation.folds import groups_in_names
-    from fusion.terminal import notes
-
-    found = groups_in_names(truth)
-    if found is None:
-        return None
-    labels, told = found
-    notes("search", [f"took {told}; give --groups where these are not videos, scenes or days"])
-    return labels
 
 
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:

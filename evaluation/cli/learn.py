@@ -8,10 +8,11 @@ from cyclopts import Parameter
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
-from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth, read_truth
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
+    from evaluation.calibration import Target
     from fusion.score_maps import ScoreMap
     from fusion.table import DetectionTable
 
@@ -66,9 +67,12 @@ def learn_calibration(
     output: Output,
     ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"))] = None,
     kind: Literal["isotonic", "linear", "platt", "rank"] = "isotonic",
+    target: str = "mean-precision",
     per_category: Annotated[bool, Parameter(negative="")] = False,
     least_matched: int | None = None,
     images: Path | None = None,
+    protocol: ProtocolName = "coco",
+    iou_type: IouType = "bbox",
     open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
     """Learn maps that bring the members' scores onto one scale.
@@ -77,12 +81,17 @@ def learn_calibration(
         tables: One table per member.
         ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes; rank does without.
         output: A TOML file for `quorum fuse --calibration`, or for a recipe's calibrate step.
-        kind: isotonic, linear: score to expected IoU; platt: score to the chance of being right; rank: score to its
-            share of the member's scores.
+        kind: Shape of a map: isotonic (rises as it may), linear, platt (a sigmoid); or rank: a score becomes its share
+            of the member's scores.
+        target: What a score is to say. mean-precision: how often a box of this score is right, mean over the
+            protocol's IoU thresholds, of which AP is made; an IoU such as 0.5: how often it is right there;
+            expected-iou: how well it fits.
         per_category: Learn maps of their own for categories with enough data; the others share one.
         least_matched: With --per-category: how many detections of a category must find an object for that. Chosen by
             cross-validation when not given.
         images: Learn only on these images: a text file with an id per line.
+        protocol: Whose thresholds and matching count.
+        iou_type: Boxes or masks.
         open_images: What goes with a CSV file as ground truth.
     """
     from evaluation.calibration import learn_calibration as learn_map
@@ -100,7 +109,10 @@ def learn_calibration(
         raise InputError(
             "learn calibration", f"kind {kind} needs --ground-truth", "Give it, or use --kind rank without --images"
         )
-    truth = None if ground_truth is None else read_truth(ground_truth, images, open_images)
+    wanted = _target(target)
+    truth = prepared = None
+    if ground_truth is not None:
+        truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     maps: dict[str, ScoreMap | CategoryMaps] = {}
     described: list[DetectionTable] = []  # without their rows
     with announcing_compilation():
@@ -109,7 +121,9 @@ def learn_calibration(
             described.append(member.select_images([]))
             check_agreement(described)
             name = str(member.metadata.member)
-            maps[name] = learned = learn_map(member, truth, kind, per_category=per_category, least=least_matched)
+            maps[name] = learned = learn_map(
+                member, prepared, kind, target=wanted, per_category=per_category, least=least_matched
+            )
             if isinstance(learned, CategoryMaps):
                 stderr.print(f"{name}: {len(learned.category)} categories have a map of their own", highlight=False)
     if len(maps) < len(tables):
@@ -119,7 +133,21 @@ def learn_calibration(
     origin = (
         TunedOn(fingerprint="", images=0, note="ranks only", categories=described[0].metadata.categories or "")
         if truth is None
-        else tuned_on(truth, f"{kind} calibration")
+        else tuned_on(truth, f"{kind} calibration to {target}")
     )
     write_learned(output, "maps", maps, origin)
     stderr.print(f"{output}: {kind} maps of {len(maps)} members", highlight=False)
+
+
+def _target(text: str) -> "Target":
+    """Read what a calibrated score is to say, as typed."""
+    if text == "mean-precision":
+        return "mean_precision"
+    if text == "expected-iou":
+        return "expected_iou"
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            "option --target", f"expected mean-precision, expected-iou or an IoU such as 0.5, got {text!r}"
+        ) from None

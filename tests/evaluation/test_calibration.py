@@ -11,7 +11,7 @@ from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco
-from evaluation.worth import Judged, mean_precision
+from evaluation.worth import Worth, mean_precision
 from fusion import Nms, Recipe, Wbf, calibrate, read_coco_results, write_table
 from fusion.errors import InputError
 from fusion.learned import read_learned
@@ -142,7 +142,7 @@ def test_cross_validation_gives_own_maps_only_where_they_help():
     category = rng.choice([1, 2, 3], n, p=[0.499, 0.499, 0.002])
     score = rng.random(n)
     same = np.where(rng.random(n) < score, 0.8, 0.0)
-    matched = Judged(score, same, np.arange(n), category.astype(np.int32))
+    matched = Worth(score, same, np.arange(n), category.astype(np.int32))
     least = choose_least(matched, "isotonic")
     assert least is None or least >= 500, "categories alike"
     chance = np.where(category == 1, score, score**4)
