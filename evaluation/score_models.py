@@ -22,10 +22,11 @@ __all__ = ["KINDS", "LearnedScores", "learn_scores"]
 
 KINDS = ("best", "logistic", "boosting")
 _PENALTY = 1.0
-_ROUNDS = 300
-_STEP = 25  # rounds after which cross-validation looks at the error
-_RATE = 0.05
+_ROUNDS = 150
+_STEP = 10  # rounds after which cross-validation looks at the error
+_RATE = 0.1
 _LEAVES = 15
+_DEPTH = 5  # on MVOR held-back AP is 54.84; 54.86 with 300 rounds at half the rate and any depth, at half the speed
 _LEAST_PER_LEAF = 40
 _SHARE = 0.5  # of the features that a split looks at
 _SEED = 0
@@ -179,6 +180,7 @@ def _boosting(features: np.ndarray, worth: np.ndarray, rounds: int) -> tuple[Tre
         max_iter=rounds,
         learning_rate=_RATE,
         max_leaf_nodes=_LEAVES,
+        max_depth=_DEPTH,
         min_samples_leaf=_LEAST_PER_LEAF,
         max_features=_SHARE,
         early_stopping=False,

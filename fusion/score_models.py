@@ -6,13 +6,14 @@ import textwrap
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fusion.checks import listing
 from fusion.errors import InputError
-from fusion.kernels.context import COMMON, PER_MEMBER, describe_images, score_rows
+from fusion.kernels.context import COMMON, PER_MEMBER, describe_images, score_by_sum, score_by_trees
 from fusion.kernels.jit import chunks, joined, run
 from fusion.pool import Pool
 from fusion.toml_values import build, by_category
@@ -20,6 +21,7 @@ from fusion.toml_values import build, by_category
 __all__ = ["NO_TREES", "Linear", "ScoreModel", "Trees", "describe", "feature_names", "read_score_model"]
 
 _RIVALS = 100  # fused boxes of other categories that one is compared with, the best of its image
+_TOGETHER = 32  # boxes that go through a tree together
 _RANGE = 8192  # boxes described at a time, so that their features stay in the cache
 
 
@@ -64,7 +66,7 @@ NO_TREES = Trees(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreModel:
     """What was learned of the members of a fusion: the score of a fused box from its description.
 
@@ -109,8 +111,24 @@ class ScoreModel:
     def score_features(self, features: np.ndarray) -> np.ndarray:
         """Score descriptions: float64 [n, f] -> float64 [n], inside (0, 1)."""
         out = np.empty(len(features))
-        score_rows(features, tuple(self.trees), tuple(self.linear), out)
+        if len(self.trees.roots):
+            scratch = np.empty(_TOGETHER, np.uint32), np.empty(_TOGETHER)
+            score_by_trees(features, self._walk, self.linear.constant, *scratch, out)
+        else:
+            score_by_sum(features, *self.linear, out)
         return out
+
+    @cached_property
+    def _walk(self) -> tuple[np.ndarray, ...]:
+        """The trees as the kernel takes them."""
+        trees = self.trees
+        children = np.stack((trees.right, trees.left), axis=1).ravel().astype(np.uint32)
+        depth = np.zeros(len(trees.value), np.int64)
+        for node in range(len(depth) - 1, -1, -1):  # children stand behind their parents
+            if trees.left[node] != node:
+                depth[node] = 1 + max(depth[trees.left[node]], depth[trees.right[node]])
+        whole = trees.threshold, trees.value, trees.feature.astype(np.uint32), children, trees.missing
+        return *whole, trees.roots.astype(np.uint32), depth[trees.roots]
 
     def first(self, rounds: int) -> "ScoreModel":
         """Return the model with the first trees alone."""

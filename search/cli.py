@@ -73,7 +73,7 @@ def search(
         device: cpu, cuda (an NVIDIA GPU, which runs trials one at a time), or auto: the GPU if there is one.
         learn: On the first split, what becomes part of the recipe. all: corrections of boxes, calibrations and learned
             scores, where they help on parts held back; calibration: a map of scores per member, and nothing else.
-        groups: A CSV file with columns image_id and group: images of one group (a video, a day, a patient) are held back
+        groups: A CSV file with columns image_id and group: images of one group (a video, a day) are held back
             together. Taken from the file names, if they tell, when not given.
         patience: Stop when so many trials have brought no more than a standard error.
         resume: Go on with the trials in the output folder.

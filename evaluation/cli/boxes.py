@@ -34,7 +34,7 @@ def learn_boxes(
             the smallest distances on images held back, which may be no shift at all.
         position: Let it depend on the place in the image as well. It then learns the scene: for fixed cameras only.
         images: Learn only on these images: a text file with an id per line.
-        groups: A CSV file with columns image_id and group: images of one group (a video, a day, a patient) are held back
+        groups: A CSV file with columns image_id and group: images of one group (a video, a day) are held back
             together. Taken from the file names, if they tell, when not given.
         open_images: What goes with a CSV file as ground truth.
     """

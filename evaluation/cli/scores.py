@@ -50,7 +50,7 @@ def learn_scores(
         weights: Before, multiply scores by these weights (`quorum learn weights`).
         kind: logistic: for few images; boosting: gradient boosting; best: what has the higher AP on images held back.
         images: Learn only on these images: a text file with an id per line.
-        groups: A CSV file with columns image_id and group: images of one group (a video, a day, a patient) are held back
+        groups: A CSV file with columns image_id and group: images of one group (a video, a day) are held back
             together. Taken from the file names, if they tell, when not given.
         protocol: Whose AP counts.
         iou_type: Boxes or masks.

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
+
 from fusion.formulas import boxes
 from fusion.kernels.jit import uncounted
 
-__all__ = ["COMMON", "NEAR", "PER_MEMBER", "describe_images", "score_rows"]
+__all__ = ["COMMON", "NEAR", "PER_MEMBER", "describe_images", "score_by_sum", "score_by_trees"]
 
 PER_MEMBER = 6
 """Features of each member: IoU and score of its best overlapping box, and the distances of the four sides."""
@@ -167,37 +169,68 @@ def describe_images(low, high, columns, cells, instances, code, members, prior, 
 
 
 @uncounted
-def score_rows(features, trees, linear, out):
-    """Score described boxes.
+def _inside(total):
+    """Keep a sum of leaves inside (0, 1): near the ends it only approaches them, in order."""
+    if total < _SOFT:
+        return _SOFT * math.exp(max(total / _SOFT - 1, -600.0))
+    if total > 1 - _SOFT:
+        return 1 - _SOFT * math.exp(max((1 - total) / _SOFT - 1, -30.0))
+    return total
+
+
+@uncounted
+def score_by_trees(features, walk, constant, node, total, out):
+    """Score described boxes by regression trees.
+
+    Some boxes go through a tree together, a level at a time and leaves to themselves, so that no step waits for the one
+    before and none is a branch: 0.84 M boxes/s through 200 trees of 27 nodes, where one box after the other makes 0.11.
+    Places are unsigned, since Numba tests signed ones for counting from the end: 0.46 M/s with these.
 
     Args:
         features: float64 [n, f], NaN where a member is absent.
-        trees: Regression trees: float64 [nodes] threshold and value, int32 feature, left and right child (the node
-            itself in a leaf), bool whether NaN goes left; and int32 [trees], the root of each.
-        linear: float64 [f] weight of each feature, 0 where it is NaN; float64 [f] weight of its being known; and the
-            constant. Without trees the score is the sigmoid of their sum; with trees it is the constant and the trees.
+        walk: Of the nodes float64 threshold up to which a feature goes left and float64 value, uint32 feature, uint32
+            children (right and left of each, itself in a leaf), bool whether NaN goes left; of the trees uint32 roots
+            and int64 depths.
+        constant: What is added to the values of the leaves.
+        node: uint32, scratch for as many boxes as go together.
+        total: float64, likewise.
         out: float64 [n], scores in (0, 1).
     """
-    threshold, value, feature, left, right, missing, roots = trees
-    weight, known, constant = linear
+    threshold, value, feature, child, missing, roots, depth = walk
+    for first in range(0, len(features), len(node)):
+        count = min(len(node), len(features) - first)
+        part = features[first : first + count]
+        for i in range(count):
+            total[i] = constant
+        for tree in range(len(roots)):
+            for i in range(count):
+                node[i] = roots[tree]
+            for _ in range(depth[tree]):
+                for i in range(count):
+                    n = np.uint64(node[i])
+                    x = part[np.uint64(i), np.uint64(feature[n])]
+                    left = (x <= threshold[n]) | ((x != x) & missing[n])
+                    node[i] = child[np.uint64(2) * n + np.uint64(left)]
+            for i in range(count):
+                total[i] += value[np.uint64(node[i])]
+        for i in range(count):
+            out[first + i] = _inside(total[i])
+
+
+@uncounted
+def score_by_sum(features, weight, known, constant, out):
+    """Score described boxes by the sigmoid of a sum.
+
+    Args:
+        features: float64 [n, f], NaN where a member is absent.
+        weight: float64 [f], of each feature that is not NaN.
+        known: float64 [f], added for it.
+        constant: Added always.
+        out: float64 [n], scores in (0, 1).
+    """
     for i in range(len(features)):
-        row = features[i]
         total = constant
-        for root in roots:
-            node = root
-            while left[node] != node:
-                x = row[feature[node]]
-                goes_left = x <= threshold[node] or (x != x and missing[node])
-                node = left[node] if goes_left else right[node]
-            total += value[node]
-        if len(roots) == 0:
-            for k in range(len(weight)):
-                if row[k] == row[k]:
-                    total += weight[k] * row[k] + known[k]
-            out[i] = 1 / (1 + math.exp(-min(max(total, -690.0), 36.0)))
-        elif total < _SOFT:
-            out[i] = _SOFT * math.exp(max(total / _SOFT - 1, -600.0))
-        elif total > 1 - _SOFT:
-            out[i] = 1 - _SOFT * math.exp(max((1 - total) / _SOFT - 1, -30.0))
-        else:
-            out[i] = total
+        for k in range(len(weight)):
+            if features[i, k] == features[i, k]:
+                total += weight[k] * features[i, k] + known[k]
+        out[i] = 1 / (1 + math.exp(-min(max(total, -690.0), 36.0)))

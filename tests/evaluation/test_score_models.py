@@ -64,8 +64,9 @@ def test_trees_are_those_of_scikit_learn():
     trees, linear = _boosting(features, worth, 30)
     theirs = HistGradientBoostingRegressor(
         max_iter=30,
-        learning_rate=0.05,
+        learning_rate=0.1,
         max_leaf_nodes=15,
+        max_depth=5,
         min_samples_leaf=40,
         max_features=0.5,
         early_stopping=False,
