@@ -27,6 +27,8 @@ MVOR = Path(__file__).parents[2] / "shared" / "data" / "mvor"
 METHODS = {"nms 0.5": Nms(iou=0.5), "nmw 0.6": Nmw(iou=0.6), "wbf 0.6": Wbf(iou=0.6)}
 KINDS: dict[str, dict[str, Any]] = {
     "isotonic": {},
+    "isotonic to expected IoU": {"target": "expected_iou"},
+    "isotonic to IoU .5": {"target": 0.5},
     "isotonic per category": {"per_category": True},
     "linear": {"kind": "linear"},
     "platt": {"kind": "platt"},
@@ -87,7 +89,7 @@ def show_gains(name: str, truth: GroundTruth, tables: list[DetectionTable], repl
             calibrated = bootstrap(prepared.evaluate(fused), replicates=replicates, drawn=("AP",))
             gain = compare(raw, calibrated).figures["AP"]
             low, high = 100 * gain.low, 100 * gain.high
-            print(f"  {kind:22} AP {gain.b:.4f}, gain {100 * gain.value:+.2f} points, 95 % {low:+.2f} to {high:+.2f}")
+            print(f"  {kind:24} AP {gain.b:.4f}, gain {100 * gain.value:+.2f} points, 95 % {low:+.2f} to {high:+.2f}")
     changed = 0
     for table, own in zip(tables, shown, strict=True):
         before = prepared.evaluate(own).stats
@@ -106,7 +108,7 @@ def show_speed() -> None:
         seconds = cpu(lambda options=options: [learn_calibration(table, truth, **options) for table in tables], 1)
         recipe = Recipe.chain([Calibrate(maps=maps)])
         applying = cpu(lambda recipe=recipe: recipe.fuse(tables), 3)
-        print(f"{kind:22} learned from {rows:,} detections in {seconds:.2f} s, {rows / applying / 1e6:.1f} M/s applied")
+        print(f"{kind:24} learned from {rows:,} detections in {seconds:.2f} s, {rows / applying / 1e6:.1f} M/s applied")
 
 
 def main() -> None:

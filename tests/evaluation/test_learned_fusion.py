@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from evaluation.cli.boxes import learn_boxes
 from evaluation.cli.experts import learn_experts
+from evaluation.cli.learn import learn_calibration
 from evaluation.cli.scales import learn_scales
+from evaluation.cli.scores import learn_scores
 from fusion.cli import MethodOptions, fuse
 from fusion.errors import InputError
 from fusion.learned import read_learned
 from fusion.recipe_file import read_recipe
+from fusion.steps import name_of
 from fusion.storage import read_table, write_table
 from zoo.synthetic.simulated import Scenario, Skill, simulate
 
@@ -104,3 +108,56 @@ def test_hierarchy(folder):
     (place / "classes.csv").unlink()
     with pytest.raises(InputError, match=r"classes.csv: there is no such file"):
         fuse(tables[0], method="expand_hierarchy", options=options, output=place / "x.parquet")
+
+
+def test_boxes_calibration_and_scores(folder, capsys):
+    place, truth, tables = folder
+    some = place / "some.txt"
+    boxes, calibration, scores = (place / f"{name}.toml" for name in ("boxes", "calibration", "scores"))
+    learn_boxes(*tables, ground_truth=truth, output=boxes, images=some)
+    assert "sides are off by" in capsys.readouterr().out
+    learn_calibration(*tables, ground_truth=truth, output=calibration, images=some)
+    assert "to mean-precision" in read_learned(calibration, "maps")[1].note
+    given = {"boxes": boxes, "calibration": calibration}
+    options = MethodOptions(iou=0.6)
+    learn_scores(*tables, ground_truth=truth, output=scores, options=options, images=some, **given)
+    said = capsys.readouterr()
+    assert "AP held back" in said.out
+    assert "scores of 2 members" in said.err
+    given["scores"] = scores
+    fused = place / "fused.parquet"
+    fuse(*tables, method="wbf", options=options, output=fused, save_recipe=place / "all.toml", **given)
+    recipe = read_recipe(place / "all.toml")
+    assert [name_of(node.step) for node in recipe.nodes.values()] == ["correct_boxes", "calibrate", "wbf", "rescore"]
+    assert recipe.tuned_on.images == 100
+    again = recipe.fuse([read_table(table) for table in tables])
+    assert read_table(fused).score.tobytes() == again.score.tobytes()
+    # the recipe is the three files' content: what they hold is in it to the last digit
+    assert read_recipe(place / "all.toml").to_toml() == (place / "all.toml").read_text()
+    with pytest.raises(InputError, match="--scores and --recipe were both given"):
+        fuse(*tables, recipe=str(place / "all.toml"), scores=scores, output=fused)
+
+
+def test_groups_and_forms(folder, capsys):
+    place, truth, tables = folder
+    groups = place / "groups.csv"
+    groups.write_text("image_id,group\n" + "".join(f"{image},{image % 3}\n" for image in range(1, 201)))
+    learn_boxes(*tables, ground_truth=truth, output=place / "p.toml", groups=groups, position=True)
+    assert "size and position" in capsys.readouterr().out
+    with pytest.raises(InputError, match="option --position: and --form size were both given"):
+        learn_boxes(*tables, ground_truth=truth, output=place / "p.toml", form="size", position=True)
+    with pytest.raises(InputError, match="two tables are of member '400'"):
+        learn_boxes(tables[0], tables[0], ground_truth=truth, output=place / "p.toml")
+
+
+@pytest.mark.parametrize(("target", "note"), [("0.5", "to 0.5"), ("expected-iou", "to expected-iou")])
+def test_targets(folder, target, note):
+    place, truth, tables = folder
+    learn_calibration(*tables, ground_truth=truth, output=place / "c.toml", target=target)
+    assert note in read_learned(place / "c.toml", "maps")[1].note
+
+
+def test_a_target_that_is_none(folder):
+    place, truth, tables = folder
+    with pytest.raises(InputError, match=r"expected mean-precision, expected-iou or an IoU such as 0\.5, got 'ap'"):
+        learn_calibration(*tables, ground_truth=truth, output=place / "c.toml", target="ap")
