@@ -202,11 +202,11 @@ def test_greedy_picks_what_the_slow_one_picks(seed, count):
 
 
 def test_the_first_candidates_are_the_members_and_the_naive_ensembles():
-    study = make_study(4, budget=10)
+    study = make_study(4, budget=12)
     study.run(Toy())
     assert [t.genome for t in study.trials[:4]] == [single(leaf, 4) for leaf in range(4)]
     naive = study.trials[4:]
     assert all(len(used_members(t.genome)) == 4 and t.phase == "naive" for t in naive)
     kinds = {o.kind for t in naive for o in t.genome.operators}
     assert kinds == {"concat", "vote", "wbf", "nms", "adj_nms", "soft_nms", "nmw"}
-    assert len(list(itertools.chain.from_iterable(clades(t.genome.tree) for t in naive))) == 18
+    assert len(list(itertools.chain.from_iterable(clades(t.genome.tree) for t in naive))) == 24
