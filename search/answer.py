@@ -206,6 +206,7 @@ def find_answer(
     *,
     scores: bool = True,
     figures: Sequence[str] | None = None,
+    chosen: Callable[[Recipe], None] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Answer:
     """Choose, and measure the choice and its rivals on every split.
@@ -220,6 +221,8 @@ def find_answer(
         scores: Whether scores may be learned.
         figures: Names, of `evaluation.figures`, of what is measured of answer and rivals beside AP, with intervals; by
             default what entries are compared by, without.
+        chosen: Given the recipe as soon as it is known, before figures are worked out: that of the best tree, then that
+            with learned scores, if they are better.
         progress: Told what is being done.
     """
 
@@ -236,7 +239,11 @@ def find_answer(
         trial = best[int(np.argmax([ap for _, ap in top]))]
     else:
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
+    if chosen is not None:
+        chosen(problem.recipe(trial.genome))
     stacked = _stacked(problem, study, trial, tell) if scores else None
+    if chosen is not None and stacked is not None:
+        chosen(problem.recipe(stacked.genome, stacked.model))
     named = {"naive ensemble": study.naive.genome} if any(t.phase == "naive" for t in study.trials) else {}
     if study.greedy is not None:
         named["greedy selection"] = study.greedy.genome

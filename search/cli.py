@@ -83,6 +83,7 @@ def search(
         figures: Figures that the report has of answer and rivals beside AP.
     """
     from fusion.checks import at_least
+    from fusion.recipe_file import write_recipe
     from fusion.score_scales import scales_of, unlike
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
     from search.answer import find_answer
@@ -149,6 +150,7 @@ def search(
             study,
             scores=learn == "all",
             figures=wanted,
+            chosen=lambda recipe: write_recipe(recipe, output / "best.toml"),
             progress=lambda what: bar.update(task, description=what),
         )
     _write(answer, study, output)
@@ -214,11 +216,9 @@ def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem)
 
 def _write(answer: Answer, study: Study, folder: Path) -> None:
     from fusion.atomic import replacing
-    from fusion.recipe_file import write_recipe
     from search.journal import trials_frame
     from search.report import write_report
 
-    write_recipe(answer.recipe, folder / "best.toml")
     with replacing(folder / "trials.parquet") as temporary:
         trials_frame(study.trials).to_parquet(temporary)
     with replacing(folder / "categories.csv") as temporary:

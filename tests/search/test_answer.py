@@ -199,3 +199,19 @@ def test_what_the_search_split_says_was_not_learned_on_it(learned):
     assert answer.stack.model == scored.model
     assert pytest.approx(scored.AP[scored.model.kind], abs=1e-12) == answer.stack.result.AP
     assert answer.rivals["search"][0].replicates.observed["AP"] == answer.stack.result.AP
+
+
+def test_the_recipe_is_there_before_the_figures(learned):
+    _tables, problem, study, answer = learned
+    recipes = []
+
+    def stop(what):
+        if what.startswith("measuring"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_answer(problem, study, chosen=recipes.append, progress=stop)
+    assert [recipe.to_toml() for recipe in recipes] == [
+        problem.recipe(answer.trial.genome).to_toml(),
+        answer.recipe.to_toml(),
+    ]
