@@ -71,7 +71,7 @@ def learn_calibration(
     per_category: Annotated[bool, Parameter(negative="")] = False,
     least_matched: int | None = None,
     images: Path | None = None,
-    protocol: ProtocolName = "coco",
+    protocol: ProtocolName | None = None,
     iou_type: IouType = "bbox",
     open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
@@ -90,7 +90,7 @@ def learn_calibration(
         least_matched: With --per-category: how many detections of a category must find an object for that. Chosen by
             cross-validation when not given.
         images: Learn only on these images: a text file with an id per line.
-        protocol: Whose thresholds and matching count.
+        protocol: Whose thresholds and matching count; openimages for a CSV file, else coco, when not given.
         iou_type: Boxes or masks.
         open_images: What goes with a CSV file as ground truth.
     """
@@ -112,6 +112,8 @@ def learn_calibration(
     wanted = _target(target)
     truth = prepared = None
     if ground_truth is not None:
+        if protocol is None:
+            protocol = "openimages" if ground_truth.suffix == ".csv" else "coco"
         truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     maps: dict[str, ScoreMap | CategoryMaps] = {}
     described: list[DetectionTable] = []  # without their rows
