@@ -166,6 +166,7 @@ def nmw(
     *,
     iou: float = 0.55,
     weights: Mapping[str, float] | None = None,
+    box_weights: Mapping[str, Sequence[float]] | None = None,
     skip_box_threshold: float = 0.0,
     device: str = "cpu",
 ) -> DetectionTable: ...
@@ -241,6 +242,7 @@ def vote(
     score: float = 0.05,
     box: float = 0.3,
     iou: float = 0.5,
+    box_weights: Mapping[str, Sequence[float]] | None = None,
     across_categories: bool = False,
     device: str = "cpu",
 ) -> DetectionTable: ...
@@ -261,6 +263,7 @@ def wbf(
     iou: float = 0.55,
     conf_type: str = "avg",
     weights: Mapping[str, float] | None = None,
+    box_weights: Mapping[str, Sequence[float]] | None = None,
     skip_box_threshold: float = 0.0,
     allows_overflow: bool = False,
     across_categories: bool = False,

@@ -79,7 +79,7 @@ def step_of(method: str, given: Mapping[str, Any]) -> tuple[Step, dict[str, Tune
                 if one.read is not None:
                     values[key] = one.read(*paths)
                 elif paths:
-                    values[key], origins[str(paths[0])] = read_learned(paths[0], key)
+                    values[key], origins[str(paths[0])] = read_learned(paths[0], one.table or key)
             for name in (typed, *one.files):
                 rest.pop(name, None)
         if about and rest:

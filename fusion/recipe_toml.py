@@ -58,7 +58,7 @@ def _node(table: object, where: str, file: str | os.PathLike[str], learned: dict
         named = [name for name in about.files if isinstance(options.get(name), str)]
         if about.learned and isinstance(options.get(key), str):
             path = str(folder / options[key])
-            options[key], learned[path] = read_learned(path, key)
+            options[key], learned[path] = read_learned(path, about.table or key)
         elif about.read is not None and named:
             for name in about.files:
                 if name not in named:

@@ -109,10 +109,15 @@ def open_session(
 
 
 def _without_twin(steps: Sequence[Step]) -> tuple[str, ...]:
-    from fusion.cuda.steps import TWINS, twin_of
+    from fusion.cuda.steps import BEYOND, twin_of
 
     alone = [step for step in steps if twin_of(step) is None]
-    names = sorted({name_of(step) + (" across categories" if type(step) in TWINS else "") for step in alone})
+    names = sorted(
+        {
+            " ".join([name_of(step), *(said for name, said in BEYOND.items() if getattr(step, name, None))])
+            for step in alone
+        }
+    )
     return tuple(f"{name} runs on the CPU: it has no twin on the GPU" for name in names)
 
 

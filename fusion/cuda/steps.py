@@ -47,7 +47,7 @@ from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 from fusion.weights import member_weights
 
-__all__ = ["TWINS", "Twin", "twin_of"]
+__all__ = ["BEYOND", "TWINS", "Twin", "twin_of"]
 
 Twin = Callable[[Any, GpuPool], Resident | DetectionTable]
 
@@ -190,6 +190,10 @@ TWINS: Mapping[type[Any], Twin] = {
 }
 
 
+BEYOND = {"across_categories": "across categories", "box_weights": "with box weights"}
+"""Parameters that no twin knows, and what a step that has them is called."""
+
+
 def twin_of(step: Any) -> Twin | None:
-    """Return what does a step on the GPU; None where it runs on the CPU: no twin looks across categories."""
-    return None if getattr(step, "across_categories", False) else TWINS.get(type(step))
+    """Return what does a step on the GPU; None where it runs on the CPU."""
+    return None if any(getattr(step, name, None) for name in BEYOND) else TWINS.get(type(step))

@@ -29,6 +29,7 @@ __all__ = [
     "order_by_key",
     "part",
     "select",
+    "weighed",
 ]
 
 WBF, NMW, PROBABILITY, CONSENSUS = range(4)
@@ -50,7 +51,8 @@ class ClusterScratch(NamedTuple):
         order: int64 [size], where those boxes are in the columns.
         joined: int64 [size], cluster of each box.
         box: float64 [size, 5], x1, y1, x2, y2 and area of the box that stands for each cluster.
-        sums: float64 [size, 6] over each cluster: x1, y1, x2, y2 times score; score; weight or logit.
+        sums: float64 [size, 6] over each cluster: x1, y1, x2, y2 times score; score; weight or logit. Where sides have
+            weights [size, 10]: then score times the weight of each of the four sides, by which they are multiplied too.
         tally: int64 [size, 3] of each cluster: boxes, distinct members, votes of 1 less votes of 0.
         lead: int64 [size], the box that began each cluster.
         bits: uint64 [size, words], members of each cluster.
@@ -95,8 +97,8 @@ def order_by_key(key, index, row, other_key, other_index, size):
 
 
 @jit
-def cluster_scratch(size, members):
-    """Return a `ClusterScratch` for cells of up to `size` boxes."""
+def cluster_scratch(size, members, sides):
+    """Return a `ClusterScratch` for cells of up to `size` boxes; `sides` as for `cluster`."""
     return ClusterScratch(
         np.empty(size),
         np.empty(size, np.int64),
@@ -104,7 +106,7 @@ def cluster_scratch(size, members):
         np.empty(size, np.int64),
         np.empty(size, np.int64),
         np.empty((size, 5)),
-        np.empty((size, 6)),
+        np.empty((size, 6 if sides is None else 10)),
         np.empty((size, 3), np.int64),
         np.empty(size, np.int64),
         np.empty((size, (members + 63) // 64), np.uint64),
@@ -163,11 +165,13 @@ def _find(near, box, clusters, x1, y1, x2, y2, area, narrowed, threshold, greedy
 
 
 @part
-def cluster(columns, first, last, options, size, work):
+def cluster(columns, first, last, options, size, work, sides):
     """Put the selected boxes of a cell into clusters; return the number of clusters.
 
     The sums of a cluster are kept as they stand after each box, so that no box is read twice: added in the same
     order, float32 where the public WBF and NMW add in float32, they are what adding all its boxes anew would give.
+
+    `sides` are weights of the members' sides, float64 [members, 4], or None: code of its own is compiled for each.
     """
     kind, weights = options.kind, options.weights
     box, sums, tally, near = work.box, work.sums, work.tally, work.near
@@ -192,6 +196,8 @@ def cluster(columns, first, last, options, size, work):
             work.lead[c] = b
             # one by one: filling slices takes 6 ns per box longer
             sums[c, 0] = sums[c, 1] = sums[c, 2] = sums[c, 3] = sums[c, 4] = sums[c, 5] = 0.0
+            if sides is not None:
+                sums[c, 6] = sums[c, 7] = sums[c, 8] = sums[c, 9] = 0.0
             tally[c, 0] = tally[c, 1] = tally[c, 2] = 0
             for w in range(work.bits.shape[1]):
                 work.bits[c, w] = np.uint64(0)
@@ -209,12 +215,15 @@ def cluster(columns, first, last, options, size, work):
         if not greedy:
             if kind == NMW:
                 score *= overlap
-            sums[c, 0], sums[c, 1] = added(sums[c, 0], score, x1), added(sums[c, 1], score, y1)
-            sums[c, 2], sums[c, 3] = added(sums[c, 2], score, x2), added(sums[c, 3], score, y2)
+            if sides is None:
+                sums[c, 0], sums[c, 1] = added(sums[c, 0], score, x1), added(sums[c, 1], score, y1)
+                sums[c, 2], sums[c, 3] = added(sums[c, 2], score, x2), added(sums[c, 3], score, y2)
+            else:
+                _add_weighed(sums, c, score, (x1, y1, x2, y2), sides, member)
             sums[c, 4] += score
             sums[c, 5] += weights[member]
             if kind == WBF and found >= 0 and sums[c, 4] != 0.0:
-                _move(work, c, origin, factor)
+                _move(work, c, origin, factor, sides)
         elif fresh and kind == PROBABILITY:
             sums[c, 0] += score * x1
             sums[c, 1] += score * y1
@@ -229,11 +238,43 @@ def cluster(columns, first, last, options, size, work):
 
 
 @part
-def _move(work, c, origin, factor):
+def _add_weighed(sums, c, score, corners, sides, member):
+    """Add a box to a cluster, each side by score times its weight."""
+    for s in range(4):
+        weight = score * sides[member, s]
+        sums[c, s] = added(sums[c, s], weight, corners[s])
+        sums[c, 6 + s] += weight
+
+
+@part
+def weighed(work, c):
+    """Return the mean of a cluster's boxes, each side by its own weights.
+
+    Where two sides would cross, both stay where the cluster's box has them: with weights of their own they may, if
+    boxes overlap little. So do all without a weight that counts.
+    """
+    box, sums = work.box, work.sums
+    x1, y1, x2, y2 = box[c, 0], box[c, 1], box[c, 2], box[c, 3]
+    if min(sums[c, 6], sums[c, 8]) > 0.0:
+        left, right = single(sums[c, 0] / sums[c, 6]), single(sums[c, 2] / sums[c, 8])
+        if not right < left:
+            x1, x2 = left, right
+    if min(sums[c, 7], sums[c, 9]) > 0.0:
+        top, bottom = single(sums[c, 1] / sums[c, 7]), single(sums[c, 3] / sums[c, 9])
+        if not bottom < top:
+            y1, y2 = top, bottom
+    return x1, y1, x2, y2
+
+
+@part
+def _move(work, c, origin, factor, sides):
     """Set the box of a WBF cluster to the weighted mean of its boxes."""
-    total = work.sums[c, 4]
-    x1, y1 = single(work.sums[c, 0] / total), single(work.sums[c, 1] / total)
-    x2, y2 = single(work.sums[c, 2] / total), single(work.sums[c, 3] / total)
+    if sides is None:
+        total = work.sums[c, 4]
+        x1, y1 = single(work.sums[c, 0] / total), single(work.sums[c, 1] / total)
+        x2, y2 = single(work.sums[c, 2] / total), single(work.sums[c, 3] / total)
+    else:
+        x1, y1, x2, y2 = weighed(work, c)
     area = (x2 - x1) * (y2 - y1)
     box = work.box[c]
     box[0], box[1], box[2], box[3], box[4] = x1, y1, x2, y2, area

@@ -16,6 +16,7 @@ from fusion.kernels.cluster import (
     order_by_key,
     part,
     select,
+    weighed,
 )
 from fusion.kernels.jit import chunks, formula, jit, joined, run, uncounted
 
@@ -91,7 +92,7 @@ def allocate(size, sources):
     )
 
 
-def fuse_columns(columns: Columns, options: Options) -> Fused:
+def fuse_columns(columns: Columns, options: Options, sides: np.ndarray | None = None) -> Fused:
     """Run `fuse_cells` over all cells on the kernel threads.
 
     Each piece of cells is trimmed to what it gave before the next begins, so that memory beyond the
@@ -100,7 +101,7 @@ def fuse_columns(columns: Columns, options: Options) -> Fused:
 
     def task(low: int, high: int) -> tuple[np.ndarray, ...]:
         answer = allocate(int(columns.start[high] - columns.start[low]), options.sources)
-        fused, traced = fuse_cells(columns, low, high, options, answer)
+        fused, traced = fuse_cells(columns, low, high, options, answer, sides)
         return (*(part[:fused].copy() for part in answer[:-1]), answer.source[:traced].copy())
 
     pieces = run(task, chunks(columns.start)) or [tuple(allocate(0, options.sources))]
@@ -110,7 +111,7 @@ def fuse_columns(columns: Columns, options: Options) -> Fused:
 
 
 @part
-def _finish(columns, count, options, work):
+def _finish(columns, count, options, work, sides):
     """Turn the sums of a cell into boxes and scores, best first; return the number of clusters kept."""
     kept = 0
     for c in range(count):
@@ -123,8 +124,13 @@ def _finish(columns, count, options, work):
             score = wbf_score(options, work.tally[c, 0], score, total, weight, bits, 0, options.weights, work.part)
         elif options.kind == NMW:
             score = single(score)
-            for s in range(4):
-                work.box[c, s] = single(work.sums[c, s] / total if total != 0.0 else work.box[c, s])
+            if sides is not None:
+                x1, y1, x2, y2 = weighed(work, c)
+                work.box[c, 0], work.box[c, 1] = single(x1), single(y1)
+                work.box[c, 2], work.box[c, 3] = single(x2), single(y2)
+            else:
+                for s in range(4):
+                    work.box[c, s] = single(work.sums[c, s] / total if total != 0.0 else work.box[c, s])
         elif options.kind == PROBABILITY and work.tally[c, 1] > 1:
             score = joint(work.sums[c, 5], work.tally[c, 2])
             if total != 0.0:
@@ -157,8 +163,10 @@ def _trace(columns, size, count, kept, work, answer, at, traced):
 
 
 @jit
-def fuse_cells(columns, low, high, options, answer):
+def fuse_cells(columns, low, high, options, answer, sides):
     """Fuse the boxes of cells low..high-1, in order of (cell, score descending, row).
+
+    With weights of the members' sides, float64 [members, 4] or None, WBF and NMW average each side by its own.
 
     Returns:
         (number of fused boxes, number of rows behind them).
@@ -166,18 +174,19 @@ def fuse_cells(columns, low, high, options, answer):
     largest = 0
     for cell in range(low, high):
         largest = max(largest, columns.start[cell + 1] - columns.start[cell])
-    return _fuse(columns, low, high, options, answer, cluster_scratch(largest, len(options.weights)))
+    work = cluster_scratch(largest, len(options.weights), sides)
+    return _fuse(columns, low, high, options, answer, work, sides)
 
 
 @uncounted
-def _fuse(columns, low, high, options, answer, work):
+def _fuse(columns, low, high, options, answer, work, sides):
     at = 0
     traced = 0
     for cell in range(low, high):
         first, last = columns.start[cell], columns.start[cell + 1]
         size = select(columns, first, last, options, work)
-        count = cluster(columns, first, last, options, size, work)
-        kept = _finish(columns, count, options, work)
+        count = cluster(columns, first, last, options, size, work, sides)
+        kept = _finish(columns, count, options, work, sides)
         if options.sources:
             traced = _trace(columns, size, count, kept, work, answer, at, traced)
         for k in range(kept):

@@ -131,7 +131,7 @@ def fuse_image(boxes, scores, labels, sizes, options):
     """
     fault, columns, name = arrange(boxes, scores, labels, sizes)
     answer = allocate(len(columns.score), False)
-    size, _ = fuse_cells(columns, 0, len(name), options, answer)
+    size, _ = fuse_cells(columns, 0, len(name), options, answer, None)
     score = answer.score[:size].copy()
     index = np.arange(size)
     order_by_key(score, index, answer.row, np.empty(size), np.empty(size, np.int64), size)

@@ -78,8 +78,11 @@ def vote_scratch(k: int, members: int, largest: int) -> VoteScratch:
 
 
 @uncounted
-def vote_cells(columns, kept, total, options, work, out):
-    """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources."""
+def vote_cells(columns, kept, total, options, work, out, sides):
+    """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources.
+
+    `sides` are weights of the members' sides, float64 [members, 4], or None.
+    """
     threshold, score_share, box_share, sources = options
     x1, y1, x2, y2, member, row = columns.x1, columns.y1, columns.x2, columns.y2, columns.member, columns.row
     other, iou, position, seen, near = work.other, work.iou, work.position, work.seen, work.near
@@ -122,7 +125,9 @@ def vote_cells(columns, kept, total, options, work, out):
             scores, left, top, right, bottom = tally(columns, position, 0, found)
             out.score[p] = columns.score[i] + score_share * scores
             out.votes[p] = count
-            if found > 0:
+            if found > 0 and sides is not None:
+                _weigh(columns, sides, i, position, found, box_share, out.corners[p])
+            elif found > 0:
                 out.corners[p, 0] = moved(x1[i], box_share, left, found)
                 out.corners[p, 1] = moved(y1[i], box_share, top, found)
                 out.corners[p, 2] = moved(x2[i], box_share, right, found)
@@ -150,3 +155,24 @@ def vote_cells(columns, kept, total, options, work, out):
             out.order[p] = slot[p - low]
         low = high
     return written
+
+
+@uncounted
+def _weigh(columns, sides, i, position, found, share, corners):
+    """Set corners to the mean of a box and its voters, their shares times the weights of their sides.
+
+    Sides that would cross stay where the box has them.
+    """
+    given = (columns.x1, columns.y1, columns.x2, columns.y2)
+    for s in range(4):
+        weight = (1.0 - share) * sides[columns.member[i], s]
+        total = weight * given[s][i]
+        for v in range(found):
+            j = position[v]
+            more = share / found * sides[columns.member[j], s]
+            weight += more
+            total += more * given[s][j]
+        corners[s] = total / weight if weight > 0.0 else given[s][i]
+    for s in range(2):
+        if corners[s + 2] < corners[s]:
+            corners[s], corners[s + 2] = given[s][i], given[s + 2][i]

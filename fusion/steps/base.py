@@ -74,6 +74,7 @@ class Parameter:
         read: Reads it from these files; None where it is what `quorum learn` wrote under its name.
         when: Another parameter, and the value of it with which the file is read.
         learned: Whether a recipe may name a file of `quorum learn` instead.
+        table: What the table in that file is called, where that is not its own name.
         build: Makes its value of what TOML holds, given that and where it stands.
         sample: What an example types; by default the default.
     """
@@ -89,6 +90,7 @@ class Parameter:
     read: Callable[..., Any] | None = None
     when: tuple[str, object] | None = None
     learned: bool = False
+    table: str | None = None
     build: Callable[[Any, str], Any] | None = None
     sample: str | None = None
 

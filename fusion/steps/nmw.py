@@ -1,9 +1,10 @@
 """Non-maximum weighted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fusion.box_weights import BOX_WEIGHTS, checked_box_weights, side_weights
 from fusion.columns import Fused
 from fusion.kernels.cluster import NMW
 from fusion.kernels.fuse import Options, fuse_columns
@@ -26,6 +27,9 @@ class Nmw:
     It differs where the package's answer is an accident: ties go by row (an unstable sort there),
     weight 0 leaves a member's boxes out (NaN there), coordinates are never clipped, and boxes without
     area stay (dropped there), as does the first box of a cluster of scores 0 (NaN there).
+
+    With `box_weights` each side of a cluster is the mean weighted by score * IoU * the weight of that side of the
+    box's member; clusters and scores stay as they are.
     """
 
     cellwise: ClassVar[bool] = True
@@ -44,6 +48,7 @@ class Nmw:
             sample="a=1 b=0.5",
         ),
     )
+    box_weights: Mapping[str, Sequence[float]] | None = field(default=None, metadata=BOX_WEIGHTS)
     skip_box_threshold: float = field(
         default=0.0, metadata=parameter("Boxes with a lower score, before weights, are left out.", low=0.0)
     )
@@ -51,6 +56,7 @@ class Nmw:
     def __post_init__(self) -> None:
         check(self)
         check_member_weights(self.weights)
+        object.__setattr__(self, "box_weights", checked_box_weights(self.box_weights))
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the fused boxes of the pool, in order of (cell, score descending, row)."""
@@ -64,4 +70,4 @@ class Nmw:
             unsorted=bool((weights != 1).any()),
             sources=sources,
         )
-        return fuse_columns(pool.columns, options)
+        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool.members))

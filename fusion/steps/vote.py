@@ -1,11 +1,13 @@
 """Top-k voting on boxes and scores."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from fusion.across import across_categories
+from fusion.box_weights import BOX_WEIGHTS, checked_box_weights, side_weights
 from fusion.columns import Columns, Fused, Sources
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, nms_scratch
@@ -31,7 +33,9 @@ class Vote:
     - the corners become (1 - box) * B_P + box / n * sum of B_i (the report divides by k, which with fewer
       voters would pull boxes towards the origin).
 
-    Without voters P stays as it is. With sources, a box comes with its voters, best first.
+    Without voters P stays as it is. With sources, a box comes with its voters, best first. With `box_weights` the share
+    of each box in a side, 1 - box for P and box / n for a voter, counts times its member's weight of that side, over
+    the sum of these.
 
     With `across_categories` the cell is the image. A box gets the category that has the highest sum of scores among P
     and its voters, and that category's share of the sum as a factor on its score (`fusion.across`).
@@ -46,6 +50,7 @@ class Vote:
         default=0.5,
         metadata=parameter("Threshold of suppression, and what a voter's IoU must exceed.", low=0.0, high=1.0),
     )
+    box_weights: Mapping[str, Sequence[float]] | None = field(default=None, metadata=BOX_WEIGHTS)
     across_categories: bool = field(
         default=False,
         metadata=parameter("Boxes of any category vote, on the category as well: the highest summed score has it."),
@@ -53,6 +58,7 @@ class Vote:
 
     def __post_init__(self) -> None:
         check(self)
+        object.__setattr__(self, "box_weights", checked_box_weights(self.box_weights))
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the boxes voted on, in order of (cell, score descending, row).
@@ -62,14 +68,17 @@ class Vote:
         if self.across_categories:
             return across_categories(self, pool, sources)
         columns = pool.columns
-        pieces = run(lambda low, high: self._cells(columns, low, high, sources), chunks(columns.start))
+        sides = side_weights(self.box_weights, pool.members) if self.box_weights is not None else None
+        pieces = run(lambda low, high: self._cells(columns, low, high, sources, sides), chunks(columns.start))
         if not pieces:
             pieces = [_in_order(allocate(0, False), _room(0, 0), 0)]
         cell, row, score, corners, votes, size, source = joined(pieces)
         start = np.concatenate(([0], np.cumsum(size)))
         return Fused(cell, row, score, corners, votes, Sources(start, source) if sources else None)
 
-    def _cells(self, columns: Columns, low: int, high: int, sources: bool) -> tuple[np.ndarray, ...]:
+    def _cells(
+        self, columns: Columns, low: int, high: int, sources: bool, sides: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
         sizes = np.diff(columns.start[low : high + 1])
         largest = int(sizes.max())
         k = min(int(self.k), largest)
@@ -78,7 +87,7 @@ class Vote:
         members = int(columns.member[columns.start[low] : columns.start[high]].max()) + 1
         out = _room(left, k if sources else None)
         options = (float(self.iou), float(self.score), float(self.box), sources)
-        written = vote_cells(columns, kept, left, options, vote_scratch(k, members, largest), out)
+        written = vote_cells(columns, kept, left, options, vote_scratch(k, members, largest), out, sides)
         return _in_order(kept, out, written)
 
 

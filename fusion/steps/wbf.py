@@ -1,10 +1,11 @@
 """Weighted boxes fusion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fusion.across import across_categories
+from fusion.box_weights import BOX_WEIGHTS, checked_box_weights, side_weights
 from fusion.columns import Fused
 from fusion.formulas.clusters import CONFIDENCES
 from fusion.kernels.cluster import WBF
@@ -42,6 +43,10 @@ class Wbf:
     cluster, as in the public package; "box_and_model_avg", which counts each member's weight once, never exceeds the
     largest score.
 
+    With `box_weights` w_ms of member m's side s, that side of a cluster is sum of score * w * w_ms * side / sum of
+    score * w * w_ms over its boxes, in every mean that boxes are matched with. Scores stay as they are, and so do boxes
+    where all members have the same.
+
     With `across_categories` clusters are of all boxes of an image. The cluster gets the category whose boxes have the
     highest sum of score * w, and that category's share of the sum as a factor on its score: as if boxes of other
     categories had voted for it with score 0 (`fusion.across`).
@@ -64,6 +69,7 @@ class Wbf:
             sample="a=1 b=0.5",
         ),
     )
+    box_weights: Mapping[str, Sequence[float]] | None = field(default=None, metadata=BOX_WEIGHTS)
     skip_box_threshold: float = field(
         default=0.0, metadata=parameter("Boxes with a lower score, before weights, are left out.", low=0.0)
     )
@@ -78,6 +84,7 @@ class Wbf:
     def __post_init__(self) -> None:
         check(self)
         check_member_weights(self.weights)
+        object.__setattr__(self, "box_weights", checked_box_weights(self.box_weights))
 
     def fuse(self, pool: Pool, sources: bool = False) -> Fused:
         """Return the fused boxes of the pool, in order of (cell, score descending, row)."""
@@ -96,4 +103,4 @@ class Wbf:
             unsorted=bool((weights != 1).any()),
             sources=sources,
         )
-        return fuse_columns(pool.columns, options)
+        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool.members))

@@ -69,11 +69,24 @@ def mean_box(cluster, factors):
     return tuple(f32(s / total) for s in sums) if total != 0 else None
 
 
+def mean_of_sides(cluster, factors, sides, before):
+    """Mean of each side by weights of its own (`sides[member]`), in float32; sides that cross stay as they were."""
+    means = []
+    for k in range(4):
+        weights = [factor * sides[box[5]][k] for box, factor in zip(cluster, factors, strict=True)]
+        mean = mean_box(cluster, weights)
+        means.append(before[k] if mean is None else mean[k])
+    for near, far in ((0, 2), (1, 3)):
+        if means[far] < means[near]:
+            means[near], means[far] = before[near], before[far]
+    return tuple(means)
+
+
 def answer(rows):
     return sorted(rows, key=lambda entry: (-entry[0], entry[1]))
 
 
-def wbf(boxes, weights, threshold=0.55, conf_type="avg", skip=0.0, overflow=False):
+def wbf(boxes, weights, threshold=0.55, conf_type="avg", skip=0.0, overflow=False, sides=None):
     weights = np.asarray(weights, np.float64)
     clusters, shapes = [], []
     for score, box in best_first(boxes, weights, skip):
@@ -83,7 +96,8 @@ def wbf(boxes, weights, threshold=0.55, conf_type="avg", skip=0.0, overflow=Fals
             shapes.append(box[:4])
         else:
             clusters[c].append((score, box))
-            moved = mean_box([box for _, box in clusters[c]], [score for score, _ in clusters[c]])
+            scores, joined = zip(*clusters[c], strict=True)
+            moved = mean_box(joined, scores) if sides is None else mean_of_sides(joined, scores, sides, shapes[c])
             shapes[c] = shapes[c] if moved is None else moved
     fused = []
     for cluster, shape in zip(clusters, shapes, strict=True):
@@ -110,7 +124,7 @@ def wbf(boxes, weights, threshold=0.55, conf_type="avg", skip=0.0, overflow=Fals
     return answer(fused)
 
 
-def nmw(boxes, weights, threshold=0.55, skip=0.0):
+def nmw(boxes, weights, threshold=0.55, skip=0.0, sides=None):
     weights = np.asarray(weights, np.float64) / max(weights)
     clusters = []
     for score, box in best_first(boxes, weights, skip):
@@ -120,7 +134,11 @@ def nmw(boxes, weights, threshold=0.55, skip=0.0):
     for cluster in clusters:
         first = cluster[0][1]
         factors = [score * (1.0 if box is first else iou(first, box)) for score, box in cluster]
-        shape = mean_box([box for _, box in cluster], factors) or tuple(f32(x) for x in first[:4])
+        members = [box for _, box in cluster]
+        if sides is None:
+            shape = mean_box(members, factors) or tuple(f32(x) for x in first[:4])
+        else:
+            shape = tuple(f32(x) for x in mean_of_sides(members, factors, sides, first))
         votes = len({box[5] for _, box in cluster})
         fused.append((f32(cluster[0][0]), first[6], shape, votes, [box[6] for _, box in cluster]))
     return answer(fused)

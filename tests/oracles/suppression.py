@@ -88,7 +88,7 @@ def nms_then_soft(boxes, hard_threshold=0.7, method="gaussian", sigma=0.5, thres
     return soft(hard(boxes, hard_threshold), method, sigma, threshold, floor)
 
 
-def vote(boxes, k=4, score=0.05, box=0.3, threshold=0.5):
+def vote(boxes, k=4, score=0.05, box=0.3, threshold=0.5, sides=None):
     voted = []
     for kept in (group[0] for group in hard(boxes, threshold)):
         voters = [(other, iou(kept, other)) for other in boxes if other is not kept]
@@ -101,9 +101,24 @@ def vote(boxes, k=4, score=0.05, box=0.3, threshold=0.5):
             corners = tuple(
                 (1 - box) * kept[c] + box / len(voters) * one_by_one(other[c] for other in voters) for c in range(4)
             )
+        if voters and sides is not None:
+            corners = weighed([(1.0 - box, kept), *((box / len(voters), other) for other in voters)], sides)
         votes = len({other[5] for other in [kept, *voters]})
         voted.append((value, kept[6], corners, votes, rows_of([kept, *voters])))
     return answer(voted)
+
+
+def weighed(shares, sides):
+    """Mean of boxes by share and weight of the side; sides that cross stay as the first box has them."""
+    first, means = shares[0][1], []
+    for c in range(4):
+        weights = [share * sides[box[5]][c] for share, box in shares]
+        mean = one_by_one(weight * box[c] for weight, (_, box) in zip(weights, shares, strict=True))
+        means.append(mean / one_by_one(weights))
+    for near, far in ((0, 2), (1, 3)):
+        if means[far] < means[near]:
+            means[near], means[far] = first[near], first[far]
+    return tuple(means)
 
 
 def scene(seed, size, *, members=3, cells=3, scale=1.0, offset=0.0, ties=False, flat=False):
