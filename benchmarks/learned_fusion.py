@@ -97,7 +97,7 @@ def _measure(case: Case, options: argparse.Namespace) -> None:
     for target in ("expected_iou", "mean_precision"):
         row(f"WBF .75, calibrated to {target}", lambda t=target: _through(_calibrated(seen, known, t), shown))
     for form in ("constant", "size", "best"):
-        row(f"+ boxes corrected, {form}", lambda f=form: _through(_steps(seen, known, groups, f), shown))
+        row(f"+ boxes corrected, {form}", lambda f=form: _through(steps_before(seen, known, groups, f), shown))
     for kind in ("logistic", "boosting"):
         row(f"+ learned scores, {kind}", lambda k=kind: _stacked(seen, shown, known, groups, k))
     row("the same without correction", lambda: _stacked(seen, shown, known, groups, "best", correct=False))
@@ -116,7 +116,8 @@ def _calibrated(seen: Sequence[DetectionTable], known, target: str) -> list[Step
     return [Calibrate(maps=maps)]
 
 
-def _steps(seen, known, groups, form: str) -> list[Step]:  # type: ignore[no-untyped-def]
+def steps_before(seen, known, groups, form: str) -> list[Step]:  # type: ignore[no-untyped-def]
+    """Learn corrections of a form and calibrations: the steps before a fusion."""
     truth = known.ground_truth
     folds = folds_of(truth, groups)
     own = {str(t.metadata.member): learn_box_correction(t, truth, form=form, groups=folds) for t in seen}
@@ -128,7 +129,7 @@ def _through(steps: list[Step], tables: Sequence[DetectionTable]) -> DetectionTa
 
 
 def _stacked(seen, shown, known, groups, kind: str, *, correct: bool = True) -> DetectionTable:  # type: ignore[no-untyped-def]
-    steps = _steps(seen, known, groups, "best") if correct else _calibrated(seen, known, "mean_precision")
+    steps = steps_before(seen, known, groups, "best") if correct else _calibrated(seen, known, "mean_precision")
     learned, asked = (Recipe.chain(steps).fuse(tables) for tables in (seen, shown))
     model = learn_scores(apply(Wbf(iou=0.75), [learned]), [learned], known, kind=kind, groups=groups).model
     return apply(Rescore(model=model), [apply(Wbf(iou=0.75), [asked]), asked])

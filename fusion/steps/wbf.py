@@ -44,8 +44,8 @@ class Wbf:
     largest score.
 
     With `box_weights` w_ms of member m's side s, that side of a cluster is sum of score * w * w_ms * side / sum of
-    score * w * w_ms over its boxes, in every mean that boxes are matched with. Scores stay as they are, and so do boxes
-    where all members have the same.
+    score * w * w_ms over its boxes, in every mean that boxes are matched with; sides that would cross, as those of
+    boxes that overlap little may, stay where they are. Scores are made as without.
 
     With `across_categories` clusters are of all boxes of an image. The cluster gets the category whose boxes have the
     highest sum of score * w, and that category's share of the sum as a factor on its score: as if boxes of other
