@@ -35,6 +35,7 @@ from fusion.steps.expand_hierarchy import ExpandHierarchy as ExpandHierarchy
 from fusion.steps.mask_nms import MaskNms as MaskNms
 from fusion.steps.matrix_nms import MatrixNms as MatrixNms
 from fusion.steps.merge_scales import MergeScales as MergeScales
+from fusion.steps.merge_slices import MergeSlices as MergeSlices
 from fusion.steps.nms import Nms as Nms
 from fusion.steps.nms_then_soft import NmsThenSoft as NmsThenSoft
 from fusion.steps.nmw import Nmw as Nmw
@@ -142,6 +143,15 @@ def merge_scales(
     sigma: float = 0.5,
     soft_iou: float = 0.5,
     floor: float = 0.001,
+    device: str = "cpu",
+) -> DetectionTable: ...
+def merge_slices(
+    tables: DetectionTable | Sequence[DetectionTable],
+    *,
+    offsets: Mapping[str, Sequence[int]],
+    measure: str = "ios",
+    threshold: float = 0.5,
+    merge: str = "union",
     device: str = "cpu",
 ) -> DetectionTable: ...
 def nms(

@@ -122,9 +122,8 @@ def pool_masks(pool: Pool) -> PooledMasks:
     return masks
 
 
-def unreadable(pool: Pool, masks: PooledMasks, row: int) -> InputError:
+def unreadable(pool: Pool, text: MaskText, row: int) -> InputError:
     """Return the error for a mask whose text is no mask of its size."""
-    text = masks.text
     counts = bytes(text.data[text.offset[row] : text.offset[row + 1]][:40])
     return InputError(
         _place(pool, row),

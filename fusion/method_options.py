@@ -75,7 +75,11 @@ def step_of(method: str, given: Mapping[str, Any]) -> tuple[Step, dict[str, Tune
                 paths = [given[name] for name in one.files if name in given]
                 if one.read is not None and len(paths) < len(one.files):
                     wanted = " and ".join(map(option, one.files))
-                    raise InputError(f"--method {method}", f"expected {wanted}", "Give both")
+                    raise InputError(
+                        f"--method {method}",
+                        f"expected {wanted}",
+                        "Give both" if len(one.files) > 1 else "Give the file",
+                    )
                 if one.read is not None:
                     values[key] = one.read(*paths)
                 elif paths:

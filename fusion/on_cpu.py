@@ -13,7 +13,7 @@ from fusion.pool import Pool, Tables, pool_tables
 from fusion.steps.base import Rebuilt, Rescored, Step
 from fusion.table import OPTIONAL, DetectionTable
 
-__all__ = ["fuse_tables", "id_column", "taken", "trace"]
+__all__ = ["fuse_tables", "id_column", "taken", "to_table", "trace"]
 
 
 def fuse_tables(step: Step, tables: Tables) -> DetectionTable:
@@ -53,9 +53,9 @@ def _run(step: Step, pool: Pool, *, sources: bool) -> tuple[DetectionTable, Fuse
     elif isinstance(answer, Rescored):
         if sources:
             answer = _in_image_order(pool, answer)
-        table = _to_table(pool, answer, pool.image()[answer.row], pool.category()[answer.row])
+        table = to_table(pool, answer, pool.image()[answer.row], pool.category()[answer.row])
     else:
-        table = _to_table(pool, answer, image[answer.cell], category[answer.cell])
+        table = to_table(pool, answer, image[answer.cell], category[answer.cell])
     return table, answer
 
 
@@ -72,7 +72,7 @@ def _in_image_order(pool: Pool, rescored: Rescored) -> Rescored:
     return Rescored(rescored.row[order], rescored.score[order])
 
 
-def _to_table(pool: Pool, fused: Fused | Rescored, image: np.ndarray, category: np.ndarray) -> DetectionTable:
+def to_table(pool: Pool, fused: Fused | Rescored, image: np.ndarray, category: np.ndarray) -> DetectionTable:
     """Build the table of an operator's answer, whose rows are of these dense image and category indices.
 
     Rows that keep their box keep its every bit, and the name of their member. New boxes come from

@@ -52,7 +52,7 @@ class MaskNms:
         def kernel(low: int, high: int, _work: NmsScratch, out: Picked) -> int:
             left: int = mask_nms_cells(columns, low, high, threshold, masks.text, masks.masked, out)
             if left < 0:
-                raise unreadable(pool, masks, -1 - left)
+                raise unreadable(pool, masks.text, -1 - left)
             return left
 
         return suppress(columns, kernel, sources)

@@ -110,7 +110,7 @@ class VoteMasks:
             votes = _room(int(np.count_nonzero(rows < about.instances)))
             texts, voters, wrong = vote_cells(low, high, columns, about, masks.text, masks.soft, options, votes)
             if wrong >= 0:
-                raise unreadable(pool, masks, wrong)
+                raise unreadable(pool, masks.text, wrong)
             return (*votes, texts, voters, np.diff(votes.end, prepend=0))
 
         pieces = run(task, chunks(columns.start, 8192))

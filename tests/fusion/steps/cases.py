@@ -17,6 +17,7 @@ STEPS = {name: step_class(name) for name in step_names()}
 GIVEN = {
     "categories": {"b": [5]},
     "corrections": {"a": BoxCorrection(), "b": BoxCorrection(side=[[-0.1], [0.0], [0.05], [0.2]])},
+    "offsets": {"a": [0, 0, 60, 50], "b": [4, 2, 60, 50]},
     "maps": {name: ScoreMap(kind="linear", score=[0.0, 1.0], value=[0.1, 0.9]) for name in "ab"},
     "parents": {2: [9], 5: [9], 9: []},
     "views": [["a", "b"]],
