@@ -103,6 +103,7 @@ def correct_boxes(
     tables: DetectionTable | Sequence[DetectionTable],
     *,
     corrections: Mapping[str, BoxCorrection],
+    masks: str = "keep",
     device: str = "cpu",
 ) -> DetectionTable: ...
 def dropout(

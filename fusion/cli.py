@@ -1,7 +1,7 @@
 """Command `quorum fuse`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,7 +52,7 @@ def fuse(
         recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
             lvistraveler-tta, alibaba-tta, megdetv2-ensemble; --calibration, --weights, --scales, --hierarchy and
             --vote-masks go with these.
-        boxes: First, correct each member's boxes (`quorum learn boxes`).
+        boxes: First, correct each member's boxes (`quorum learn boxes`); --masks shift moves their masks too.
         calibration: Before the method, calibrate scores by these maps (`quorum learn calibration`).
         weights: Then multiply scores by these weights (`quorum learn weights`).
         scores: After the method, score the boxes by this model (`quorum learn scores`, with the same options).
@@ -173,25 +173,26 @@ def method_plan(
         nodes.append(Node(step, inputs))
         return f"step{len(nodes)}"
 
-    def learned(name: str, key: str, file: Path) -> "Step":
+    def learned(name: str, key: str, file: Path, more: Mapping[str, Any]) -> "Step":
         table, origins[str(file)] = read_learned(file, key)
-        return step_from_options(name, {key: table}, file)
+        return step_from_options(name, {key: table, **more}, file)
 
     last = ALL
-    before = (
-        ("correct_boxes", "corrections", boxes),
-        ("calibrate", "maps", calibration),
-        ("reweight", "weights", weights),
+    moving = {"masks": values.pop("masks")} if boxes is not None and "masks" in values else {}
+    before: tuple[tuple[str, str, Path | None, dict[str, Any]], ...] = (
+        ("correct_boxes", "corrections", boxes, moving),
+        ("calibrate", "maps", calibration, {}),
+        ("reweight", "weights", weights, {}),
     )
-    for name, key, file in before:
+    for name, key, file, more in before:
         if file is not None:
-            last = add(learned(name, key, file), last)
+            last = add(learned(name, key, file, more), last)
     members = last
     step, found = step_of(method, values)
     last = add(step, last)
     origins |= found
     if scores is not None:
-        last = add(learned("rescore", "model", scores), last, members)
+        last = add(learned("rescore", "model", scores, {}), last, members)
     if cap is not None:
         last = add(step_from_options("concat", {"max_per_image": cap}, "--max-per-image"), last)
     if masks is not None:

@@ -12,6 +12,7 @@ from fusion.errors import InputError, option
 from fusion.recipe import Recipe
 from fusion.run import settle
 from fusion.score_scales import scale_notes
+from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.storage import BY_ID, image_ids_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
 from fusion.unfinished import put_in_place, take_up
@@ -78,7 +79,7 @@ def fuse_files(
         return _fuse_parts(recipe, parts, Path(output), progress, device, tell)
     inputs = [named(read_table(table), table) for table in tables]
     steps = list(recipe.nodes)
-    tell(*_unsketched(inputs), *scale_notes(recipe, inputs))
+    tell(*_unsketched(inputs), *scale_notes(recipe, inputs), *_still_masks(recipe, inputs))
     fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)), device=device)
     write_table(_signed(fused, recipe), output)
     tell(*_unused(recipe, inputs), *_above_one(_over(fused), any(map(_over, inputs))))
@@ -121,7 +122,7 @@ def _fuse_parts(
     rule = _check_partitioning(parts)
     work = take_up(output, _run_key(recipe, parts))
     largest = [named(read_table(max(paths, key=_rows_of)), paths[0].parent) for paths in parts]
-    tell(*_unsketched(largest), *scale_notes(recipe, largest))
+    tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
     del largest
     read = written = resumed = 0
     above, given = (0, 0.0), False
@@ -162,6 +163,17 @@ def _unsketched(inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
         f"{', '.join(names)} {say} nothing of the images behind (imported without ground truth, or by an earlier "
         "version): whether these tables are of one data set was not checked",
     )
+
+
+def _still_masks(recipe: Recipe, inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
+    """Note where boxes leave their masks behind."""
+    keep = [
+        node.step for node in recipe.nodes.values() if isinstance(node.step, CorrectBoxes) and node.step.masks == "keep"
+    ]
+    moves = any(correction.moves for step in keep for correction in step.corrections.values())
+    if not moves or not any(table.mask is not None and table.mask.null_count < len(table) for table in inputs):
+        return ()
+    return (f"boxes are corrected, masks stay where they are; {option('masks', 'shift')} moves them with their boxes",)
 
 
 def _over(table: DetectionTable) -> tuple[int, float] | None:

@@ -7,11 +7,13 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fusion.arrow_arrays import arrow_array
 from fusion.box_corrections import BoxCorrection, read_corrections
 from fusion.checks import listing
 from fusion.corners import FAR
 from fusion.equal_boxes import image_order
 from fusion.errors import InputError
+from fusion.moved_masks import moved_masks
 from fusion.on_cpu import fuse_tables
 from fusion.pool import Pool
 from fusion.steps.base import Rebuilt, check, parameter
@@ -26,8 +28,9 @@ class CorrectBoxes:
     """Move the sides of each member's boxes by what was learned of them; see `BoxCorrection`.
 
     Detectors, and pose estimators even more, draw boxes that are a little too small, too large or shifted, each in its
-    own way; averaged, they spoil each other. Scores, order and members stay, masks too: what moves is the box alone, so
-    that measured by masks nothing changes.
+    own way; averaged, they spoil each other. Scores, order and members stay. Run-length masks stay too, so that
+    measured by masks nothing changes; with `masks="shift"` they are moved and scaled as their boxes, to the nearest
+    pixel. A soft mask lies in its box, wherever that is.
     """
 
     compares_scores: ClassVar[bool] = False
@@ -41,6 +44,10 @@ class CorrectBoxes:
             sample="boxes.toml",
         )
     )
+    masks: str = field(
+        default="keep",
+        metadata=parameter("Whether masks stay, or are moved and scaled as their boxes.", choices=("keep", "shift")),
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -49,9 +56,10 @@ class CorrectBoxes:
         """Return all rows with corrected boxes.
 
         Raises:
-            InputError: If a member has no correction.
+            InputError: If a member has no correction, or a mask that is to be moved cannot be read.
         """
-        corners = np.stack([pool.column("x"), pool.column("y"), pool.far("x"), pool.far("y")], axis=1).astype(float)
+        before = np.stack([pool.column("x"), pool.column("y"), pool.far("x"), pool.far("y")], axis=1).astype(float)
+        corners = before.copy()
         category_id = pool.category_ids[pool.category()]
         for number, member in enumerate(pool.members):
             if member not in self.corrections:
@@ -66,7 +74,11 @@ class CorrectBoxes:
             else:
                 corners[rows] = np.nan
         order, _ = image_order(pool)
-        return Rebuilt(_moved(fuse_tables(Concat(), pool.tables), corners[order]), order, None)
+        table = _moved(fuse_tables(Concat(), pool.tables), corners[order])
+        if self.masks == "shift" and table.mask is not None:
+            moved = moved_masks(pool, before, corners).take(arrow_array(order))
+            table = replace(table, arrow=table.arrow.set_column(table.arrow.column_names.index("mask"), "mask", moved))
+        return Rebuilt(table, order, None)
 
 
 def _moved(table: DetectionTable, corners: np.ndarray) -> DetectionTable:
