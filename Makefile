@@ -26,6 +26,7 @@ lint: .venv/dev
 bench: .venv/peers
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/suppression.py
+	$(BIN)/python benchmarks/slices.py
 	$(BIN)/python benchmarks/clustering.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/coco_evaluation.py
