@@ -24,19 +24,22 @@ def image_cells(columns: Columns) -> Columns:
     return merged._replace(row=row[merged.row], image=merged.image + first)
 
 
-def across_categories(step: Any, pool: Pool, sources: bool, weights: np.ndarray | None = None) -> Fused:
+def across_categories(
+    step: Any, pool: Pool, sources: bool, weights: np.ndarray | None = None, *, mean: bool = False
+) -> Fused:
     """Run a step on all boxes of an image at once and find the category of what comes out.
 
     What comes of several labels has the category whose boxes' scores, times weights, have the highest sum. Ties go to
     the category with the single highest one, then to the one whose box comes first. Where the step keeps a row of
     another category, the best row of that one stands in for it, with its own box and score. Where it makes new boxes,
-    these are made of all, and the score is multiplied by the category's share of the sum.
+    these are made of all; a score that is a mean over them is multiplied by the category's share of the sum.
 
     Args:
         step: A step that answers `Fused` and has a parameter `across_categories`.
         pool: The detections.
         sources: Whether to report the rows behind each.
         weights: float64 [members], on scores; None for 1 each.
+        mean: Whether scores of new boxes are means over the boxes behind them.
 
     Returns:
         The answer in order of (cell, score descending, row), where cells are those of the pool's columns.
@@ -58,7 +61,10 @@ def across_categories(step: Any, pool: Pool, sources: bool, weights: np.ndarray 
     elect(start, np.searchsorted(row, behind), cell, key, len(columns.image), winner, best, share)
     lead = np.searchsorted(row, fused.row)
     best = np.where(cell[lead] == winner, lead, best)
-    fused_score = np.where(best == lead, fused.score, score[best]) if fused.corners is None else fused.score * share
+    if fused.corners is None:
+        fused_score = np.where(best == lead, fused.score, score[best])
+    else:
+        fused_score = fused.score * share if mean else fused.score
     place = np.lexsort((row[best], -fused_score, winner))
     return Fused(
         winner[place],

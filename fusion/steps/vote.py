@@ -38,7 +38,7 @@ class Vote:
     the sum of these.
 
     With `across_categories` the cell is the image. A box gets the category that has the highest sum of scores among P
-    and its voters, and that category's share of the sum as a factor on its score (`fusion.across`).
+    and its voters (`fusion.across`); its score stays.
     """
 
     cellwise: ClassVar[bool] = True

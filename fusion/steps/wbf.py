@@ -49,7 +49,7 @@ class Wbf:
 
     With `across_categories` clusters are of all boxes of an image. The cluster gets the category whose boxes have the
     highest sum of score * w, and that category's share of the sum as a factor on its score: as if boxes of other
-    categories had voted for it with score 0 (`fusion.across`).
+    categories had voted for it with score 0. "max" stays the largest of all (`fusion.across`).
     """
 
     cellwise: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class Wbf:
         """Return the fused boxes of the pool, in order of (cell, score descending, row)."""
         weights = member_weights(self.weights, pool.members)
         if self.across_categories:
-            return across_categories(self, pool, sources, weights)
+            return across_categories(self, pool, sources, weights, mean=self.conf_type != "max")
         options = Options(
             kind=WBF,
             confidence=CONFIDENCES.index(self.conf_type),
