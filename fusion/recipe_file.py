@@ -16,9 +16,9 @@ __all__ = ["read_recipe", "saving", "write_recipe"]
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file.
 
-    `weights`, `maps`, `relations`, `categories` and `scales` may name another TOML file, beside the recipe, that holds
-    them, and `hierarchy` with `class_descriptions` the files of a class tree instead of `parents`; unless the recipe
-    says otherwise, it is then tuned on what the first of them was learned on.
+    `weights`, `box_weights`, `corrections`, `maps`, `model`, `relations`, `categories` and `scales` may name another
+    TOML file, beside the recipe, that holds them, and `hierarchy` with `class_descriptions` the files of a class tree
+    instead of `parents`; unless the recipe says otherwise, it is then tuned on what the first of them was learned on.
 
     Raises:
         InputError: If it cannot be read; unknown keys are named with a suggestion.

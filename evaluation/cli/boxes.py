@@ -29,7 +29,8 @@ def learn_boxes(
     Args:
         tables: One table per member.
         ground_truth: Annotations of the split to learn on.
-        output: A TOML file for `quorum fuse --boxes`, or for a recipe's correct_boxes step.
+        output: A TOML file for `quorum fuse --boxes` and `--box-weights`, or for a recipe's correct_boxes step and the
+            box_weights of its wbf, nmw and vote.
         form: On what the shift of a side depends: constant: on nothing; size: on width and height; best: what leaves
             the smallest distances on images held back, which may be no shift at all.
         position: Let it depend on the place in the image as well. It then learns the scene: for fixed cameras only.

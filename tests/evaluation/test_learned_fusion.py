@@ -119,7 +119,7 @@ def test_boxes_calibration_and_scores(folder, capsys):
     learn_calibration(*tables, ground_truth=truth, output=calibration, images=some)
     assert "to mean-precision" in read_learned(calibration, "maps")[1].note
     given = {"boxes": boxes, "calibration": calibration}
-    options = MethodOptions(iou=0.6)
+    options = MethodOptions(iou=0.6, box_weights=boxes)
     learn_scores(*tables, ground_truth=truth, output=scores, options=options, images=some, **given)
     said = capsys.readouterr()
     assert "AP held back" in said.out
@@ -130,6 +130,7 @@ def test_boxes_calibration_and_scores(folder, capsys):
     recipe = read_recipe(place / "all.toml")
     assert [name_of(node.step) for node in recipe.nodes.values()] == ["correct_boxes", "calibrate", "wbf", "rescore"]
     assert recipe.tuned_on.images == 100
+    assert len(recipe.nodes["step3"].step.box_weights) == 2
     again = recipe.fuse([read_table(table) for table in tables])
     assert read_table(fused).score.tobytes() == again.score.tobytes()
     # the recipe is the three files' content: what they hold is in it to the last digit
