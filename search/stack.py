@@ -25,12 +25,14 @@ class Stack:
         genome: The candidate.
         model: Learned on the whole search split.
         AP: What the boxes' own scores and those of each kind of model give on parts that were held back.
-        result: The evaluation on the search split, each image scored by a model that was learned without its fold.
+        boxes: The candidate's boxes on the search split, each image's scored by a model learned without its fold.
+        result: Their evaluation.
     """
 
     genome: Genome
     model: ScoreModel
     AP: Mapping[str, float]
+    boxes: DetectionTable
     result: CocoResult | OpenImagesResult
 
 
@@ -43,7 +45,8 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     prepared = problem.search.prepared
     boxes = problem.fused(genome)
     learned = learn_scores(boxes, problem.preparation.tables, prepared, groups=problem.fold)
-    return Stack(genome, learned.model, learned.AP, prepared.evaluate(_scored(boxes, learned.held_back)))
+    scored = _scored(boxes, learned.held_back)
+    return Stack(genome, learned.model, learned.AP, scored, prepared.evaluate(scored))
 
 
 def _scored(table: DetectionTable, score) -> DetectionTable:  # type: ignore[no-untyped-def]

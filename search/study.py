@@ -146,6 +146,7 @@ class Study:
         journal: Journal | None = None,
         *,
         paired_error: Callable[[Genome, Genome], float] | None = None,
+        stop: Callable[[], str | None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Search until the budget is spent, the best improves no more, or Ctrl-C.
@@ -157,6 +158,7 @@ class Study:
             evaluator: Runs candidates.
             journal: Where trials are kept.
             paired_error: Standard error of the AP difference of two candidates; for `patience`.
+            stop: Asked after every batch of trials whether to end, and why.
             progress: Told after every trial.
         """
         known: dict[Genome, Outcome] = {}
@@ -195,6 +197,11 @@ class Study:
                             phase.proposer.tell(genome, outcome.value)
                     if best is not None and self._settled(best, marked, asked - mark, paired_error):
                         self.stopped = f"no better by a standard error in {self.settings.patience} trials"
+                        return
+                    # members and naive ensembles are what an answer is compared with, however late it is
+                    reason = None if stop is None or phase.name in ("members", "naive") else stop()
+                    if reason is not None:
+                        self.stopped = reason
                         return
                     if marked is None or asked - mark >= (self.settings.patience or self.settings.budget):
                         marked, mark = best, asked

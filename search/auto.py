@@ -1,0 +1,182 @@
+"""The whole way: members in, the best fusion of them out, and what it is worth on images that chose nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.comparison import Difference
+from evaluation.folds import folds_of
+from evaluation.ground_truth import GroundTruth
+from evaluation.prepared import prepare
+from evaluation.protocol import Coco, Lvis, OpenImages
+from fusion.errors import InputError
+from fusion.recipe import Recipe
+from fusion.table import DetectionTable
+from search.answer import Answer, find_answer, paired_error
+from search.baselines import single
+from search.device import open_evaluator
+from search.journal import Journal
+from search.preparation import prepare_members
+from search.problem import Problem, Side, agreement, pose
+from search.scratch import scratch_folder
+from search.splits import matched_split, strata_of
+from search.stack import stack
+from search.study import Settings, Study
+
+__all__ = ["Improvement", "improve"]
+
+_TRIALS = 4000
+_PATIENCE = 200
+_SEARCHING = 0.6  # part of the time that trials may take; learning scores and measuring take the rest
+_AHEAD = 0.1  # AP by which a member that far ahead leaves little to fuse
+_ALIKE = 0.85  # share of the objects found by either of two members that both find
+
+
+@dataclass(frozen=True, eq=False)
+class Improvement:
+    """What became of some members.
+
+    Attributes:
+        answer: What the search found.
+        study: The search.
+        recipe: The answer, learned again on all images; the best member alone where fusing does not help.
+        fused: The detections of all images, each by what was learned without its fold.
+        helps: Whether the answer is better than the best member on the verify split.
+        why_not: Why not, in words; "" where it helps.
+        brings: By member, the AP that the answer's tree loses on the verify split without it.
+    """
+
+    answer: Answer
+    study: Study
+    recipe: Recipe
+    fused: DetectionTable
+    helps: bool
+    why_not: str
+    brings: Mapping[str, float]
+
+    @property
+    def gain(self) -> Difference:
+        """AP of the answer over the best member, on the verify split."""
+        return self.answer.gain("best member", "verify")
+
+
+def improve(
+    tables: Sequence[DetectionTable],
+    truth: GroundTruth,
+    protocol: Coco | Lvis | OpenImages | None = None,
+    *,
+    groups: np.ndarray | None = None,
+    seconds: float = 300.0,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Improvement:
+    """Find the best fusion of some members, and say what it is worth.
+
+    The images are dealt into two splits, groups kept together. On the first, corrections, calibrations, trees and
+    learned scores are learned and chosen; the second says what they are worth, and whether they are better than the
+    best member of the first. Then everything is learned again on all images.
+
+    Args:
+        tables: One per member, each with its name.
+        truth: Ground truth of their images.
+        protocol: What is measured; COCO's boxes by default.
+        groups: [images] label of each image: a video, a day; see `evaluation.folds.groups_in_names`.
+        seconds: About how long it may take.
+        seed: Of everything random.
+        folder: Where trials are kept, so that the same call goes on where it was interrupted.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: If there is no member, or the images are too few to be dealt.
+    """
+
+    def tell(what: str) -> None:
+        if progress is not None:
+            progress(what)
+
+    begin = time.monotonic()
+    if not tables:
+        raise InputError("auto", "no member was given", "Give the result files of two detectors or more")
+    if len(truth.image_id) < 4 or not len(truth):
+        raise InputError(truth.source, "has too few images with annotations to learn on some and measure on others")
+    names = ("search", "verify")
+    part = matched_split(*strata_of(truth), [0.5, 0.5], groups=groups, seed=seed)
+    splits = {name: truth.image_id[part == number] for number, name in enumerate(names)}
+    problem = pose(tables, truth, splits, protocol or Coco(), groups=groups, progress=progress)
+    study = Study(
+        Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed), problem.search.category_ids, agreement(problem.search)
+    )
+    journal = None if folder is None else Journal(folder / "trials.journal", problem.origin, 0)
+
+    def over() -> str | None:
+        return "the time is over" if time.monotonic() - begin > _SEARCHING * seconds else None
+
+    with scratch_folder("quorum-auto-") as scratch:
+        evaluator, _ = open_evaluator(problem, scratch, device="cpu", workers=1, memory=2 << 30)
+        try:
+            study.run(
+                evaluator,
+                journal,
+                paired_error=lambda a, b: paired_error(problem, a, b),
+                stop=over,
+                progress=lambda phase, done, _, best: tell(f"search, {phase}, trial {done}: best AP {100 * best:.2f}"),
+            )
+        finally:
+            evaluator.close()
+    if not study.measured:
+        raise InputError("auto", "ended before its first trial", "Give it more time with --minutes")
+    answer = find_answer(problem, study, progress=progress)
+    gain = answer.gain("best member", "verify")
+    helps = gain.value > 0
+    tell("learning again on all images")
+    recipe, fused = _on_all(answer, tables, truth, groups, helps=helps)
+    return Improvement(
+        answer=answer,
+        study=study,
+        recipe=recipe,
+        fused=fused,
+        helps=helps,
+        why_not="" if helps else _why_not(problem),
+        brings={change.what: change.loss for change in answer.without_member} if helps else {},
+    )
+
+
+def _on_all(
+    answer: Answer, tables: Sequence[DetectionTable], truth: GroundTruth, groups: np.ndarray | None, *, helps: bool
+) -> tuple[Recipe, DetectionTable]:
+    """Learn the answer again on all images; return its recipe and the detections, held back fold by fold."""
+    problem = answer.problem
+    by_name = {str(table.metadata.member): table.select_images(truth.image_id) for table in tables}
+    members = tuple(by_name[name] for name in problem.names)
+    genome = answer.genome if helps else single(0, len(members))
+    treatment = problem.preparation.treatment if helps else "as they are"
+    prepared, fold = prepare(truth, problem.search.prepared.protocol), folds_of(truth, groups)
+    whole = replace(
+        problem,
+        preparation=prepare_members(members, prepared, fold, treatment),
+        fold=fold,
+        search=Side("all", prepared, members),
+    )
+    if helps and answer.stack is not None:
+        scored = stack(whole, genome)
+        return whole.recipe(genome, scored.model), scored.boxes
+    return whole.recipe(genome), whole.fused(genome)
+
+
+def _why_not(problem: Problem) -> str:
+    """Say why fusing does not help, as far as can be seen."""
+    ap = problem.member_ap
+    if len(ap) == 1:
+        return "there is one member; fusion needs two or more that err differently"
+    if ap[0] - ap[1] > _AHEAD:
+        return f"{problem.names[0]} is {100 * (ap[0] - ap[1]):.0f} AP points ahead of the next"
+    alike = agreement(problem.search)
+    if np.min(alike[np.triu_indices(len(alike), 1)]) > _ALIKE:
+        return "the members find the same objects"
+    return f"{len(problem.search.truth.image_id):,} images are too few to learn what the members are worth"
