@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.package_script import tuned_script
+from benchmarks.published_fusions import alfa, dbf, prae
 from evaluation.box_corrections import learn_box_correction
 from evaluation.calibration import learn_calibration
 from evaluation.coco_ground_truth import read_coco
@@ -94,6 +95,10 @@ def _measure(case: Case, options: argparse.Namespace) -> None:
 
     row(f"best member, {shown[best].metadata.member}", lambda: shown[best])
     row("WBF .55 of all, scores as they are", lambda: apply(Wbf(iou=0.55), shown))
+    for fuse in (dbf, alfa, prae):
+        row(fuse.__name__.upper(), lambda f=fuse: f(seen, shown, known))
+    maps = _calibrated(seen, known, "mean_precision")
+    row("ALFA, calibrated first", lambda: alfa(_each(maps, seen), _each(maps, shown), known))
     for target in ("expected_iou", "mean_precision"):
         row(f"WBF .75, calibrated to {target}", lambda t=target: _through(_calibrated(seen, known, t), shown))
     for form in ("constant", "size", "best"):
@@ -114,6 +119,13 @@ def _measure(case: Case, options: argparse.Namespace) -> None:
 def _calibrated(seen: Sequence[DetectionTable], known, target: str) -> list[Step]:  # type: ignore[no-untyped-def]
     maps = {str(t.metadata.member): learn_calibration(t, known, target=target) for t in seen if len(t)}
     return [Calibrate(maps=maps)]
+
+
+def _each(steps: list[Step], tables: Sequence[DetectionTable]) -> list[DetectionTable]:
+    """Run steps on each member by itself."""
+    for step in steps:
+        tables = [apply(step, table) for table in tables]
+    return list(tables)
 
 
 def steps_before(seen, known, groups, form: str) -> list[Step]:  # type: ignore[no-untyped-def]
