@@ -1,5 +1,7 @@
 """The answer and its report: every figure is that of the plain evaluation of the replayed recipe."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from evaluation import prepare
 from evaluation.protocol import Coco
 from evaluation.score_models import learn_scores
 from fusion.recipe_file import read_recipe, write_recipe
-from fusion.table import DetectionTable
+from fusion.table import DetectionTable, Metadata
 from search.answer import choose, find_answer, front, paired_error
 from search.engine import Engine
 from search.evaluators import Serial
@@ -125,19 +127,62 @@ def test_the_report_tells_what_was_found(found, tmp_path):
     assert "<svg" in (tmp_path / "tree.svg").read_text()
 
 
-def test_the_alarm_rings_where_the_splits_disagree(found):
+def with_gains(answer, **gains):
+    """The answer with other gains over its strongest rival: by split, value and standard error in AP points."""
+    changed = {}
+    for split, rivals in answer.rivals.items():
+        value, error = (figure / 100 for figure in gains[split])
+        noise = np.random.default_rng(0).normal(0, error, 500)
+        own = rivals[0].replicates
+        observed = own.observed["AP"] - value
+        other = replace(own, observed={"AP": observed}, values={"AP": own.values["AP"] - value + noise})
+        changed[split] = (rivals[0], replace(rivals[1], replicates=other))
+    return replace(answer, rivals=changed)
+
+
+def test_the_alarm_rings_where_the_answer_is_worse_than_a_rival_by_more_than_chance(found):
     _, _, answer = found
-    assert answer.gap.value == pytest.approx(
-        answer.gain(answer.strongest, "search").value - answer.gain(answer.strongest, "verify").value
+    worse = with_gains(answer, search=(2, 0.5), verify=(-2, 0.5))
+    assert "on the verify split the best member is 2.00 AP points better than the answer" in worse.alarm
+    assert "on the search split the answer gained 2.00" in worse.alarm
+    assert with_gains(answer, search=(2, 0.5), verify=(-1, 0.5)).alarm is None  # that much is chance
+
+
+def test_the_alarm_is_silent_where_a_gain_only_shrinks(found):
+    """The gain on the search split is that of the best of many trials."""
+    _, _, answer = found
+    assert with_gains(answer, search=(4, 0.2), verify=(1, 0.2)).alarm is None
+    assert with_gains(answer, search=(4, 0.2), verify=(0, 0.2)).alarm is None
+
+
+def test_the_alarm_is_silent_where_the_answer_is_the_rival_itself(found):
+    """However the best trials rank: nothing was promised."""
+    _, _, answer = found
+    same = with_gains(answer, search=(0, 0), verify=(0, 0))
+    mixed = np.random.default_rng(0).permutation(answer.top[:, 1])
+    assert replace(same, top=np.stack([answer.top[:, 0], mixed], axis=1)).alarm is None
+
+
+def test_the_alarm_rings_where_a_tiny_split_was_searched_on():
+    """A member that happens to be right in five images and is clutter elsewhere."""
+    few = {"search": TRUTH.image_id[:5], "verify": TRUTH.image_id[5:]}
+    rows = np.flatnonzero(np.isin(TRUTH.image_id[TRUTH.image], few["search"]))
+    clutter = TABLES[4].select_images(few["verify"])
+    lucky = DetectionTable.from_arrays(
+        image_id=np.concatenate([TRUTH.image_id[TRUTH.image[rows]], clutter.image_id]),
+        category_id=np.concatenate([TRUTH.category_id[TRUTH.category[rows]], clutter.category_id]),
+        score=np.concatenate([np.ones(len(rows)), 1 - clutter.score]),
+        xywh=np.concatenate([TRUTH.xywh[rows], clutter.xywh]),
+        metadata=Metadata(member="lucky"),
     )
-    rng = np.random.default_rng(0)
-    mixed = answer.top.copy()
-    mixed[:, 0] = np.linspace(0.5, 0.4, len(mixed))
-    mixed[:, 1] = rng.permutation(np.linspace(0.5, 0.4, len(mixed)))
-    object.__setattr__(answer, "top", mixed)
-    assert "rank differently" in answer.alarm
-    mixed[:, 1] = mixed[:, 0]
-    assert (answer.alarm is not None) == (answer.gap.low > 0)
+    problem = pose([*TABLES[:2], lucky], TRUTH, few, Coco(), treatment="as they are")
+    study = Study(Settings(budget=40), problem.search.category_ids, agreement(problem.search))
+    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    study.run(Serial(Engine(fusers, memory=1 << 24)))
+    answer = find_answer(problem, study, scores=False)
+    assert problem.names[0] == "lucky"
+    assert answer.gain("naive ensemble", "search").value >= 0
+    assert answer.alarm.startswith("on the verify split the naive ensemble is ")
 
 
 @pytest.mark.parametrize("members", [1, 2])
