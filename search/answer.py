@@ -278,6 +278,8 @@ def _stacked(problem: Problem, study: Study, trial: Trial, tell: Callable[[str],
             found.append(stack(problem, genome))
         except InputError:  # nothing to learn from: all right or all wrong
             continue
+        except KeyboardInterrupt:  # the best so far
+            break
     best = max(found, key=lambda one: one.result.AP, default=None)
     if best is None or not worthwhile(_result(problem, problem.search, trial.genome), best.result):
         return None

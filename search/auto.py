@@ -16,6 +16,7 @@ from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
 from fusion.recipe import Recipe
+from fusion.recipe_file import write_recipe
 from fusion.table import DetectionTable
 from search.answer import Answer, find_answer, paired_error
 from search.baselines import single
@@ -89,7 +90,8 @@ def improve(
         groups: [images] label of each image: a video, a day; see `evaluation.folds.groups_in_names`.
         seconds: About how long it may take.
         seed: Of everything random.
-        folder: Where trials are kept, so that the same call goes on where it was interrupted.
+        folder: Where trials are kept, so that the same call goes on where it was interrupted, and the best recipe so
+            far.
         progress: Told what is being done.
 
     Raises:
@@ -131,7 +133,12 @@ def improve(
             evaluator.close()
     if not study.measured:
         raise InputError("auto", "ended before its first trial", "Give it more time with --minutes")
-    answer = find_answer(problem, study, progress=progress)
+
+    def keep(recipe: Recipe) -> None:
+        if folder is not None:
+            write_recipe(recipe, folder / "best.toml")
+
+    answer = find_answer(problem, study, chosen=keep, progress=progress)
     gain = answer.gain("best member", "verify")
     helps = gain.value > 0
     tell("learning again on all images")

@@ -17,6 +17,7 @@ from search.genome import recipe_of, used_members
 from search.on_cpu import cpu_fusers
 from search.problem import CategoryAp, agreement, pose
 from search.report import outline, report_text, write_report
+from search.stack import stack
 from search.study import Settings, Study
 from tests.search.members import make_members, make_truth
 
@@ -260,3 +261,20 @@ def test_the_recipe_is_there_before_the_figures(learned):
         problem.recipe(answer.trial.genome).to_toml(),
         answer.recipe.to_toml(),
     ]
+
+
+def test_ctrl_c_while_scores_are_learned_keeps_the_best_so_far(learned, monkeypatch):
+    _, problem, study, answer = learned
+    calls = []
+
+    def second_is_stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return stack(*arguments)
+
+    monkeypatch.setattr("search.answer.stack", second_is_stopped)
+    found = find_answer(problem, study)
+    assert len(calls) == 2
+    assert found.stack is not None
+    assert found.stack.result.AP <= answer.stack.result.AP
