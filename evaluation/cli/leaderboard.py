@@ -15,7 +15,9 @@ from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, pre
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
-    from evaluation.leaderboard import Split
+    from collections.abc import Iterator, Mapping
+
+    from evaluation.leaderboard import Leaderboard, Split
 
 __all__ = ["leaderboard"]
 
@@ -71,8 +73,8 @@ def leaderboard(
         board = Leaderboard.read(parquet)
         _check_same(board.split, split, parquet)
     stems = [path.stem for path in tables]
-    for path in tables:
-        name = path.stem if stems.count(path.stem) == 1 else str(path)
+    names = {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in tables}
+    for path, name in names.items():
         earlier = board.find(name)
         same = earlier is not None and earlier.content == content_of(path)
         if earlier is not None and same and not set(wanted or ()) - earlier.measured:
@@ -89,6 +91,8 @@ def leaderboard(
         elif earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
         board = board.with_entry(new)
+    for path, sentence in _no_better(board, names):
+        notes(path, [sentence])
     if parquet is not None and page is not None:
         board.write(parquet)
         with replacing(page) as temporary:
@@ -97,6 +101,42 @@ def leaderboard(
         print_json(board.to_dict(wanted))
     else:
         print_table(board.to_table(wanted), as_format)
+
+
+def _no_better(board: "Leaderboard", names: "Mapping[Path, str]") -> "Iterator[tuple[Path, str]]":
+    """Say of each fused table that is not surely better than the best of its inputs, of those given beside it."""
+    from evaluation.comparison import difference_of
+
+    entries = {path: board.find(name) for path, name in names.items()}
+    inputs = {path: _inputs(path) for path in names}
+    for path, (_, taken) in inputs.items():
+        if taken is None:
+            continue
+        given = [entries[one] for one, (own, of) in inputs.items() if of is None and ("*" in taken or own in taken)]
+        known = [entry for entry in given if entry is not None]
+        fused = entries[path]
+        if not known or fused is None:
+            continue
+        best = max(known, key=lambda entry: entry.figures["AP"])
+        told = difference_of(best.figures["AP"], fused.figures["AP"], best.values, fused.values, board.split.units)
+        if not told.low > 0:
+            interval = f"{100 * told.value:+.2f} AP, 95 % interval {100 * told.low:+.2f} to {100 * told.high:+.2f}"
+            verdict = "may be no better" if told.value > 0 else "is not better"
+            yield path, f"{verdict} than the best of its inputs, {best.name} ({interval}); try `quorum auto`"
+
+
+def _inputs(path: Path) -> tuple[str, set[str] | None]:
+    """Return the name of a table, and the names of what its recipe takes; None for one that no recipe made."""
+    import tomllib
+
+    from fusion.storage import read_metadata
+
+    said = read_metadata(path)[0]
+    recipe = said.made_by.get("recipe")
+    if recipe is None:
+        return said.member or path.stem, None
+    nodes = tomllib.loads(str(recipe)).get("nodes", {})
+    return said.member or path.stem, {one for node in nodes.values() for one in node["inputs"]} - set(nodes)
 
 
 def _files(output: Path) -> tuple[Path, Path]:

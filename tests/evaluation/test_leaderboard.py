@@ -14,6 +14,7 @@ from evaluation.cli.truth import OpenImagesFiles
 from evaluation.comparison import compare as compare_entries
 from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.statistics import bootstrap
+from fusion.cli import MethodOptions, fuse
 from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
 from fusion.storage import read_table, write_table
@@ -244,3 +245,23 @@ def test_lvis_and_open_images_from_their_files(tmp_path, capsys):
     leaderboard(tmp_path / "bad.parquet", tmp_path / "good.parquet", **options, images=some, output=tmp_path / "x")
     assert names_of(tmp_path / "x.parquet") == ["good", "bad"]
     assert "openimages, bbox, 10 images" in (tmp_path / "x.md").read_text()
+
+
+def test_a_fused_table_that_is_no_better_than_its_best_input(data, options, tmp_path, capsys):
+    a, b = data / "a.parquet", data / "b.parquet"
+    worse, same = tmp_path / "worse.parquet", tmp_path / "same.parquet"
+    fuse(a, b, method="nms", options=MethodOptions(iou=0.1), output=worse)
+    (tmp_path / "one.toml").write_text('recipe = 1\n[nodes.output]\nstep = "concat"\ninputs = ["a"]\n')
+    fuse(a, b, recipe=str(tmp_path / "one.toml"), output=same)
+    capsys.readouterr()
+    leaderboard(a, b, worse, same, **options)
+    err = " ".join(capsys.readouterr().err.split())
+    truth = prepare(read_coco(data / "ground_truth.json"), Coco())
+    ap = {path: truth.evaluate(read_table(path)).AP for path in (a, b, worse)}
+    best = max((a, b), key=ap.get)
+    gain = 100 * (ap[worse] - ap[best])
+    verdict = "may be no better" if gain > 0 else "is not better"
+    assert f"worse.parquet: {verdict} than the best of its inputs, {best.stem} ({gain:+.2f} AP" in err
+    assert "same.parquet: is not better than the best of its inputs, a (+0.00 AP, 95 % interval +0.00 to +0.00)" in err
+    leaderboard(worse, **options)
+    assert "is not better" not in capsys.readouterr().err
