@@ -1,11 +1,9 @@
 """Learning what a fused box is worth from what the members say of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from evaluation.folds import folds_of
 from evaluation.open_images import PreparedOpenImages
@@ -93,12 +91,12 @@ def learn_scores(
     features = features[np.argsort(rows)]
     data = _Data(features[known], worth, judged.category_id[known], fold)
     kinds = ("logistic", "boosting") if kind == "best" else (kind,)
-    held_back, rounds, figures = {}, _ROUNDS, {"own": _average_precision(boxes, boxes.score, prepared)}
+    held_back, rounds, figures = {}, _ROUNDS, {"own": float(prepared.evaluate(boxes).AP)}
     for one in kinds:
         scores = np.zeros(instances)
         scores[known], rounds = _held_back(data, names, one)
         held_back[one] = scores
-        figures[one] = _average_precision(boxes, scores, prepared)
+        figures[one] = float(prepared.evaluate(boxes.with_scores(scores)).AP)
     best = max(kinds, key=lambda one: figures[one])
     return LearnedScores(_learn(data, names, best, rounds), held_back[best], figures)
 
@@ -204,9 +202,3 @@ def _boosting(features: np.ndarray, worth: np.ndarray, rounds: int) -> tuple[Tre
     trees = Trees._make(column.astype(kind) for column, kind in zip([*columns, np.array(roots)], kinds, strict=True))
     none = np.zeros(features.shape[1])
     return trees, Linear(none, none, float(np.ravel(fit._baseline_prediction)[0]))
-
-
-def _average_precision(table: DetectionTable, score: np.ndarray, prepared: Prepared | PreparedOpenImages) -> float:
-    place = table.arrow.column_names.index("score")
-    arrow = table.arrow.set_column(place, "score", pa.array(score.astype(np.float64)))
-    return float(prepared.evaluate(replace(table, arrow=arrow)).AP)

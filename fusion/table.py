@@ -256,6 +256,11 @@ class DetectionTable:
         """Return the same columns with some of the metadata changed."""
         return replace(self, metadata=msgspec.structs.replace(self.metadata, **changes))
 
+    def with_scores(self, score: np.ndarray) -> "DetectionTable":
+        """Return the same rows with other scores, float64 [n], finite."""
+        place = self.arrow.column_names.index("score")
+        return replace(self, arrow=self.arrow.set_column(place, "score", arrow_array(score)))
+
     def select_images(self, image_ids: npt.ArrayLike) -> "DetectionTable":
         """Return the rows of some images; ids without detections are fine."""
         keep = np.repeat(np.isin(self.image_ids, np.asarray(image_ids)), np.diff(self.image_start))

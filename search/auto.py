@@ -25,7 +25,7 @@ from search.journal import Journal
 from search.preparation import prepare_members
 from search.problem import Problem, Side, agreement, pose
 from search.scratch import scratch_folder
-from search.splits import matched_split, strata_of
+from search.splits import dealt
 from search.stack import stack
 from search.study import Settings, Study
 
@@ -107,9 +107,7 @@ def improve(
         raise InputError("auto", "no member was given", "Give the result files of two detectors or more")
     if len(truth.image_id) < 4 or not len(truth):
         raise InputError(truth.source, "has too few images with annotations to learn on some and measure on others")
-    names = ("search", "verify")
-    part = matched_split(*strata_of(truth), [0.5, 0.5], groups=groups, seed=seed)
-    splits = {name: truth.image_id[part == number] for number, name in enumerate(names)}
+    splits = dealt(truth, ("search", "verify"), groups=groups, seed=seed)
     problem = pose(tables, truth, splits, protocol or Coco(), groups=groups, progress=progress)
     study = Study(
         Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed), problem.search.category_ids, agreement(problem.search)

@@ -91,6 +91,7 @@ def search(
     from search.journal import Journal
     from search.problem import agreement, pose
     from search.scratch import scratch_folder
+    from search.splits import dealt
     from search.study import Settings, Study
 
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
@@ -111,7 +112,7 @@ def search(
         members = [read_member(path, truth, None) for path in tables]
         labels = groups_of(truth, groups, "search")
         names = split.split(",")
-        parts = _read_splits(splits, names, truth) if splits else _dealt(truth, names, seed, labels)
+        parts = _read_splits(splits, names, truth) if splits else dealt(truth, names, groups=labels, seed=seed)
         with progress_bar() as bar:
             task = bar.add_task("", total=None)
             problem = pose(
@@ -267,13 +268,6 @@ def _tell(answer: Answer, study: Study, folder: Path) -> None:
 
 def _read_splits(folder: Path, names: list[str], truth: GroundTruth) -> dict[str, np.ndarray]:
     return {name: read_image_list(folder / f"{name}.txt", truth) for name in names}
-
-
-def _dealt(truth: GroundTruth, names: list[str], seed: int, groups: np.ndarray | None) -> dict[str, np.ndarray]:
-    from search.splits import matched_split, strata_of
-
-    part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), groups=groups, seed=seed)
-    return {name: truth.image_id[part == number] for number, name in enumerate(names)}
 
 
 def _fingerprint(parts: Mapping[str, np.ndarray]) -> str:

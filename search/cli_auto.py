@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from evaluation.cli.groups import groups_of
+from evaluation.cli.members import read_member
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
@@ -108,8 +109,7 @@ def auto(
 
 def _read(path: Path, truth: GroundTruth | None) -> DetectionTable:
     """Read a table, or results as `quorum import` does, compared with the objects."""
-    from evaluation.belonging import check_belongs, origin_of
-    from evaluation.readings import check_table
+    from evaluation.belonging import origin_of
     from evaluation.results import read_results
     from evaluation.submissions import read_open_images_submission
     from fusion.parts import named
@@ -118,11 +118,7 @@ def _read(path: Path, truth: GroundTruth | None) -> DetectionTable:
     from fusion.terminal import notes
 
     if path.is_dir() or path.suffix == ".parquet":
-        table = named(read_table(path), path)
-        if truth is not None:
-            notes(path, check_belongs(path, table.metadata, truth))
-            notes(path, check_table(table, truth))
-        return table
+        return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)
     if path.suffix == ".csv":
         if truth is None:

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.ground_truth import GroundTruth
 from fusion.errors import InputError, option
 
-__all__ = ["matched_split", "split_in_turn", "strata_of"]
+__all__ = ["dealt", "matched_split", "split_in_turn", "strata_of"]
 
 _SIZE_BOUNDS = (32.0**2, 96.0**2)
 _ROOM = 0.002  # how much an even number of images counts beside even categories
@@ -118,3 +118,15 @@ def matched_split(
         part[part == len(wanted)] = -1
     result: np.ndarray = part[unit]
     return result
+
+
+def dealt(
+    truth: GroundTruth, names: Sequence[str], *, groups: np.ndarray | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Deal all images into parts of equal size and mixture; see `matched_split`.
+
+    Returns:
+        Image ids by name of the part.
+    """
+    part = matched_split(*strata_of(truth), [1 / len(names)] * len(names), groups=groups, seed=seed)
+    return {name: truth.image_id[part == number] for number, name in enumerate(names)}

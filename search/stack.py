@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.result import CocoResult
 from evaluation.score_models import learn_scores
-from fusion.arrow_arrays import arrow_array
 from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
 from search.genome import Genome
@@ -45,10 +44,5 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     prepared = problem.search.prepared
     boxes = problem.fused(genome)
     learned = learn_scores(boxes, problem.preparation.tables, prepared, groups=problem.fold)
-    scored = _scored(boxes, learned.held_back)
+    scored = boxes.with_scores(learned.held_back)
     return Stack(genome, learned.model, learned.AP, scored, prepared.evaluate(scored))
-
-
-def _scored(table: DetectionTable, score) -> DetectionTable:  # type: ignore[no-untyped-def]
-    place = table.arrow.column_names.index("score")
-    return replace(table, arrow=table.arrow.set_column(place, "score", arrow_array(score)))

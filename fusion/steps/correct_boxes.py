@@ -90,7 +90,7 @@ def _moved(table: DetectionTable, corners: np.ndarray) -> DetectionTable:
     values = dict(zip("xywh", np.hstack((near, far - near)).T, strict=True))
     arrow = table.arrow
     for name, new in values.items():
-        both = pa.array(np.where(still, table.column(name), new))
+        both = arrow_array(np.where(still, table.column(name), new))
         arrow = arrow.set_column(arrow.column_names.index(name), name, both)
     for name, known in FAR.items():
         old = table.known_far(name)
