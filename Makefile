@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+# a process per core, at most four: each takes up to 2 GB, and who is done takes over half of another's rest
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 # tests that also run without a GPU's threads or without a GPU's types
 TWINS := tests/fusion/cuda tests/evaluation/cuda tests/fusion/steps/test_conformance.py::test_the_twin_answers_alike
 
@@ -10,13 +12,13 @@ demo: .venv/zoo
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/main-job.sh demo
 
 test: .venv/test
-	$(BIN)/python -m pytest -q -m 'not slow'
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -q -m 'not slow' $(TWINS)
-	QUORUM_ONE_THREAD=1 $(BIN)/python -m pytest -q -m 'not slow' $(TWINS) tests/search/test_engine.py tests/search/test_device.py
+	$(PYTEST) -m 'not slow'
+	NUMBA_ENABLE_CUDASIM=1 $(PYTEST) -m 'not slow' $(TWINS)
+	QUORUM_ONE_THREAD=1 $(PYTEST) -m 'not slow' $(TWINS) tests/search/test_engine.py tests/search/test_device.py
 
 slow: .venv/test
-	$(BIN)/python -m pytest -q -m slow
-	QUORUM_ONE_THREAD=1 $(BIN)/python -m pytest -q -m slow $(TWINS)
+	$(PYTEST) -m slow
+	QUORUM_ONE_THREAD=1 $(PYTEST) -m slow $(TWINS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .
