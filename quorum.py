@@ -36,10 +36,7 @@ def _command(group: App, function: str, name: str, text: str) -> None:
     group.command(function, name=name, help=text, help_format="markdown")
 
 
-_import = App(name="import", help="Make a detection table from a result file.")
-_command(_import, "evaluation.cli.importing:import_coco", "coco", "A COCO results JSON file.")
-_command(_import, "evaluation.cli.importing:import_open_images", "openimages", "An Open Images CSV file.")
-app.command(_import)
+_command(app, "evaluation.cli.importing:import_results", "import", "Make a detection table from result files.")
 _command(app, "evaluation.cli.measure:evaluate", "evaluate", "Measure tables against ground truth.")
 _command(app, "evaluation.cli.compare:compare", "compare", "Say which of two tables is better, and how surely.")
 _command(app, "evaluation.cli.leaderboard:leaderboard", "leaderboard", "Rank tables by AP, with intervals.")
@@ -47,9 +44,7 @@ _command(app, "evaluation.cli.ablate:ablate", "ablate", "What each step of a rec
 _command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables are as good as they are.")
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
 _command(app, "fusion.cli:fuse", "fuse", "Fuse tables into one.")
-_export = App(name="export", help="Write a table as a result file.")
-_command(_export, "fusion.exporting:export_coco", "coco", "A COCO results JSON file.")
-app.command(_export)
+_command(app, "evaluation.cli.exporting:export", "export", "Write a table as result files of another format.")
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
 _command(_learn, "evaluation.cli.learn:learn_weights", "weights", "Weights per member and category.")
 _command(_learn, "evaluation.cli.learn:learn_calibration", "calibration", "Maps that bring scores to one scale.")

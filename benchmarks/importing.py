@@ -1,4 +1,4 @@
-"""What the comparison with the ground truth adds to `quorum import coco`: CPU time with it and without, in one run.
+"""What the comparison with the ground truth adds to `quorum import`: CPU time with it and without, in one run.
 
     python benchmarks/importing.py [--detections 500000]
 
@@ -62,7 +62,7 @@ def main() -> None:
         write_files(folder, options.detections)
 
         def imported(file: str, *more: str) -> float:
-            command = ["import", "coco", f"{name}/{file}.json", "-g", f"{name}/gt.json", "-o", f"{name}/t.parquet"]
+            command = ["import", f"{name}/{file}.json", "-g", f"{name}/gt.json", "-o", f"{name}/t.parquet"]
             return cpu(lambda: quorum.main([*command, *more]), 7)
 
         imported("good")  # compiles

@@ -18,7 +18,7 @@ MVOR = ROOT.parent / "shared" / "data" / "mvor"
 TRUTH = MVOR / "annotations" / "camma_mvor_2018.json"
 RESULTS = [MVOR / "detections_results" / f"{name}_bbox.json" for name in ("faster_rcnn", "dfcnet_rfcn")]
 WORK = {
-    "import": f"import coco {RESULTS[0]} -g {TRUTH} -o a",
+    "import": f"import {RESULTS[0]} -g {TRUTH} -o a",
     "export": "export coco a -o a.json",
     "fuse": "fuse a b --method wbf --iou 0.55 -o fused",
     "evaluate": f"evaluate fused -g {TRUTH}",
@@ -26,7 +26,7 @@ WORK = {
     "compare": f"compare a fused -g {TRUTH}",
 }
 AIMS = {"import": 0.7, "fuse": 1.25, "evaluate": 1.25, "leaderboard": 1.7, "compare": 1.7}
-HELP = ("", "--version", "import coco", "export coco", "split", "evaluate", "leaderboard", "compare", "fuse", "search")
+HELP = ("", "--version", "import", "export", "split", "evaluate", "leaderboard", "compare", "fuse", "search")
 
 FLOOR = """
 import numba
@@ -136,7 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         ours = Processes(Path(name) / "ours")
-        ours.cpu(*ours.quorum(f"import coco {RESULTS[1]} -g {TRUTH} -o b"))
+        ours.cpu(*ours.quorum(f"import {RESULTS[1]} -g {TRUTH} -o b"))
         commands = {"floor": ours.script("floor.py", FLOOR), "bare": ours.script("bare.py", BARE)}
         commands["peer"] = ours.script("peer.py", PEER)
         commands |= {name: ours.quorum(words) for name, words in WORK.items()}
@@ -164,7 +164,7 @@ def main() -> None:
         cold: dict[str, list[float]] = {"ours": [], "theirs": []}
         if theirs is not None:
             for path, table in zip(RESULTS, "ab", strict=True):
-                theirs.cpu(*theirs.quorum(f"import coco {path} -g {TRUTH} -o {table}"))
+                theirs.cpu(*theirs.quorum(f"import {path} -g {TRUTH} -o {table}"))
             first_call(theirs, -1)  # its bytecode
         for run in range(3):
             cold["ours"].append(first_call(ours, run))

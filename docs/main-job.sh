@@ -49,7 +49,7 @@ for split in val test; do
         cp "$demo/runs/$member/tables/$split.parquet" "$demo/$split-tables/$member.parquet"
     done
     quorum export coco "$demo/runs/high-iou/tables/$split.parquet" -o "$demo/high-iou-$split.json"
-    quorum import coco "$demo/high-iou-$split.json" -g "$demo/$split/instances.json" -o "$demo/$split-tables/high-iou.parquet"
+    quorum import "$demo/high-iou-$split.json" -g "$demo/$split/instances.json" -o "$demo/$split-tables/high-iou.parquet"
 done
 
 say "4. Search the best tree of members and operators on one half of the validation pictures, verify it on the other"

@@ -286,11 +286,20 @@ class GroundTruth:
             image_ids=self.image_id,
             category_ids=self.category_id,
             category_names=self.category_name,
-            file_names=tuple(self.file_name) if any(self.file_name) else None,
+            file_names=self._names_of_files(),
             sizes=np.stack([self.height, self.width], axis=1),
             order=self.order,
             where=self.source,
+            category_labels=self.category_label,
+            unit=self.unit,
+            partial=self.category_label is not None,
         )
+
+    def _names_of_files(self) -> tuple[str, ...] | None:
+        """Return the names by which others may know the images; ids that are texts are such."""
+        if any(self.file_name):
+            return tuple(self.file_name)
+        return tuple(self.image_id) if len(self.image_id) and self.image_id.dtype == object else None
 
     def subset(self, image_ids: npt.ArrayLike) -> "GroundTruth":
         """Return the ground truth of some of the images; categories stay as they are.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from evaluation.formats import format_of, recognised
 from evaluation.ground_truth import GroundTruth
-from evaluation.readings import check_reading
-from fusion.coco_results import AS_FOUND, Reading, gather_coco_results
+from evaluation.readings import check_reading, check_table
+from fusion.coco_results import AS_FOUND, Reading
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable, Metadata
 
@@ -21,6 +22,7 @@ def read_results(
     truth: GroundTruth | None,
     reading: Reading = AS_FOUND,
     *,
+    format: str | None = None,  # noqa: A002 - the word that users know it by
     as_is: bool = False,
     unknown_images: str = "error",
     unknown_categories: str = "error",
@@ -28,12 +30,13 @@ def read_results(
     metadata: Metadata | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetectionTable:
-    """Read a COCO results file as `fusion.read_coco_results` does, and look whether it means what it seems to mean.
+    """Read results of any format as `fusion.read_coco_results` does, and look whether they mean what they seem to mean.
 
     Args:
-        path: The file; "-" is standard input.
+        path: The file or folder; "-" is standard input.
         truth: What it is joined to and compared with; None accepts it as it is.
         reading: What ids, names and boxes mean; what is said here is not questioned.
+        format: One of `evaluation.formats.format_names()`; None: as it is recognised.
         as_is: Do not compare it.
         unknown_images: "error", or "drop" detections on images that the truth does not have.
         unknown_categories: "error", or "drop" detections of categories that are not found.
@@ -45,17 +48,23 @@ def read_results(
         InputError: If it cannot be read, or another reading agrees far better; see `evaluation.readings`.
     """
     vocabulary = None if truth is None else truth.vocabulary
-    raw = gather_coco_results(path, vocabulary=vocabulary, reading=reading, progress=progress)
+    kind = recognised(path, "results") if format is None else format_of(format, "results")
+    raw = kind.results(Path(path), vocabulary, reading, progress)
     if truth is not None and not as_is and not raw.faulty:
         raw.notes += check_reading(raw, truth, reading)
-    return raw.table(
+    metadata = metadata or Metadata()
+    table = raw.table(
         vocabulary,
         reading,
         unknown_images=unknown_images,
         unknown_categories=unknown_categories,
         scores=scores,
-        metadata=metadata,
+        metadata=msgspec.structs.replace(metadata, made_by={**metadata.made_by, "format": kind.name}),
     )
+    if truth is None or as_is or truth.unit == "pixel":
+        return table
+    made_by = table.metadata.made_by  # what readings of shares are compared with, there is none
+    return table.with_metadata(made_by={**made_by, "notes": [*made_by["notes"], *check_table(table, truth)]})
 
 
 def read_label_map(text: str) -> dict[int | str, int | str]:

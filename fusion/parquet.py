@@ -28,7 +28,7 @@ def as_parquet(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if _begins_otherwise(path):
-            remedy = "Make a table of a results file with `quorum import coco` or `quorum import openimages`"
+            remedy = "Make a table of a results file with `quorum import` or `quorum import`"
             raise InputError(path, "expected a Parquet file of detections, and it is none", remedy) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(

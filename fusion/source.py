@@ -137,7 +137,7 @@ def kind_of(head: bytes, wanted: str) -> tuple[str, str] | None:
         return "text with a box per line, such as YOLO's", _sentence("no command reads it", f"write COCO {wanted}")
     cells = max(line.count(mark) for mark in (b",", b";", b"\t"))
     if (cells >= 2 or line.lower().startswith(b"imageid,")) and not line.startswith(b'"{'):
-        reader = "`quorum import openimages`" if wanted == "results" else "a ground truth whose name ends in .csv"
+        reader = "`quorum import`" if wanted == "results" else "a ground truth whose name ends in .csv"
         return "CSV", f"Open Images CSV is read by {reader}; write others as COCO {wanted} in JSON"
     if not _JSON.match(text):
         return f"no JSON: it begins with {line[:20]!r}", _sentence(export)

@@ -111,7 +111,6 @@ def _read(path: Path, truth: GroundTruth | None) -> DetectionTable:
     """Read a table, or results as `quorum import` does, compared with the objects."""
     from evaluation.belonging import origin_of
     from evaluation.results import read_results
-    from evaluation.submissions import read_open_images_submission
     from fusion.parts import named
     from fusion.storage import read_table
     from fusion.table import Metadata
@@ -120,12 +119,7 @@ def _read(path: Path, truth: GroundTruth | None) -> DetectionTable:
     if path.is_dir() or path.suffix == ".parquet":
         return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)
-    if path.suffix == ".csv":
-        if truth is None:
-            raise InputError(path, "of CSV files only those of the ground truth's images can be read", "Give a table")
-        table = read_open_images_submission(path, images=truth, member=path.stem).with_metadata(**origin)
-    else:
-        table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
+    table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
     notes(path, table.metadata.made_by["notes"])
     return table
 

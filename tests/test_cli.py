@@ -25,7 +25,7 @@ def tables(data, tmp_path, run):
     paths = []
     for name in "abc":
         paths.append(tmp_path / "tables" / f"{name}.parquet")
-        code, _, err = run("import", "coco", data / f"{name}.json", "-g", data / "ground_truth.json", "-o", paths[-1])
+        code, _, err = run("import", data / f"{name}.json", "-g", data / "ground_truth.json", "-o", paths[-1])
         assert code == 0, err
     return paths
 
@@ -50,12 +50,11 @@ print({HEAVY!r} & set(sys.modules))"""
 @pytest.mark.parametrize(
     "command",
     [
-        "import coco",
-        "import openimages",
+        "import",
         "evaluate",
         "leaderboard",
         "fuse",
-        "export coco",
+        "export",
         "learn weights",
         "learn calibration",
         "learn relations",
@@ -108,7 +107,7 @@ def test_the_whole_way(data, tables, tmp_path, run):
 
     exported, back = tmp_path / "results.json", tmp_path / "back.parquet"
     assert run("export", "coco", fused, "-o", exported)[0] == 0
-    assert run("import", "coco", exported, "-g", truth, "-o", back)[0] == 0
+    assert run("import", exported, "-g", truth, "-o", back)[0] == 0
     code, out, _ = run("evaluate", fused, back, "-g", truth, "--format", "json")
     one, two = json.loads(out)
     assert {**one, "table": ""} == {**two, "table": ""}
@@ -153,7 +152,7 @@ def test_folders_of_parts_are_fused_part_by_part(data, tables, tmp_path, run):
     for name in "abc":
         folders.append(tmp_path / "parts" / name)
         options = ["-g", data / "ground_truth.json", "--parts", 3, "-o", folders[-1]]
-        assert run("import", "coco", data / f"{name}.json", *options)[0] == 0
+        assert run("import", data / f"{name}.json", *options)[0] == 0
     code, _, err = run("fuse", *folders, "--method", "wbf", "-o", tmp_path / "fused")
     assert code == 0, err
     assert sorted([path.name for path in (tmp_path / "fused").iterdir()]) == [f"part-0000{i}.parquet" for i in range(3)]
@@ -210,16 +209,16 @@ def test_options_of_the_protocol_where_entries_are_compared(data, tables, tmp_pa
         (["fuse", "a", "--method", "wfb", "-o", "x.parquet"], ["wfb", "did you mean 'wbf'"]),
         (["fuse", "a", "--method", "nms", "--sigma", "0.5", "-o", "x.parquet"], ["take --sigma", "takes --iou"]),
         (["fuse", "a", "--method", "nms", "--iou", "1.5", "-o", "x.parquet"], ["iou", "[0, 1]", "1.5"]),
-        (["fuse", __file__, "--method", "nms", "-o", "x.parquet"], ["expected a Parquet file", "`quorum import coco`"]),
+        (["fuse", __file__, "--method", "nms", "-o", "x.parquet"], ["expected a Parquet file", "`quorum import`"]),
         (["fuse", "a", "--recipe", "none.toml", "-o", "x.parquet"], ["none.toml", "cannot be read"]),
         (["evaluate", "a", "-g", "none.json"], ["none.json"]),
         (["evaluate", "-g", "none.json"], ["no table"]),
         (["evaluate", "a", "-g", "g.json", "--fixed-ap"], ["--fixed-ap", "--protocol coco"]),
-        (["evaluate", "a", "-g", "."], ["directory"]),
+        (["evaluate", "a", "-g", "."], ["folder of annotations"]),
         (["evaluate", "a"], ["--ground-truth"]),
         (["export", "coco", ".", "-o", "x.json"], ["folder without any"]),
-        (["import", "coco", "none.json", "-o", "x.parquet"], ["none.json"]),
-        (["import", "coco", ".", "-o", "x.parquet"], ["directory"]),
+        (["import", "none.json", "-o", "x.parquet"], ["none.json"]),
+        (["import", ".", "-o", "x.parquet"], ["folder of results"]),
         (["learn", "calibration", "a", "-o", "x.toml"], ["needs --ground-truth"]),
         (["leaderbord", "a"], ["leaderboard"]),
     ],
@@ -245,7 +244,7 @@ def test_tables_of_another_data_set(data, tables, tmp_path, run):
         assert code == 2
         assert "data set" in err
     # the boxes fit the objects of the pictures of the same name; with other names, those of ids that lie apart
-    importing = ["import", "coco", data / "a.json", "-g", tmp_path / "other.json", "-o", tmp_path / "x.parquet"]
+    importing = ["import", data / "a.json", "-g", tmp_path / "other.json", "-o", tmp_path / "x.parquet"]
     code, _, err = run(*importing)
     assert code == 0
     assert "60 images joined" in err

@@ -63,9 +63,9 @@ def test_options_are_named_as_they_are_typed():
             "It takes --decay, --sigma, --iou, --floor, --across-categories.",
         ),
         (["fuse", "x", "--method", "wbf", "--member-weights", "a"], "option --member-weights: expected name=number"),
-        (["import", "coco", "x", "--picture", "big"], "option --picture"),
-        (["import", "coco", "x", "--label-map", "1="], "option --label-map"),
-        (["import", "coco", "x", "--images", "file_name", "--image-offset", "3"], "option --image-offset"),
+        (["import", "x", "--picture", "big"], "option --picture"),
+        (["import", "x", "--label-map", "1="], "option --label-map"),
+        (["import", "x", "--images", "file_name", "--image-offset", "3"], "option --image-offset"),
     ],
 )
 def test_errors_of_the_command_line(arguments, words, run, tmp_path):

@@ -30,15 +30,15 @@ def folder(tmp_path, monkeypatch):
     Path("g.json").write_text(json.dumps(TRUTH))
     Path("q.json").write_text(json.dumps(RESULTS))
     Path("r.toml").write_text(RECIPE)
-    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "q.parquet"])
-    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "parts", "--parts", "2"])
+    quorum.main(["import", "q.json", "-g", "g.json", "-o", "q.parquet"])
+    quorum.main(["import", "q.json", "-g", "g.json", "-o", "parts", "--parts", "2"])
     quorum.main(["learn", "weights", "q.parquet", "-g", "g.json", "-o", "w.toml"])
     return tmp_path
 
 
 COMMANDS = [
-    "import coco q.json -g g.json -o q.json",
-    "import coco q.json -g g.json -o g.json",
+    "import q.json -g g.json -o q.json",
+    "import q.json -g g.json -o g.json",
     "learn weights q.parquet -g g.json -o g.json",
     "learn calibration q.parquet -g g.json -o q.parquet",
     "learn relations -g g.json -o g.json",
@@ -117,7 +117,7 @@ def test_a_place_for_the_recipe_that_cannot_be_used_is_told_first(folder, capsys
 
 
 def test_results_go_to_devices_and_pipes(folder, capsys):
-    quorum.main(["import", "coco", "q.json", "-g", "g.json", "-o", "/dev/null"])
+    quorum.main(["import", "q.json", "-g", "g.json", "-o", "/dev/null"])
     quorum.main(["fuse", "q.parquet", "--method", "nms", "-o", "/dev/null"])
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     quorum.main(["export", "coco", "q.parquet", "-o", "r.json"])
@@ -132,5 +132,5 @@ def test_results_go_to_devices_and_pipes(folder, capsys):
 
 def test_too_many_parts_are_told_before_anything_is_read(folder, capsys):
     with pytest.raises(SystemExit):
-        quorum.main(["import", "coco", "nothing.json", "-g", "nothing.json", "-o", "p", "--parts", "3000"])
+        quorum.main(["import", "nothing.json", "-g", "nothing.json", "-o", "p", "--parts", "3000"])
     assert "option --parts: expected a whole number from 1 to 512, got 3000" in capsys.readouterr().err

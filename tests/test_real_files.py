@@ -74,7 +74,7 @@ def test_mvor_from_six_files_to_a_better_one(run, tmp_path):
     truth = MVOR / "annotations" / "camma_mvor_2018.json"
     tables = [tmp_path / "tables" / f"{name}.parquet" for name in MVOR_FIGURES]
     for name, table in zip(MVOR_FIGURES, tables, strict=True):
-        run("import", "coco", MVOR / "detections_results" / f"{name}.json", "--ground-truth", truth, "-o", table)
+        run("import", MVOR / "detections_results" / f"{name}.json", "--ground-truth", truth, "-o", table)
     results = json.loads(run("evaluate", *tables, "--ground-truth", truth, "--format", "json"))
     for (name, figures), result in zip(MVOR_FIGURES.items(), results, strict=True):
         measured = [round(result[figure], 6) for figure in ("AP", "AP50", "AP75", "AR100")]
@@ -100,7 +100,7 @@ def test_mvor_from_six_files_to_a_better_one(run, tmp_path):
 def test_coco_100_to_the_last_digit(run, tmp_path, iou_type):
     folder, table = DATA / "coco_fake100", tmp_path / "fake.parquet"
     truth = folder / "instances_val2014_100.json"
-    run("import", "coco", folder / f"instances_val2014_fake{iou_type}100_results.json", "-g", truth, "-o", table)
+    run("import", folder / f"instances_val2014_fake{iou_type}100_results.json", "-g", truth, "-o", table)
     [result] = json.loads(run("evaluate", table, "-g", truth, "--iou-type", iou_type, "--format", "json"))
     assert tuple(result[name] for name in NAMES) == COCO_100[iou_type]
 
@@ -109,6 +109,6 @@ def test_coco_100_to_the_last_digit(run, tmp_path, iou_type):
 def test_voc_100_joined_by_names(run, tmp_path, truth):
     table, truth = tmp_path / "voc.parquet", DATA / "voc100" / "gts" / truth
     results = DATA / "voc100" / "dets" / "coco_format" / "coco_dets.json"
-    run("import", "coco", results, "-g", truth, "--images", "file_name", "--categories", "name", "-o", table)
+    run("import", results, "-g", truth, "--images", "file_name", "--categories", "name", "-o", table)
     [result] = json.loads(run("evaluate", table, "-g", truth, "--format", "json"))
     assert tuple(round(result[name], 6) for name in NAMES) == VOC_100

@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 
 def test_import_export_and_split_load_no_kernels(folder):
-    assert loaded("import", "coco", "results.json", "-g", "truth.json", "-o", "a.parquet", cwd=folder)[0] == set()
+    assert loaded("import", "results.json", "-g", "truth.json", "-o", "a.parquet", cwd=folder)[0] == set()
     assert loaded("export", "coco", "a.parquet", "-o", "again.json", cwd=folder)[0] == set()
     assert json.loads((folder / "again.json").read_text()) == RESULTS
     assert loaded("split", "truth.json", "-o", "lists", "--shares", "half=0.5", cwd=folder)[0] == set()
@@ -62,7 +62,7 @@ def test_import_export_and_split_load_no_kernels(folder):
 
 def test_commands_with_kernels_load_neither_pandas_nor_scipy(folder):
     for name in "bc":
-        loaded("import", "coco", "results.json", "-g", "truth.json", "-o", f"{name}.parquet", cwd=folder)
+        loaded("import", "results.json", "-g", "truth.json", "-o", f"{name}.parquet", cwd=folder)
     for _ in range(2):  # what has to be compiled may load more
         fused = loaded("fuse", "b.parquet", "c.parquet", "--method", "wbf", "-o", "f.parquet", cwd=folder)
         measured = loaded("evaluate", "f.parquet", "-g", "truth.json", cwd=folder)
@@ -70,9 +70,7 @@ def test_commands_with_kernels_load_neither_pandas_nor_scipy(folder):
         assert names <= {*KERNELS, "scipy"}
 
 
-HELP = [
-    [*word.split(), "--help"] for word in ("", "import coco", "import openimages", "export coco", "split", "zoo list")
-]
+HELP = [[*word.split(), "--help"] for word in ("", "import", "export", "split", "zoo list")]
 HELP += [[word, "--help"] for word in ("evaluate", "leaderboard", "compare", "ablate", "analyze", "submit", "fuse")]
 HELP += [["learn", word, "--help"] for word in ("weights", "calibration", "relations", "scales", "experts")]
 HELP += [[word, "--help"] for word in ("search", "train", "predict", "demo")]
@@ -94,7 +92,7 @@ def test_help_loads_no_kernels(command):
         ("fuse a.parquet -o f.parquet --method wfb", "wfb"),
         ("fuse a.parquet -o f.parquet --method nms --iou 2", "--iou"),
         ("fuse nothing.parquet -o f.parquet --method nms", "no such file"),
-        ("import coco nothing.json -o f.parquet", "nothing.json"),
+        ("import nothing.json -o f.parquet", "nothing.json"),
         ("compare a.parquet nothing.parquet -g truth.json --iou-type masks", "masks"),
     ],
 )

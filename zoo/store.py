@@ -145,7 +145,7 @@ def register(
         try:
             table = read_results(source, truth, metadata=metadata)
         except OtherReadingError as error:
-            remedy = f"{error.remedy}: make a table of it with `quorum import coco`, and register the table"
+            remedy = f"{error.remedy}: make a table of it with `quorum import`, and register the table"
             raise InputError(error.where, error.problem, remedy) from error
     else:
         table = read_table(source).with_metadata(member=name, split=split)

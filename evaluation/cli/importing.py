@@ -1,4 +1,4 @@
-"""Commands `quorum import`."""
+"""Command `quorum import`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from evaluation.cli.output import Output
-from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
+from evaluation.cli.truth import NO_FILES, OpenImagesFiles, read_truth
 from fusion.box_formats import BoxFormat
 from fusion.coco_results.reading import Categories, Images
 
 if TYPE_CHECKING:
     from fusion.table import DetectionTable
 
-__all__ = ["import_coco", "import_open_images"]
+__all__ = ["import_results"]
 
 
-def import_coco(
+def import_results(
     results: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Output,
     ground_truth: Annotated[Path | None, Parameter(name=("--ground-truth", "-g"), allow_leading_hyphen=True)] = None,
+    format: str | None = None,  # noqa: A002 - the word that users know it by
     member: str | None = None,
     box_format: BoxFormat | None = None,
     picture: str | None = None,
@@ -36,17 +37,18 @@ def import_coco(
     scores: Literal["any", "unit"] = "any",
     parts: int | None = None,
     split_name: Annotated[str | None, Parameter(name="--split")] = None,
+    open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
-    """Make a detection table from a COCO results JSON file.
+    """Make a detection table from result files of any format, which is recognised.
 
     With a ground truth, a sample of confident boxes is compared with its objects. Where hardly any meets one, but most
     would if boxes, image ids or category ids meant something else, the import ends with the options that say so.
 
     Args:
-        results: A list of results, or a COCO-like file whose annotations carry scores; also compressed (gzip, zstd,
-            bzip2, xz). A dash reads standard input.
+        results: A file, or a folder of files; also compressed (gzip, zstd, bzip2, xz). A dash reads standard input.
         output: The table; with --parts a folder.
-        ground_truth: Annotations to check image and category ids against.
+        ground_truth: Annotations of any format, to which images and categories are joined.
+        format: What the results are in, where that is not to be recognised: coco, openimages.
         member: Name of the model; the output's name when not given.
         box_format: What `bbox` holds; xywh, as COCO says, when not given. The normalized ones are shares of the
             picture's width and height, and those that begin with y have the vertical coordinate first.
@@ -68,21 +70,19 @@ def import_coco(
         scores: Accept any finite score, or only those in [0, 1].
         parts: Cut the table into this many files, for data sets that do not fit in memory.
         split_name: Name of the split, kept in the table.
+        open_images: What goes with a CSV file of boxes as ground truth.
     """
     from evaluation.belonging import origin_of
-    from evaluation.coco_ground_truth import read_coco
     from evaluation.results import read_label_map, read_results
     from fusion.box_formats import Picture
     from fusion.coco_results import Reading
     from fusion.storage import check_parts
     from fusion.table import Metadata
-    from fusion.terminal import announcing_compilation, notes, progress_bar
+    from fusion.terminal import announcing_compilation, progress_bar
 
     if parts is not None:
         check_parts(parts)
-    truth = None if ground_truth is None else read_coco(ground_truth)
-    if truth is not None:
-        notes(ground_truth, truth.notes)
+    truth = None if ground_truth is None else read_truth(ground_truth, None, open_images)
     reading = Reading(
         images=images,
         image_offset=image_offset,
@@ -98,6 +98,7 @@ def import_coco(
             results,
             truth,
             reading,
+            format=format,
             as_is=as_is,
             unknown_images=unknown_images,
             unknown_categories=unknown_categories,
@@ -110,43 +111,6 @@ def import_coco(
             ),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _write(table, results, output, parts)
-
-
-def import_open_images(
-    results: Path,
-    /,
-    *,
-    output: Output,
-    ground_truth: GroundTruthFile,
-    member: str | None = None,
-    parts: int | None = None,
-    split_name: Annotated[str | None, Parameter(name="--split")] = None,
-    open_images: OpenImagesFiles = NO_FILES,
-) -> None:
-    """Make a detection table from an Open Images result file: Kaggle's forms, or the official evaluator's CSV.
-
-    Args:
-        results: The CSV file.
-        output: The table; with --parts a folder.
-        ground_truth: CSV file of boxes, which tells the images and the labels' category ids.
-        member: Name of the model; the output's name when not given.
-        parts: Cut the table into this many files, for data sets that do not fit in memory.
-        split_name: Name of the split, kept in the table.
-        open_images: What goes with the CSV file of boxes; its class descriptions number the categories.
-    """
-    from evaluation.belonging import origin_of
-    from evaluation.readings import check_table
-    from evaluation.submissions import read_open_images_submission
-    from fusion.storage import check_parts
-    from fusion.terminal import notes
-
-    if parts is not None:
-        check_parts(parts)
-    truth = read_truth(ground_truth, None, open_images)
-    table = read_open_images_submission(results, images=truth, member=member or output.stem)
-    table = table.with_metadata(dataset=ground_truth.stem, split=split_name, **origin_of(truth))
-    notes(results, check_table(table, truth))
     _write(table, results, output, parts)
 
 

@@ -47,31 +47,24 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
     """Read ground truth, of the listed images only if there is a list; what is unusual is printed.
 
     Args:
-        path: COCO or LVIS annotations, or a CSV file of Open Images boxes.
+        path: Annotations of any format.
         images: A text file with an image id per line.
         files: What goes with the CSV file.
     """
-    from evaluation.coco_ground_truth import read_coco
-    from evaluation.open_images_csv import read_open_images
+    from dataclasses import asdict
+
+    from evaluation.formats import recognised
     from fusion.terminal import notes
 
-    if path.suffix == ".csv":
-        truth = read_open_images(
-            boxes=path,
-            image_labels=files.image_labels,
-            class_descriptions=files.class_descriptions,
-            hierarchy=files.hierarchy,
-            masks=files.masks,
-            mask_folder=files.mask_folder,
-        )
-    elif files != NO_FILES:
+    kind = recognised(path, "truth")
+    given = {name: file for name, file in asdict(files).items() if file is not None}
+    if given and kind.name != "openimages":
         raise InputError(
             path,
             "image labels, class descriptions, a hierarchy and masks go with a CSV file of Open Images boxes",
             "Leave them out, or give that CSV file as --ground-truth",
         )
-    else:
-        truth = read_coco(path)
+    truth = kind.truth(path, given)
     notes(path, truth.notes)
     if images is not None:
         wanted = read_image_list(images, truth)

@@ -25,14 +25,14 @@ def best_reading(sample: Sample, plain: Reading) -> Reading:
     best.look([*images, *formats])
     best.look(usual)
     if formats:
-        voted = [_with(plain, name, picture) for name in _SIZED for picture in _voted(sample, plain, name)]
+        voted = [_with(plain, name, picture) for name in _sized(plain) for picture in _voted(sample, plain, name)]
         for plainer in (True, False):
             best.look([r for r in voted if r.picture is not None and (r.picture.kind == "scaled") == plainer])
     if best.meets < LOW:  # two faults at once
         for other in images:
             best.look([replace(r, images=other.images, image_offset=other.image_offset) for r in (*formats, *usual)])
             if formats:
-                best.look([replace(other, picture=picture) for picture in _voted(sample, other, "xywh")])
+                best.look([replace(other, picture=picture) for picture in _voted(sample, other, plain.native)])
     return best.reading
 
 
@@ -64,19 +64,23 @@ class _Best:
 
 
 def _formats(plain: Reading) -> list[Reading]:
-    return [_with(plain, name, None) for name in BOX_FORMATS[1:]]
+    return [_with(plain, name, None) for name in BOX_FORMATS if name != plain.native]
 
 
 def _usual(plain: Reading) -> list[Reading]:
     return [
         _with(plain, name, picture)
         for picture in usual_pictures()
-        for name in (BOX_FORMATS if picture.kind in ("mirrored", "flipped") else _SIZED)
+        for name in (BOX_FORMATS if picture.kind in ("mirrored", "flipped") else _sized(plain))
     ]
 
 
+def _sized(plain: Reading) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((plain.native, *_SIZED)))
+
+
 def _with(plain: Reading, box_format: str, picture: Picture | None) -> Reading:
-    return replace(plain, box_format=None if box_format == "xywh" else box_format, picture=picture)
+    return replace(plain, box_format=None if box_format == plain.native else box_format, picture=picture)
 
 
 def _voted(sample: Sample, reading: Reading, box_format: str) -> Iterator[Picture]:

@@ -57,6 +57,7 @@ def check_reading(raw: RawResults, truth: GroundTruth, reading: Reading) -> list
     Raises:
         OtherReadingError: If another reading agrees far better; its options are named.
     """
+    reading = replace(reading, native=raw.native)
     sample = Sample.of(raw, truth)
     if sample is None:
         return []
@@ -98,7 +99,9 @@ def _of_two_kinds(sample: Sample, plain: Reading, before: Agreement) -> list[str
     rest = sample.part(np.flatnonzero(~before.meets)[:_FIRST])
     if sample.settled(plain) or len(rest) < FEW or not before.meets.any():
         return []
-    shares = {name: rest.agreement(replace(plain, box_format=name)).meets for name in BOX_FORMATS[1:]}
+    shares = {
+        name: rest.agreement(replace(plain, box_format=name)).meets for name in BOX_FORMATS if name != plain.native
+    }
     name = max(shares, key=lambda one: float(shares[one].mean()))
     if not far_better(shares[name], np.zeros(len(rest), np.bool_)):
         return []
@@ -133,7 +136,8 @@ def _unproven(sample: Sample, before: Agreement, best: Reading) -> str:
 
 def _refuse_shares(sample: Sample, reading: Reading) -> None:
     """Refuse boxes that cannot be pixels since all lie between 0 and 1."""
-    if not sample.settled(reading) and np.percentile(np.abs(sample.box), 99) <= 1.5:
+    shares = reading.native.endswith("_normalized")
+    if not shares and not sample.settled(reading) and np.percentile(np.abs(sample.box), 99) <= 1.5:
         choices = ", ".join(option("box_format", name) for name in BOX_FORMATS if name.endswith("_normalized"))
         raise OtherReadingError(
             sample.raw.where,

@@ -22,7 +22,7 @@ from fusion.errors import InputError
 from fusion.masks import mask_array, mask_bounds
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
 
-__all__ = ["CsvSubmission", "check_csv", "read_open_images_submission"]
+__all__ = ["CsvSubmission", "check_csv", "checked_blocks", "read_open_images_submission"]
 
 _ROWS = 32768
 _SIDE = re.compile("0*[1-9][0-9]{0,9}")
@@ -59,14 +59,18 @@ class CsvSubmission:
     Attributes:
         form: "openimages-detection", "openimages-segmentation" or "openimages-evaluator".
         iou_type: "bbox" or "segm".
+        findings: Where faults of rows go.
         images: The image ids of the rows so far, and how many rows each has.
 
     Raises:
         InputError: If the file cannot be read, or its columns are of no known form.
     """
 
-    def __init__(self, path: Path, findings: Findings, progress: Callable[[int, int], None] | None = None) -> None:
-        self._path, self._findings, self._progress = path, findings, progress
+    def __init__(
+        self, path: Path, findings: Findings | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._path, self._progress = path, progress
+        self.findings = Findings() if findings is None else findings
         self._rows = numbered_rows(path)
         header = next((row for _, row in self._rows if row), [])
         found = _form_of(header)
@@ -89,7 +93,7 @@ class CsvSubmission:
                 continue
             if len(row) != self._width:
                 what, got = f"row without {self._width} fields", f"line {line}: {len(row)} fields"
-                self._findings.add("error", what, 1, [got], "Quote fields that contain a comma")
+                self.findings.add("error", what, 1, [got], "Quote fields that contain a comma")
                 continue
             values = [row[column] for column in self._columns]
             self.images[values[0]] = self.images.get(values[0], 0) + 1
@@ -111,7 +115,7 @@ class CsvSubmission:
             if size is not None:
                 form = "Label Conf EncodedMask" if masks else "Label Conf XMin YMin XMax YMax"
                 what = f"PredictionString is not a sequence of {form}"
-                self._findings.add("error", what, 1, [f"line {line}: {len(words)} words"])
+                self.findings.add("error", what, 1, [f"line {line}: {len(words)} words"])
             return
         count = len(words) // step
         labels, scores = words[0::step], words[1::step]
@@ -145,7 +149,7 @@ class CsvSubmission:
         if _SIDE.fullmatch(width) and _SIDE.fullmatch(height) and int(width) < 2**31 and int(height) < 2**31:
             return int(height), int(width)
         got = f"line {line}: {width[:20]!r}, {height[:20]!r}"
-        self._findings.add("error", "ImageWidth and ImageHeight are not positive whole numbers", 1, [got])
+        self.findings.add("error", "ImageWidth and ImageHeight are not positive whole numbers", 1, [got])
         return None
 
     def _add_mask(
@@ -155,7 +159,7 @@ class CsvSubmission:
             counts = decode_mask(words[2])
         except ValueError as error:
             remedy = "A mask is base64(zlib(compressed RLE)), written as plain text"
-            self._findings.add("error", f"mask string {error}", 1, [f"line {at[1]}, detection {at[2]}"], remedy)
+            self.findings.add("error", f"mask string {error}", 1, [f"line {at[1]}, detection {at[2]}"], remedy)
             return
         for column, value in zip((gathered.image, gathered.line, gathered.number), at, strict=True):
             column.append(value)  # type: ignore[attr-defined]
@@ -177,7 +181,7 @@ class CsvSubmission:
         for row in np.flatnonzero(~good).tolist():
             words = " ".join(values[row] for values in texts)[:60]
             place = f"line {line[row]}, detection {number[row]}: {words}"
-            self._findings.add("error", "expected numbers for score and coordinates", 1, [place], "Write plain numbers")
+            self.findings.add("error", "expected numbers for score and coordinates", 1, [place], "Write plain numbers")
         kept = np.flatnonzero(good)
         numbers = numbers[:, kept]
         box, corners, mask = np.full((len(kept), 4), np.nan), None, None
@@ -232,6 +236,18 @@ def check_csv(submission: CsvSubmission, audit: Audit, findings: Findings, image
     return True
 
 
+def checked_blocks(submission: CsvSubmission, path: object) -> list[Block]:
+    """Return all detections of a submission.
+
+    Raises:
+        InputError: If a row has a fault; the first one is named.
+    """
+    blocks = list(submission)
+    for finding in submission.findings.all():
+        raise InputError(f"{path}, {finding.examples[0]}", f"{finding.what} ({finding.count} times)", finding.remedy)
+    return blocks
+
+
 def read_open_images_submission(
     path: str | os.PathLike[str],
     *,
@@ -262,11 +278,8 @@ def read_open_images_submission(
     if known.category_id is None or known.category_label is None:
         raise InputError(known.source, "it does not tell the labels (/m/...) of the category ids", "Give its classes")
     number_of = dict(zip(known.category_label, known.category_id.tolist(), strict=True))
-    findings = Findings()
-    submission = CsvSubmission(Path(path), findings)
-    blocks = list(submission)
-    for finding in findings.all():
-        raise InputError(f"{path}, {finding.examples[0]}", f"{finding.what} ({finding.count} times)", finding.remedy)
+    submission = CsvSubmission(Path(path))
+    blocks = checked_blocks(submission, path)
     image, label = (
         np.concatenate([np.zeros(0, object), *(getattr(b, n) for b in blocks)]) for n in ("image", "category")
     )

@@ -47,6 +47,12 @@ class CategoryJoin:
                 self._by_name.setdefault(name, []).append(number)
                 if squashed(name):
                     self._by_squashed.setdefault(squashed(name), []).append(number)
+        self._by_label: dict[str, list[int]] = {}
+        if vocabulary is not None and vocabulary.category_labels is not None:
+            numbers = vocabulary.category_ids.tolist()
+            self._by_label = {
+                label: [number] for number, label in zip(numbers, vocabulary.category_labels, strict=True)
+            }
         self._texts = False
         self._spelled: dict[str, str] = {}
         self.notes: list[str] = []
@@ -213,11 +219,11 @@ class CategoryJoin:
 
     def _ids_of(self, name: str) -> list[int]:
         """Return the categories of a name; of another spelling where none is written so."""
-        return self._by_name.get(name) or self._by_squashed.get(squashed(name), [])
+        return self._by_name.get(name) or self._by_label.get(name) or self._by_squashed.get(squashed(name), [])
 
     def _named(self, name: str) -> int | None:
         ids = self._ids_of(name)
-        if len(ids) == 1 and name not in self._by_name:
+        if len(ids) == 1 and name not in self._by_name and name not in self._by_label:
             self._spelled[name] = self._name_of(ids[0])
         if len(ids) > 1:
             remedy = f"Join categories by id with {option('categories', 'id')}, or use a label map to ids"

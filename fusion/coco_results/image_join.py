@@ -292,6 +292,9 @@ class ImageJoin:
                     f" {option('images', 'file_name')} or {option('image_offset')}",
                 )
             ]
+        if self._vocabulary.partial:
+            self.notes.append(f"{detections} on {images}, kept: {examples(unknown)}")
+            return []
         if not self._drop:
             remedy = f"Give the ground truth of these results, or drop them with {option('unknown_images', 'drop')}"
             shift = self._fitting_shift(keys)

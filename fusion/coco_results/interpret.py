@@ -40,6 +40,7 @@ class Interpreter:
         self._reading, self._problems = reading, problems
         self.notes: list[str] = []
         self.only_masks = False
+        self.unit = "pixel"
 
     def columns(self, image_join: ImageJoin | None, category_join: CategoryJoin, scores: str) -> dict[str, Any]:
         """Return the columns, as `DetectionTable.from_arrays` takes them.
@@ -55,8 +56,18 @@ class Interpreter:
         else:
             places, image_errors = image_join.places(raw.images, weight)
             self.notes += image_join.notes
-            images = self._vocabulary.image_ids[places] if self._vocabulary is not None else places
-        keep = places[raw.image] >= 0
+            images = places
+            if self._vocabulary is not None and self._vocabulary.partial:
+                known = self._vocabulary.image_ids
+                own = [
+                    known[place] if place >= 0 else str(key.name or key.id)
+                    for key, place in zip(raw.images, places.tolist(), strict=True)
+                ]
+                images = np.array(own, object)
+            elif self._vocabulary is not None:
+                images = self._vocabulary.image_ids[places]
+        partial = self._vocabulary is not None and self._vocabulary.partial and not image_errors
+        keep = (places[raw.image] >= 0) | partial
         numbers, category_errors = category_join.numbers(
             raw.categories, np.bincount(raw.category[keep], minlength=len(raw.categories))
         )
@@ -95,7 +106,7 @@ class Interpreter:
             row = int(self._raw.number[np.argmax(self._raw.image == other)])
             was, now = ("a text", "an integer") if texts[0] else ("an integer", "a text")
             error = InputError(
-                f"{self._where}, record {row}, field 'image_id'",
+                f"{self._where}, {self._problems.place(row)}, field 'image_id'",
                 f"expected {was} as in the records before, got {now}",
                 "Write all image ids in one way, or give the ground truth, to which they are joined",
             )
@@ -133,6 +144,8 @@ class Interpreter:
             self.notes.append("there are no detections in it")
             return "xywh", raw.box
         boxless = np.isnan(raw.box[:, 0])
+        if self._stay_shares(box_format):
+            self.unit, box_format = "normalized", box_format.removesuffix("_normalized")
         if needs_sizes(box_format, picture):
             unknown = keep & (np.zeros(len(keep), np.bool_) if size is None else (size == 0).any(axis=1))
             if size is None or unknown.any():
@@ -161,6 +174,17 @@ class Interpreter:
             if (box_format, of) != ("xywh", ""):
                 self.notes.append(f"boxes turned from {box_format}{of} into xywh")
         return name, boxes
+
+    def _stay_shares(self, box_format: str) -> bool:
+        """Tell whether boxes that are shares of the picture's sides are kept so, as what they are measured on is."""
+        if not box_format.endswith("_normalized") or self._reading.picture is not None:
+            return False
+        if self._vocabulary is not None:
+            return self._vocabulary.unit == "normalized"
+        if self._reading.box_format is not None:
+            return False
+        self.notes.append("the sizes of the images are not known: boxes stay shares of their sides")
+        return True
 
     def _filled(self, name: str, boxes: np.ndarray, boxless: np.ndarray) -> np.ndarray:
         """Give records without a box the bounds of their mask."""

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,21 +135,56 @@ class RawResults:
         vocabulary: Gives the sizes of images whose masks are polygons.
         reading: How those images are found.
         listed: What the file says about images and categories itself.
+        place: Says where a record stands in it, by its number.
 
     Attributes:
         where: Its name.
         notes: What was odd about it.
+        native: How its boxes stand in it, one of `fusion.box_formats.BOX_FORMATS`.
     """
 
-    def __init__(self, where: str, vocabulary: Vocabulary | None, reading: Reading, listed: OwnLists) -> None:
+    def __init__(
+        self,
+        where: str,
+        vocabulary: Vocabulary | None,
+        reading: Reading,
+        listed: OwnLists,
+        place: Callable[[int], str] = "record {}".format,
+    ) -> None:
         self.where, self._vocabulary, self._listed = where, vocabulary, listed
         self.notes: list[str] = []
+        self.native = "xywh"
         self._join = None if vocabulary is None else ImageJoin(where, vocabulary, reading, True, listed)
-        self._problems = Problems(where)
+        self._problems = Problems(where, place)
         self._reader = RecordReader(where, self._problems, self._size_of)
         self._gatherer = RawGatherer(self._problems)
         self._count = 0
         self._other_keys: set[str] = set()
+
+    @classmethod
+    def of(
+        cls,
+        where: str,
+        columns: RawColumns,
+        *,
+        native: str,
+        listed: OwnLists | None = None,
+        notes: Sequence[str] = (),
+        place: Callable[[int], str] = "record {}".format,
+    ) -> "RawResults":
+        """Return results of any format, whose records are in columns already.
+
+        Args:
+            where: Name of the file or folder.
+            columns: The records.
+            native: How their boxes stand there.
+            listed: What the file says about images and categories itself.
+            notes: What was odd about it.
+            place: Says where a record stands, by its number.
+        """
+        found = cls(where, None, AS_FOUND, listed or OwnLists({}, {}, {}), place)
+        found.columns, found.native, found.notes = columns, native, list(notes)
+        return found
 
     def take_text(self, text: bytes, offset: int, last: bool) -> bool:
         """Take the records in a piece of the file; see `JsonFile.blocks`."""
@@ -246,6 +282,7 @@ class RawResults:
                 raise InputError(
                     f"option {option(name)}", "joining by name or order needs a ground truth to join to", "Give one"
                 )
+        reading = replace(reading, native=self.native)
         metadata, dropping = metadata or Metadata(), unknown_images == "drop"
         image_join = None
         if vocabulary is not None:
@@ -258,7 +295,7 @@ class RawResults:
         boxes = "from_masks" if interpreter.only_masks else "given"
         return DetectionTable.from_arrays(
             **columns,
-            metadata=msgspec.structs.replace(metadata, boxes=boxes, made_by=made_by),
+            metadata=msgspec.structs.replace(metadata, boxes=boxes, made_by=made_by, unit=interpreter.unit),
             where=self.where,
         )
 

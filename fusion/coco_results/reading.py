@@ -33,8 +33,9 @@ class Reading:
             None: ids, unless the file has names as well.
         category_offset: Added to category ids.
         label_map: Source category, by id or name, to target category, by id or name.
-        box_format: One of `fusion.box_formats.BOX_FORMATS`; None: xywh.
+        box_format: One of `fusion.box_formats.BOX_FORMATS`; None: the native one.
         picture: What was done to the pictures that the detector saw; None: nothing.
+        native: How boxes stand in files of this format, which holds where `box_format` is None.
     """
 
     images: str | None = None
@@ -44,6 +45,7 @@ class Reading:
     label_map: Mapping[Any, int | str] | None = field(default=None, hash=False)
     box_format: str | None = None
     picture: Picture | None = None
+    native: str = "xywh"
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -61,7 +63,7 @@ class Reading:
     @property
     def how(self) -> tuple[str, Picture]:
         """The format of the boxes, and what was done to the pictures."""
-        return self.box_format or "xywh", self.picture or AS_IT_IS
+        return self.box_format or self.native, self.picture or AS_IT_IS
 
     @property
     def says_images(self) -> bool:

@@ -80,10 +80,15 @@ class _Kind:
 
 
 class Problems:
-    """Faults of records, gathered so that one message names the first ones and how many there are."""
+    """Faults of records, gathered so that one message names the first ones and how many there are.
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    Args:
+        where: Name of the results file.
+        place: Says where a record stands, by its number.
+    """
+
+    def __init__(self, where: str, place: Callable[[int], str] = "record {}".format) -> None:
+        self._where, self.place = where, place
         self._kinds: dict[str, _Kind] = {}
 
     def add(self, record: int, field_name: str, expected: str, got: str, remedy: str) -> None:
@@ -100,10 +105,10 @@ class Problems:
 
     def _error(self, expected: str, kind: _Kind) -> InputError:
         record, name, got = kind.first[0]
-        place = f"{self._where}, record {record}" + (f", field {name!r}" if name else "")
+        place = f"{self._where}, {self.place(record)}" + (f", field {name!r}" if name else "")
         text = f"expected {expected}, got {got}"
         if kind.count > 1:
-            more = ", ".join(f"record {r} ({n}: {g})" if n else f"record {r}" for r, n, g in kind.first[1:])
+            more = ", ".join(f"{self.place(r)} ({n}: {g})" if n else self.place(r) for r, n, g in kind.first[1:])
             rest = kind.count - len(kind.first)
             text += f"; the same {kind.count - 1} more times: {more}" + (f" and {rest} others" if rest else "")
         return InputError(place, text, kind.remedy)

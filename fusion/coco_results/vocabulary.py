@@ -24,6 +24,9 @@ class Vocabulary:
         sizes: int32 [images, 2], height and width; None where they are not known.
         order: int64 [images], the images in the order in which the source lists them; None where it is theirs here.
         where: Name of the source for messages.
+        category_labels: [categories] names for machines, such as "/m/011k07"; None where there are none.
+        unit: Of its boxes: "pixel", or "normalized".
+        partial: Whether images without objects may be missing, so that detections on others are kept.
     """
 
     image_ids: np.ndarray
@@ -33,6 +36,9 @@ class Vocabulary:
     sizes: np.ndarray | None = None
     order: np.ndarray | None = None
     where: str = "the ground truth"
+    category_labels: tuple[str, ...] | None = None
+    unit: str = "pixel"
+    partial: bool = False
 
     def __post_init__(self) -> None:
         images, categories = len(self.image_ids), len(self.category_ids)

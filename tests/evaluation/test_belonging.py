@@ -47,7 +47,7 @@ def folder(tmp_path, monkeypatch):
             for entry in document["annotations"]
         ]
         Path(f"{name}-results.json").write_text(json.dumps(results))
-        run("import", "coco", f"{name}-results.json", "-g", f"{name}.json", "-o", f"{name}.parquet")
+        run("import", f"{name}-results.json", "-g", f"{name}.json", "-o", f"{name}.parquet")
     Path("list.txt").write_text("1\n3\n")
     return tmp_path
 
@@ -129,9 +129,9 @@ def test_learned_on_one_split_used_on_another(folder, capsys):
     for kind in ("weights", "calibration"):
         run("learn", kind, "a.parquet", "again.parquet", "-g", "a.json", "-o", f"{kind}.toml")
     for given in (("--weights", "weights.toml"), ("--calibration", "calibration.toml")):
-        run("import", "coco", "test-results.json", "-g", "test.json", "-o", "t/a.parquet", "--member", "a")
+        run("import", "test-results.json", "-g", "test.json", "-o", "t/a.parquet", "--member", "a")
         run("fuse", "t/a.parquet", "--method", "nms", *given, "-o", "f.parquet")
-        run("import", "coco", "animals-results.json", "-g", "animals.json", "-o", "t/a.parquet", "--member", "a")
+        run("import", "animals-results.json", "-g", "animals.json", "-o", "t/a.parquet", "--member", "a")
         told = refused(capsys, "fuse", "t/a.parquet", "--method", "nms", *given, "-o", "g.parquet")
         assert "was learned on other categories than the tables have: category 2 is 'dog' there, not 'cow'" in told
 
@@ -140,7 +140,7 @@ def test_ranks_need_no_ground_truth_but_one_data_set(folder, capsys):
     line = ("learn", "calibration", "--kind", "rank", "-o", "ranks.toml", "a.parquet")
     assert "of different data sets" in refused(capsys, *line, "b.parquet")
     run(*line, "again.parquet")
-    run("import", "coco", "animals-results.json", "-g", "animals.json", "-o", "t/a.parquet", "--member", "a")
+    run("import", "animals-results.json", "-g", "animals.json", "-o", "t/a.parquet", "--member", "a")
     told = refused(capsys, "fuse", "t/a.parquet", "--method", "nms", "--calibration", "ranks.toml", "-o", "g.parquet")
     assert "was learned on other categories than the tables have (ranks only)" in told
 

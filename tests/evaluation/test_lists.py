@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_all_lists_of_the_deal_before(tmp_path, truth, run):
 
 def test_lists_of_two_deals_are_not_used_together(tmp_path, truth, run):
     folder, table = tmp_path / "lists", tmp_path / "found.parquet"
-    assert run("import", "coco", tmp_path / "found.json", "-g", truth, "-o", table)[0] == 0
+    assert run("import", tmp_path / "found.json", "-g", truth, "-o", table)[0] == 0
     shares = ("--shares", "search=0.5,verify=0.5")
     assert run("split", truth, "-o", folder, *shares)[0] == 0
     calls = [

@@ -451,10 +451,8 @@ def test_boxes_of_negative_size_are_left_out_with_a_note(write, tmp_path, run):
     ]
     assert len(rows) == count - 2
     table = tmp_path / "found.parquet"
-    code, _, err = run(
-        "import", "openimages", found, "-g", paths["boxes"], "--class-descriptions", classes, "-o", table
-    )
-    assert code == 0
+    code, _, err = run("import", found, "-g", paths["boxes"], "--class-descriptions", classes, "-o", table)
+    assert code == 0, err
     assert f"2 of {count} boxes have a negative width or height; left out, as officially" in " ".join(err.split())
     assert read_table(table).arrow.equals(rows.arrow)
 

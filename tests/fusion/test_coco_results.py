@@ -510,7 +510,7 @@ def test_truncated_at_every_byte(read):
         (b"\x80\x04\x95\x0b.", "a pickle"),
         ("\x80\x04\x95\x0b.".encode(), "a pickle"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
-        (b"image_id,label,xmin\n12,person,4\n", "`quorum import openimages`"),
+        (b"image_id,label,xmin\n12,person,4\n", "`quorum import`"),
         (b"0 0.5 0.5 0.2 0.1 0.9\n", "YOLO"),
         (b"5", "got 5"),
         (b"null", "got null"),

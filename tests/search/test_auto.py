@@ -97,7 +97,7 @@ def test_the_command(folder, tmp_path, run):
     tables = []
     for path in files:
         place = tmp_path / f"{path.stem}.parquet"
-        assert run("import", "coco", path, "-g", truth, "-o", place)[0] == 0
+        assert run("import", path, "-g", truth, "-o", place)[0] == 0
         tables.append(read_table(place))
     again = read_recipe(out / "best.toml").fuse(tables)
     assert fused.score.tobytes() == again.score.tobytes()

@@ -30,7 +30,7 @@ def as_meant(run, truth, table):
     """AP of the same detections in a plain file."""
     path = table.with_name("plain.json")
     path.write_text(json.dumps(results(json.loads(truth.read_text()))))
-    assert run("import", "coco", path, "-g", truth, "-o", table.with_name("plain.parquet"))[0] == 0
+    assert run("import", path, "-g", truth, "-o", table.with_name("plain.parquet"))[0] == 0
     return precision(run, table.with_name("plain.parquet"), truth)
 
 
@@ -69,7 +69,7 @@ def test_a_case(shared_cases, tmp_path, run, name):
         table = tmp_path / Path(file).with_suffix(".parquet").name
         # the member of another data set was imported against that one
         own = folder / "other_gt.json" if name == "other-data-set" and file == "b.json" else truth
-        code, _, err = run("import", "coco", folder / file, "-g", own, "-o", table)
+        code, _, err = run("import", folder / file, "-g", own, "-o", table)
         assert (code == 0) == table.exists()
         assert code in (0, 2), err
         if code == 0:
@@ -80,11 +80,11 @@ def test_a_case(shared_cases, tmp_path, run, name):
     if name.startswith(("boxes", "image-off", "category-permuted", "category-contiguous")) and "name" not in name:
         (message,) = words
         table = tmp_path / "again.parquet"
-        code, _, err = run("import", "coco", folder / "a.json", "-g", truth, "-o", table, *options_of(message))
+        code, _, err = run("import", folder / "a.json", "-g", truth, "-o", table, *options_of(message))
         assert code == 0, err
         # the file has no detections of one of the six images
         assert precision(run, table, truth) == (pytest.approx(84 / 101) if name == "image-off-by-one" else 1.0)
-        assert run("import", "coco", folder / "a.json", "-g", truth, "-o", table, "--as-is")[0] in (0, 2)
+        assert run("import", folder / "a.json", "-g", truth, "-o", table, "--as-is")[0] in (0, 2)
     elif name == "other-data-set":
         code, _, err = run("fuse", *tables, "--method", "wbf", "-o", tmp_path / "fused.parquet")
         assert code == 2
@@ -108,10 +108,10 @@ def test_wrong_files_are_refused_with_the_options_that_read_them(kind, tmp_path,
     for seed in SEEDS:
         truth, path = write(tmp_path / str(seed), *kind(seed))
         table = tmp_path / str(seed) / "a.parquet"
-        code, _, err = run("import", "coco", path, "-g", truth, "-o", table)
+        code, _, err = run("import", path, "-g", truth, "-o", table)
         assert code == 2, (seed, err)
         assert not table.exists()
-        code, _, again = run("import", "coco", path, "-g", truth, "-o", table, *options_of(err))
+        code, _, again = run("import", path, "-g", truth, "-o", table, *options_of(err))
         assert code == 0, (seed, err, again)
         whole = kind.__name__ != "image_ids_off_by_one" or seed % 2  # else one image is left out
         assert precision(run, table, truth) > as_meant(run, truth, table) - (0.01 if whole else 0.2), (seed, err)
@@ -122,6 +122,6 @@ def test_names_are_read_rightly(kind, tmp_path, run):
     for seed in SEEDS:
         truth, path = write(tmp_path / str(seed), *kind(seed))
         table = tmp_path / str(seed) / "a.parquet"
-        code, _, err = run("import", "coco", path, "-g", truth, "-o", table)
+        code, _, err = run("import", path, "-g", truth, "-o", table)
         assert code == 0, (seed, err)
         assert precision(run, table, truth) == as_meant(run, truth, table), (seed, err)

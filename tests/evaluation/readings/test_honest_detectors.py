@@ -104,7 +104,7 @@ def test_a_ground_truth_without_objects(tmp_path, run, factor):
     records = [record | {"bbox": [value * factor for value in record["bbox"]]} for record in results(truth)]
     truth["annotations"] = []
     gt, path = write(tmp_path, truth, records)
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "t.parquet")
+    code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "t.parquet")
     assert code == (2 if factor < 1 else 0)
     assert ("--box-format xywh_normalized" in err) == (factor < 1)
     assert ("lie inside their image" in err) == (factor > 1)
@@ -129,7 +129,7 @@ def test_masks_without_boxes_are_compared_by_their_bounds(tmp_path, run):
     masks = results(truth, bbox=lambda a, i, r: None, segmentation=mask)
     assert checked(tmp_path, truth, masks) == []
     gt, path = write(tmp_path, truth, [r | {"category_id": turned[r["category_id"]]} for r in masks])
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "t.parquet")
+    code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "t.parquet")
     assert code == 2
     assert "--label-map" in err
 
@@ -138,11 +138,11 @@ def test_what_is_said_is_not_questioned(tmp_path, run):
     truth = data_set(4)
     gt, path = write(tmp_path, truth, results(truth))
     for said in (["--box-format", "cxcywh"], ["--picture", "0.5"], ["--as-is"]):
-        code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "t.parquet", *said)
+        code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "t.parquet", *said)
         assert code == 0, err
     ids = [category["id"] for category in truth["categories"]]
     turned = ",".join(f"{a}={b}" for a, b in zip(ids, ids[1:] + ids[:1], strict=True))
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "t.parquet", "--label-map", turned)
+    code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "t.parquet", "--label-map", turned)
     assert code == 0, err
     assert json.loads(gt.read_text())["categories"]
 

@@ -11,7 +11,7 @@ from tests.evaluation.readings.test_files_as_people_have_them import as_meant, o
 
 def imported(run, folder, truth, records, *options):
     gt, path = write(folder, truth, records)
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", folder / "a.parquet", *options)
+    code, _, err = run("import", path, "-g", gt, "-o", folder / "a.parquet", *options)
     return code, err, (lambda: precision(run, folder / "a.parquet", gt))
 
 
@@ -162,7 +162,7 @@ def test_shares_of_mirrored_pictures(tmp_path, run, seed):
     truth = data_set(seed)
     change = _normalized(lambda x, y, w, h, *_: [1 - x - w, y, w, h])
     gt, path = write(tmp_path, truth, results(truth, **box(change)))
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "a.parquet")
+    code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "a.parquet")
     assert code == 2
     assert options_of(err) == ["--box-format", "xywh_normalized", "--picture", "mirrored"]
 
@@ -198,7 +198,7 @@ def test_kinds_of_file(content, part):
 def test_results_given_as_ground_truth(tmp_path, run):
     truth = data_set(1)
     gt, path = write(tmp_path, truth, results(truth))
-    code, _, err = run("import", "coco", path, "-g", path, "-o", tmp_path / "a.parquet")
+    code, _, err = run("import", path, "-g", path, "-o", tmp_path / "a.parquet")
     assert code == 2
     assert "got JSON list. Is it a results file?" in err
     path.write_text(json.dumps(json.loads(gt.read_text()))[:-9])
@@ -312,7 +312,7 @@ def test_a_map_that_leaves_categories_out_says_what_becomes_of_them(tmp_path, ru
     for record in records[-4:-2]:
         record["category_id"] += 50
     gt, path = write(tmp_path, truth, records)
-    code, _, err = run("import", "coco", path, "-g", gt, "-o", tmp_path / "a.parquet")
+    code, _, err = run("import", path, "-g", gt, "-o", tmp_path / "a.parquet")
     assert code == 2
     options = options_of(err)
     assert "--unknown-categories" in options

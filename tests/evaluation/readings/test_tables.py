@@ -52,7 +52,7 @@ def test_commands_say_it(tmp_path, run):
     truth = data_set(1)
     gt, path = write(tmp_path, truth, results(truth, **box(BOXES["yxyx"])))
     table = tmp_path / "t.parquet"
-    assert run("import", "coco", path, "-o", table)[0] == 0  # without a ground truth nothing can be told
+    assert run("import", path, "-o", table)[0] == 0  # without a ground truth nothing can be told
     for command in (["evaluate"], ["leaderboard"]):
         code, _, err = run(*command, table, "-g", gt)
         assert code == 0

@@ -1,0 +1,87 @@
+"""Open Images: CSV of boxes as ground truth, results in Kaggle's forms and the official evaluator's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.files.look import Look
+from evaluation.files.raw_columns import keyed, raw_columns
+from evaluation.formats.base import Format, Progress
+from evaluation.ground_truth import GroundTruth
+from evaluation.open_images_csv import read_open_images
+from evaluation.submissions import write_submission
+from evaluation.submissions.open_images_file import CsvSubmission, checked_blocks
+from fusion.coco_results import RawResults, Reading, Vocabulary
+from fusion.errors import InputError, option
+from fusion.table import MASK_TYPE, DetectionTable
+
+__all__ = ["OpenimagesFormat"]
+
+_RESULTS = (
+    {"ImageId", "PredictionString"},
+    {"ImageID", "PredictionString"},
+    {"ImageID", "LabelName", "Score", "XMin", "XMax", "YMin", "YMax"},
+    {"ImageID", "LabelName", "Score", "Mask"},
+)
+_TRUTH = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}
+
+
+class OpenimagesFormat(Format):
+    """CSV files of Open Images."""
+
+    title = "Open Images CSV: the official evaluator's, and Kaggle's PredictionString"
+    loses = "members, views, votes; boxes become shares of the picture's sides"
+
+    def recognises(self, look: Look) -> int:
+        """Take CSV with the columns of Open Images."""
+        names = {name.strip().strip('"') for name in look.lines[0].lstrip("\ufeff").split(",")} if look.lines else set()
+        return 2 * any(wanted <= names for wanted in (*_RESULTS, _TRUTH))
+
+    def results(
+        self, path: Path, vocabulary: Vocabulary | None, reading: Reading, progress: Progress | None
+    ) -> RawResults:
+        """Read results; rows whose boxes end before they begin are left out, as the official evaluator does."""
+        submission = CsvSubmission(path, progress=progress)
+        blocks = checked_blocks(submission, path)
+        image, label = (
+            pa.chunked_array([pa.array(getattr(block, name), pa.string()) for block in blocks], pa.string())
+            for name in ("image", "category")
+        )
+        score = np.concatenate([np.zeros(0), *(block.score for block in blocks)])
+        number = np.concatenate([np.zeros(0, np.int64), *(block.number for block in blocks)])
+        notes: list[str] = []
+        mask = None
+        if submission.iou_type == "segm":
+            mask = pa.chunked_array([block.mask for block in blocks], MASK_TYPE)
+            box = np.full((len(score), 4), np.nan)
+        else:
+            box = np.concatenate([np.zeros((0, 4)), *(block.corners for block in blocks)])
+            keep = np.all(~(box[:, :2] > box[:, 2:]), axis=1)
+            if not keep.all():
+                image, label = (column.filter(pa.array(keep)) for column in (image, label))
+                score, number, box = score[keep], number[keep], box[keep]
+                count = int(np.count_nonzero(~keep))
+                notes.append(f"{count} of {len(keep)} boxes have a negative width or height; left out, as officially")
+        images, of_image = keyed(image, "text")
+        labels, of_label = keyed(label, "name")
+        columns = raw_columns(
+            images=images, image=of_image, categories=labels, category=of_label, score=score, box=box, mask=mask
+        )
+        native = "xywh" if mask is not None else "xyxy_normalized"
+        return RawResults.of(str(path), columns, native=native, notes=notes, place=lambda row: f"line {number[row]}")
+
+    def truth(self, path: Path, files: Mapping[str, Path]) -> GroundTruth:
+        """Read a CSV file of boxes and what goes with it."""
+        return read_open_images(boxes=path, **files)
+
+    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+        """Write the official evaluator's CSV."""
+        if truth is None:
+            raise InputError(
+                "export openimages", "needs the sizes of images and the labels of categories",
+                f"Give the ground truth with {option('ground_truth')}",
+            )  # fmt: skip
+        write_submission(table, path, "openimages-evaluator", images=truth, iou_type="bbox")
+        return []
