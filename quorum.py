@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ app = App(
     name="quorum",
     help="Turn the outputs of many detectors into one better answer, and show by how much.",
     version=_version,
+    help_epilogue="Any command with --quiet prints results, warnings and errors alone (or set QUORUM_QUIET=1).",
     help_format="plaintext",  # what reads Markdown takes as long to load as all else; commands have their own format
     suppress_keyboard_interrupt=False,  # main() says what became of the work
 )
@@ -43,7 +45,7 @@ _command(app, "evaluation.cli.leaderboard:leaderboard", "leaderboard", "Rank tab
 _command(app, "evaluation.cli.ablate:ablate", "ablate", "What each step of a recipe brings, row by row.")
 _command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables are as good as they are.")
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
-_command(app, "fusion.cli:fuse", "fuse", "Fuse tables into one.")
+_command(app, "evaluation.cli.fuse:fuse", "fuse", "Fuse tables into one.")
 _command(app, "evaluation.cli.exporting:export", "export", "Write a table as result files of another format.")
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
 _command(_learn, "evaluation.cli.learn:learn_weights", "weights", "Weights per member and category.")
@@ -93,16 +95,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    command, bound, _ = app.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    still = os.environ.get("QUORUM_QUIET", "0") not in ("", "0")
+    if "--quiet" in words:
+        words.remove("--quiet")
+        still = True
+    command, bound, _ = app.parse_args(words)
     if command.__module__.startswith("cyclopts"):  # --help and --version, which load nothing
         command(*bound.args, **bound.kwargs)
         return
     from fusion.atomic import keep_inputs
     from fusion.errors import in_command_line
 
-    with in_command_line():
+    with in_command_line(), _quiet() if still else nullcontext():
         keep_inputs(*_paths(bound.arguments))
         command(*bound.args, **bound.kwargs)
+
+
+def _quiet() -> AbstractContextManager[None]:
+    from fusion.terminal import quiet
+
+    return quiet()
 
 
 def _paths(arguments: Mapping[str, object]) -> tuple[dict[str, Path], list[Path]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.ground_truth import GroundTruth
 from fusion.belonging import Sketch, apart, difference, same_file, same_word
-from fusion.errors import InputError, option
+from fusion.errors import InputError, Warned, option
 from fusion.table import Metadata
 
 __all__ = ["check_belongs", "check_category_names", "check_images", "origin_of"]
@@ -42,7 +42,8 @@ def check_belongs(where: str | os.PathLike[str], table: Metadata, truth: GroundT
     if table.category_names is not None:
         known = truth.category_sketch_beside(table.category_names)
         check_category_names(where, table.category_names, known, truth.source, remedy)
-    return (f"was imported with other categories than {truth.source} has: equal ids may differ; {remedy}",)
+    said = f"was imported with other categories than {truth.source} has: equal ids may differ; {remedy}"
+    return (Warned(said),)
 
 
 def check_images(where: object, table: Sketch, known: Sketch, whole: Sketch, source: str) -> None:

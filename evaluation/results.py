@@ -11,7 +11,7 @@ from evaluation.formats import format_of, recognised
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings import check_reading, check_table
 from fusion.coco_results import AS_FOUND, Reading
-from fusion.errors import InputError, option
+from fusion.errors import InputError, Warned, option
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["read_label_map", "read_results"]
@@ -51,7 +51,7 @@ def read_results(
     kind = recognised(path, "results") if format is None else format_of(format, "results")
     raw = kind.results(Path(path), vocabulary, reading, progress)
     if truth is not None and not as_is and not raw.faulty:
-        raw.notes += check_reading(raw, truth, reading)
+        raw.notes += map(Warned, check_reading(raw, truth, reading))
     metadata = metadata or Metadata()
     table = raw.table(
         vocabulary,

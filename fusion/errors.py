@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "in_command_line", "in_python", "option"]
+__all__ = ["InputError", "Warned", "in_command_line", "in_python", "option"]
 
 # How options are named: None as Python parameters, else as typed at the command line, with those that are typed
 # under another name than the parameter's. One process has one user, so this is a global.
@@ -30,6 +30,12 @@ class InputError(ValueError):
         super().__init__(
             f"{self.where}: {problem}." + (f" {remedy}{'' if remedy.endswith('?') else '.'}" if remedy else "")
         )
+
+
+class Warned(str):
+    """A note on what probably spoils the result: printed as a warning, whenever it is true, also with --quiet."""
+
+    __slots__ = ()
 
 
 def option(name: str, value: object = None) -> str:

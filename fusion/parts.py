@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fusion.atomic import keep_inputs
-from fusion.errors import InputError, option
+from fusion.errors import InputError, Warned, option
 from fusion.recipe import Recipe
 from fusion.run import settle
 from fusion.score_scales import scale_notes
@@ -160,8 +160,10 @@ def _unsketched(inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
         return ()
     say = "says" if len(names) == 1 else "say"
     return (
-        f"{', '.join(names)} {say} nothing of the images behind (imported without ground truth, or by an earlier "
-        "version): whether these tables are of one data set was not checked",
+        Warned(
+            f"{', '.join(names)} {say} nothing of the images behind (imported without ground truth, or by an earlier "
+            "version): whether these tables are of one data set was not checked"
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion.arrow_arrays import numpy_array
+from fusion.errors import Warned
 from fusion.recipe import ALL, OUTPUT, Recipe
 from fusion.steps import name_of
 from fusion.steps.calibrate import Calibrate
@@ -120,8 +121,10 @@ def scale_notes(recipe: Recipe, tables: Sequence[DetectionTable]) -> tuple[str, 
         reached[name] = scales
     steps = {said: name_of(recipe.nodes[nodes[0]].step) for said, nodes in found.items()}
     return tuple(
-        f"scores on unlike scales are compared by {steps[said]}"
-        f"{'' if nodes[0] == OUTPUT else f' (node {nodes[0]})'}: {said}. {_REMEDY}"
+        Warned(
+            f"scores on unlike scales are compared by {steps[said]}"
+            f"{'' if nodes[0] == OUTPUT else f' (node {nodes[0]})'}: {said}. {_REMEDY}"
+        )
         for said, nodes in found.items()
     )
 

@@ -1,4 +1,4 @@
-"""What the commands print besides their results: notes, progress, and word of compilation; all on stderr."""
+"""What the commands print besides their results: warnings, notes, progress, word of compilation; all on stderr."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fusion import compilation
+from fusion.errors import Warned
+from fusion.said import first_time
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["announcing_compilation", "notes", "progress_bar", "stderr", "stdout"]
+__all__ = ["announcing_compilation", "notes", "progress_bar", "quiet", "stderr", "stdout"]
 
 stderr = Console(stderr=True, soft_wrap=True, markup=False)
 
@@ -25,10 +27,25 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=_WIDE, markup=False)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Print nothing on stderr inside the block but warnings and errors."""
+    before, stderr.quiet = stderr.quiet, True
+    try:
+        yield
+    finally:
+        stderr.quiet = before
+
+
 def notes(where: object, lines: Iterable[str]) -> None:
-    """Print notes about a file, one line each."""
+    """Print notes about a file, one line each: warnings always, others once (see `fusion.said`)."""
     for line in lines:
-        stderr.print(f"{where}: {line}", style="yellow", markup=False, highlight=False)
+        if isinstance(line, Warned):
+            before, stderr.quiet = stderr.quiet, False
+            stderr.print(f"warning: {where}: {line}", style="bold yellow", markup=False, highlight=False)
+            stderr.quiet = before
+        elif not stderr.quiet and first_time(where, line):
+            stderr.print(f"note: {where}: {line}", style="cyan", markup=False, highlight=False)
 
 
 class _Unseen:
@@ -57,8 +74,8 @@ class _Unseen:
 
 
 def progress_bar() -> "Progress":
-    """Return a progress display that is silent when stderr is not a terminal."""
-    if not stderr.is_terminal:
+    """Return a progress display that is silent when stderr is not a terminal, or quiet."""
+    if stderr.quiet or not stderr.is_terminal:
         return _Unseen()  # type: ignore[return-value]
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -16,7 +16,7 @@ from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
-from fusion.errors import InputError, option
+from fusion.errors import InputError, Warned, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +127,8 @@ def search(
         told = problem.preparation.treatment
         scales = unlike({n: s for table in members for n, s in scales_of(table).items()})
         if scales is not None and "calibrated" not in told:
-            notes("search", [f"scores are on unlike scales: {scales}; calibrate them with --learn calibration"])
+            unlike_scales = f"scores are on unlike scales: {scales}; calibrate them with --learn calibration"
+            notes("search", [Warned(unlike_scales)])
         stderr.print(f"members are fused {told}", highlight=False)
         del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
@@ -261,7 +262,7 @@ def _tell(answer: Answer, study: Study, folder: Path) -> None:
             highlight=False,
         )
     if answer.alarm:
-        notes("search", [f"over-fitting suspected: {answer.alarm}"])
+        notes("search", [Warned(f"over-fitting suspected: {answer.alarm}")])
     console.print(f"Replay: quorum fuse TABLES --recipe {folder / 'best.toml'} -o fused.parquet", highlight=False)
     console.print(f"Report: {folder / 'report.md'}", highlight=False)
 

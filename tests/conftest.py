@@ -20,6 +20,8 @@ from tests import one_thread
 if one_thread.INSTALLED:
     one_thread.install()
 
+os.environ["QUORUM_NOTES"] = "always"  # for commands in processes of their own, too
+
 settings.register_profile("explore", derandomize=False)
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")

@@ -10,8 +10,8 @@ from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from fusion.cli import MethodOptions, read_for_ready
 from fusion.errors import InputError
+from fusion.method_plan import MethodOptions, read_for_ready
 
 __all__ = ["ablate"]
 

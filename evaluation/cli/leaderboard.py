@@ -91,7 +91,7 @@ def leaderboard(
         elif earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
         board = board.with_entry(new)
-    for path, sentence in _no_better(board, names):
+    for path, sentence in _against_inputs(board, names):
         notes(path, [sentence])
     if parquet is not None and page is not None:
         board.write(parquet)
@@ -103,9 +103,9 @@ def leaderboard(
         print_table(board.to_table(wanted), as_format)
 
 
-def _no_better(board: "Leaderboard", names: "Mapping[Path, str]") -> "Iterator[tuple[Path, str]]":
-    """Say of each fused table that is not surely better than the best of its inputs, of those given beside it."""
-    from evaluation.comparison import difference_of
+def _against_inputs(board: "Leaderboard", names: "Mapping[Path, str]") -> "Iterator[tuple[Path, str]]":
+    """Say of each fused table whether it is better than the best of its inputs, of those given beside it."""
+    from evaluation.cli.against_best import against_best
 
     entries = {path: board.find(name) for path, name in names.items()}
     inputs = {path: _inputs(path) for path in names}
@@ -115,14 +115,8 @@ def _no_better(board: "Leaderboard", names: "Mapping[Path, str]") -> "Iterator[t
         given = [entries[one] for one, (own, of) in inputs.items() if of is None and ("*" in taken or own in taken)]
         known = [entry for entry in given if entry is not None]
         fused = entries[path]
-        if not known or fused is None:
-            continue
-        best = max(known, key=lambda entry: entry.figures["AP"])
-        told = difference_of(best.figures["AP"], fused.figures["AP"], best.values, fused.values, board.split.units)
-        if not told.low > 0:
-            interval = f"{100 * told.value:+.2f} AP, 95 % interval {100 * told.low:+.2f} to {100 * told.high:+.2f}"
-            verdict = "may be no better" if told.value > 0 else "is not better"
-            yield path, f"{verdict} than the best of its inputs, {best.name} ({interval}); try `quorum auto`"
+        if known and fused is not None:
+            yield path, against_best(fused, known, board.split.units)
 
 
 def _inputs(path: Path) -> tuple[str, set[str] | None]:

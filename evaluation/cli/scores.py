@@ -10,7 +10,7 @@ from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
-from fusion.cli import MethodOptions, method_plan
+from fusion.method_plan import MethodOptions, method_plan
 
 if TYPE_CHECKING:
     from fusion.recipe import Recipe

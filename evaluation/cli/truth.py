@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from evaluation.cli.image_lists import read_image_list
-from fusion.errors import InputError
+from fusion.errors import InputError, Warned
 
 if TYPE_CHECKING:
     from evaluation.ground_truth import GroundTruth
@@ -73,7 +73,7 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
         except InputError as error:
             raise InputError(images, f"{error.where}: {error.problem}", "List images of this ground truth") from error
     if not len(truth):
-        notes(path, ["there are no annotations, and nothing can be measured without"])
+        notes(path, [Warned("there are no annotations, and nothing can be measured without")])
     return truth
 
 

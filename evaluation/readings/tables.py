@@ -6,6 +6,7 @@ from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.readings.agreement import Objects, meeting
 from evaluation.readings.candidates import LOW
 from evaluation.readings.sample import expected_objects, most_confident, of_annotated, some_rows
+from fusion.errors import Warned
 from fusion.table import DetectionTable
 
 __all__ = ["FEW", "RIGHT", "check_table"]
@@ -32,7 +33,7 @@ def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> 
     place = places_of(truth.image_id, table.image_ids)[image] if len(rows) else rows
     rows, place = rows[place >= 0], place[place >= 0]
     if not len(rows):
-        return ["it has no detections on these images"]
+        return [Warned("it has no detections on these images")]
     objects = expected_objects(truth, len(np.unique(place)))
     chosen = most_confident(table.category_id[rows], table.score[rows], objects)
     rows, place = rows[chosen], place[chosen]
@@ -46,12 +47,16 @@ def check_table(table: DetectionTable, truth: GroundTruth, remedy: str = "") -> 
     met, right = int(found.meets.sum()), int(found.right.sum())
     if met < LOW / 2 * len(rows):
         return [
-            f"only {met:,} of {len(rows):,} confident boxes meet an object of any category (IoU 0.5): a poor detector,"
-            f" or boxes or image ids that mean something else{remedy}"
+            Warned(
+                f"only {met:,} of {len(rows):,} confident boxes meet an object of any category (IoU 0.5): a poor"
+                f" detector, or boxes or image ids that mean something else{remedy}"
+            )
         ]
     if right < RIGHT * met:
         return [
-            f"of {met:,} confident boxes that meet an object only {right:,} are of its category: a poor classifier, or"
-            f" category ids that mean something else{remedy}"
+            Warned(
+                f"of {met:,} confident boxes that meet an object only {right:,} are of its category: a poor classifier,"
+                f" or category ids that mean something else{remedy}"
+            )
         ]
     return []

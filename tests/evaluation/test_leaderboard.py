@@ -8,15 +8,16 @@ import pytest
 
 from evaluation import Coco, prepare, read_coco
 from evaluation.cli.compare import compare
+from evaluation.cli.fuse import fuse
 from evaluation.cli.image_lists import read_groups
 from evaluation.cli.leaderboard import leaderboard
 from evaluation.cli.truth import OpenImagesFiles
 from evaluation.comparison import compare as compare_entries
 from evaluation.leaderboard import Entry, Leaderboard, Split
 from evaluation.statistics import bootstrap
-from fusion.cli import MethodOptions, fuse
 from fusion.coco_results import read_coco_results
 from fusion.errors import InputError
+from fusion.method_plan import MethodOptions
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from tests.evaluation.cases import arrays
@@ -263,5 +264,54 @@ def test_a_fused_table_that_is_no_better_than_its_best_input(data, options, tmp_
     verdict = "may be no better" if gain > 0 else "is not better"
     assert f"worse.parquet: {verdict} than the best of its inputs, {best.stem} ({gain:+.2f} AP" in err
     assert "same.parquet: is not better than the best of its inputs, a (+0.00 AP, 95 % interval +0.00 to +0.00)" in err
+    assert "warning: " in err
+    # fuse says the same, if it has a ground truth
+    fuse(a, b, method="nms", options=MethodOptions(iou=0.1), output=worse, ground_truth=options["ground_truth"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"warning: {worse}: {verdict} than the best of its inputs, {best.stem} ({gain:+.2f} AP" in said
     leaderboard(worse, **options)
     assert "is not better" not in capsys.readouterr().err
+
+
+def test_fuse_says_that_a_table_is_better_and_of_which_images(data, tmp_path, run):
+    members = [data / f"{name}.parquet" for name in "abc"]
+    truth = data / "ground_truth.json"
+    ids = read_coco(truth).image_id
+    (tmp_path / "some.txt").write_text("".join(f"{i}\n" for i in ids[::2]))
+    command = ["fuse", *members, "--method", "wbf", "--iou", "0.55", "-o", tmp_path / "f.parquet"]
+    code, _, err = run(*command, "-g", truth, "--images", tmp_path / "some.txt")
+    assert code == 0
+    prepared = prepare(read_coco(truth).subset(ids[::2]), Coco())
+    ap = {
+        path: prepared.evaluate(read_table(path).select_images(ids[::2])).AP
+        for path in (*members, tmp_path / "f.parquet")
+    }
+    best = max(members, key=ap.get)
+    gain = 100 * (ap[tmp_path / "f.parquet"] - ap[best])
+    assert gain > 0
+    told = f"better than the best of its inputs, {best.stem} ({gain:+.2f} AP, 95 % interval"
+    assert told in " ".join(err.split()).replace("may be no better", "is better")
+    code, _, err = run(*command, "--images", tmp_path / "some.txt")
+    assert (code, "Give --ground-truth as well" in err) == (2, True)
+    # what cannot be measured is said before anything is written
+    (tmp_path / "f.parquet").unlink()
+    (tmp_path / "bad.json").write_text("{}")
+    assert run(*command, "-g", tmp_path / "bad.json")[0] == 2
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def test_quiet_commands_print_results_and_warnings_alone(data, tmp_path, run, monkeypatch):
+    a, b, truth = data / "a.parquet", data / "b.parquet", data / "ground_truth.json"
+    command = ["fuse", a, b, "--method", "nms", "--iou", "0.05", "-o", tmp_path / "f.parquet", "-g", truth]
+    loud = run(*command)[2]
+    assert "detections from" in loud
+    for words in (["--quiet", *command], [*command, "--quiet"]):
+        code, _, err = run(*words)
+        assert code == 0
+        assert err.startswith("warning: ")
+        assert "detections from" not in err
+    monkeypatch.setenv("QUORUM_QUIET", "1")
+    assert "detections from" not in run(*command)[2]
+    code, out, err = run("leaderboard", a, "-g", truth, "--replicates", "20")
+    assert (code, err) == (0, "")
+    assert " AP " in out

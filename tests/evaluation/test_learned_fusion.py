@@ -7,12 +7,13 @@ import pytest
 
 from evaluation.cli.boxes import learn_boxes
 from evaluation.cli.experts import learn_experts
+from evaluation.cli.fuse import fuse
 from evaluation.cli.learn import learn_calibration
 from evaluation.cli.scales import learn_scales
 from evaluation.cli.scores import learn_scores
-from fusion.cli import MethodOptions, fuse
 from fusion.errors import InputError
 from fusion.learned import read_learned
+from fusion.method_plan import MethodOptions
 from fusion.recipe_file import read_recipe
 from fusion.steps import name_of
 from fusion.storage import read_table, write_table

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import fusion
 from fusion.box_corrections import BoxCorrection
 from fusion.box_weights import box_weights_of
-from fusion.cli import MethodOptions, method_plan
 from fusion.errors import InputError
 from fusion.learned import TunedOn, write_learned
+from fusion.method_plan import MethodOptions, method_plan
 from fusion.recipe import Recipe
 from fusion.recipe_file import read_recipe
 from fusion.recipe_toml import parse_recipe

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pycocotools import mask as codec
 
 from fusion.box_corrections import BoxCorrection
-from fusion.cli import MethodOptions, method_plan
 from fusion.errors import InputError
 from fusion.learned import TunedOn, write_learned
 from fusion.masks import mask_array
+from fusion.method_plan import MethodOptions, method_plan
 from fusion.moved_masks import moved_masks
 from fusion.parts import fuse_files
 from fusion.pool import pool_tables

@@ -2,7 +2,10 @@
 
 import pytest
 
+from fusion import said
+from fusion.errors import Warned
 from fusion.printed_table import PrintedTable, print_table
+from fusion.terminal import notes, quiet, stderr
 
 
 def table():
@@ -27,3 +30,65 @@ def test_a_file_gets_all(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "30")
     print_table(table())
     assert "0.87654321" in capsys.readouterr().out
+
+
+@pytest.fixture
+def memory(monkeypatch, tmp_path):
+    """Notes are remembered in a place of the test's own; what the process knows of them can be forgotten."""
+    monkeypatch.delenv("QUORUM_NOTES", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("here", "there", "work", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    said._known.cache_clear()
+    return said._known.cache_clear
+
+
+def printed(capsys, where, *lines):
+    notes(where, lines)
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_note_is_printed_once_for_a_folder(memory, monkeypatch, capsys, tmp_path):
+    a, b, c = tmp_path / "here" / "a.json", tmp_path / "here" / "b.json", tmp_path / "there" / "c.json"
+    for path in (a, b, c):
+        path.write_text("{}")
+    assert printed(capsys, a, "areas are missing", "texts") == f"note: {a}: areas are missing note: {a}: texts"
+    assert printed(capsys, a, "areas are missing") == ""
+    memory()  # as the next command, which reads what the first has left
+    assert printed(capsys, a, "areas are missing", "texts") == ""
+    assert printed(capsys, b, "areas are missing", "others") == f"note: {b}: others"
+    assert printed(capsys, c, "areas are missing") == f"note: {c}: areas are missing"
+    assert printed(capsys, "auto", "groups were found") == "note: auto: groups were found"
+    assert printed(capsys, "auto", "groups were found") == ""
+    # who changes a file to be rid of a note hears whether it is still true
+    a.write_text('{"more": 1}')
+    memory()
+    assert printed(capsys, a, "areas are missing") == f"note: {a}: areas are missing"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert printed(capsys, a, "areas are missing") == f"note: {a}: areas are missing"
+    monkeypatch.setenv("QUORUM_NOTES", "always")
+    assert printed(capsys, a, "areas are missing") == f"note: {a}: areas are missing"
+
+
+def test_a_memory_that_cannot_be_kept_or_is_torn(memory, monkeypatch, capsys, tmp_path):
+    assert printed(capsys, "x", "one") == "note: x: one"
+    [kept] = (tmp_path / "cache" / "quorum" / "notes").iterdir()
+    kept.write_text("torn\n" + kept.read_text()[:-8])
+    memory()
+    assert printed(capsys, "x", "one", "two") == "note: x: one note: x: two"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert printed(capsys, "x", "one") == "note: x: one"
+    assert printed(capsys, "x", "one") == ""
+
+
+def test_warnings_are_told_from_notes_and_are_always_printed(memory, capsys):
+    warning = Warned("boxes meet no object")
+    for _ in range(2):
+        assert printed(capsys, "t", warning) == "warning: t: boxes meet no object"
+    with quiet():
+        assert printed(capsys, "t", "a note", warning) == "warning: t: boxes meet no object"
+        stderr.print("a word on what was done")
+        assert capsys.readouterr().err == ""
+    assert printed(capsys, "t", "a note") == "note: t: a note"

@@ -11,7 +11,7 @@ from pycocotools import mask as codec
 
 import fusion
 import quorum
-from fusion.cli import fuse
+from evaluation.cli.fuse import fuse
 from fusion.functions import stub
 from fusion.kernels import jit
 from fusion.masks import mask_array

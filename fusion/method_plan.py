@@ -1,12 +1,9 @@
-"""Command `quorum fuse`."""
+"""The recipe that `quorum fuse --method` stands for, and what a report's recipe takes besides the tables."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from fusion.errors import InputError
 from fusion.method_options import method_options
@@ -17,90 +14,13 @@ if TYPE_CHECKING:
     from fusion.recipe import Recipe
     from fusion.steps.base import Step
 
-__all__ = ["MethodOptions", "fuse", "method_plan", "read_for_ready"]
-
-Output = Annotated[Path, Parameter(name=("--output", "-o"))]
+__all__ = ["MethodOptions", "given_options", "method_plan", "read_for_ready"]
 
 
 if TYPE_CHECKING:
     MethodOptions = Any
 else:
     MethodOptions = method_options()
-_NONE = MethodOptions()
-
-
-def fuse(
-    *tables: Path,
-    output: Output,
-    method: str | None = None,
-    recipe: str | None = None,
-    options: MethodOptions = _NONE,
-    boxes: Path | None = None,
-    calibration: Path | None = None,
-    weights: Path | None = None,
-    scores: Path | None = None,
-    save_recipe: Path | None = None,
-    threads: int | None = None,
-    device: str = "cpu",
-) -> None:
-    """Fuse tables into one, by a method or by a recipe.
-
-    Args:
-        tables: The members' tables: Parquet files or folders of parts.
-        output: Where the fused table goes.
-        method: One of the methods below.
-        recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
-            lvistraveler-tta, alibaba-tta, megdetv2-ensemble; --calibration, --weights, --scales, --hierarchy and
-            --vote-masks go with these.
-        boxes: First, correct each member's boxes (`quorum learn boxes`); --masks shift moves their masks too.
-        calibration: Before the method, calibrate scores by these maps (`quorum learn calibration`).
-        weights: Then multiply scores by these weights (`quorum learn weights`).
-        scores: After the method, score the boxes by this model (`quorum learn scores`, with the same options).
-        options: Parameters of the method.
-        save_recipe: Also write what is done here as a recipe.
-        threads: Number of threads; all processors when not given. The result is the same.
-        device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
-    """
-    from fusion.parts import fuse_files
-    from fusion.ready import find_ready
-    from fusion.recipe_file import read_recipe, saving
-    from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
-
-    if threads is not None:
-        os.environ["QUORUM_THREADS"] = str(threads)
-    given = _given(options)
-    if (method is None) == (recipe is None):
-        raise InputError("fuse", "expected either --method or --recipe", "For a first try: --method wbf --iou 0.55")
-    if recipe is not None:
-        ready = find_ready(recipe)
-        used = ("scales", "hierarchy", "class_descriptions", "vote_masks") if ready is not None else ()
-        unused = [f"--{name.replace('_', '-')}" for name in given if name not in used]
-        unused += ["--weights"] if weights is not None and ready is None else []
-        unused += ["--calibration"] if calibration is not None and ready is None else []
-        unused += [f"--{name}" for name, file in (("boxes", boxes), ("scores", scores)) if file is not None]
-        if unused:
-            raise InputError("fuse", f"{', '.join(unused)} and --recipe were both given", "Write them into the recipe")
-        plan = (
-            read_recipe(recipe)
-            if ready is None
-            else ready.recipe(read_for_ready(tables, options, weights, calibration))
-        )
-    else:
-        plan = method_plan(str(method), options, boxes=boxes, calibration=calibration, weights=weights, scores=scores)
-    with saving(plan, save_recipe), announcing_compilation(), progress_bar() as bar:
-        task = bar.add_task("fusing", total=None)
-        report = fuse_files(
-            plan,
-            tables,
-            output,
-            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            device=device,
-            note=lambda line: notes(output, [line]),
-        )
-    stderr.print(
-        f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
-        highlight=False,
-    )
 
 
 def read_for_ready(
@@ -132,7 +52,8 @@ def read_for_ready(
     return Learned(**values, tuned_on=agreed_origin(origins))
 
 
-def _given(options: MethodOptions) -> dict[str, Any]:
+def given_options(options: MethodOptions) -> dict[str, Any]:
+    """Return the options that were given, by name."""
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -161,7 +82,7 @@ def method_plan(
     from fusion.named_steps import step_from_options
     from fusion.recipe import ALL, OUTPUT, Node, Recipe
 
-    values = _given(options)
+    values = given_options(options)
     cap = values.pop("max_per_image", None) if method != "concat" else None
     masks: dict[str, Any] | None = None
     if values.pop("vote_masks", False):
