@@ -29,6 +29,8 @@ __all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
 _KEY = b"quorum leaderboard"
 _VERSION = 1
 _INTERVAL = "95 % interval"
+_TO_FIRST = "to the first (95 %)"
+_KEPT = ("table", "AP", _TO_FIRST, "AP50", "AP75")  # at 80 columns, too
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,16 +242,17 @@ class Leaderboard:
         title = f"{split.protocol}, {split.iou_type}, {split.images:,} images{groups}, {split.replicates:,} replicates"
         names = [name for name in (self.figures if figures is None else figures) if name != "AP"]
         bounded = {name for name in names if any(name in entry.bounds for entry in self.entries)}
-        heads = ["#", "table", "AP", _INTERVAL, "to the first", _INTERVAL]
+        heads = ["table", "AP", _INTERVAL, _TO_FIRST]
         for name in names:
             heads += [name, _INTERVAL] if name in bounded else [name]
-        columns = [PrintedColumn(head, right=head != "table") for head in (*heads, "detections", "MB")]
+        columns = [
+            PrintedColumn(head, right=head != "table", kept=head in _KEPT) for head in (*heads, "detections", "MB")
+        ]
         table = PrintedTable(columns, title=title, bold={0})
         for line in self.lines:
             ap, gap, entry = line.ap, line.to_best, line.entry
-            row: list[Cell] = [str(line.rank), entry.name, _four(ap.value), f"{_four(ap.low)} to {_four(ap.high)}"]
-            first = line.rank == 1
-            row += ["", ""] if first else [f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}"]
+            row: list[Cell] = [entry.name, _four(ap.value), f"{_four(ap.low)} to {_four(ap.high)}"]
+            row.append("" if line.rank == 1 else f"{gap.value:+.4f} ± {gap.high - gap.value:.4f}")
             for name in names:
                 figure = figure_of(name)
                 row.append(figure.text(entry.figures.get(name)))

@@ -14,7 +14,7 @@ from fusion.printed_table import PrintedColumn, PrintedTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CategoryResult", "Measured"]
+__all__ = ["CategoryResult", "Measured", "categories_beside", "figures_beside"]
 
 
 @dataclass(frozen=True)
@@ -221,3 +221,42 @@ class Measured:
             CategoryResult(i, name, dict(zip(names, row, strict=True)), dict(zip(counts, own, strict=True)), group)
             for i, name, row, own, group in rows
         )
+
+
+def figures_beside(results: Mapping[str, Measured], figures: Sequence[str] | None = None) -> PrintedTable:
+    """Return a table to print: a line for each figure, and a column for each of several results.
+
+    Args:
+        results: By name, of one protocol and the same images.
+        figures: Names of those wanted; the official ones by default.
+    """
+    first = next(iter(results.values()))
+    chosen = choose(first.figures(figures), first.protocol)
+    heads = [PrintedColumn("figure"), *(PrintedColumn(name, right=True) for name in results)]
+    table = PrintedTable(heads, lead=1)
+    for figure in chosen:
+        table.rows.append([figure.name, *(figure.text(getattr(one, figure.name)) for one in results.values())])
+    return table
+
+
+def categories_beside(results: Mapping[str, Measured], figures: Sequence[str] | None = None) -> list[PrintedTable]:
+    """Return tables to print, one for each figure: a line for each category, and a column for each result.
+
+    Args:
+        results: By name, of one protocol and the same images.
+        figures: Names of those wanted; those that categories do not have are left out. AP by default.
+    """
+    rows = {
+        name: one.to_table(["AP"] if figures is None else figures, per_category=True) for name, one in results.items()
+    }
+    first = next(iter(rows.values()))
+    made = []
+    for place, column in enumerate(first.columns):
+        if figure_named(column.head) is None:
+            continue
+        columns = [*first.columns[:2], *(PrintedColumn(name, column.form, right=True) for name in results)]
+        table = PrintedTable(columns, title=f"{column.head} per category", lead=2)
+        for number, (category, name, *_) in enumerate(first.rows):
+            table.rows.append([category, name, *(one.rows[number][place] for one in rows.values())])
+        made.append(table)
+    return made

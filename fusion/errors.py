@@ -37,6 +37,17 @@ class Warned(str):
 
     __slots__ = ()
 
+    @staticmethod
+    def plain(value: object) -> str:
+        """Return a warning as the text that files have: what msgspec asks of an object that it does not know.
+
+        Raises:
+            TypeError: If the object is something else.
+        """
+        if isinstance(value, Warned):
+            return str(value)
+        raise TypeError(f"{type(value)} cannot be written as JSON")
+
 
 def option(name: str, value: object = None) -> str:
     """Name an option in the words of the interface in use.

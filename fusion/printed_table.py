@@ -2,12 +2,15 @@
 
 import html
 import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+from fusion.errors import Warned
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +31,7 @@ Cell = str | int | float | None
 
 _UNBOUNDED = 2000  # characters: wider than any table
 _RIGHT = ' style="text-align: right"'
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?")
 
 TableForm = Literal["text", "markdown", "html", "json"]
 
@@ -42,6 +46,7 @@ class PrintedColumn:
         right: Whether it is aligned to the right.
         none: What stands for no value.
         dim: Whether lines after a cell's first are dimmed in a terminal.
+        kept: Whether a narrow terminal gets it all the same, with names folded.
     """
 
     head: str
@@ -49,6 +54,7 @@ class PrintedColumn:
     right: bool = False
     none: str = "-"
     dim: bool = False
+    kept: bool = False
 
     def text(self, cell: Cell) -> str:
         """Return a cell as it is printed."""
@@ -70,6 +76,8 @@ class PrintedTable:
         bold: Numbers of the rows that stand out.
         styles: Styles of Rich by column and text, for the terminal.
         lines: Whether rows are told apart by lines in the terminal.
+        lead: Where columns are things side by side: how many columns say what a row is. In a terminal that is too
+            narrow for all the things, the others follow below, beside these columns again.
     """
 
     columns: list[PrintedColumn]
@@ -78,10 +86,11 @@ class PrintedTable:
     bold: set[int] = field(default_factory=set)
     styles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lines: bool = False
+    lead: int = 0
 
     @classmethod
     def of(cls, heads: Iterable[str], rows: Iterable[Iterable[Cell]], *, left: int | None = None) -> "PrintedTable":
-        """Make a table of text, aligned to the left; with `left`, only that many columns are."""
+        """Make a table of text, columns of numbers aligned to the right; with `left`, all but that many are."""
         columns = [PrintedColumn(head, right=left is not None and place >= left) for place, head in enumerate(heads)]
         return cls(columns, [list(row) for row in rows])
 
@@ -95,15 +104,35 @@ class PrintedTable:
         """The rows as they are printed."""
         return [[column.text(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
 
+    @property
+    def rights(self) -> list[bool]:
+        """Whether each column is aligned to the right: those that say so, and those of numbers alone."""
+        return [
+            column.right or _all_numbers(cells) for column, cells in zip(self.columns, self._by_column(), strict=True)
+        ]
+
+    def _by_column(self) -> list[Sequence[str]]:
+        """The cells of each column as they are printed."""
+        return list(zip(*self.cells, strict=True)) if self.rows else [()] * len(self.columns)
+
+    def only(self, places: Iterable[int]) -> "PrintedTable":
+        """Return the table of some of its columns, by their numbers."""
+        kept = list(places)
+        return replace(
+            self, columns=[self.columns[n] for n in kept], rows=[[row[n] for n in kept] for row in self.rows]
+        )
+
     def to_rich(self) -> "Table":
         """Return the table for the terminal."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table(title=self.title or None, title_justify="left", show_lines=self.lines)
-        for column in self.columns:
-            table.add_column(Text(column.head), justify="right" if column.right else "left")
-        for number, row in enumerate(self.cells):
+        made = []
+        for column, right, cells in zip(self.columns, self.rights, self._by_column(), strict=True):
+            table.add_column(Text(column.head, justify="right" if right else None), no_wrap=right)
+            made.append(_at_the_point(column.head, cells) if right else cells)
+        for number, row in enumerate(zip(*made, strict=True)):
             styled = []
             for column, cell in zip(self.columns, row, strict=True):
                 first, line_end, others = cell.partition("\n")
@@ -114,17 +143,18 @@ class PrintedTable:
 
     def to_markdown(self) -> str:
         """Return the table as Markdown, a line for each row."""
-        rule = "|".join("---:" if column.right else "---" for column in self.columns)
+        rule = "|".join("---:" if right else "---" for right in self.rights)
         lines = [_markdown_row(self.heads), f"|{rule}|", *map(_markdown_row, self.cells)]
         return "".join(f"{line}\n" for line in lines)
 
     def to_html(self) -> str:
         """Return the table as an HTML element."""
+        rights = self.rights
 
         def row(cells: Iterable[str], tag: str, *, bold: bool = False) -> str:
             tagged = [
-                f"<{tag}{_RIGHT if column.right else ''}>{_html(cell, bold=bold)}</{tag}>"
-                for column, cell in zip(self.columns, cells, strict=True)
+                f"<{tag}{_RIGHT if right else ''}>{_html(cell, bold=bold)}</{tag}>"
+                for right, cell in zip(rights, cells, strict=True)
             ]
             return f"<tr>{''.join(tagged)}</tr>"
 
@@ -192,7 +222,9 @@ def print_line(text: str, form: TableForm = "text") -> None:
 
 def print_json(document: object) -> None:
     """Print something on standard output as JSON, indented."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+    sys.stdout.write(
+        msgspec.json.format(msgspec.json.encode(document, enc_hook=Warned.plain), indent=2).decode() + "\n"
+    )
 
 
 def _print_fitting(table: PrintedTable) -> None:
@@ -202,13 +234,47 @@ def _print_fitting(table: PrintedTable) -> None:
 
     console = stdout()
     unbounded = console.options.update(width=_UNBOUNDED)
-    printed = table.to_rich()
+
+    def fits(places: Iterable[int]) -> bool:
+        return Measurement.get(console, unbounded, table.only(places).to_rich()).maximum <= console.width
+
+    places = list(range(len(table.columns)))
+    if table.lead and not fits(places):
+        lead, rest = places[: table.lead], places[table.lead :]
+        while rest:
+            many = next((n for n in range(len(rest), 1, -1) if fits([*lead, *rest[:n]])), 1)
+            console.print(table.only([*lead, *rest[:many]]).to_rich())
+            del rest[:many]
+        return
     left_out: list[str] = []
-    while len(printed.columns) > 2 and Measurement.get(console, unbounded, printed).maximum > console.width:
-        left_out.insert(0, str(printed.columns.pop().header))
-    console.print(printed)
+    while not fits(places):
+        spare = [n for n in places[2:] if not table.columns[n].kept]
+        if not spare:
+            break
+        places.remove(spare[-1])
+        left_out.insert(0, table.columns[spare[-1]].head)
+    console.print(table.only(places).to_rich())
     if left_out:
         stderr.print(f"a wider terminal, or a file, also gets: {', '.join(left_out)}", style="dim", highlight=False)
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    """Whether a column has numbers, and nothing else but dashes and gaps."""
+    told = [cell for cell in cells if cell not in ("", "-")]
+    return bool(told) and all(map(_NUMBER.fullmatch, told))
+
+
+def _at_the_point(head: str, cells: Sequence[str]) -> list[str]:
+    """Add spaces before and behind a column's one-line cells so that they end at the right, with points in a line."""
+    from rich.cells import cell_len
+
+    if any("\n" in cell for cell in cells):
+        return list(cells)
+    found = [_NUMBER.fullmatch(cell) for cell in cells]
+    behind = max((len(one[1] or "") for one in found if one), default=0)
+    ended = [cell + " " * (behind - len(one[1] or "")) if one else cell for cell, one in zip(cells, found, strict=True)]
+    width = max(map(cell_len, (head, *ended)))
+    return [" " * (width - cell_len(cell)) + cell for cell in ended]
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

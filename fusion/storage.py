@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.atomic import replacing
-from fusion.errors import InputError, option
+from fusion.errors import InputError, Warned, option
 from fusion.parquet import check_bytes, opened, write_parquet
 from fusion.table import VERSION, DetectionTable, Metadata, Part
 
@@ -181,7 +181,7 @@ def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _write_part(table: DetectionTable, path: Path) -> None:
-    text = msgspec.json.encode(table.metadata)
+    text = msgspec.json.encode(table.metadata, enc_hook=Warned.plain)
     metadata = {_KEY: text, _CHECKSUM: b"%08x" % zlib.crc32(text)}
     write_parquet(table.arrow.replace_schema_metadata(metadata), path)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import read_groups
-from evaluation.cli.members import read_member
+from evaluation.cli.members import read_member, short_names
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
@@ -71,7 +71,7 @@ def compare(
     wanted = figures.names(chosen, "entries")
     truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
-    names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
+    names = short_names((a, b))
     entries = [
         replicated(path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, figures=wanted)[1]
         for path in (a, b)

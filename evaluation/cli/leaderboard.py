@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from evaluation.cli.compare import replicated
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import read_groups
-from evaluation.cli.members import some_tables
+from evaluation.cli.members import short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
@@ -72,8 +72,7 @@ def leaderboard(
     if parquet is not None and parquet.exists():
         board = Leaderboard.read(parquet)
         _check_same(board.split, split, parquet)
-    stems = [path.stem for path in tables]
-    names = {path: path.stem if stems.count(path.stem) == 1 else str(path) for path in tables}
+    names = dict(zip(tables, short_names(tables), strict=True))
     for path, name in names.items():
         earlier = board.find(name)
         same = earlier is not None and earlier.content == content_of(path)

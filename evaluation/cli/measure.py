@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
-from evaluation.cli.members import read_member, some_tables
+from evaluation.cli.members import read_member, short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
@@ -35,6 +35,8 @@ def evaluate(
 ) -> None:
     """Measure tables by an official protocol: its figures, and a table per category.
 
+    Several tables stand side by side, with the AP of each category (or the figures that are named).
+
     Args:
         tables: Parquet files or folders of parts.
         ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
@@ -47,8 +49,9 @@ def evaluate(
         open_images: What goes with a CSV file as ground truth.
         per_category: Print the table per category.
     """
+    from evaluation.measured import categories_beside, figures_beside
     from fusion.printed_table import print_heading, print_json, print_table
-    from fusion.terminal import announcing_compilation, stdout
+    from fusion.terminal import announcing_compilation
 
     chosen = protocol_of(protocol, iou_type, options)
     wanted = figures.names(chosen, "stats")
@@ -59,18 +62,18 @@ def evaluate(
     if as_format == "json":
         print_json([{"table": str(path), **result.to_dict(wanted)} for path, result in results])
         return
-    console = stdout()
     what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
-    for path, result in results:
-        about = f"({what}, {len(truth.image_id):,} images)"
-        if as_format == "text":
-            console.print(str(path), style="bold", highlight=False, end="")
-            console.print(f"  {about}", highlight=False)
-        else:
-            print_heading(f"{path} {about}", as_format)
-        print_table(result.to_table(wanted), as_format)
-        if per_category:
-            print_table(result.to_table(wanted, per_category=True), as_format)
+    about = f"{what}, {len(truth.image_id):,} images"
+    if len(results) == 1:
+        [(path, result)] = results
+        print_heading(f"{path} ({about})", as_format)
+        printed = [result.to_table(wanted), *([result.to_table(wanted, per_category=True)] if per_category else ())]
+    else:
+        beside = dict(zip(short_names(paths), (result for _, result in results), strict=True))
+        print_heading(about, as_format)
+        printed = [figures_beside(beside, wanted), *(categories_beside(beside, wanted) if per_category else ())]
+    for table in printed:
+        print_table(table, as_format)
 
 
 def _measured(

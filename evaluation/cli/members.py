@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evaluation.ground_truth import GroundTruth
     from fusion.table import DetectionTable
 
-__all__ = ["read_member", "some_tables"]
+__all__ = ["read_member", "short_names", "some_tables"]
 
 
 def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
@@ -17,6 +19,12 @@ def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
     if not tables:
         raise InputError(command, "no table was given", "Name one or several Parquet files or folders of parts")
     return tables
+
+
+def short_names(paths: "Sequence[Path]") -> list[str]:
+    """Name tables by their files, without folder and suffix where that tells them apart."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
 
 
 def read_member(path: Path, truth: "GroundTruth", images: Path | None) -> "DetectionTable":

@@ -1,6 +1,7 @@
 """The leaderboard and the commands that measure entries against each other."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -64,7 +65,8 @@ def test_the_board_is_kept_and_later_entries_join(data, options, tmp_path, capsy
     assert first.num_rows == 2
     page = (tmp_path / "boards" / "val.md").read_text()
     assert page == both.to_markdown()
-    assert page.index(f"| 1 | {both.lines[0].entry.name} |") < page.index("| 3 |")
+    first_name, _, last_name = (line.entry.name for line in both.lines)
+    assert page.index(f"| {first_name} |") < page.index(f"| {last_name} |")
 
 
 def test_lines_are_what_the_bootstrap_says(data, options, tmp_path):
@@ -315,3 +317,42 @@ def test_quiet_commands_print_results_and_warnings_alone(data, tmp_path, run, mo
     code, out, err = run("leaderboard", a, "-g", truth, "--replicates", "20")
     assert (code, err) == (0, "")
     assert " AP " in out
+
+
+def test_eighty_columns_keep_what_matters(data, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    long = tmp_path / "a_detector_of_a_long_name.parquet"
+    write_table(read_table(data / "a.parquet"), long)
+    leaderboard(long, data / "b.parquet", **options)
+    out = capsys.readouterr().out
+    head = re.sub("\x1b\\[[0-9;]*m", "", next(line for line in out.splitlines() if "AP50" in line))
+    assert [cell.strip() for cell in head.strip("┃").split("┃")] == [
+        "table",
+        "AP",
+        "to the first (95 %)",
+        "AP50",
+        "AP75",
+    ]
+    assert long.stem in out
+    assert re.search(r"[+-]0\.\d{4} ± 0\.\d{4}", out)
+
+
+def test_evaluate_prints_several_tables_side_by_side(data, run):
+    tables = [data / f"{name}.parquet" for name in "abc"]
+    code, out, _ = run("evaluate", *tables, "-g", data / "ground_truth.json", "--format", "markdown")
+    assert code == 0
+    truth = prepare(read_coco(data / "ground_truth.json"), Coco())
+    results = [truth.evaluate(read_table(path)) for path in tables]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
+    assert rows[0] == ["figure", "a", "b", "c"]
+    assert ["AP", *(f"{one.AP:.4f}" for one in results)] in rows
+    assert ["AR100", *(f"{one.AR100:.4f}" for one in results)] in rows
+    at = rows.index(["category_id", "name", "a", "b", "c"])
+    for place, row in enumerate(rows[at + 2 :]):
+        assert row[2:] == [f"{one.per_category[place].AP:.4f}" for one in results]
+    assert len(rows[at + 2 :]) == 5
+    code, out, _ = run("evaluate", *tables, "-g", data / "ground_truth.json", "--figures", "F1,AP75")
+    assert (code, "F1 per category" in out, "AP75 per category" in out, "AR100" in out) == (0, True, True, False)
+    code, out, _ = run("evaluate", *tables[:2], "-g", data / "ground_truth.json", "--no-per-category")
+    assert "per category" not in out

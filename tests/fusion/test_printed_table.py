@@ -1,6 +1,7 @@
 """Tables for terminals, Markdown, HTML and JSON."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -92,3 +93,47 @@ def test_printing(form, capsys):
     assert all(words in out for words in wanted)
     if form == "json":
         assert json.loads(out)[1]["AP"] is None
+
+
+def lines_of(table, monkeypatch, capsys, width):
+    """The lines of a table on a terminal of some width, without frames, and what was said of it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(table)
+    out, err = capsys.readouterr()
+    plain = re.sub("\x1b\\[[0-9;]*m", "", out).splitlines()
+    assert max(map(len, plain)) <= width
+    return [line for line in plain if "│" in line or "┃" in line], err
+
+
+def test_numbers_stand_point_under_point(monkeypatch, capsys):
+    rows = [("a", "0.5", "7", "x"), ("b", "1,234.5678", "-", "1"), ("c", "-0.25", "12", "2")]
+    lines, _ = lines_of(PrintedTable.of(("name", "value", "count", "mixed"), rows), monkeypatch, capsys, 80)
+    assert len({line.index(".") for line in lines[1:]}) == 1
+    cells = [line.strip("│").split("│") for line in lines[1:]]
+    assert [row[2] for row in cells] == ["     7 ", "     - ", "    12 "]
+    assert [row[3] for row in cells] == [" x     ", " 1     ", " 2     "]  # not of numbers alone
+
+
+def test_things_side_by_side_go_on_below(monkeypatch, capsys):
+    names = [f"detector-{n}" for n in range(5)]
+    table = PrintedTable([PrintedColumn("figure"), *(PrintedColumn(name, ".4f") for name in names)], lead=1)
+    table.rows = [["AP", *(n / 7 for n in range(5))], ["AR", *(n / 9 for n in range(5))]]
+    lines, err = lines_of(table, monkeypatch, capsys, 50)
+    assert err == ""
+    heads = [line for line in lines if "┃" in line]
+    assert len(heads) > 1
+    assert [word for line in heads for word in line.replace("┃", " ").split() if word != "figure"] == names
+    assert all(line.split("┃")[1].strip() == "figure" for line in heads)
+    whole, _ = lines_of(table, monkeypatch, capsys, 120)
+    assert len(whole) == 3
+
+
+def test_what_is_kept_stays_and_names_are_folded(monkeypatch, capsys):
+    columns = [PrintedColumn("table", kept=True), PrintedColumn("AP", kept=True), PrintedColumn("interval")]
+    columns += [PrintedColumn("AP50", kept=True), PrintedColumn("MB")]
+    table = PrintedTable(columns, [["a name that is by far too long", "0.1", "0.0 to 0.2", "0.3", "7.5"]])
+    lines, err = lines_of(table, monkeypatch, capsys, 36)
+    assert "interval, MB" in err
+    assert [word.strip() for word in lines[0].strip("┃").split("┃")] == ["table", "AP", "AP50"]
+    assert len(lines) > 2

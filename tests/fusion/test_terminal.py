@@ -1,10 +1,14 @@
 """What the commands print."""
 
+import json
+
 import pytest
 
 from fusion import said
 from fusion.errors import Warned
-from fusion.printed_table import PrintedTable, print_table
+from fusion.printed_table import PrintedTable, print_json, print_table
+from fusion.storage import read_table, write_table
+from fusion.table import DetectionTable, Metadata
 from fusion.terminal import notes, quiet, stderr
 
 
@@ -92,3 +96,19 @@ def test_warnings_are_told_from_notes_and_are_always_printed(memory, capsys):
         stderr.print("a word on what was done")
         assert capsys.readouterr().err == ""
     assert printed(capsys, "t", "a note") == "note: t: a note"
+
+
+def test_a_warning_in_a_file_is_text(capsys, tmp_path):
+    table = DetectionTable.from_arrays(
+        image_id=[1],
+        category_id=[1],
+        score=[0.5],
+        xywh=[[1, 2, 3, 4]],
+        metadata=Metadata(made_by={"notes": [Warned("x")]}),
+    )
+    write_table(table, tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").metadata.made_by["notes"] == ["x"]
+    print_json({"notes": (Warned("y"),)})
+    assert json.loads(capsys.readouterr().out) == {"notes": ["y"]}
+    with pytest.raises(TypeError, match="object"):
+        print_json({"notes": [object()]})
