@@ -1,4 +1,17 @@
-"""The command line's front door: lazy sub-commands, and one place where errors become messages."""
+"""Turn the outputs of many object detectors into one better answer, and show by how much.
+
+The front door, from Python and of the command line. Packages and functions are imported when they are first used:
+
+    import quorum
+    from quorum import evaluation, fusion, search, zoo
+
+    truth = evaluation.read_coco("gt.json")
+    members = [quorum.load(path, truth) for path in ("a.json", "b.json")]
+    better = quorum.auto(members, truth)
+
+From then on the names `fusion`, `evaluation`, `search` and `zoo` stand for the folders beside this file, whatever else
+of these names the working directory or the environment holds.
+"""
 
 import gc
 import os
@@ -6,11 +19,79 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-__all__ = ["app", "main"]
+if TYPE_CHECKING:
+    import evaluation as evaluation
+    import fusion as fusion
+    import search as search
+    import zoo as zoo
+    from evaluation.loading import load as load
+    from search.front import auto as auto
+
+__all__ = ["app", "auto", "evaluation", "fusion", "load", "main", "search", "zoo"]
+
+_HOUSE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as other finders have it
+_FOLDERS = ("evaluation", "fusion", "search", "zoo")
+_LENT = {"auto": "search.front", "load": "evaluation.loading"}
+
+
+class _OwnFolders:
+    """Finds the four folders beside this file, before anything that looks for packages of their names elsewhere."""
+
+    house = _HOUSE
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Return where a folder is; None for any other module."""
+        return PathFinder.find_spec(name, [self.house]) if name in _FOLDERS else None
+
+
+def _open_the_door() -> None:
+    """Make the four names stand for our folders in this process.
+
+    Raises:
+        ImportError: If one stands for another module already.
+    """
+    for name in _FOLDERS:
+        module = sys.modules.get(name)
+        if module is not None and not _is_ours(module):
+            found = getattr(module, "__file__", None) or ", ".join(getattr(module, "__path__", ["?"]))
+            raise ImportError(
+                f"{name!r} is imported already from {found}, and Quorum has a package of that name: one process can "
+                f"have only one of them. Run Quorum in a process of its own (the command `quorum`, or a script that "
+                f"imports `quorum` and not that module), or rename {name!r}",
+                name=name,
+                path=str(found),
+            )
+    if not any(getattr(finder, "house", None) == _HOUSE for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OwnFolders())
+
+
+def _is_ours(module: ModuleType) -> bool:
+    folders: list[str] = list(getattr(module, "__path__", ())) or [""]
+    return os.path.realpath(os.path.dirname(folders[0])) == os.path.realpath(_HOUSE)  # noqa: PTH120
+
+
+_open_the_door()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return import_module(name)
+    if name in _LENT:
+        return getattr(import_module(_LENT[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 _WRITTEN = ("output", "save_recipe", "picture")  # parameters that name what is written, in every command
 

@@ -89,6 +89,9 @@ class Attached:
     def __len__(self) -> int:
         return len(self.paired.found.score)
 
+    def __repr__(self) -> str:
+        return f"Attached({len(self):,} detections, {self.prepared})"
+
     def average_precision(self, scores: npt.ArrayLike) -> np.ndarray:
         """Return the AP of each candidate: the mean over categories and IoU thresholds.
 

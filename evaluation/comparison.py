@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.figures import figure_of
 from evaluation.statistics import Replicates, standard_error, student_quantile
 from fusion.errors import InputError
-from fusion.printed_table import Cell, PrintedTable
+from fusion.printed_table import Cell, PrintedTable, notebook_html
 
 __all__ = ["CategoryDifference", "Comparison", "Difference", "compare", "difference_of"]
 
@@ -86,6 +86,14 @@ class Comparison:
     figures: dict[str, Difference]
     per_category: tuple[CategoryDifference, ...]
     wilcoxon: float
+
+    def __repr__(self) -> str:
+        ap = self.figures["AP"]
+        gained = f"AP {_signed(ap.value)}, 95 % interval {_signed(ap.low)} to {_signed(ap.high)}"
+        return f"Comparison({self.name_b} over {self.name_a}: {gained}; {self.images:,} images)"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.to_table())
 
     @property
     def told(self) -> bool:

@@ -17,8 +17,11 @@ from fusion.checks import one_of
 from fusion.coco_results import Vocabulary
 from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
+from fusion.printed_table import PrintedTable, notebook_html
 
 __all__ = ["GroundTruth", "Labels", "places_of"]
+
+_SHOWN = 10  # categories in a notebook
 
 
 class Labels(NamedTuple):
@@ -196,6 +199,20 @@ class GroundTruth:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def __repr__(self) -> str:
+        k = len(self.category_id)
+        categories = f"{k:,} categor{'y' if k == 1 else 'ies'}"
+        counts = f"{len(self.image_id):,} images, {categories}, {len(self):,} annotations"
+        return f"GroundTruth({counts}; {self.source})"
+
+    def _repr_html_(self) -> str:
+        counts = np.bincount(self.category, minlength=len(self.category_id))
+        shown = np.argsort(-counts, kind="stable")[:_SHOWN]
+        rows = ((int(self.category_id[k]), self.category_name[k], int(counts[k])) for k in shown)
+        table = PrintedTable.of(("category_id", "name", "annotations"), rows)
+        table.title = f"the {len(shown)} most frequent categories"
+        return notebook_html(self, table)
 
     @property
     def corners(self) -> np.ndarray:

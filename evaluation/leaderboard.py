@@ -21,7 +21,7 @@ from evaluation.statistics import Interval, Replicates, fingerprint_of, interval
 from fusion.atomic import replacing
 from fusion.errors import InputError
 from fusion.parquet import write_parquet
-from fusion.printed_table import Cell, PrintedColumn, PrintedTable
+from fusion.printed_table import Cell, PrintedColumn, PrintedTable, notebook_html
 from fusion.storage import part_paths
 
 __all__ = ["Entry", "Leaderboard", "Line", "Split", "content_of", "size_of"]
@@ -147,6 +147,13 @@ class Leaderboard:
 
     split: Split
     entries: tuple[Entry, ...] = ()
+
+    def __repr__(self) -> str:
+        first = f"; first {self.lines[0].entry.name}, AP {self.lines[0].ap.value:.4f}" if self.entries else ""
+        return f"Leaderboard({len(self.entries)} entries on {self.split.images:,} images{first})"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.to_table())
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.figures import Figure, by_default, choose, figure_named
 from evaluation.protocol import Coco, Lvis, OpenImages
-from fusion.printed_table import PrintedColumn, PrintedTable
+from fusion.printed_table import PrintedColumn, PrintedTable, notebook_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,17 @@ class Measured:
         if figure is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self._value(figure)
+
+    def __repr__(self) -> str:
+        chosen = choose(by_default(self.protocol, "steps"), self.protocol)
+        figures = ", ".join(f"{figure.name} {figure.text(self._value(figure))}" for figure in chosen)
+        k = len(self.category_ids)
+        categories = f"{k:,} categor{'y' if k == 1 else 'ies'}"
+        measured = f"{self.protocol.name} {self.protocol.iou_type}"
+        return f"{type(self).__name__}({figures}; {measured}, {self.images:,} images, {categories})"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.to_table())
 
     @property
     def stats(self) -> dict[str, float]:

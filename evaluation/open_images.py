@@ -49,6 +49,9 @@ class PreparedOpenImages:
     positives: np.ndarray
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"PreparedOpenImages({self.protocol.iou_type}, {self.ground_truth})"
+
     def evaluate(self, table: DetectionTable) -> OpenImagesResult:
         """Evaluate one table.
 

@@ -30,7 +30,7 @@ class _Entries(NamedTuple):
     run: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpenImagesResult(Measured):
     """Figures of one evaluation by the Open Images protocol; `result.AP` is the official mAP, NaN without ground truth.
 

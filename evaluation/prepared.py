@@ -73,6 +73,9 @@ class Prepared:
     category_names: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Prepared({self.protocol.name} {self.protocol.iou_type}, {self.ground_truth})"
+
     def evaluate(self, table: DetectionTable) -> CocoResult:
         """Evaluate one table.
 

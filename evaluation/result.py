@@ -35,7 +35,7 @@ class _InRanges:
         return self.matches.recall()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CocoResult(Measured):
     """Figures of one evaluation by COCO or LVIS. Numbers are official: -1 stands for "no ground truth".
 

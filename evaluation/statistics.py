@@ -84,6 +84,11 @@ class Replicates:
     category_observed: np.ndarray
     category_values: np.ndarray
 
+    def __repr__(self) -> str:
+        ap = self.intervals["AP"]
+        drawn = f"{len(self.values['AP']):,} of {self.images:,} images"
+        return f"Replicates(AP {ap.value:.4f}, 95 % interval {ap.low:.4f} to {ap.high:.4f}; {drawn})"
+
     @cached_property
     def intervals(self) -> dict[str, Interval]:
         """Each figure with its interval, by name."""

@@ -20,6 +20,7 @@ __all__ = [
     "PrintedColumn",
     "PrintedTable",
     "TableForm",
+    "notebook_html",
     "print_heading",
     "print_json",
     "print_line",
@@ -181,6 +182,11 @@ class PrintedTable:
             }
             for row in self.rows
         ]
+
+
+def notebook_html(thing: object, table: PrintedTable) -> str:
+    """Return what a notebook shows of something: its repr, and a table below."""
+    return f"<p>{html.escape(repr(thing))}</p>\n{table.to_html()}"
 
 
 def print_table(table: PrintedTable, form: TableForm = "text") -> None:

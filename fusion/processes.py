@@ -2,9 +2,50 @@
 
 import os
 import threading
+from importlib import import_module
 from multiprocessing import connection, parent_process
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from typing import Any, Literal
 
-__all__ = ["end_with_parent"]
+__all__ = ["end_with_parent", "fresh_processes"]
+
+
+class _FrontDoor:
+    """Stands for `quorum`, which whoever unpickles this imports."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return import_module, ("quorum",)
+
+
+def _door_first(process: SpawnProcess | ForkServerProcess, kind: type[Any]) -> tuple[Any, ...]:
+    """What a new process unpickles: the front door, and only then what it has to do.
+
+    After that it looks for our packages where this process does, whatever else has their names.
+    """
+    return object.__new__, (kind,), {"_front_door": _FrontDoor(), **vars(process)}
+
+
+class _Spawned(SpawnProcess):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _door_first(self, SpawnProcess)
+
+
+class _Served(ForkServerProcess):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _door_first(self, ForkServerProcess)
+
+
+class _Spawn(SpawnContext):
+    Process = _Spawned
+
+
+class _ForkServer(ForkServerContext):
+    Process = _Served
+
+
+def fresh_processes(method: Literal["spawn", "forkserver"]) -> BaseContext:
+    """Return how processes are started that begin empty and find our packages: threads do not survive a fork."""
+    return _Spawn() if method == "spawn" else _ForkServer()
 
 
 def end_with_parent(*_: object) -> None:

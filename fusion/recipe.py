@@ -9,6 +9,7 @@ import tomli_w
 
 from fusion.errors import InputError
 from fusion.learned import TunedOn
+from fusion.printed_table import PrintedTable, notebook_html
 from fusion.run import apply, open_session
 from fusion.steps import name_of
 from fusion.steps.base import Step
@@ -20,6 +21,7 @@ __all__ = ["ALL", "FORMAT", "OUTPUT", "Node", "Recipe"]
 FORMAT = 1
 ALL = "*"
 OUTPUT = "output"
+_WIDEST = 60  # characters of a parameter in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,25 @@ class Recipe:
 
     nodes: Mapping[str, Node]
     tuned_on: TunedOn | None = None
+
+    def __repr__(self) -> str:
+        taken = dict.fromkeys(source for node in self.nodes.values() for source in node.inputs)
+        members = [source for source in taken if source not in self.nodes and source != ALL]
+        of = f" of {', '.join(members[:6])}{', ...' if len(members) > 6 else ''}" if members else ""
+        steps = ", ".join(dict.fromkeys(name_of(node.step) for node in self.nodes.values()))
+        return f"Recipe({len(self.nodes)} node{'s' if len(self.nodes) != 1 else ''}{of}: {steps})"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.to_table())
+
+    def to_table(self) -> PrintedTable:
+        """Return the nodes as a table to print, long parameters cut."""
+        rows = []
+        for name, node in self.nodes.items():
+            options = ((key, str(value)) for key, value in _options(node.step).items())
+            told = [f"{key} {text if len(text) <= _WIDEST else text[:_WIDEST] + ' ...'}" for key, text in options]
+            rows.append((name, name_of(node.step), ", ".join(node.inputs), "\n".join(told)))
+        return PrintedTable.of(("node", "step", "inputs", "parameters"), rows)
 
     @classmethod
     def chain(cls, steps: Sequence[Step], tuned_on: TunedOn | None = None) -> "Recipe":

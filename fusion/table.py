@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,7 +16,11 @@ from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.belonging import Sketch
 from fusion.corners import FAR, far_side
 from fusion.errors import InputError
+from fusion.printed_table import PrintedTable, notebook_html
 from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata", "Part"]
 
@@ -33,6 +37,7 @@ OPTIONAL = {
     "votes": pa.int16(),
 }
 VERSION = 2
+_SHOWN = 5  # rows in a notebook
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,6 +190,26 @@ class DetectionTable:
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
+
+    def __repr__(self) -> str:
+        named = "" if self.metadata.member is None else f" of {self.metadata.member!r}"
+        more = [name for name in OPTIONAL if name in self.arrow.column_names]
+        columns = f"; also {', '.join(more)}" if more else ""
+        return f"DetectionTable({len(self):,} detections{named} on {len(self.image_ids):,} images{columns})"
+
+    def _repr_html_(self) -> str:
+        shown = [name for name in self.arrow.column_names if name not in ("mask", "soft_mask")]
+        rows = self.arrow.select(shown).slice(0, _SHOWN)
+        table = PrintedTable.of(shown, zip(*(rows[name].to_pylist() for name in shown), strict=True))
+        table.title = f"the first {rows.num_rows} detections"
+        return notebook_html(self, table)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the columns as a data frame, a row per detection, in the order of the table.
+
+        Names (`member`, `view`, image ids of text) are categorical; a mask is a mapping of height, width and counts.
+        """
+        return self.arrow.to_pandas()
 
     def column(self, name: str) -> Any:
         """Return a numeric column as a NumPy array without copying."""

@@ -13,6 +13,7 @@ from evaluation.open_images_result import OpenImagesResult
 from evaluation.result import CocoResult
 from evaluation.statistics import Replicates, bootstrap
 from fusion.errors import InputError
+from fusion.printed_table import PrintedTable, notebook_html
 from fusion.recipe import Recipe
 from search.baselines import single
 from search.genome import Genome, Operator, used_members
@@ -104,6 +105,27 @@ class Answer:
     without_member: tuple[Change, ...]
     genes: tuple[Change, ...]
     top: np.ndarray
+
+    def __repr__(self) -> str:
+        quoted = list(self.rivals)[-1]
+        own, gain = self.rivals[quoted][0].replicates.intervals["AP"], self.gain("best member", quoted)
+        members = f"{len(used_members(self.genome))} of {len(self.problem.names)} members"
+        gained = f"{100 * gain.value:+.2f} ({100 * gain.low:+.2f} to {100 * gain.high:+.2f}) over the best member"
+        return f"Answer({members}; AP {100 * own.value:.2f} on the {quoted} split, {gained})"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.to_table())
+
+    def to_table(self) -> PrintedTable:
+        """Return AP of the answer and its gains over each rival, per split, as a table to print; in points."""
+        table = PrintedTable.of(("", *(f"{split} split" for split in self.rivals)), (), left=1)
+        own = [rivals[0].replicates.observed["AP"] for rivals in self.rivals.values()]
+        table.rows.append(["AP of the answer", *(f"{100 * value:.2f}" for value in own)])
+        for rival in next(iter(self.rivals.values()))[1:]:
+            gains = [self.gain(rival.name, split) for split in self.rivals]
+            cells = [f"{100 * g.value:+.2f} ({100 * g.low:+.2f} to {100 * g.high:+.2f})" for g in gains]
+            table.rows.append([f"over the {rival.name}", *cells])
+        return table
 
     @property
     def genome(self) -> Genome:

@@ -14,7 +14,8 @@ from evaluation.folds import folds_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
-from fusion.errors import InputError
+from fusion.errors import InputError, option
+from fusion.printed_table import notebook_html
 from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe
 from fusion.table import DetectionTable
@@ -59,6 +60,14 @@ class Improvement:
     helps: bool
     why_not: str
     brings: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        if self.helps:
+            return f"Improvement({self.answer})"
+        return f"Improvement(fusing does not help: {self.why_not}; the answer is {self.answer.problem.names[0]} alone)"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self.answer.to_table())
 
     @property
     def gain(self) -> Difference:
@@ -130,7 +139,7 @@ def improve(
         finally:
             evaluator.close()
     if not study.measured:
-        raise InputError("auto", "ended before its first trial", "Give it more time with --minutes")
+        raise InputError("auto", "ended before its first trial", f"Give it more time: {option('minutes')}")
 
     def keep(recipe: Recipe) -> None:
         if folder is not None:

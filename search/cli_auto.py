@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from evaluation.cli.groups import groups_of
-from evaluation.cli.members import read_member
 from evaluation.cli.output import Output
-from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.protocols import IouType, ProtocolName
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, read_truth
-from fusion.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evaluation.ground_truth import GroundTruth
-    from fusion.table import DetectionTable
     from search.auto import Improvement
 
 __all__ = ["auto"]
@@ -57,83 +50,25 @@ def auto(
         seed: Of everything random.
         open_images: What goes with a CSV file as ground truth.
     """
-    from evaluation.submissions import write_submission
-    from fusion.coco_results import write_coco_results
-    from fusion.recipe_file import write_recipe
-    from fusion.storage import write_table
     from fusion.terminal import announcing_compilation, progress_bar
-    from search.auto import improve
-    from search.report import write_report
+    from search import front
 
-    if not files:
-        raise InputError("auto", "no result file was given", "Name one for each detector")
-    if test_files and len(test_files) != len(files):
-        raise InputError(
-            "option --test-files", f"got {len(test_files)} for {len(files)} detectors", "Give one each, in their order"
-        )
-    if minutes <= 0:
-        raise InputError("option --minutes", f"expected a number above 0, got {minutes:g}")
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task("reading", total=None)
-        truth = read_truth(ground_truth, None, open_images)
-        labels = groups_of(truth, groups, "auto")
-        tables = _named(files, [_read(path, truth) for path in files])
-        tests = [_read(path, None) for path in test_files]
-        output.mkdir(parents=True, exist_ok=True)
-        found = improve(
-            tables,
-            truth,
-            protocol_of(protocol, iou_type),
-            groups=labels,
-            seconds=60 * minutes,
+        found = front.auto(
+            files,
+            ground_truth if open_images == NO_FILES else read_truth(ground_truth, None, open_images),
+            output=output,
+            minutes=minutes,
+            test_files=test_files,
+            groups=groups,
+            protocol=protocol,
+            iou_type=iou_type,
             seed=seed,
-            folder=output,
             progress=lambda what: bar.update(task, description=what),
         )
-        fused = found.fused
-        if tests:
-            members = [t.with_metadata(member=one.metadata.member) for t, one in zip(tests, tables, strict=True)]
-            fused = found.recipe.fuse(members)
-        write_table(fused, output / "fused.parquet")
-        results = output / ("results.csv" if files[0].suffix == ".csv" else "results.json")
-        if results.suffix == ".json":
-            write_coco_results(fused, results)
-        elif not tests:
-            write_submission(fused, results, "openimages-evaluator", images=truth, iou_type=iou_type)
-        else:  # which images they are of, and of what size, only their list can tell
-            results = output / "fused.parquet"
-    write_recipe(found.recipe, output / "best.toml")
-    write_report(found.answer, found.study, output)
-    _tell(found, results, output, tested=bool(tests))
-
-
-def _read(path: Path, truth: GroundTruth | None) -> DetectionTable:
-    """Read a table, or results as `quorum import` does, compared with the objects."""
-    from evaluation.belonging import origin_of
-    from evaluation.results import read_results
-    from fusion.parts import named
-    from fusion.storage import read_table
-    from fusion.table import Metadata
-    from fusion.terminal import notes
-
-    if path.is_dir() or path.suffix == ".parquet":
-        return named(read_table(path), path) if truth is None else read_member(path, truth, None)
-    origin = {} if truth is None else origin_of(truth)
-    table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
-    notes(path, table.metadata.made_by["notes"])
-    return table
-
-
-def _named(files: Sequence[Path], tables: Sequence[DetectionTable]) -> list[DetectionTable]:
-    """Give members of one name (files of one name in several folders) the names of their folders as well."""
-    names = [str(table.metadata.member) for table in tables]
-    twice = {name for name in names if names.count(name) > 1}
-    made = [f"{path.parent.name}-{name}" if name in twice else name for path, name in zip(files, names, strict=True)]
-    if len(set(made)) < len(made):
-        raise InputError(
-            "auto", f"two files are of member {next(m for m in made if made.count(m) > 1)!r}", "Rename one"
-        )
-    return [table.with_metadata(member=name) for table, name in zip(tables, made, strict=True)]
+    results = output / front.results_file(files, tested=bool(test_files))
+    _tell(found, results, output, tested=bool(test_files))
 
 
 def _tell(found: Improvement, results: Path, folder: Path, *, tested: bool) -> None:

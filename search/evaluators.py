@@ -10,13 +10,12 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
 from fusion.errors import InputError, option
 from fusion.kernels.jit import threads
-from fusion.processes import end_with_parent
+from fusion.processes import end_with_parent, fresh_processes
 from search.engine import Engine, Outcome
 from search.genome import Genome
 from search.on_cpu import CpuFuser
@@ -128,9 +127,8 @@ class Processes:
         return list(self._pool._processes or {})
 
     def _start(self) -> ProcessPoolExecutor:
-        # spawned: threads of the parent's kernels do not survive a fork
         return ProcessPoolExecutor(
-            self._workers, mp_context=get_context("spawn"), initializer=_begin, initargs=self._arguments
+            self._workers, mp_context=fresh_processes("spawn"), initializer=_begin, initargs=self._arguments
         )
 
 

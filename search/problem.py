@@ -92,6 +92,10 @@ class Problem:
     search: Side
     others: tuple[Side, ...]
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{side.name} {len(side.truth.image_id):,} images" for side in (self.search, *self.others))
+        return f"Problem({len(self.names)} members; {splits})"
+
     @property
     def origin(self) -> dict[str, Any]:
         """What trials depend on besides the genome, for the journal."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from evaluation.comparison import Difference
 from evaluation.figures import figure_of
 from evaluation.statistics import Replicates
 from fusion.atomic import replacing
@@ -135,12 +134,7 @@ def _operator(operator: Operator) -> str:
 
 
 def _gains(answer: Answer) -> list[str]:
-    table = PrintedTable.of(("over", *(f"{split} split" for split in answer.rivals)), ())
-    for rival in answer.rivals[next(iter(answer.rivals))][1:]:
-        table.rows.append([rival.name, *(_difference(answer.gain(rival.name, split)) for split in answer.rivals)])
-    own = [f"{100 * rivals[0].replicates.observed['AP']:.2f}" for rivals in answer.rivals.values()]
-    table.rows.append(["*AP of the answer*", *own])
-    return [*_lines(table), "", "AP points with 95 % intervals of the paired bootstrap over images."]
+    return [*_lines(answer.to_table()), "", "AP points with 95 % intervals of the paired bootstrap over images."]
 
 
 def _figures(answer: Answer) -> list[str]:
@@ -162,10 +156,6 @@ def _with_interval(replicates: Replicates, name: str) -> str:
 
 def _lines(table: PrintedTable) -> list[str]:
     return table.to_markdown().splitlines()
-
-
-def _difference(difference: Difference) -> str:
-    return f"{100 * difference.value:+.2f} ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
 
 
 def _nodes(answer: Answer) -> list[str]:

@@ -115,6 +115,10 @@ class Study:
     stopped: str = "the budget is spent"
     _arrived: list[tuple[Genome, float]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        best = f", best AP {self.measured[0].outcome.value:.4f}" if self.measured else ""
+        return f"Study({self.settings.mode}, {len(self.trials):,} trials of {self.members} members{best})"
+
     @property
     def members(self) -> int:
         """Number of members."""

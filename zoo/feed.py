@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader
 
 from fusion.errors import InputError, option
+from fusion.processes import fresh_processes
 from zoo.data import Batch, Key
 
 __all__ = ["Feed", "Position", "Share", "delivered", "worker_context"]
@@ -129,9 +131,9 @@ def _cached(stream: int, order: Callable[[int], Sequence[tuple[int, int]]]) -> C
     return keys
 
 
-def worker_context(workers: int) -> str | None:
+def worker_context(workers: int) -> BaseContext | None:
     """Return how processes that load images are to be started: never by a fork of a process with threads."""
-    return "forkserver" if workers else None
+    return fresh_processes("forkserver") if workers else None
 
 
 def delivered(loader: DataLoader[Any]) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import quorum
 from evaluation import prepare
 from evaluation.coco_ground_truth import read_coco
 from fusion.errors import InputError
@@ -127,3 +128,17 @@ def test_wrong_arguments(folder, tmp_path, run, more, said):
     code, _, err = run("auto", *files_of(folder), "-g", folder / "ground_truth.json", "-o", tmp_path / "o", *more)
     assert code == 2
     assert said in " ".join(err.split())
+
+
+def test_from_python(folder, tmp_path):
+    files, truth = files_of(folder), folder / "ground_truth.json"
+    found = quorum.auto(files, truth, minutes=0.2, output=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"fused.parquet", "results.json", "best.toml"}
+    assert read_table(tmp_path / "out" / "fused.parquet").arrow.equals(found.fused.arrow)
+    tables = [quorum.load(path, truth) for path in files]
+    tested = quorum.auto(tables, read_coco(truth), minutes=0.2, test_files=tables)
+    assert tested.fused.score.tobytes() == tested.recipe.fuse(tables).score.tobytes()
+    with pytest.raises(InputError, match="option minutes: expected a number above 0"):
+        quorum.auto(files, truth, minutes=0)
+    with pytest.raises(InputError, match="two files are of member 'a'"):
+        quorum.auto([tables[0].with_metadata(member="a")] * 2, truth)
