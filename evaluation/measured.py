@@ -9,10 +9,14 @@ import numpy as np
 
 from evaluation.figures import Figure, by_default, choose, figure_named
 from evaluation.protocol import Coco, Lvis, OpenImages
+from fusion.checks import at_least
 from fusion.printed_table import PrintedColumn, PrintedTable, notebook_html
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from evaluation.columns import Judged
 
 __all__ = ["CategoryResult", "Measured", "categories_beside", "figures_beside"]
 
@@ -80,6 +84,10 @@ class Measured:
         @property
         def notes(self) -> tuple[str, ...]:
             """What the reader of the figures has to know."""
+
+        @property
+        def judged(self) -> Judged:
+            """Right and wrong detections at IoU .5."""
 
         @property
         def average_precision_per_category(self) -> np.ndarray:
@@ -194,6 +202,68 @@ class Measured:
             last = [row.frequency] if self.frequency else []
             table.rows.append([row.category_id, row.name, *row.figures.values(), *row.counts.values(), *last])
         return table
+
+    def plot_pr(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw precision over recall.
+
+        By COCO and LVIS as the official code interpolates them, mean over categories, at IoU .5, .75 and over all
+        thresholds, with the middle half of the categories; by Open Images of all categories together.
+
+        Args:
+            axes: Where to; new ones, which a notebook shows, when not given.
+
+        Returns:
+            The axes, to go on with.
+        """
+        from evaluation import plots
+
+        axes = plots.axes_or_new(axes)
+        if isinstance(self.protocol, OpenImages):
+            plots.draw_pooled_curve(axes, self.judged)
+        else:
+            plots.draw_curves(axes, self)  # type: ignore[arg-type]
+        axes.legend(frameon=False, fontsize="small")
+        return axes
+
+    def plot_f1(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw F1, precision and recall of the detections of at least some score, at IoU .5, and where F1 is highest.
+
+        Args:
+            axes: Where to; new ones, which a notebook shows, when not given.
+
+        Returns:
+            The axes, to go on with.
+
+        Raises:
+            InputError: If the detections were not kept.
+        """
+        from evaluation import plots
+
+        axes = plots.axes_or_new(axes)
+        plots.draw_scores(axes, self)
+        axes.legend(frameon=False, fontsize="small")
+        return axes
+
+    def plot_calibration(self, axes: "Axes | None" = None, *, bins: int = 25) -> "Axes":
+        """Draw the share of detections that are right at IoU .5 over their score: on the diagonal scores are honest.
+
+        Args:
+            axes: Where to; new ones, which a notebook shows, when not given.
+            bins: Number of ranges of scores, of equal width.
+
+        Returns:
+            The axes, to go on with.
+
+        Raises:
+            InputError: If `bins` is below 1, or the detections were not kept.
+        """
+        from evaluation import plots
+
+        at_least("bins", bins, 1, whole=True)
+        axes = plots.axes_or_new(axes)
+        plots.draw_reliability(axes, self.judged, bins)
+        axes.legend(frameon=False, fontsize="small")
+        return axes
 
     def _named(self, name: str) -> Figure | None:
         """Return the figure that an attribute stands for."""

@@ -9,7 +9,6 @@ from evaluation.analysis.contributions import analyze_contributions as analyze_c
 from evaluation.analysis.curves import BestF1 as BestF1
 from evaluation.analysis.curves import best_f1 as best_f1
 from evaluation.analysis.curves import curve_frame as curve_frame
-from evaluation.analysis.curves import mean_curve as mean_curve
 from evaluation.analysis.ensemble_analysis import EnsembleAnalysis as EnsembleAnalysis
 from evaluation.analysis.ensemble_analysis import analyze_ensemble as analyze_ensemble
 from evaluation.analysis.errors import Errors as Errors
@@ -21,3 +20,4 @@ from evaluation.analysis.overlaps import find_overlaps as find_overlaps
 from evaluation.analysis.sizes import size_frame as size_frame
 from evaluation.analysis.table_analysis import TableAnalysis as TableAnalysis
 from evaluation.analysis.table_analysis import analyze_table as analyze_table
+from evaluation.curves import mean_curve as mean_curve

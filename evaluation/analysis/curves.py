@@ -6,15 +6,15 @@ import numpy as np
 
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
 from evaluation.columns import Judged
+from evaluation.curves import precision_at
 from evaluation.measures import best_f1_end
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
-from fusion.errors import InputError, option
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BestF1", "best_f1", "curve_frame", "mean_curve"]
+__all__ = ["BestF1", "best_f1", "curve_frame"]
 
 
 class BestF1(NamedTuple):
@@ -33,21 +33,6 @@ class BestF1(NamedTuple):
     f1: float
 
 
-def mean_curve(result: CocoResult, iou: float | None = None) -> np.ndarray:
-    """Return interpolated precision at 101 recalls, mean over categories: float64 [101].
-
-    Args:
-        result: Of an evaluation.
-        iou: One of its thresholds; None for the mean over all of them.
-
-    Returns:
-        NaN where no category has ground truth.
-    """
-    values = _at(result, iou)
-    known = (values > -1).all(axis=0)
-    return values[:, known].mean(axis=1) if known.any() else np.full(len(values), np.nan)
-
-
 def curve_frame(result: CocoResult) -> "pd.DataFrame":
     """Return curves as rows: category_id, name, recall, and interpolated precision at IoU .5, .75 and the mean.
 
@@ -55,7 +40,7 @@ def curve_frame(result: CocoResult) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    every = _at(result, None)
+    every = precision_at(result, None)
     known = np.flatnonzero((every > -1).all(axis=0))
     recalls = np.linspace(0.0, 1.0, len(every))
     columns = {
@@ -65,7 +50,7 @@ def curve_frame(result: CocoResult) -> "pd.DataFrame":
     }
     for name, iou in (("precision_50", 0.5), ("precision_75", 0.75), ("precision_mean", None)):
         if iou is None or iou in result.iou_thresholds:
-            columns[name] = _at(result, iou)[:, known].T.ravel()
+            columns[name] = precision_at(result, iou)[:, known].T.ravel()
         else:
             columns[name] = np.full(len(recalls) * len(known), np.nan)
     return pd.DataFrame(columns)
@@ -116,16 +101,3 @@ def _best(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:
 
 def _objects(prepared: Prepared) -> np.ndarray:
     return np.asarray(prepared.positives[:, 0])
-
-
-def _at(result: CocoResult, iou: float | None) -> np.ndarray:
-    """Precision [r, k] over all areas at the largest cap; -1 where a category has no ground truth."""
-    precision = result.best_precision[0]
-    if iou is None:
-        return np.asarray(precision.mean(axis=0))
-    chosen = np.flatnonzero(result.iou_thresholds == iou)
-    if not len(chosen):
-        raise InputError(
-            f"option {option('iou')}", f"{iou:g} is not among the thresholds {result.iou_thresholds.tolist()}"
-        )
-    return np.asarray(precision[chosen[0]])

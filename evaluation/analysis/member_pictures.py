@@ -6,7 +6,8 @@ import numpy as np
 
 from evaluation.analysis.contributions import Contributions
 from evaluation.analysis.members import Members
-from evaluation.analysis.pictures import PALETTE, heat_map, new_figure, shortened
+from evaluation.analysis.pictures import heat_map, new_figure, shortened
+from evaluation.plots import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

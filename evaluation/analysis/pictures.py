@@ -7,8 +7,8 @@ import numpy as np
 
 from evaluation.analysis.calibrated import Calibration
 from evaluation.analysis.confusion import Confusion
-from evaluation.analysis.curves import mean_curve
 from evaluation.analysis.errors import MAIN_ERRORS, SPECIAL_ERRORS, Errors
+from evaluation.plots import GREY, PALETTE, draw_curves, draw_diagonal
 from evaluation.result import CocoResult
 from fusion.atomic import replacing
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "PALETTE",
     "calibration_picture",
     "category_picture",
     "confusion_picture",
@@ -31,10 +30,6 @@ __all__ = [
     "size_picture",
 ]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-"""Colours that colour-blind people can tell apart (Okabe and Ito 2008)."""
-
-_GREY = "#BBBBBB"
 _MOST_CATEGORIES = 40
 _MOST_CONFUSED = 15
 _ENOUGH = 10  # annotations of a category before its AP says much
@@ -96,25 +91,8 @@ def curve_picture(result: CocoResult, title: str) -> "Figure":
     """Draw precision over recall at IoU .5, .75 and the mean, and the spread of the categories."""
     figure = new_figure(6.4, 4.8)
     axes = figure.subplots()
-    recalls = np.linspace(0, 1, 101)
-    every = result.best_precision[0].mean(axis=0)
-    every = every[:, (every > -1).all(axis=0)]
-    if every.shape[1] > 1:
-        low, high = np.percentile(every, (25, 75), axis=1)
-        axes.fill_between(
-            recalls, low, high, color=PALETTE[2], alpha=0.18, lw=0, label="middle half of the categories, IoU mean"
-        )
-    for iou, name, colour in (
-        (0.5, "IoU .50", PALETTE[0]),
-        (0.75, "IoU .75", PALETTE[1]),
-        (None, "IoU mean", PALETTE[2]),
-    ):
-        if iou is None or iou in result.iou_thresholds:
-            values = mean_curve(result, iou)
-            axes.plot(recalls, values, color=colour, lw=2, label=f"{name}: AP {100 * values.mean():.1f}")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision (interpolated, mean over categories)")
+    draw_curves(axes, result)
     _head(figure, title, "precision and recall")
-    axes.grid(alpha=0.3)
     _legend_below(figure)
     return figure
 
@@ -126,7 +104,7 @@ def calibration_picture(calibration: Calibration, title: str) -> "Figure":
     low, high = calibration.edges[0], calibration.edges[-1]
     used = calibration.detections > 0
     if not np.isnan(calibration.ECE):
-        upper.plot([0, 1], [0, 1], color=_GREY, ls="--", label="score = precision")
+        draw_diagonal(upper)
     named = (
         (calibration.precision, "precision", PALETTE[0], "o"),
         (calibration.quality, "mean IoU, misses 0", PALETTE[1], "s"),
@@ -145,7 +123,7 @@ def calibration_picture(calibration: Calibration, title: str) -> "Figure":
         calibration.detections,
         np.diff(calibration.edges),
         align="edge",
-        color=_GREY,
+        color=GREY,
         ec="white",
     )
     lower.set_yscale("symlog", linthresh=1)
@@ -191,7 +169,7 @@ def size_picture(frame: "pd.DataFrame", title: str) -> "Figure":
     upper.set(ylim=(0, 105), ylabel="points (mean over IoU .50 to .95)")
     _head(figure, title, "by size of the object")
     upper.legend(frameon=False)
-    bars = lower.bar(places, rows["objects"], 0.78, color=_GREY)
+    bars = lower.bar(places, rows["objects"], 0.78, color=GREY)
     lower.bar_label(bars, [f"{count:,}" for count in rows["objects"]], fontsize=8)
     lower.margins(y=0.25)
     lower.set(ylabel="objects", xlabel="square root of the area, pixels")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from evaluation import Coco, Lvis, prepare
 from evaluation.analysis.calibrated import calibration_curve
 from evaluation.analysis.confusion import confusion_matrix
-from evaluation.analysis.curves import best_f1, curve_frame, mean_curve
+from evaluation.analysis.curves import best_f1, curve_frame
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, NOTHING, find_overlaps
 from evaluation.analysis.sizes import SIDES, size_frame
+from evaluation.curves import mean_curve
 from fusion.errors import InputError
 from tests.evaluation.analysis.samples import case, table_of
 from tests.evaluation.test_lvis import federated_case, lvis_truth
