@@ -53,8 +53,8 @@ def load_truth(ground_truth: GroundTruth | str | os.PathLike[str]) -> GroundTrut
     """Read ground truth; what is ground truth already is returned as it is.
 
     Args:
-        ground_truth: Annotations in any format that the commands know. What goes with a CSV file of Open Images boxes is
-            given to `evaluation.read_open_images`.
+        ground_truth: Annotations in any format that the commands know. What goes with a CSV file of boxes is given to
+            `evaluation.read_open_images`.
 
     Raises:
         InputError: If it cannot be read.
