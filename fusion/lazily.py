@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ def attach(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and the `__dir__` of a package that loads none of its modules by itself.
 
+    Its modules are attributes as well, imported when they are first used: `evaluation.statistics.bootstrap`.
+
     Args:
         package: Its name.
         homes: The module that each name is imported from. If they are not given, they are read in `__init__.pyi` beside
@@ -26,6 +29,8 @@ def attach(
     def find(name: str) -> Any:
         module = _homes().get(name)
         if module is None:
+            if not name.startswith("_") and find_spec(f"{package}.{name}") is not None:
+                return import_module(f"{package}.{name}")
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(module), name)
         setattr(sys.modules[package], name, value)

@@ -89,6 +89,7 @@ def search(
     from search.answer import find_answer
     from search.device import open_evaluator, settle_device
     from search.journal import Journal
+    from search.preparation import LEARNED
     from search.problem import agreement, pose
     from search.scratch import scratch_folder
     from search.splits import dealt
@@ -120,7 +121,7 @@ def search(
                 truth,
                 parts,
                 measure,
-                treatment=_TREATMENTS[learn],
+                treatment=LEARNED[learn],
                 groups=labels,
                 progress=lambda what: bar.update(task, description=what),
             )
@@ -198,9 +199,6 @@ def split(
     lists = {name: truth.image_id[part == number] for number, name in enumerate(names)}
     for path, ids in zip(write_lists(output, lists, truth.fingerprint), lists.values(), strict=True):
         stderr.print(f"{path}: {len(ids):,} images", highlight=False)
-
-
-_TREATMENTS = {"all": None, "calibration": "calibrated", "nothing": "as they are"}
 
 
 def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:

@@ -1,11 +1,12 @@
-"""From members to the best fusion of them in one call: files or tables in, files out."""
+"""From members to the best fusion of them in one call: files or tables in, an answer and files out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,15 +15,25 @@ from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.loading import load, load_truth
 from evaluation.protocol import Coco, Lvis, OpenImages
+from fusion.checks import at_least, one_of
 from fusion.coco_results import write_coco_results
 from fusion.errors import InputError, option
 from fusion.recipe_file import write_recipe
 from fusion.storage import write_table
 from fusion.table import DetectionTable
+from fusion.terminal import notes
+from search.answer import Answer, find_answer, paired_error
 from search.auto import Improvement, improve
+from search.device import open_evaluator, settle_device
+from search.journal import Journal
+from search.preparation import LEARNED
+from search.problem import agreement, pose
 from search.report import write_report
+from search.scratch import scratch_folder
+from search.splits import dealt
+from search.study import Progress, Settings, Study
 
-__all__ = ["Member", "auto", "results_file"]
+__all__ = ["Member", "auto", "results_file", "search"]
 
 Member = DetectionTable | str | os.PathLike[str]
 """A table, or the file that one is read from; see `evaluation.load`."""
@@ -79,8 +90,7 @@ def auto(
     if minutes <= 0:
         raise InputError(f"option {option('minutes')}", f"expected a number above 0, got {minutes:g}")
     truth = load_truth(ground_truth)
-    if groups is None or isinstance(groups, (str, os.PathLike)):
-        groups = groups_of(truth, None if groups is None else Path(groups), "auto")
+    groups = _labels(groups, truth, "auto")
     measured = protocol_of(protocol, iou_type) if isinstance(protocol, str) else protocol
     tables = _named(members, [one if isinstance(one, DetectionTable) else load(one, truth) for one in members])
     tests = [one if isinstance(one, DetectionTable) else load(one) for one in test_files]
@@ -107,6 +117,105 @@ def auto(
     return found
 
 
+def search(
+    members: Sequence[Member],
+    ground_truth: GroundTruth | str | os.PathLike[str],
+    *,
+    splits: Mapping[str, np.ndarray] | None = None,
+    budget: int = 1000,
+    mode: str = "hybrid",
+    protocol: ProtocolName | Coco | Lvis | OpenImages = "coco",
+    iou_type: IouType = "bbox",
+    learn: Literal["all", "calibration", "nothing"] = "all",
+    groups: np.ndarray | str | os.PathLike[str] | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: int = 1,
+    memory: float = 2.0,
+    output: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Answer:
+    """Search for the best tree of members and operators: what `quorum search` does.
+
+    Args:
+        members: The detections of each on the images of the ground truth: tables with a name, or their files.
+        ground_truth: Ground truth, or its file.
+        splits: Image ids by name: the first split is searched on, the last one's figure is the one to quote. Two even
+            ones, "search" and "verify", when not given.
+        budget: Number of trials.
+        mode: One of `search.study.MODES`.
+        protocol: Which official evaluation: its name, or one with options of your own.
+        iou_type: Boxes or masks, where the protocol is named.
+        learn: On the first split, what becomes part of the recipe: "all", corrections of boxes, calibrations and
+            learned scores, where they help on parts held back; "calibration", a map of scores per member.
+        groups: [images] label of each image: those of one group (a video, a day) are held back together; or a CSV file
+            with columns image_id and group. Taken from the file names, if they tell, when not given.
+        patience: Stop when so many trials have brought no more than a standard error.
+        seed: Of everything random; the same seed gives the same answer for any number of workers.
+        device: "cpu", "cuda" (an NVIDIA GPU, which runs trials one at a time), or "auto": the GPU if there is one.
+        workers: Processes that run trials; a script that has more than one must be importable, as for any process pool
+            of Python: what it does stands under `if __name__ == "__main__"`.
+        memory: GiB for results of sub-trees, in each process or on the GPU.
+        output: Folder for best.toml, report.md, tree.svg and the journal of trials, with which the same call goes on.
+            Nothing is written when not given.
+        progress: Told what is being done.
+
+    Returns:
+        The answer: its `recipe`, to be replayed on other tables, and its gains on every split.
+
+    Raises:
+        InputError: If something cannot be read or used, or there is too little to learn from.
+    """
+    truth = load_truth(ground_truth)
+    labels = _labels(groups, truth, "search")
+    at_least("workers", workers, 1, whole=True)
+    at_least("memory", memory, 0.0)
+    one_of("learn", learn, tuple(LEARNED))
+    settings = Settings(mode=mode, budget=budget, seed=seed, patience=patience)
+    device, said = settle_device(device, workers)
+    measured = protocol_of(protocol, iou_type) if isinstance(protocol, str) else protocol
+    tables = _named(members, [one if isinstance(one, DetectionTable) else load(one, truth) for one in members])
+    parts = dealt(truth, ("search", "verify"), groups=labels, seed=seed) if splits is None else splits
+    problem = pose(tables, truth, parts, measured, treatment=LEARNED[learn], groups=labels, progress=progress)
+    study = Study(settings, problem.search.category_ids, agreement(problem.search))
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    origin = problem.origin | {"mode": mode}
+    journal = None if folder is None else Journal(folder / "trials.journal", origin, 0)
+    with scratch_folder("quorum-search-") as scratch:
+        evaluator, more = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
+        notes("search", (*said, *more))
+        try:
+            study.run(
+                evaluator,
+                journal,
+                paired_error=lambda a, b: paired_error(problem, a, b),
+                progress=None if progress is None else _told(progress),
+            )
+        finally:
+            evaluator.close()
+    if not study.measured:
+        raise InputError("search", "ended before its first trial")
+    answer = find_answer(problem, study, scores=learn == "all", progress=progress)
+    if folder is not None:
+        write_recipe(answer.recipe, folder / "best.toml")
+        write_report(answer, study, folder)
+    return answer
+
+
+def _told(progress: Callable[[str], None]) -> Progress:
+    return lambda phase, done, _, best: progress(f"{phase}, trial {done}: best AP {100 * best:.2f}")
+
+
+def _labels(groups: np.ndarray | str | os.PathLike[str] | None, truth: GroundTruth, what: str) -> np.ndarray | None:
+    """Return the group of each image, as given, as a file says, or as file names suggest."""
+    if groups is None or isinstance(groups, (str, os.PathLike)):
+        return groups_of(truth, None if groups is None else Path(groups), what)
+    return groups
+
+
 def results_file(paths: Sequence[str | os.PathLike[str]], *, tested: bool) -> str:
     """Return the name of the file in which the answer is written in the form that the first member came in.
 
@@ -127,5 +236,5 @@ def _named(members: Sequence[Member], tables: Sequence[DetectionTable]) -> list[
     ]
     if len(set(made)) < len(made):
         twice = next(name for name in made if made.count(name) > 1)
-        raise InputError("auto", f"two files are of member {twice!r}", "Rename one")
+        raise InputError("members", f"two are of the name {twice!r}", "Rename one")
     return [table.with_metadata(member=name) for table, name in zip(tables, made, strict=True)]

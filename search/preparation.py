@@ -24,7 +24,7 @@ from fusion.steps.nms import Nms
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 
-__all__ = ["TREATMENTS", "Preparation", "prepare_members", "worthwhile"]
+__all__ = ["LEARNED", "TREATMENTS", "Preparation", "prepare_members", "worthwhile"]
 
 TREATMENTS: Mapping[str, tuple[str, ...]] = {
     "as they are": (),
@@ -33,6 +33,8 @@ TREATMENTS: Mapping[str, tuple[str, ...]] = {
     "corrected and calibrated": ("correct", "calibrate"),
 }
 """What members may go through, in words, from nothing to all."""
+LEARNED = {"all": None, "calibration": "calibrated", "nothing": "as they are"}
+"""What a search may learn, and the treatment that it stands for; None for the one that helps a fusion."""
 
 _FLAT = (Wbf(iou=0.55), Wbf(iou=0.65), Wbf(iou=0.75), Nms(iou=0.6))
 _REPLICATES = 300

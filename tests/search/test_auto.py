@@ -140,5 +140,5 @@ def test_from_python(folder, tmp_path):
     assert tested.fused.score.tobytes() == tested.recipe.fuse(tables).score.tobytes()
     with pytest.raises(InputError, match="option minutes: expected a number above 0"):
         quorum.auto(files, truth, minutes=0)
-    with pytest.raises(InputError, match="two files are of member 'a'"):
+    with pytest.raises(InputError, match="two are of the name 'a'"):
         quorum.auto([tables[0].with_metadata(member="a")] * 2, truth)
