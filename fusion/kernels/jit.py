@@ -149,6 +149,8 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     with caching(function):
         import numba
 
+        if numba.config.DISABLE_JIT:  # what compiled code passes over in silence, NumPy's numbers warn of
+            return np.errstate(all="ignore")(function)
         return keep(numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function))
 
 
@@ -174,15 +176,20 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     return _Lazy(function, functools.partial(_compiled, **options), functools.partial(_inside, **options))
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """Let kernels call a function that writes its own LLVM code, as `numba.extending.intrinsic` does."""
-    return _Lazy(function, _generated)
+def intrinsic(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Let kernels call a function that writes its own LLVM code, as `numba.extending.intrinsic` does.
 
+    Args:
+        plain: The same in Python, for NUMBA_DISABLE_JIT, under which kernels run as they stand.
+    """
 
-def _generated(function: Callable[..., Any]) -> Any:
-    from numba.extending import intrinsic
+    def generated(function: Callable[..., Any]) -> Any:
+        import numba
+        from numba.extending import intrinsic
 
-    return intrinsic(function)
+        return plain if numba.config.DISABLE_JIT else intrinsic(function)
+
+    return lambda function: _Lazy(function, generated)
 
 
 def uncounted(function: Callable[..., Any], **options: Any) -> Any:

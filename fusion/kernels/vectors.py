@@ -9,11 +9,35 @@ integers is found one by one. Each function is a few instructions of LLVM, which
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fusion.kernels.jit import intrinsic
 
 __all__ = ["LANES", "first_bit", "first_equal", "highest", "verdicts"]
 
 LANES = 16
+
+
+def _plain_verdicts(rows, first, x1, y1, x2, y2, share, more):
+    x1s, y1s, x2s, y2s, shares = rows[:5, first : first + LANES]
+    with np.errstate(all="ignore"):
+        across = np.maximum(np.minimum(x2s, x2) - np.maximum(x1s, x1), np.float32(0))
+        down = np.minimum(y2s, y2) - np.maximum(y1s, y1)
+        excess = across * down - (shares + share)
+    may, must = (int(np.packbits(excess > limit, bitorder="little").view("<u2")[0]) for limit in (0, more))
+    return np.uint32(may | must << LANES)
+
+
+def _plain_first_bit(bits):
+    return (int(bits) & -int(bits)).bit_length() - 1
+
+
+def _plain_highest(numbers, first):
+    return numbers[first : first + LANES].max()
+
+
+def _plain_first_equal(numbers, first, value):
+    return int(np.argmax(numbers[first : first + LANES] == value))
 
 
 class _Kinds(NamedTuple):
@@ -57,7 +81,7 @@ def _gather(builder, answers):
     return builder.zext(builder.bitcast(answers, _kinds().half), _kinds().bits)
 
 
-@intrinsic
+@intrinsic(_plain_verdicts)
 def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
     """Test a narrowed box with its margin against the 16 boxes rows[:5, first : first + 16]; see `filter`.
 
@@ -105,7 +129,7 @@ def verdicts(_context, rows, first, x1, y1, x2, y2, share, more):
     return types.uint32(rows, types.intp, *[types.float32] * 6), generate
 
 
-@intrinsic
+@intrinsic(_plain_first_bit)
 def first_bit(_context, bits):
     """Return the place of the lowest set bit of a uint32 that is not 0."""
     from numba import types
@@ -116,7 +140,7 @@ def first_bit(_context, bits):
     return types.intp(types.uint32), generate
 
 
-@intrinsic
+@intrinsic(_plain_highest)
 def highest(_context, numbers, first):
     """Return the largest of 16 numbers of an int64 array, from a place on."""
     from llvmlite import ir
@@ -134,7 +158,7 @@ def highest(_context, numbers, first):
     return types.int64(numbers, types.intp), generate
 
 
-@intrinsic
+@intrinsic(_plain_first_equal)
 def first_equal(_context, numbers, first, value):
     """Return which of 16 numbers of an int64 array, from a place on, is the first that equals a value; one does."""
     from numba import types
