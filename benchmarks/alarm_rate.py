@@ -19,10 +19,10 @@ from scipy.stats import beta
 from benchmarks.search_zoo import make_zoo
 from evaluation.protocol import Coco
 from search.answer import Answer, find_answer
+from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
-from search.on_cpu import cpu_fusers
-from search.problem import CategoryAp, agreement, pose
+from search.problem import agreement, pose
 from search.study import Settings, Study
 
 _MEMBERS, _CATEGORIES, _DETECTIONS = 6, 4, 10.0
@@ -67,7 +67,7 @@ def run(setting: Setting, seed: int) -> Answer:
     splits = {"search": ids[: setting.searched], "verify": ids[setting.searched :]}
     problem = pose(tables, truth, splits, Coco(), treatment="as they are")
     study = Study(Settings(budget=setting.trials, seed=seed), problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     study.run(Serial(Engine(fusers, memory=1 << 28)))
     return find_answer(problem, study, scores=False)
 

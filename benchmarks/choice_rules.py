@@ -21,12 +21,12 @@ from evaluation.prepared import prepare
 from evaluation.protocol import Coco
 from fusion.table import DetectionTable
 from search.answer import choose, paired_error
+from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
 from search.genome import Genome
 from search.journal import Trial
-from search.on_cpu import cpu_fusers
-from search.problem import CategoryAp, Problem, agreement, pose
+from search.problem import Problem, agreement, pose
 from search.study import Settings, Study
 
 _TOP = 20
@@ -67,7 +67,7 @@ def _one(
     splits = {"search": truth.image_id[learn], "verify": truth.image_id[~learn]}
     problem = pose(tables, truth, splits, Coco())
     study = Study(Settings(budget=budget, seed=seed), problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     study.run(Serial(Engine(fusers, memory=1 << 29)))
     folds = _by_fold(problem, study.measured[:_TOP])
     chosen: dict[str, Trial] = {}

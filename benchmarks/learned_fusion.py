@@ -39,10 +39,10 @@ from fusion.steps.rescore import Rescore
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable, Metadata
 from search.answer import find_answer
+from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
-from search.on_cpu import cpu_fusers
-from search.problem import CategoryAp, agreement, pose
+from search.problem import agreement, pose
 from search.study import Settings, Study
 from zoo.synthetic.simulated import simulate
 from zoo.synthetic.skills import Scenario, demo_members
@@ -154,7 +154,7 @@ def _searched(case: Case, trials: int, treatment: str | None) -> DetectionTable:
     members = len(problem.names)
     settings = Settings(mode="hybrid" if trials else "greedy", budget=trials or members + 8)
     study = Study(settings, problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     study.run(Serial(Engine(fusers, memory=1 << 30)))
     answer = find_answer(problem, study, scores=treatment is None)
     scored = "learned scores" if answer.stack else "own scores"

@@ -20,11 +20,11 @@ from evaluation.protocol import Coco
 from evaluation.statistics import bootstrap
 from fusion.recipe_toml import parse_recipe
 from search.answer import choose, paired_error
+from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
 from search.genome import Genome, used_members
-from search.on_cpu import cpu_fusers
-from search.problem import CategoryAp, Problem, agreement, pose
+from search.problem import Problem, agreement, pose
 from search.splits import matched_split, strata_of
 from search.study import Settings, Study
 
@@ -54,7 +54,7 @@ def _one(seed: int, options: argparse.Namespace) -> None:
     for mode in options.modes:
         begin = time.perf_counter()
         study = Study(Settings(mode=mode, budget=options.budget, seed=seed), problem.search.category_ids, likeness)
-        fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+        fusers = fusers_of(problem)
         study.run(Serial(Engine(fusers, memory=int(options.memory * 2**30))))
         seconds = time.perf_counter() - begin
         trial = choose(study, lambda a, b: paired_error(problem, a, b))

@@ -82,7 +82,7 @@ def fusers_of(problem: Problem, device: str) -> list[Fuser[Any]]:
     """Put the members where a device fuses them."""
     leaves, chunks = problem.preparation.tables, problem.chunks
     if device == "cpu":
-        return [*cpu_fusers(leaves, chunks, CategoryAp(problem.search.prepared))]
+        return [*cpu_fusers(leaves, chunks, CategoryAp(problem.search.prepared), problem.sides)]
     from search.on_gpu import GpuFuser
 
     return [GpuFuser(leaves, chunks, lambda origins: measure_on_gpu(problem.search, origins))]

@@ -9,14 +9,14 @@ from fusion.errors import InputError, option
 from fusion.run import settle
 from search.engine import Engine
 from search.evaluators import Evaluator, Processes, Serial
-from search.on_cpu import cpu_fusers
+from search.on_cpu import CpuFuser, cpu_fusers
 from search.problem import CategoryAp, Problem, Side
 
 if TYPE_CHECKING:
     from fusion.cuda.resident import Origins
     from search.on_gpu import Measure
 
-__all__ = ["measure_on_gpu", "open_evaluator", "settle_device"]
+__all__ = ["fusers_of", "measure_on_gpu", "open_evaluator", "settle_device"]
 
 
 def settle_device(device: str, workers: int) -> tuple[str, tuple[str, ...]]:
@@ -67,15 +67,25 @@ def open_evaluator(
             if device == "cuda":
                 raise
             said = (f"fused on the CPU: {error.problem}",)
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     if workers == 1:
         return Serial(Engine(fusers, memory=memory)), said
     return Processes(fusers, folder, workers=workers, memory=memory), said
 
 
+def fusers_of(problem: Problem) -> list[CpuFuser]:
+    """Return what computes the nodes of candidates on the CPU."""
+    members, measure = problem.preparation.tables, CategoryAp(problem.search.prepared)
+    return cpu_fusers(members, problem.chunks, measure, problem.sides)
+
+
 def _on_gpu(problem: Problem, memory: int) -> Serial:
     from search.on_gpu import GpuFuser
 
+    if problem.sides:
+        raise InputError(
+            "device cuda", "members weighted by side are fused on the CPU alone", f"Use {option('device', 'cpu')}"
+        )
     members = problem.preparation.tables
     fuser = GpuFuser(members, problem.chunks, lambda origins: measure_on_gpu(problem.search, origins))
     return Serial(Engine([fuser], memory=min(memory, fuser.room)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -28,7 +29,23 @@ from fusion.steps.vote import Vote
 from fusion.steps.wbf import Wbf
 from search.tree import Tree, key, leaves, node, without
 
-__all__ = ["FACTORS", "IOUS", "KINDS", "PARTS", "WEIGHTS", "Genome", "Operator", "recipe_of", "used_members"]
+__all__ = [
+    "FACTORS",
+    "IOUS",
+    "KINDS",
+    "PARTS",
+    "WEIGHTS",
+    "Genome",
+    "Operator",
+    "Sides",
+    "blended",
+    "recipe_of",
+    "used_members",
+    "with_sides",
+]
+
+Sides: TypeAlias = "tuple[float, ...]"
+"""Weights of the left, upper, right and lower side of a member's boxes in means."""
 
 KINDS = ("concat", "nms", "soft_nms", "adj_nms", "vote", "wbf", "nmw")
 PARTS = ("both", "first_scores", "first_boxes", "second_scores", "second_boxes")
@@ -36,6 +53,7 @@ PARTS = ("both", "first_scores", "first_boxes", "second_scores", "second_boxes")
 IOUS = tuple(round(0.3 + 0.05 * step, 2) for step in range(13))
 FACTORS = tuple(step / 12 for step in range(2, 13))
 WEIGHTS = tuple(step / 12 for step in range(13))
+_AVERAGES = (Vote, Wbf, Nmw)
 # what the nodes of a recipe that do the first steps of an inner node are called
 _SUFFIXES: Mapping[type[Any], str] = {Dropout: "-part", Support: "-support"}
 # and those that do the steps of a leaf
@@ -160,6 +178,7 @@ def recipe_of(
     members: Sequence[str],
     *,
     leaf_steps: Mapping[str, Sequence[Step]] | None = None,
+    box_weights: Mapping[str, Sides] | None = None,
     model: ScoreModel | None = None,
     tuned_on: TunedOn | None = None,
 ) -> Recipe:
@@ -169,6 +188,7 @@ def recipe_of(
         genome: Canonical, with at least one member of weight above 0.
         members: Their names, in the order of the leaves.
         leaf_steps: Steps that each member goes through first, such as its calibration.
+        box_weights: Of each member's sides, for the steps that average boxes; see `with_sides`.
         model: Scores what comes out, by all members.
         tuned_on: The data of the search.
     """
@@ -176,8 +196,13 @@ def recipe_of(
     if tree is None:
         raise ValueError("the genome uses no member")
     nodes: dict[str, Node] = {}
+    voices = {} if box_weights is None else {name: _Voices({name: box_weights[name]}, False) for name in members}
 
     def add(name: str, step: Step, *inputs: str) -> str:
+        if voices:
+            heard = [voices[source] for source in inputs]
+            step = with_sides(step, {voice: sides for one in heard for voice, sides in one.sides.items()})
+            voices[name] = _heard_after(name, step, heard)
         nodes[name] = Node(step, inputs)
         return name
 
@@ -215,6 +240,41 @@ def recipe_of(
     else:
         nodes[OUTPUT] = Node(Concat(), (top,))
     return Recipe(nodes, tuned_on)
+
+
+def with_sides(step: Step, sides: Mapping[str, Sides]) -> Step:
+    """Return a step with weights of the sides of its inputs' members, if it is one that averages boxes.
+
+    Args:
+        step: The step.
+        sides: Of each member that its inputs bring. A fusion that made new boxes is a member with `blended` weights.
+    """
+    return replace(step, box_weights=dict(sides)) if isinstance(step, _AVERAGES) else step
+
+
+def blended(sides: Iterable[Sides]) -> Sides:
+    """Return the weights of boxes that were averaged from those of some members: the mean, in whatever order."""
+    columns = zip(*sides, strict=True)
+    return tuple(math.fsum(column) / len(column) for column in columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """Whom a table's rows are of: weights of each, and whether a column of the table names them, or its name alone."""
+
+    sides: Mapping[str, Sides]
+    column: bool
+
+
+def _heard_after(name: str, step: Step, inputs: Sequence[_Voices]) -> _Voices:
+    """Return the members of the table of a node, as `fusion` names them."""
+    if isinstance(step, Dropout):  # what is left is of the first table
+        [left, _] = inputs
+        return left if left.column else _Voices(dict.fromkeys((name,), *left.sides.values()), False)
+    sides = {voice: own for one in inputs for voice, own in one.sides.items()}
+    if isinstance(step, _AVERAGES):
+        return _Voices({name: blended(sides.values())}, False)
+    return _Voices(sides, True)
 
 
 def _plain(operator: Operator) -> Operator:

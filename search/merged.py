@@ -14,6 +14,7 @@ from fusion.kernels.partners import pair_cells
 from fusion.kernels.support import supported_rows
 from fusion.steps.dropout import Dropout
 from fusion.steps.support import Support
+from search.genome import Sides, blended, with_sides
 from search.kernels.sheets import lower_cells, merge_cells
 from search.sheet import Boxes, Grid, Sheet, offsets
 
@@ -46,6 +47,7 @@ class Merged:
         count: Number of members.
         first: Number of rows of the first sheet; their ranks come first.
         boxes: See `Metadata.boxes`.
+        sides: As in `Sheet`.
     """
 
     grid: Grid
@@ -63,6 +65,7 @@ class Merged:
     count: int
     first: int
     boxes: str
+    sides: tuple[Sides, ...]
 
     def boxes_of(self, rows: Any) -> Boxes:
         """Return the boxes of some rows."""
@@ -108,18 +111,24 @@ def merge(grid: Grid, a: Sheet, b: Sheet) -> Merged:
     x1, y1, x2, y2, w, h, score = numbers
     member, row, source = codes
     count = a.members + b.members
-    return Merged(grid, start, x1, y1, x2, y2, w, h, score, member, row, source, count, len(a), boxes)
+    return Merged(
+        grid, start, x1, y1, x2, y2, w, h, score, member, row, source, count, len(a), boxes, a.sides + b.sides
+    )
 
 
 def pooled(merged: Merged) -> Sheet:
     """Return all rows as they are: a concat."""
     part = merged
     boxes = part.boxes_of(slice(None))
-    return Sheet(part.start, *boxes, part.score, part.member, part.rank, part.source, part.count, part.boxes)
+    return Sheet(
+        part.start, *boxes, part.score, part.member, part.rank, part.source, part.count, part.boxes, part.sides
+    )
 
 
 def fused(merged: Merged, step: Any) -> Sheet:
     """Run a step that answers with `Fused`."""
+    if merged.sides:
+        step = with_sides(step, dict(zip(merged.members, merged.sides, strict=True)))
     answer: Fused = step.fuse(merged)
     counts = np.zeros(len(merged.start) - 1, np.int64)
     counts[merged.cells] = np.bincount(answer.cell, minlength=len(merged.cells))
@@ -128,13 +137,15 @@ def fused(merged: Merged, step: Any) -> Sheet:
     source = merged.source[place] if len(merged.source) else _NONE
     if answer.corners is None:
         kept = merged.boxes_of(place)
-        return Sheet(start, *kept, answer.score, merged.member[place], _NONE, source, merged.count, merged.boxes)
+        member = merged.member[place]
+        return Sheet(start, *kept, answer.score, member, _NONE, source, merged.count, merged.boxes, merged.sides)
     x1, y1, x2, y2 = answer.corners.T
     # new boxes come from several members: the answer is a member of its own
     member = np.zeros(len(place), np.int16)
     left, top, w, h = np.ascontiguousarray(x1), np.ascontiguousarray(y1), x2 - x1, y2 - y1
     # the table of new boxes has x and w alone
-    return Sheet(start, left, top, left + w, top + h, w, h, answer.score, member, _NONE, source, 1, "given")
+    sides = (blended(merged.sides),) if merged.sides else ()
+    return Sheet(start, left, top, left + w, top + h, w, h, answer.score, member, _NONE, source, 1, "given", sides)
 
 
 def supported(merged: Merged, step: Support) -> Merged:
@@ -175,4 +186,5 @@ def dropped(grid: Grid, left: Sheet, right: Sheet, step: Dropout) -> Sheet:
         merged.source[box] if len(merged.source) else _NONE,
         left.members,
         (right if step.part == "scores" else left).boxes,
+        left.sides,
     )

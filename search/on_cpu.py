@@ -14,7 +14,7 @@ from fusion.steps.dropout import Dropout
 from fusion.steps.support import Support
 from fusion.table import DetectionTable
 from search.engine import Profile
-from search.genome import Operator
+from search.genome import Operator, Sides
 from search.merged import Merged, dropped, fused, merge, pooled, supported
 from search.sheet import Leaves, Sheet, leaves_of, table_of, weighted
 
@@ -80,18 +80,24 @@ class CpuFuser:
         return table_of(self.leaves.grid, result)
 
 
-def cpu_fusers(tables: Sequence[DetectionTable], chunks: Sequence[np.ndarray], measure: Measure) -> list[CpuFuser]:
+def cpu_fusers(
+    tables: Sequence[DetectionTable],
+    chunks: Sequence[np.ndarray],
+    measure: Measure,
+    sides: Sequence[Sides] = (),
+) -> list[CpuFuser]:
     """Sort the members' rows of each chunk of categories.
 
     Args:
         tables: One per member.
         chunks: Category ids, int32, of each chunk, together all of the ground truth's.
         measure: Tells the AP per category.
+        sides: Weights of the sides of each member's boxes in means; none where all are equal.
     """
     if len(chunks) == 1:
-        parts = [leaves_of(tables)]
+        parts = [leaves_of(tables, sides)]
     else:
-        parts = [leaves_of([table.select_categories(ids) for table in tables]) for ids in chunks]
+        parts = [leaves_of([table.select_categories(ids) for table in tables], sides) for ids in chunks]
     return [
         CpuFuser(leaves, (np.asarray(ids, dtype=np.int32),), measure) for leaves, ids in zip(parts, chunks, strict=True)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from evaluation.measured import Measured
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared, prepare
 from evaluation.statistics import bootstrap
+from fusion.box_corrections import BoxCorrection
+from fusion.box_weights import box_weights_of
 from fusion.run import apply
 from fusion.score_scales import scales_of, unlike
 from fusion.steps.base import Step
@@ -23,6 +25,7 @@ from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.steps.nms import Nms
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
+from search.genome import Sides, with_sides
 
 __all__ = ["LEARNED", "TREATMENTS", "Preparation", "prepare_members", "worthwhile"]
 
@@ -31,12 +34,13 @@ TREATMENTS: Mapping[str, tuple[str, ...]] = {
     "calibrated": ("calibrate",),
     "corrected": ("correct",),
     "corrected and calibrated": ("correct", "calibrate"),
+    "corrected, calibrated and weighted by side": ("correct", "calibrate", "weigh"),
 }
 """What members may go through, in words, from nothing to all."""
 LEARNED = {"all": None, "calibration": "calibrated", "nothing": "as they are"}
 """What a search may learn, and the treatment that it stands for; None for the one that helps a fusion."""
 
-_FLAT = (Wbf(iou=0.55), Wbf(iou=0.65), Wbf(iou=0.75), Nms(iou=0.6))
+_FLAT: tuple[Step, ...] = (Wbf(iou=0.55), Wbf(iou=0.65), Wbf(iou=0.75), Nms(iou=0.6))
 _REPLICATES = 300
 
 
@@ -49,12 +53,15 @@ class Preparation:
         steps: By name of the member, the steps learned on the whole split.
         tables: The m members on the split: what each image's detections become by steps learned on the other folds, so
             that what is seen on them is not what they were learned on.
+        box_weights: By name of the member, the weights of its sides in means, learned on the whole split; None where
+            all are equal.
         AP: By treatment, the AP of the best flat fusion of all members so treated.
     """
 
     treatment: str
     steps: Mapping[str, tuple[Step, ...]]
     tables: tuple[DetectionTable, ...]
+    box_weights: Mapping[str, Sides] | None
     AP: Mapping[str, float]
 
 
@@ -64,9 +71,10 @@ def prepare_members(
     fold: np.ndarray,
     treatment: str | None = None,
     *,
+    weigh: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Preparation:
-    """Learn corrections of boxes and calibrations of scores, and take of them what helps a fusion.
+    """Learn corrections of boxes, weights of their sides and calibrations of scores; take what helps a fusion.
 
     A member's own AP cannot tell whether a calibration helps, for it never changes; so every treatment is tried in flat
     fusions of all members, on images that were held back. A treatment is taken instead of a simpler one if its AP is
@@ -77,11 +85,13 @@ def prepare_members(
         prepared: Ground truth and protocol.
         fold: int64 [images], see `evaluation.folds.folds_of`.
         treatment: One of `TREATMENTS`; the best one when None.
+        weigh: Whether that may weight sides, which nothing on a GPU does.
         progress: Told what is being done.
     """
-    wanted = {treatment: TREATMENTS[treatment]} if treatment is not None else _possible(tables)
+    wanted = {treatment: TREATMENTS[treatment]} if treatment is not None else _possible(tables, weigh=weigh)
     kinds = sorted({kind for steps in wanted.values() for kind in steps})
     parts: dict[str, list[list[DetectionTable]]] = {}
+    weighed: list[tuple[np.ndarray, Mapping[str, Sides]]] = []
     if kinds:
         parts = {name: [[] for _ in tables] for name in wanted}
     truth = prepared.ground_truth
@@ -90,12 +100,13 @@ def prepare_members(
             progress(f"learning without fold {number + 1} of {fold.max() + 1}")
         rest = prepare(truth.subset(truth.image_id[fold != number]), prepared.protocol)
         held = truth.image_id[fold == number]
+        learned = [_learn(table, rest, fold[fold != number], kinds) for table in tables]
         for place, table in enumerate(tables):
-            learned = _learn(table, rest, fold[fold != number], kinds)
-            for name, steps in wanted.items():
-                parts[name][place].append(
-                    _through([learned[kind] for kind in steps if kind in learned], table.select_images(held))
-                )
+            for name, kinds_of in wanted.items():
+                steps = [learned[place][kind] for kind in kinds_of if kind in learned[place]]
+                parts[name][place].append(_through(steps, table.select_images(held)))
+        if "weigh" in kinds:
+            weighed.append((held, _box_weights(learned)))
     made = {name: tuple(map(_joined, own)) for name, own in parts.items()} or {"as they are": tuple(tables)}
     chosen = next(iter(made))
     figures: dict[str, float] = {}
@@ -104,27 +115,28 @@ def prepare_members(
         for name, own in made.items():
             if progress is not None:
                 progress(f"trying members {name}")
-            results[name] = max((prepared.evaluate(apply(step, own)) for step in _FLAT), key=lambda result: result.AP)
+            runs = _weighed(own, weighed) if "weigh" in wanted[name] else (apply(step, own) for step in _FLAT)
+            results[name] = max(map(prepared.evaluate, runs), key=lambda result: result.AP)
             figures[name] = float(results[name].AP)
         for name in list(made)[1:]:
             if worthwhile(results[chosen], results[name]):
                 chosen = name
     if progress is not None:
         progress("learning on all images")
-    learned_steps: dict[str, tuple[Step, ...]] = {}
-    for table in tables:
-        learned = _learn(table, prepared, fold, sorted(TREATMENTS[chosen]))
-        order = [kind for kind in TREATMENTS[chosen] if kind in learned]
-        learned_steps[str(table.metadata.member)] = tuple(learned[kind] for kind in order)
-    return Preparation(chosen, learned_steps, made[chosen], figures)
+    learned = [_learn(table, prepared, fold, TREATMENTS[chosen]) for table in tables]
+    steps = {
+        str(table.metadata.member): tuple(own[kind] for kind in TREATMENTS[chosen] if kind in own)
+        for table, own in zip(tables, learned, strict=True)
+    }
+    box_weights = _box_weights(learned) if "weigh" in TREATMENTS[chosen] else None
+    return Preparation(chosen, steps, made[chosen], box_weights, figures)
 
 
-def _possible(tables: Sequence[DetectionTable]) -> Mapping[str, tuple[str, ...]]:
+def _possible(tables: Sequence[DetectionTable], *, weigh: bool) -> Mapping[str, tuple[str, ...]]:
     """Return the treatments to choose from: scores on unlike scales cannot stay as they are."""
     scales = {name: scale for table in tables for name, scale in scales_of(table).items()}
-    if unlike(scales) is None:
-        return TREATMENTS
-    return {name: kinds for name, kinds in TREATMENTS.items() if "calibrate" in kinds}
+    must = set() if unlike(scales) is None else {"calibrate"}
+    return {name: kinds for name, kinds in TREATMENTS.items() if must <= set(kinds) and (weigh or "weigh" not in kinds)}
 
 
 def worthwhile(simple: Measured, rich: Measured) -> bool:
@@ -153,6 +165,25 @@ def _learn(
     if "calibrate" in kinds and len(seen):
         learned["calibrate"] = Calibrate(maps={name: learn_calibration(seen, prepared)})
     return learned
+
+
+def _box_weights(learned: Sequence[Mapping[str, Step]]) -> Mapping[str, Sides]:
+    corrections: dict[str, BoxCorrection] = {}
+    for own in learned:
+        if isinstance(step := own["correct"], CorrectBoxes):
+            corrections.update(step.corrections)
+    return box_weights_of(corrections)
+
+
+def _weighed(
+    tables: Sequence[DetectionTable], weighed: Sequence[tuple[np.ndarray, Mapping[str, Sides]]]
+) -> Iterator[DetectionTable]:
+    """Yield flat fusions, the images of each fold with the weights that were learned without it."""
+    for step in _FLAT:
+        parts = [
+            apply(with_sides(step, sides), [table.select_images(held) for table in tables]) for held, sides in weighed
+        ]
+        yield _joined(parts)
 
 
 def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:

@@ -22,7 +22,7 @@ from fusion.recipe import Recipe
 from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
 from search.engine import category_chunks
-from search.genome import Genome, recipe_of
+from search.genome import Genome, Sides, recipe_of
 from search.preparation import Preparation, prepare_members
 
 __all__ = ["CategoryAp", "Problem", "Side", "agreement", "pose"]
@@ -123,7 +123,14 @@ class Problem:
 
     def fused(self, genome: Genome) -> DetectionTable:
         """Fuse the members on the search split as a candidate does, each image by what was learned without its fold."""
-        return recipe_of(genome, self.names).fuse(self.preparation.tables)
+        recipe = recipe_of(genome, self.names, box_weights=self.preparation.box_weights)
+        return recipe.fuse(self.preparation.tables)
+
+    @property
+    def sides(self) -> tuple[Sides, ...]:
+        """Weights of the sides of each member's boxes in means; none where all are equal."""
+        weights = self.preparation.box_weights
+        return () if weights is None else tuple(weights[name] for name in self.names)
 
     def recipe(self, genome: Genome, model: ScoreModel | None = None) -> Recipe:
         """Return the recipe of a candidate, to be replayed on tables of the members as imported.
@@ -133,7 +140,15 @@ class Problem:
             model: Scores its boxes.
         """
         origin = tuned_on(self.search.truth, "auto-ensemble search")
-        return recipe_of(genome, self.names, leaf_steps=self.preparation.steps, model=model, tuned_on=origin)
+        made = self.preparation
+        return recipe_of(
+            genome,
+            self.names,
+            leaf_steps=made.steps,
+            box_weights=made.box_weights,
+            model=model,
+            tuned_on=origin,
+        )
 
 
 def pose(
@@ -144,6 +159,7 @@ def pose(
     *,
     treatment: str | None = None,
     groups: Sequence[object] | np.ndarray | None = None,
+    weigh: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Problem:
     """Cut members and ground truth into splits, order the members, and learn what they go through first.
@@ -156,6 +172,7 @@ def pose(
         treatment: What members go through, one of `search.preparation.TREATMENTS`; what helps a fusion when None.
             Weights of a tree are factors, which cannot bring score scales of different shape together.
         groups: [images] label of each image of `truth`; those of one are held back together.
+        weigh: Whether sides of boxes may be weighted, which nothing on a GPU does.
         progress: Told what is being done.
 
     Raises:
@@ -183,7 +200,9 @@ def pose(
     return Problem(
         names=tuple(names[i] for i in order),
         member_ap=np.array(figures)[order],
-        preparation=prepare_members(ranked[0].tables, ranked[0].prepared, fold, treatment, progress=progress),
+        preparation=prepare_members(
+            ranked[0].tables, ranked[0].prepared, fold, treatment, weigh=weigh, progress=progress
+        ),
         fold=fold,
         search=ranked[0],
         others=tuple(ranked[1:]),

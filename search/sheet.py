@@ -20,6 +20,7 @@ from fusion.corners import FAR, unlike_sum
 from fusion.kernels.jit import chunks, run
 from fusion.masks import taken
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from search.genome import Sides
 from search.kernels.sheets import settle_cells
 
 __all__ = ["Boxes", "Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
@@ -80,6 +81,7 @@ class Sheet:
         source: int32 [n], row of the grid's masks; of size 0 without masks.
         members: How many members the rows may come from.
         boxes: See `Metadata.boxes`.
+        sides: Weights of the sides of each member's boxes in means; empty where all are equal.
     """
 
     start: np.ndarray
@@ -95,6 +97,7 @@ class Sheet:
     source: np.ndarray
     members: int
     boxes: str
+    sides: tuple[Sides, ...] = ()
 
     def __len__(self) -> int:
         return len(self.score)
@@ -124,11 +127,12 @@ class Leaves:
     sheets: tuple[Sheet, ...]
 
 
-def leaves_of(tables: Sequence[DetectionTable]) -> Leaves:
+def leaves_of(tables: Sequence[DetectionTable], sides: Sequence[Sides] = ()) -> Leaves:
     """Sort members' tables into sheets of one grid.
 
     Args:
         tables: One per member.
+        sides: Weights of the sides of each member's boxes in means; none where all are equal.
     """
     image_ids = np.unique(np.concatenate([t.image_ids for t in tables if len(t)] or [np.zeros(0, np.int64)]))
     category_ids = np.unique(np.concatenate([table.category_id for table in tables])).astype(np.int32)
@@ -138,7 +142,8 @@ def leaves_of(tables: Sequence[DetectionTable]) -> Leaves:
     cells = np.unique(np.concatenate(keys))
     has_masks = any(table.mask is not None for table in tables)
     sheets, begin = [], 0
-    for table, part, key in zip(tables, columns, keys, strict=True):
+    own = [(weights,) for weights in sides] or [()] * len(tables)
+    for table, part, key, voice in zip(tables, columns, keys, own, strict=True):
         counts = np.zeros(len(cells), np.int64)
         counts[np.searchsorted(cells, key)] = np.diff(part.start)
         x2, y2 = (table.far(name)[part.row] for name in "xy")
@@ -148,7 +153,7 @@ def leaves_of(tables: Sequence[DetectionTable]) -> Leaves:
         begin += len(table)
         member = np.zeros(len(table), np.int16)
         boxes = Boxes(part.x1, part.y1, x2, y2, w, h)
-        sheets.append(Sheet(offsets(counts), *boxes, part.score, member, rank, source, 1, table.metadata.boxes))
+        sheets.append(Sheet(offsets(counts), *boxes, part.score, member, rank, source, 1, table.metadata.boxes, voice))
     masks = None
     if has_masks:
         parts = [pa.nulls(len(t), MASK_TYPE) if t.mask is None else t.mask for t in tables]
@@ -178,7 +183,7 @@ def weighted(sheet: Sheet, weight: float) -> Sheet:
     member, rank = sheet.member[order], sheet.rank[order]
     source = sheet.source[order] if len(sheet.source) else _NONE
     boxes = sheet.boxes_of(order)
-    return Sheet(sheet.start, *boxes, score[order], member, rank, source, sheet.members, sheet.boxes)
+    return Sheet(sheet.start, *boxes, score[order], member, rank, source, sheet.members, sheet.boxes, sheet.sides)
 
 
 def table_of(grid: Grid, sheet: Sheet) -> DetectionTable:

@@ -93,18 +93,18 @@ class Deadly:
         return self.measure(table, category_ids)
 
 
-def fusers_on(device, tables, chunks, measure):
+def fusers_on(device, tables, chunks, measure, sides=()):
     """What computes nodes on a device; `measure` takes tables and category ids."""
     if device == "cpu":
-        return cpu_fusers(tables, chunks, measure)
+        return cpu_fusers(tables, chunks, measure, sides)
     from search.on_gpu import GpuFuser
 
     ids = np.sort(np.concatenate(chunks))
     return [GpuFuser(tables, chunks, lambda origins: lambda answer: measure(answer.to_table(), ids))]
 
 
-def table_of(device, tables, genome):
+def table_of(device, tables, genome, sides=()):
     """What the engine hands to the evaluation."""
-    [fuser] = fusers_on(device, tables, [np.arange(1, 5)], None)
+    [fuser] = fusers_on(device, tables, [np.arange(1, 5)], None, sides)
     result = Engine([fuser], memory=0).fuse(genome, 0)
     return fuser.table(result) if device == "cpu" else result.to_table()

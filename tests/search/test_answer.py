@@ -11,11 +11,11 @@ from evaluation.score_models import learn_scores
 from fusion.recipe_file import read_recipe, write_recipe
 from fusion.table import DetectionTable, Metadata
 from search.answer import choose, find_answer, front, paired_error
+from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
 from search.genome import recipe_of, used_members
-from search.on_cpu import cpu_fusers
-from search.problem import CategoryAp, agreement, pose
+from search.problem import agreement, pose
 from search.report import outline, report_text, write_report
 from search.stack import stack
 from search.study import Settings, Study
@@ -32,7 +32,7 @@ def searched(names, budget=70, tables=TABLES, treatment="as they are"):
     """A search; by default nothing is learned, so that figures of the search split are those of the recipe too."""
     problem = pose(tables, TRUTH, {name: SPLITS[name] for name in names}, Coco(), treatment=treatment)
     study = Study(Settings(budget=budget), problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     study.run(Serial(Engine(fusers, memory=1 << 24)))
     return problem, study
 
@@ -178,7 +178,7 @@ def test_the_alarm_rings_where_a_tiny_split_was_searched_on():
     )
     problem = pose([*TABLES[:2], lucky], TRUTH, few, Coco(), treatment="as they are")
     study = Study(Settings(budget=40), problem.search.category_ids, agreement(problem.search))
-    fusers = cpu_fusers(problem.preparation.tables, problem.chunks, CategoryAp(problem.search.prepared))
+    fusers = fusers_of(problem)
     study.run(Serial(Engine(fusers, memory=1 << 24)))
     answer = find_answer(problem, study, scores=False)
     assert problem.names[0] == "lucky"

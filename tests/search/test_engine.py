@@ -10,6 +10,8 @@ from pycocotools import mask as rle
 from evaluation import GroundTruth, prepare
 from evaluation.protocol import Coco
 from fusion.masks import mask_array
+from fusion.recipe_toml import parse_recipe
+from fusion.steps.reweight import Reweight
 from fusion.table import DetectionTable, Metadata
 from search.baselines import flat
 from search.engine import Engine, category_chunks
@@ -73,6 +75,49 @@ def test_a_candidate_is_its_recipe_to_the_last_bit(backend, seed, members, steps
     genome = random_genome(seed, members).canonical()
     if genome.pruned is not None:
         assert_replayed(backend, tables, genome)
+
+
+@examples(80)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.booleans(), st.booleans())
+def test_with_weights_of_sides_a_candidate_is_its_recipe_to_the_last_bit(seed, members, steps, treated):
+    """Whether a leaf is a member's table or the answer of a step, in which a column names the member."""
+    rng = np.random.default_rng((seed, 3))
+    tables = make_members(seed, members, make_truth(seed))
+    tables = with_ties(tables, 20) if steps else tables
+    names = [table.metadata.member for table in tables]
+    sides = [tuple(row) for row in rng.uniform(0.05, 4, (members, 4)).tolist()]
+    genome = random_genome(seed, members).canonical()
+    if genome.pruned is None:
+        return
+    leaf_steps = {name: (Reweight(weights={name: 1.0}),) for name in names} if treated else None
+    recipe = recipe_of(genome, names, leaf_steps=leaf_steps, box_weights=dict(zip(names, sides, strict=True)))
+    own, other = table_of("cpu", tables, genome, sides), parse_recipe(recipe.to_toml()).fuse(tables)
+    assert_same(own, other)
+
+
+def test_weights_of_sides_move_the_boxes_of_every_node_that_averages():
+    tables = make_members(5, 3, make_truth(5))
+    names, equal = [table.metadata.member for table in tables], [(1.0,) * 4] * 3
+    sides = [(1.0,) * 4, (0.1, 0.1, 4.0, 4.0), (2.0,) * 4]
+    tree = ((0, 1), 2)
+    for kind in ("wbf", "nmw", "vote"):
+        for kinds in (("concat", kind), (kind, "concat"), ("nms", kind)):
+            genome = Genome(tree, (1.0,) * 3, tuple(Operator(kind=one) for one in kinds))
+            plain, level, moved = (table_of("cpu", tables, genome, one) for one in ((), equal, sides))
+            assert plain.score.tobytes() == level.score.tobytes()
+            if kind != "vote":  # of weights that are all 1 sums are taken in another order
+                np.testing.assert_allclose(plain.xywh, level.xywh, rtol=1e-5)
+            assert not np.allclose(plain.xywh, moved.xywh, rtol=1e-3)
+            weights = dict(zip(names, sides, strict=True))
+            assert_same(moved, recipe_of(genome, names, box_weights=weights).fuse(tables))
+
+
+def test_a_fusion_counts_as_the_mean_of_its_members():
+    weights = {"a": (1.0, 2.0, 3.0, 4.0), "b": (3.0, 2.0, 1.0, 0.5), "c": (0.25,) * 4}
+    genome = Genome(((0, 1), 2), (1.0,) * 3, (Operator(kind="wbf"), Operator(kind="wbf", part="first_boxes")))
+    nodes = recipe_of(genome, ["a", "b", "c"], box_weights=weights).nodes
+    assert nodes["node1"].step.box_weights == {"a": weights["a"], "b": weights["b"]}
+    assert nodes["output"].step.box_weights == {"node2-part": (2.0, 2.0, 2.0, 2.25), "c": weights["c"]}
 
 
 @pytest.mark.parametrize("kind", KINDS)
