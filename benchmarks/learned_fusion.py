@@ -38,14 +38,18 @@ from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.steps.rescore import Rescore
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable, Metadata
-from search.answer import find_answer
 from search.device import fusers_of
 from search.engine import Engine
 from search.evaluators import Serial
-from search.problem import agreement, pose
-from search.study import Settings, Study
+from search.problem import pose
+from search.seek import seek
+from search.study import Settings
 from zoo.synthetic.simulated import simulate
 from zoo.synthetic.skills import Scenario, demo_members
+
+_MOST = 4000
+_NAIVE = 8  # ensembles that every search begins with
+_SEARCHING = 0.6  # part of the time that trials may take, as in `quorum auto`
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -66,6 +70,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for a search")
+    parser.add_argument("--only", default="", help="measure rows whose names have this in them")
     parser.add_argument("--package", type=float, default=60.0, help="seconds for the script with the public package")
     options = parser.parse_args()
     for name in options.cases:
@@ -84,6 +90,8 @@ def _measure(case: Case, options: argparse.Namespace) -> None:
     reference = bootstrap(asked.evaluate(shown[best]), replicates=500, drawn=("AP",))
 
     def row(name: str, fuse: Callable[[], DetectionTable]) -> None:
+        if options.only not in name:
+            return
         begin = time.process_time()
         result = asked.evaluate(fuse())
         seconds = time.process_time() - begin
@@ -106,7 +114,8 @@ def _measure(case: Case, options: argparse.Namespace) -> None:
     for kind in ("logistic", "boosting"):
         row(f"+ learned scores, {kind}", lambda k=kind: _stacked(seen, shown, known, groups, k))
     row("the same without correction", lambda: _stacked(seen, shown, known, groups, "best", correct=False))
-    row("what the folds choose, without trees", lambda: _searched(case, 0, treatment=None))
+    row("the first candidate", lambda: _searched(case, 0, treatment=None))
+    row(f"search of {options.seconds:.0f} s", lambda: _searched(case, _MOST, None, options.seconds))
     row(f"search of {options.trials} trials, calibrated", lambda: _searched(case, options.trials, "calibrated"))
     row(f"search of {options.trials} trials, all learned", lambda: _searched(case, options.trials, None))
     if options.package > 0:
@@ -147,18 +156,22 @@ def _stacked(seen, shown, known, groups, kind: str, *, correct: bool = True) -> 
     return apply(Rescore(model=model), [apply(Wbf(iou=0.75), [asked]), asked])
 
 
-def _searched(case: Case, trials: int, treatment: str | None) -> DetectionTable:
+def _searched(case: Case, trials: int, treatment: str | None, seconds: float = np.inf) -> DetectionTable:
+    """Search with so many trials, none but members and naive ensembles for 0, or for so much CPU time in all."""
+    begin = time.process_time()
     ids = case.truth.image_id
     splits = {"search": ids[case.learn], "verify": ids[~case.learn]}
     problem = pose(case.tables, case.truth, splits, Coco(), treatment=treatment, groups=case.groups)
-    members = len(problem.names)
-    settings = Settings(mode="hybrid" if trials else "greedy", budget=trials or members + 8)
-    study = Study(settings, problem.search.category_ids, agreement(problem.search))
-    fusers = fusers_of(problem)
-    study.run(Serial(Engine(fusers, memory=1 << 30)))
-    answer = find_answer(problem, study, scores=treatment is None)
-    scored = "learned scores" if answer.stack else "own scores"
-    print(f"<!-- {problem.preparation.treatment}; {scored} -->")
+    settings = Settings(budget=trials or len(problem.names) + _NAIVE)
+    study, answer = seek(
+        problem,
+        settings,
+        Serial(Engine(fusers_of(problem), memory=1 << 30)),
+        scores=treatment is None,
+        stop=lambda: "the time is over" if time.process_time() - begin > _SEARCHING * seconds else None,
+    )
+    scored = f"learned scores, {answer.stack.model.kind}" if answer.stack else "own scores"
+    print(f"<!-- {problem.preparation.treatment}; {scored}; {len(study.trials)} trials -->", flush=True)
     return answer.recipe.fuse(problem.others[0].tables)
 
 

@@ -12,22 +12,34 @@ from evaluation.comparison import Difference, compare, difference_of
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.result import CocoResult
 from evaluation.statistics import Replicates, bootstrap
-from fusion.errors import InputError
 from fusion.printed_table import PrintedTable, notebook_html
 from fusion.recipe import Recipe
 from search.baselines import single
 from search.genome import Genome, Operator, used_members
 from search.journal import Trial
-from search.preparation import worthwhile
 from search.problem import Problem, Side
-from search.stack import Stack, stack
+from search.stack import Stack, best_stack, learn_more
 from search.study import Study
 from search.tree import clades, depths, key, without
 
-__all__ = ["Answer", "Change", "Gain", "NodeAp", "Rival", "choose", "find_answer", "front", "paired_error"]
+__all__ = [
+    "FIRST",
+    "Answer",
+    "Change",
+    "Gain",
+    "NodeAp",
+    "Rival",
+    "choose",
+    "find_answer",
+    "front",
+    "paired_error",
+    "recipe_with",
+]
+
+FIRST = "first candidate"
+"""What the best naive ensemble with learned scores is called among rivals: it is there before trials are."""
 
 _TOP = 20
-_FLATS = 2  # flat ensembles that scores are learned for
 _REPLICATES = 500
 _ALARM = 0.01  # in honest searches the alarm rings in less than 5 % then: benchmarks/alarm_rate.py
 
@@ -89,8 +101,9 @@ class Answer:
         problem: Members and splits.
         trial: The best candidate among trees.
         stack: A candidate whose boxes are scored by a learned model, where that is better; then it is the answer.
-        rivals: By split, the answer first, then the best member as imported, naive ensemble, greedy selection, and the
-            best tree where the answer is another.
+        stacks: All candidates that scores were learned for, the first candidate of the search first.
+        rivals: By split, the answer first, then the best member as imported, naive ensemble, greedy selection, and
+            where the answer is another the first candidate and the best tree.
         nodes: The tree's nodes, leaves included.
         without_member: What is lost when a member is left out.
         genes: What is lost when one gene is set to its default, the largest loss first.
@@ -100,6 +113,7 @@ class Answer:
     problem: Problem
     trial: Trial
     stack: Stack | None
+    stacks: tuple[Stack, ...]
     rivals: dict[str, tuple[Rival, ...]]
     nodes: tuple[NodeAp, ...]
     without_member: tuple[Change, ...]
@@ -220,6 +234,7 @@ def find_answer(
     study: Study,
     *,
     scores: bool = True,
+    first: Stack | None = None,
     figures: Sequence[str] | None = None,
     chosen: Callable[[Recipe], None] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -227,17 +242,19 @@ def find_answer(
     """Choose, and measure the choice and its rivals on every split.
 
     With two splits the choice is that of `choose`, by the first alone. With three, the best trials are ranked by the
-    second one, and the third is the one to quote. Scores learned for the best flat ensembles and for the best tree are
-    taken if they are better, on parts of the first split held back, by more than a standard error.
+    second one, and the third is the one to quote. Learned scores are taken if they are better, on parts of the first
+    split held back, by more than a standard error: those of the best flat ensembles, and of the best tree if these are
+    better than those of the flat ones by as much.
 
     Args:
         problem: Members and splits.
         study: A search, ended or interrupted.
-        scores: Whether scores may be learned.
+        scores: Whether scores may be learned for more candidates than the first.
+        first: The first candidate, if one was made.
         figures: Names, of `evaluation.figures`, of what is measured of answer and rivals beside AP, with intervals; by
             default what entries are compared by, without.
-        chosen: Given the recipe as soon as it is known, before figures are worked out: that of the best tree, then that
-            with learned scores, if they are better.
+        chosen: Given the recipe as soon as it is known, before figures are worked out: the best so far, then the
+            answer's, if scores were learned that are better.
         progress: Told what is being done.
     """
 
@@ -254,16 +271,26 @@ def find_answer(
         trial = best[int(np.argmax([ap for _, ap in top]))]
     else:
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
+    stacks = [] if first is None else [first]
+    own = _result(problem, search, trial.genome)
+    stacked = best_stack(own, stacks, trial.genome)
     if chosen is not None:
-        chosen(problem.recipe(trial.genome))
-    stacked = _stacked(problem, study, trial, tell) if scores else None
-    if chosen is not None and stacked is not None:
-        chosen(problem.recipe(stacked.genome, stacked.model))
-    named = {"naive ensemble": study.naive.genome} if any(t.phase == "naive" for t in study.trials) else {}
+        chosen(recipe_with(problem, trial.genome, stacked))
+    if scores:
+        known = stacked
+        learn_more(problem, study, trial, stacks, tell)
+        stacked = best_stack(own, stacks, trial.genome)
+        if chosen is not None and stacked is not known:
+            chosen(recipe_with(problem, trial.genome, stacked))
+    named: dict[str, tuple[Genome, Stack | None]] = {}
+    if any(t.phase == "naive" for t in study.trials):
+        named["naive ensemble"] = study.naive.genome, None
+    if first is not None and stacked is not first:
+        named[FIRST] = first.genome, first
     if study.greedy is not None:
-        named["greedy selection"] = study.greedy.genome
+        named["greedy selection"] = study.greedy.genome, None
     if stacked is not None:
-        named["best tree"] = trial.genome
+        named["best tree"] = trial.genome, None
     answer = trial.genome if stacked is None else stacked.genome
     rivals = {}
     for side in (search, *problem.others):
@@ -271,7 +298,7 @@ def find_answer(
         own = _result(problem, side, answer, stacked)
         member = side.prepared.evaluate(side.tables[0])
         results = {"answer": (answer, own), "best member": (single(0, len(problem.names)), member)}
-        results |= {name: (genome, _result(problem, side, genome)) for name, genome in named.items()}
+        results |= {name: (genome, _result(problem, side, genome, one)) for name, (genome, one) in named.items()}
         rivals[side.name] = tuple(
             Rival(name, genome, _drawn(result, figures)) for name, (genome, result) in results.items()
         )
@@ -281,6 +308,7 @@ def find_answer(
         problem=problem,
         trial=trial,
         stack=stacked,
+        stacks=tuple(stacks),
         rivals=rivals,
         nodes=tuple(_nodes(problem, verify, answer)),
         without_member=tuple(_left_out(problem, verify, answer, full)),
@@ -289,23 +317,9 @@ def find_answer(
     )
 
 
-def _stacked(problem: Problem, study: Study, trial: Trial, tell: Callable[[str], None]) -> Stack | None:
-    """Learn scores for the trial and for the best flat ensembles; None where the trial's own are as good."""
-    flats = sorted((t for t in study.measured if t.phase == "naive"), key=lambda t: -t.outcome.value)
-    genomes = dict.fromkeys([*(t.genome for t in flats[:_FLATS]), trial.genome])
-    found = []
-    for number, genome in enumerate(genomes, 1):
-        tell(f"learning scores, base {number} of {len(genomes)}")
-        try:
-            found.append(stack(problem, genome))
-        except InputError:  # nothing to learn from: all right or all wrong
-            continue
-        except KeyboardInterrupt:  # the best so far
-            break
-    best = max(found, key=lambda one: one.result.AP, default=None)
-    if best is None or not worthwhile(_result(problem, problem.search, trial.genome), best.result):
-        return None
-    return best
+def recipe_with(problem: Problem, genome: Genome, stacked: Stack | None) -> Recipe:
+    """Return the recipe of a candidate with learned scores, or of another where there is none."""
+    return problem.recipe(genome) if stacked is None else problem.recipe(stacked.genome, stacked.model)
 
 
 def front(study: Study) -> list[Trial]:

@@ -14,18 +14,19 @@ from evaluation.folds import folds_of
 from evaluation.ground_truth import GroundTruth
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
-from fusion.errors import InputError, option
+from fusion.errors import InputError
 from fusion.printed_table import notebook_html
 from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe
 from fusion.table import DetectionTable
-from search.answer import Answer, find_answer, paired_error
+from search.answer import Answer
 from search.baselines import single
 from search.device import open_evaluator
 from search.journal import Journal
 from search.preparation import prepare_members
 from search.problem import Problem, Side, agreement, pose
 from search.scratch import scratch_folder
+from search.seek import in_words, seek
 from search.splits import dealt
 from search.stack import stack
 from search.study import Settings, Study
@@ -118,34 +119,27 @@ def improve(
         raise InputError(truth.source, "has too few images with annotations to learn on some and measure on others")
     splits = dealt(truth, ("search", "verify"), groups=groups, seed=seed)
     problem = pose(tables, truth, splits, protocol or Coco(), groups=groups, progress=progress)
-    study = Study(
-        Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed), problem.search.category_ids, agreement(problem.search)
-    )
     journal = None if folder is None else Journal(folder / "trials.journal", problem.origin, 0)
 
     def over() -> str | None:
         return "the time is over" if time.monotonic() - begin > _SEARCHING * seconds else None
 
-    with scratch_folder("quorum-auto-") as scratch:
-        evaluator, _ = open_evaluator(problem, scratch, device="cpu", workers=1, memory=2 << 30)
-        try:
-            study.run(
-                evaluator,
-                journal,
-                paired_error=lambda a, b: paired_error(problem, a, b),
-                stop=over,
-                progress=lambda phase, done, _, best: tell(f"search, {phase}, trial {done}: best AP {100 * best:.2f}"),
-            )
-        finally:
-            evaluator.close()
-    if not study.measured:
-        raise InputError("auto", "ended before its first trial", f"Give it more time: {option('minutes')}")
-
     def keep(recipe: Recipe) -> None:
         if folder is not None:
             write_recipe(recipe, folder / "best.toml")
 
-    answer = find_answer(problem, study, chosen=keep, progress=progress)
+    with scratch_folder("quorum-auto-") as scratch:
+        evaluator, _ = open_evaluator(problem, scratch, device="cpu", workers=1, memory=2 << 30)
+        study, answer = seek(
+            problem,
+            Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed),
+            evaluator,
+            journal=journal,
+            stop=over,
+            chosen=keep,
+            said=progress,
+            progress=in_words(tell),
+        )
     gain = answer.gain("best member", "verify")
     helps = gain.value > 0
     tell("learning again on all images")

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from evaluation.ground_truth import GroundTruth
     from search.answer import Answer
-    from search.evaluators import Evaluator
-    from search.journal import Journal
-    from search.problem import Problem
     from search.study import Study
 
 __all__ = ["search", "split"]
@@ -86,14 +83,14 @@ def search(
     from fusion.recipe_file import write_recipe
     from fusion.score_scales import scales_of, unlike
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
-    from search.answer import find_answer
     from search.device import open_evaluator, settle_device
     from search.journal import Journal
     from search.preparation import LEARNED
-    from search.problem import agreement, pose
+    from search.problem import pose
     from search.scratch import scratch_folder
+    from search.seek import seek
     from search.splits import dealt
-    from search.study import Settings, Study
+    from search.study import Settings
 
     settings = Settings(mode=mode, budget=budget, seed=seed + 1_000_003 * island, patience=patience)
     at_least("workers", workers, 1, whole=True)
@@ -123,6 +120,7 @@ def search(
                 measure,
                 treatment=LEARNED[learn],
                 groups=labels,
+                weigh=device == "cpu",
                 progress=lambda what: bar.update(task, description=what),
             )
         told = problem.preparation.treatment
@@ -134,28 +132,24 @@ def search(
         del members  # the splits' parts are copies
         for side in (problem.search, *problem.others):
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
-        study = Study(settings, problem.search.category_ids, agreement(problem.search))
     journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
     notes(storage or journal_path, journal.notes)
     with scratch_folder("quorum-search-") as scratch:
         evaluator, said = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
         notes("search", said)
-        try:
-            _run(study, evaluator, journal, problem)
-        finally:
-            evaluator.close()
-    if not study.measured:
-        raise InputError("search", "ended before its first trial", "Start it again with --resume")
-    with announcing_compilation(), progress_bar() as bar:
-        task = bar.add_task("", total=None)
-        answer = find_answer(
-            problem,
-            study,
-            scores=learn == "all",
-            figures=wanted,
-            chosen=lambda recipe: write_recipe(recipe, output / "best.toml"),
-            progress=lambda what: bar.update(task, description=what),
-        )
+        with announcing_compilation(), progress_bar() as bar:
+            task = bar.add_task("search", total=budget)
+            study, answer = seek(
+                problem,
+                settings,
+                evaluator,
+                scores=learn == "all",
+                journal=journal,
+                figures=wanted,
+                chosen=lambda recipe: write_recipe(recipe, output / "best.toml"),
+                said=lambda what: stderr.print(what, highlight=False),
+                progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )
     _write(answer, study, output)
     _tell(answer, study, output)
 
@@ -199,19 +193,6 @@ def split(
     lists = {name: truth.image_id[part == number] for number, name in enumerate(names)}
     for path, ids in zip(write_lists(output, lists, truth.fingerprint), lists.values(), strict=True):
         stderr.print(f"{path}: {len(ids):,} images", highlight=False)
-
-
-def _run(study: Study, evaluator: Evaluator, journal: Journal, problem: Problem) -> None:
-    from fusion.terminal import announcing_compilation, progress_bar
-    from search.answer import paired_error
-
-    with announcing_compilation(), progress_bar() as bar:
-        task = bar.add_task("search", total=study.settings.budget)
-
-        def progress(phase: str, done: int, wanted: int, best: float) -> None:
-            bar.update(task, completed=done, total=wanted, description=f"{phase}: best AP {100 * best:.2f}")
-
-        study.run(evaluator, journal, paired_error=lambda a, b: paired_error(problem, a, b), progress=progress)
 
 
 def _write(answer: Answer, study: Study, folder: Path) -> None:

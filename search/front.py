@@ -18,20 +18,22 @@ from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.checks import at_least, one_of
 from fusion.coco_results import write_coco_results
 from fusion.errors import InputError, option
+from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe
 from fusion.storage import write_table
 from fusion.table import DetectionTable
 from fusion.terminal import notes
-from search.answer import Answer, find_answer, paired_error
+from search.answer import Answer
 from search.auto import Improvement, improve
 from search.device import open_evaluator, settle_device
 from search.journal import Journal
 from search.preparation import LEARNED
-from search.problem import agreement, pose
+from search.problem import pose
 from search.report import write_report
 from search.scratch import scratch_folder
+from search.seek import in_words, seek
 from search.splits import dealt
-from search.study import Progress, Settings, Study
+from search.study import Settings
 
 __all__ = ["Member", "auto", "results_file", "search"]
 
@@ -177,36 +179,42 @@ def search(
     measured = protocol_of(protocol, iou_type) if isinstance(protocol, str) else protocol
     tables = _named(members, [one if isinstance(one, DetectionTable) else load(one, truth) for one in members])
     parts = dealt(truth, ("search", "verify"), groups=labels, seed=seed) if splits is None else splits
-    problem = pose(tables, truth, parts, measured, treatment=LEARNED[learn], groups=labels, progress=progress)
-    study = Study(settings, problem.search.category_ids, agreement(problem.search))
+    problem = pose(
+        tables,
+        truth,
+        parts,
+        measured,
+        treatment=LEARNED[learn],
+        groups=labels,
+        weigh=device == "cpu",
+        progress=progress,
+    )
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     origin = problem.origin | {"mode": mode}
     journal = None if folder is None else Journal(folder / "trials.journal", origin, 0)
+
+    def keep(recipe: Recipe) -> None:
+        if folder is not None:
+            write_recipe(recipe, folder / "best.toml")
+
     with scratch_folder("quorum-search-") as scratch:
         evaluator, more = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
         notes("search", (*said, *more))
-        try:
-            study.run(
-                evaluator,
-                journal,
-                paired_error=lambda a, b: paired_error(problem, a, b),
-                progress=None if progress is None else _told(progress),
-            )
-        finally:
-            evaluator.close()
-    if not study.measured:
-        raise InputError("search", "ended before its first trial")
-    answer = find_answer(problem, study, scores=learn == "all", progress=progress)
+        study, answer = seek(
+            problem,
+            settings,
+            evaluator,
+            scores=learn == "all",
+            journal=journal,
+            chosen=keep,
+            said=progress,
+            progress=None if progress is None else in_words(progress),
+        )
     if folder is not None:
-        write_recipe(answer.recipe, folder / "best.toml")
         write_report(answer, study, folder)
     return answer
-
-
-def _told(progress: Callable[[str], None]) -> Progress:
-    return lambda phase, done, _, best: progress(f"{phase}, trial {done}: best AP {100 * best:.2f}")
 
 
 def _labels(groups: np.ndarray | str | os.PathLike[str] | None, truth: GroundTruth, what: str) -> np.ndarray | None:

@@ -90,10 +90,9 @@ def prepare_members(
     """
     wanted = {treatment: TREATMENTS[treatment]} if treatment is not None else _possible(tables, weigh=weigh)
     kinds = sorted({kind for steps in wanted.values() for kind in steps})
-    parts: dict[str, list[list[DetectionTable]]] = {}
+    ways = dict.fromkeys(map(_of_members, wanted.values()))
+    parts: dict[tuple[str, ...], list[list[DetectionTable]]] = {way: [[] for _ in tables] for way in ways}
     weighed: list[tuple[np.ndarray, Mapping[str, Sides]]] = []
-    if kinds:
-        parts = {name: [[] for _ in tables] for name in wanted}
     truth = prepared.ground_truth
     for number in np.unique(fold) if kinds else ():
         if progress is not None:
@@ -102,34 +101,41 @@ def prepare_members(
         held = truth.image_id[fold == number]
         learned = [_learn(table, rest, fold[fold != number], kinds) for table in tables]
         for place, table in enumerate(tables):
-            for name, kinds_of in wanted.items():
-                steps = [learned[place][kind] for kind in kinds_of if kind in learned[place]]
-                parts[name][place].append(_through(steps, table.select_images(held)))
+            for way, own in parts.items():
+                own[place].append(_through(_taken(learned[place], way), table.select_images(held)))
         if "weigh" in kinds:
             weighed.append((held, _box_weights(learned)))
-    made = {name: tuple(map(_joined, own)) for name, own in parts.items()} or {"as they are": tuple(tables)}
-    chosen = next(iter(made))
+    made = {way: tuple(map(_joined, own)) if kinds else tuple(tables) for way, own in parts.items()}
+    chosen = next(iter(wanted))
     figures: dict[str, float] = {}
-    if len(made) > 1:
+    if len(wanted) > 1:
         results = {}
-        for name, own in made.items():
+        for name, all_kinds in wanted.items():
             if progress is not None:
                 progress(f"trying members {name}")
-            runs = _weighed(own, weighed) if "weigh" in wanted[name] else (apply(step, own) for step in _FLAT)
+            ready = made[_of_members(all_kinds)]
+            runs = _weighed(ready, weighed) if "weigh" in all_kinds else (apply(step, ready) for step in _FLAT)
             results[name] = max(map(prepared.evaluate, runs), key=lambda result: result.AP)
             figures[name] = float(results[name].AP)
-        for name in list(made)[1:]:
+        for name in list(wanted)[1:]:
             if worthwhile(results[chosen], results[name]):
                 chosen = name
     if progress is not None:
         progress("learning on all images")
-    learned = [_learn(table, prepared, fold, TREATMENTS[chosen]) for table in tables]
-    steps = {
-        str(table.metadata.member): tuple(own[kind] for kind in TREATMENTS[chosen] if kind in own)
-        for table, own in zip(tables, learned, strict=True)
-    }
+    way = _of_members(TREATMENTS[chosen])
+    learned = [_learn(table, prepared, fold, way) for table in tables]
+    steps = {str(table.metadata.member): _taken(own, way) for table, own in zip(tables, learned, strict=True)}
     box_weights = _box_weights(learned) if "weigh" in TREATMENTS[chosen] else None
-    return Preparation(chosen, steps, made[chosen], box_weights, figures)
+    return Preparation(chosen, steps, made[way], box_weights, figures)
+
+
+def _of_members(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return what of a treatment each member goes through by itself."""
+    return tuple(kind for kind in kinds if kind != "weigh")
+
+
+def _taken(learned: Mapping[str, Step], way: Sequence[str]) -> tuple[Step, ...]:
+    return tuple(learned[kind] for kind in way if kind in learned)
 
 
 def _possible(tables: Sequence[DetectionTable], *, weigh: bool) -> Mapping[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evaluation.figures import figure_of
+from evaluation.score_models import KINDS
 from evaluation.statistics import Replicates
 from fusion.atomic import replacing
 from fusion.printed_table import PrintedTable
@@ -37,17 +38,8 @@ def report_text(answer: Answer, study: Study) -> str:
         lines += [f"> **Over-fitting suspected**: {answer.alarm}.", ""]
     lines += ["## Gains", "", *_gains(answer), ""]
     lines += ["## Figures", "", *_figures(answer), ""]
-    if answer.stack is not None:
-        figures = ", ".join(f"{name} {100 * value:.2f}" for name, value in answer.stack.AP.items())
-        lines += [
-            "## Learned scores",
-            "",
-            f"Boxes of the tree are scored by a learned model ({answer.stack.model.kind}). ",
-        ]
-        lines[-1] += (
-            f"AP on parts of the search split that were held back: {figures}. Below, scores are the tree's own."
-        )
-        lines += [""]
+    if answer.stacks:
+        lines += ["## Learned scores", "", *_stacks(answer), ""]
     lines += ["## The tree", "", "![tree](tree.svg)", "", "```", outline(answer), "```", ""]
     lines += ["AP of each node on the " + verify + " split:", "", *_nodes(answer), ""]
     lines += [_depth_sentence(answer), ""]
@@ -188,6 +180,28 @@ def _changes(what: str, changes: Sequence[Change]) -> list[str]:
 def _front(study: Study) -> list[str]:
     rows = [[str(_count(trial.genome)), f"{100 * trial.outcome.value:.2f}"] for trial in front(study)]
     return _lines(PrintedTable.of(("members", "AP on the search split"), rows))
+
+
+def _stacks(answer: Answer) -> list[str]:
+    """Candidates that scores were learned for, the first candidate first."""
+    rows = []
+    for one in answer.stacks:
+        tree = one.genome.pruned or 0
+        members = _count(one.genome)
+        root = (
+            "one member" if isinstance(tree, int) else f"{_operator(one.genome.operators[key(tree) - 1])} at the root"
+        )
+        taken = "; the answer" if one is answer.stack else ""
+        own, *kinds = (f"{100 * one.AP[kind]:.2f}" if kind in one.AP else "" for kind in ("own", *KINDS[1:]))
+        rows.append([f"{members} of {len(answer.problem.names)} members, {root}{taken}", own, *kinds])
+    table = PrintedTable.of(("candidate", "own scores", *(f"{kind} scores" for kind in KINDS[1:])), rows)
+    text = "AP on the search split, each image by what was learned without its fold. The first one, the best naive "
+    text += "ensemble, was there before trials were."
+    told = "the answer is a candidate with its own scores: those learned are not better by a standard error"
+    if answer.stack is not None:
+        told = f"boxes of the answer are scored by a learned model ({answer.stack.model.kind})"
+        told += "; below, scores are the tree's own"
+    return [f"{told[0].upper()}{told[1:]}.", "", *_lines(table), "", text]
 
 
 def _treatments(answer: Answer) -> str:

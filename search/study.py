@@ -150,6 +150,7 @@ class Study:
         journal: Journal | None = None,
         *,
         paired_error: Callable[[Genome, Genome], float] | None = None,
+        begun: Callable[[], None] | None = None,
         stop: Callable[[], str | None] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -162,6 +163,7 @@ class Study:
             evaluator: Runs candidates.
             journal: Where trials are kept.
             paired_error: Standard error of the AP difference of two candidates; for `patience`.
+            begun: Called when members and naive ensembles are measured, before anything is searched.
             stop: Asked after every batch of trials whether to end, and why.
             progress: Told after every trial.
         """
@@ -209,6 +211,8 @@ class Study:
                         return
                     if marked is None or asked - mark >= (self.settings.patience or self.settings.budget):
                         marked, mark = best, asked
+                if begun is not None and phase.name == ("naive" if self.members > 1 else "members"):
+                    begun()
             if asked < self.settings.budget:
                 self.stopped = "nothing was left to try"
         except KeyboardInterrupt:

@@ -79,6 +79,24 @@ def with_corners(tables):
     ]
 
 
+def drawn_too_small(tables):
+    """The same members, whose boxes are too small and whose scores say nothing."""
+    rng = np.random.default_rng(7)
+    small = []
+    for table in tables:
+        x, y, w, h = table.xywh.T
+        small.append(
+            DetectionTable.from_arrays(
+                image_id=table.image_id,
+                category_id=table.category_id,
+                score=rng.random(len(table)),
+                xywh=np.stack([x + 0.1 * w, y + 0.1 * h, 0.8 * w, 0.8 * h], axis=1),
+                metadata=table.metadata,
+            )
+        )
+    return small
+
+
 class Deadly:
     """A measure that kills its process while the file that says so exists, in candidates of one AP."""
 

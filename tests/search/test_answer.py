@@ -19,7 +19,7 @@ from search.problem import agreement, pose
 from search.report import outline, report_text, write_report
 from search.stack import stack
 from search.study import Settings, Study
-from tests.search.members import make_members, make_truth
+from tests.search.members import drawn_too_small, make_members, make_truth
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
 
@@ -197,19 +197,7 @@ def test_few_members(members, tmp_path):
 @pytest.fixture(scope="module")
 def learned():
     """Members with what can be learned of them: all are clutter where the last one has no box, all draw too small."""
-    rng = np.random.default_rng(7)
-    small = []
-    for table in TABLES[:3]:
-        x, y, w, h = table.xywh.T
-        small.append(
-            DetectionTable.from_arrays(
-                image_id=table.image_id,
-                category_id=table.category_id,
-                score=rng.random(len(table)),
-                xywh=np.stack([x + 0.1 * w, y + 0.1 * h, 0.8 * w, 0.8 * h], axis=1),
-                metadata=table.metadata,
-            )
-        )
+    small = drawn_too_small(TABLES[:3])
     problem, study = searched(("search", "verify"), budget=30, tables=small, treatment=None)
     return small, problem, study, find_answer(problem, study)
 
@@ -273,7 +261,7 @@ def test_ctrl_c_while_scores_are_learned_keeps_the_best_so_far(learned, monkeypa
             raise KeyboardInterrupt
         return stack(*arguments)
 
-    monkeypatch.setattr("search.answer.stack", second_is_stopped)
+    monkeypatch.setattr("search.stack.stack", second_is_stopped)
     found = find_answer(problem, study)
     assert len(calls) == 2
     assert found.stack is not None

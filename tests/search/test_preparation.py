@@ -7,6 +7,7 @@ from evaluation import prepare
 from evaluation.box_corrections import learn_box_correction
 from evaluation.calibration import learn_calibration
 from evaluation.folds import folds_of
+from fusion.box_weights import box_weights_of
 from fusion.run import apply
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.correct_boxes import CorrectBoxes
@@ -50,7 +51,10 @@ def test_each_image_comes_from_what_was_learned_without_its_fold(treatment):
             assert part.score.tobytes() == theirs.score.astype(float).tobytes()
             assert part.xywh.tobytes() == theirs.xywh.tobytes()
     assert [table.metadata.member for table in found.tables] == [table.metadata.member for table in tables]
-    assert {len(steps) for steps in found.steps.values()} == {len(TREATMENTS[treatment])}
+    kinds = set(TREATMENTS[treatment])
+    assert {len(steps) for steps in found.steps.values()} == {len(kinds - {"weigh"})}
+    corrections = {name: step.corrections[name] for name, (step, *_) in found.steps.items()} if "weigh" in kinds else {}
+    assert found.box_weights == (box_weights_of(corrections) if corrections else None)
 
 
 def test_what_helps_is_taken():
@@ -63,6 +67,25 @@ def test_what_helps_is_taken():
     assert "corrected" in found.treatment
     assert set(found.AP) == set(TREATMENTS)
     assert found.AP[found.treatment] > found.AP["as they are"] + 0.05
+
+
+def test_sides_are_weighted_where_members_draw_them_unlike():
+    """Each member draws two sides well and two badly, by chance: nothing to be corrected."""
+    rng = np.random.default_rng(8)
+    truth = make_truth(8, images=150, categories=2, objects=900)
+    tables = []
+    for number, table in enumerate(make_members(8, 4, truth)):
+        far = rng.normal(0, [0.16, 0.16, 0.005, 0.005] if number % 2 else [0.005, 0.005, 0.16, 0.16], (len(table), 4))
+        x, y, w, h = table.xywh.T
+        left, top, right, low = x + far[:, 0] * w, y + far[:, 1] * h, x + w + far[:, 2] * w, y + h + far[:, 3] * h
+        tables.append(changed(table, xywh=np.stack([left, top, right - left, low - top], axis=1)))
+    prepared, fold = prepare(truth), folds_of(truth)
+    found = prepare_members(tables, prepared, fold)
+    assert found.treatment == "corrected, calibrated and weighted by side"
+    assert found.AP[found.treatment] > found.AP["corrected and calibrated"] + 0.01
+    for left, top, right, low in found.box_weights.values():
+        assert min(left, top) > max(right, low) or min(right, low) > max(left, top)
+    assert "weighted" not in prepare_members(tables, prepared, fold, weigh=False).treatment
 
 
 def test_what_does_not_help_is_left():
@@ -79,7 +102,7 @@ def test_unlike_scales_are_always_brought_together():
     tables = make_members(3, 2, TRUTH)
     tables[1] = changed(tables[1], score=100 * tables[1].score)
     found = prepare_members(tables, prepare(TRUTH), folds_of(TRUTH))
-    assert set(found.AP) == {"calibrated", "corrected and calibrated"}
+    assert set(found.AP) == {name for name, kinds in TREATMENTS.items() if "calibrate" in kinds}
 
 
 def test_a_member_that_finds_nothing():

@@ -1,0 +1,115 @@
+"""The search from members that are ready to an answer; the command line and `quorum auto` both run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fusion.errors import InputError, option
+from fusion.recipe import Recipe
+from search.answer import Answer, find_answer, paired_error, recipe_with
+from search.evaluators import Evaluator
+from search.journal import Journal
+from search.problem import Problem, agreement
+from search.stack import Stack, best_stack, stack
+from search.study import Settings, Study
+
+__all__ = ["Progress", "in_words", "seek"]
+
+Progress = Callable[[str, "int | None", "int | None"], None]
+"""Told what is being done, and of trials how many are done and wanted."""
+
+
+def in_words(tell: Callable[[str], None]) -> Progress:
+    """Return what tells in words alone how far a search is."""
+
+    def progress(what: str, done: int | None, _: int | None) -> None:
+        phase, colon, best = what.partition(":")
+        tell(what if done is None else f"search, {phase}, trial {done}{colon}{best}")
+
+    return progress
+
+
+def seek(
+    problem: Problem,
+    settings: Settings,
+    evaluator: Evaluator,
+    *,
+    scores: bool = True,
+    journal: Journal | None = None,
+    stop: Callable[[], str | None] | None = None,
+    figures: Sequence[str] | None = None,
+    chosen: Callable[[Recipe], None] | None = None,
+    said: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Study, Answer]:
+    """Search, and measure what was found.
+
+    When members and naive ensembles are measured, scores are learned for the best of these: the first candidate, which
+    is there before trials are. Ctrl-C then and later ends the search with the best so far.
+
+    Args:
+        problem: Members and splits.
+        settings: What the search may spend.
+        evaluator: Runs candidates; it is closed when they are done.
+        scores: Whether scores may be learned.
+        journal: Where trials are kept.
+        stop: Asked after every batch of trials whether to end, and why.
+        figures: See `find_answer`.
+        chosen: Given the recipe of the first candidate, or of what is better than it, before trials; then as by
+            `find_answer`.
+        said: Told what the first candidate is worth.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: If it was ended before anything was measured.
+    """
+    study = Study(settings, problem.search.category_ids, agreement(problem.search))
+    first: Stack | None = None
+
+    def tell(what: str, done: int | None = None, wanted: int | None = None) -> None:
+        if progress is not None:
+            progress(what, done, wanted)
+
+    def begin() -> None:
+        nonlocal first
+        [best, *_] = study.measured
+        if scores:
+            tell("learning scores for the first candidate")
+            base = study.naive if study.members > 1 else best
+            try:
+                first = stack(problem, base.genome)
+            except InputError:  # nothing to learn from: all right or all wrong
+                first = None
+        if chosen is not None:
+            own = problem.search.prepared.evaluate(problem.fused(best.genome))
+            chosen(recipe_with(problem, best.genome, best_stack(own, [] if first is None else [first], best.genome)))
+        if first is not None and said is not None:
+            said(
+                f"first candidate: the best naive ensemble with learned scores has AP {100 * first.result.AP:.2f} on "
+                f"parts held back; without, it has {100 * base.outcome.value:.2f}, and the best member "
+                f"{100 * study.best_member.outcome.value:.2f}"
+            )
+
+    def trials(phase: str, done: int, wanted: int, best: float) -> None:
+        learned = "" if first is None else f"; with learned scores {100 * first.result.AP:.2f}"
+        tell(f"{phase}: best AP {100 * best:.2f}{learned}", done, wanted)
+
+    try:
+        study.run(
+            evaluator,
+            journal,
+            paired_error=lambda a, b: paired_error(problem, a, b),
+            begun=begin,
+            stop=stop,
+            progress=trials,
+        )
+    finally:
+        evaluator.close()
+    if not study.measured:
+        raise InputError(
+            "search", "ended before its first trial", f"Start it again; {option('resume')} goes on with what was kept"
+        )
+    answer = find_answer(
+        problem, study, scores=scores, first=first, figures=figures, chosen=chosen, progress=lambda what: tell(what)
+    )
+    return study, answer
