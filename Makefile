@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 # tests that also run without a GPU's threads or without a GPU's types
 TWINS := tests/fusion/cuda tests/evaluation/cuda tests/fusion/steps/test_conformance.py::test_the_twin_answers_alike
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow lint docs links bench clean
 
 demo: .venv/zoo
 	PATH="$(CURDIR)/$(BIN):$$PATH" docs/main-job.sh demo
@@ -24,6 +24,14 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the site in build/docs: the how-tos, the notebook with what it prints, the reference from the docstrings
+docs: .venv/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs build/docs
+
+# whether every link of the pages leads somewhere, and every docstring can be read
+links: .venv/docs
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -D nb_execution_mode=off -b dummy docs build/links
 
 bench: .venv/peers
 	$(BIN)/python benchmarks/start_up.py
@@ -66,6 +74,10 @@ bench: .venv/peers
 .venv/peers: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[peers,zoo]'
 	touch $@ .venv/zoo
+
+.venv/docs: .venv/test
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 .venv/dev: .venv/test
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

@@ -78,13 +78,26 @@ def _doc(name: str, kind: type[Any]) -> str:
         "voters": "The tables that have a say.",
     }
     lines = [inspect.cleandoc(kind.__doc__ or ""), "", "Args:", *(f"    {one}: {about[one]}" for one in names)]
-    lines += [f"    {key}: {one.told}" for key, one in parameters(kind).items()]
-    lines += [f"    device: {_DEVICE}", "", "Returns:", "    The detections that come out, sorted by image."]
+    lines += [f"    {key}: {one.told}{_by_default(kind, key)}" for key, one in parameters(kind).items()]
+    lines += [
+        f"    device: {_DEVICE} 'cpu' by default.",
+        "",
+        "Returns:",
+        "    The detections that come out, sorted by image.",
+    ]
     lines += ["    Empty input gives an empty table.", "", "Raises:"]
     lines += ["    InputError: If an option is out of range, or the tables do not go together.", "", "Example:"]
     given = ["[a, b]"] if len(names) == 1 else ["fused", "[a, b]"]
     given += [f"{key}={value}" for key, value in _example(kind)]
     return "\n".join([*lines, f"    fused = fusion.{name}({', '.join(given)})"])
+
+
+def _by_default(kind: type[Any], name: str) -> str:
+    """Say what a parameter is when it is not given; "" where its own words have to."""
+    [default] = (default_of(one) for one in fields(kind) if one.name == name)
+    if default is MISSING:
+        return " Must be given."
+    return f" {default!r} by default." if isinstance(default, (bool, int, float, str)) else ""
 
 
 def _example(kind: type[Any]) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ class Calibration:
         score: float64 [b], mean score; NaN in empty bins, as are the next two.
         precision: float64 [b], share of true positives.
         quality: float64 [b], mean IoU with the object found, 0 for a false positive.
-        ECE: Expected calibration error: mean over detections of |score - precision| of their bins; NaN
+        ECE: Expected calibration error: mean over detections of `|score - precision|` of their bins; NaN
             where scores are not all in [0, 1], since these are no probabilities.
         LaECE: The same against quality, per category, mean over categories (Oksuz 2023, arXiv 2307.00934,
             where quality is called precision times mean IoU; 25 bins).

@@ -165,6 +165,10 @@ def test_every_parameter_is_described(name):
     text = getattr(fusion, name).__doc__
     assert text.startswith(STEPS[name].__doc__.splitlines()[0])
     assert all(f"    {key}: {about.told}" in text for key, about in described.items())
+    for one in fields(STEPS[name]):
+        default = default_of(one)
+        if isinstance(default, (bool, int, float, str)):
+            assert f"    {one.name}: {described[one.name].told} {default!r} by default.\n" in text
     assert f"fusion.{name}(" in text
 
 
