@@ -9,8 +9,8 @@ The front door, from Python and of the command line. Packages and functions are 
     members = [quorum.load(path, truth) for path in ("a.json", "b.json")]
     better = quorum.auto(members, truth)
 
-From then on the names `fusion`, `evaluation`, `search` and `zoo` stand for the folders beside this file, whatever else
-of these names the working directory or the environment holds.
+From then on the names `fusion`, `evaluation`, `search` and `zoo` stand for Quorum's packages in this process, whatever
+else of these names the working directory or the environment holds.
 """
 
 import gc
@@ -37,13 +37,16 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "auto", "evaluation", "fusion", "load", "main", "search", "zoo"]
 
-_HOUSE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as other finders have it
+# where installed, the folders lie in one that is no package, so that none of their names is taken from anybody
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - as other finders have it
+_INSTALLED = os.path.join(_HERE, "quorum_detection")  # noqa: PTH118
+_HOUSE = _INSTALLED if os.path.isdir(_INSTALLED) else _HERE  # noqa: PTH112
 _FOLDERS = ("evaluation", "fusion", "search", "zoo")
 _LENT = {"auto": "search.front", "load": "evaluation.loading"}
 
 
 class _OwnFolders:
-    """Finds the four folders beside this file, before anything that looks for packages of their names elsewhere."""
+    """Finds the four folders, before anything that looks for packages of their names elsewhere."""
 
     house = _HOUSE
 

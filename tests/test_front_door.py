@@ -1,10 +1,12 @@
 """The front door leads to our packages, whatever else has their names: each case in a process of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,44 @@ def test_in_an_environment_with_packages_of_the_same_names(tmp_path, environment
     assert found == (0, " ".join([str(ROOT)] * 4) + "\n", "")
     code, out, err = python("-m", "quorum", "zoo", "list", cwd=tmp_path, path=(), main=environment)
     assert (code, out != "") == (0, True), err
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder as `pip install` makes it, and other people's packages of the same names installed beside."""
+    folder = tmp_path_factory.mktemp("site")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    for name in settings["targets"]["wheel"]["only-include"]:
+        place = folder / settings["targets"]["wheel"]["sources"].get(name, name)
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(ROOT / name) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, place)
+    for name in NAMES:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(f"print('the {name} of somebody else')\n")
+    return folder
+
+
+def test_installed_beside_packages_of_the_same_names(tmp_path, installed):
+    expected = " ".join([str(installed / "quorum_detection")] * 4) + "\n"
+    assert python("-c", script(USE), cwd=tmp_path, path=(installed,)) == (0, expected, "")
+    code, out, err = python("-m", "quorum", "zoo", "list", cwd=tmp_path, path=(installed,))
+    assert (code, "somebody else" in out) == (0, False), err
+    for name in NAMES:  # a process that does not import quorum knows nothing of ours
+        assert python("-c", f"import {name}", cwd=tmp_path, path=(installed,))[1] == f"the {name} of somebody else\n"
+
+
+def test_processes_that_an_installed_one_starts(tmp_path, installed):
+    text = """
+        import quorum
+        from concurrent.futures import ProcessPoolExecutor
+        from fusion.processes import fresh_processes
+        from fusion.steps import class_name
+
+        with ProcessPoolExecutor(1, mp_context=fresh_processes("spawn")) as pool:
+            print(pool.submit(class_name, "soft_nms").result())
+    """
+    code, out, err = python("-c", textwrap.dedent(text), cwd=tmp_path, path=(installed,))
+    assert (code, out) == (0, "SoftNms\n"), err
 
 
 def test_one_that_is_imported_before_is_named(tmp_path):
