@@ -11,9 +11,11 @@ from fusion.errors import InputError, option
 __all__ = ["AS_IT_IS", "BOX_FORMATS", "BoxFormat", "Picture", "box_columns", "box_corners", "needs_sizes"]
 
 _SUFFIX = "_normalized"
+_DECIMALS = 9
 BoxFormat = Literal[
     "xywh",
     "xyxy",
+    "xyxy_inclusive",
     "cxcywh",
     "yxhw",
     "yxyx",
@@ -31,8 +33,10 @@ def box_corners(box: np.ndarray, box_format: str, size: np.ndarray | None) -> np
 
     Args:
         box: float64 [n, 4].
-        box_format: One of `BOX_FORMATS`. "cxcywh" has the centre, those that begin with y have the vertical
-            coordinate first; with "_normalized" they are shares of the picture's width and height.
+        box_format: One of `BOX_FORMATS`. "xyxy_inclusive" counts pixels from 1 and has the last one inside, as Pascal
+            VOC's own evaluation does, so that x1 and y1 are one less here. "cxcywh" has the centre, those that begin
+            with y have the vertical coordinate first; with "_normalized" they are shares of the picture's width and
+            height.
         size: [n, 2], height and width of each box's picture; only looked at for normalized ones.
 
     Returns:
@@ -43,6 +47,8 @@ def box_corners(box: np.ndarray, box_format: str, size: np.ndarray | None) -> np
     with np.errstate(over="ignore", invalid="ignore"):
         if order in ("xyxy", "yxyx"):
             corners = box.copy()
+        elif order == "xyxy_inclusive":
+            corners = box - np.array([1.0, 1.0, 0.0, 0.0])
         elif order == "cxcywh":
             corners = np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, :2] + box[:, 2:] / 2], axis=1)
         else:
@@ -73,6 +79,11 @@ def box_columns(
             return "xywh", box[:, [1, 0, 3, 2]]
         if box_format == "cxcywh":
             return "xywh", np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, 2:]], axis=1)
+        if box_format == "cxcywh_normalized" and size is not None:
+            # pixels of up to nine decimals come back as they were before they were divided by the picture's sides
+            sides = size[:, [1, 0]]
+            extent = box[:, 2:] * sides
+            return "xywh", np.round(np.concatenate([box[:, :2] * sides - extent / 2, extent], axis=1), _DECIMALS)
     return "xyxy", picture.undo(box_corners(box, box_format, size), size)
 
 

@@ -128,17 +128,22 @@ def kind_of(head: bytes, wanted: str) -> tuple[str, str] | None:
             return what, _sentence(remedy, export if not remedy or "pickle" in remedy else "")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
-        return "XML or HTML", _sentence("no command reads it", f"write COCO {wanted} from it as JSON")
+        return "XML or HTML", "Pascal VOC's and CVAT's files are read if they are named .xml, as they should be"
     line = text.splitlines()[0] if text else b""
     if text[:1] in (b"[", b"{") or not line:
         return None
     fields = line.split()
     if len(fields) >= 5 and all(re.fullmatch(_NUMBER, field) for field in fields[1:]):
-        return "text with a box per line, such as YOLO's", _sentence("no command reads it", f"write COCO {wanted}")
+        how = "a line is class, centre, size and confidence, all shares of the picture's sides"
+        return "text with a box per line, such as YOLO's", f"It is read as such in a file or folder of its own if {how}"
     cells = max(line.count(mark) for mark in (b",", b";", b"\t"))
     if (cells >= 2 or line.lower().startswith(b"imageid,")) and not line.startswith(b'"{'):
-        reader = "`quorum import`" if wanted == "results" else "a ground truth whose name ends in .csv"
-        return "CSV", f"Open Images CSV is read by {reader}; write others as COCO {wanted} in JSON"
+        if wanted == "results":
+            return "CSV", "`quorum import` reads CSV with a header that names columns of images, scores and boxes"
+        return (
+            "CSV",
+            "As ground truth Open Images CSV is read: its columns are ImageID, LabelName, XMin, XMax, YMin, YMax",
+        )
     if not _JSON.match(text):
         return f"no JSON: it begins with {line[:20]!r}", _sentence(export)
     return None

@@ -23,7 +23,7 @@ def export(
     """Write a table as result files of another format.
 
     Args:
-        format: coco, openimages.
+        format: coco, csv, kitti, mot, openimages, voc, yolo.
         table: A Parquet file or a folder of parts.
         output: The file, or the folder of formats with a file per image.
         ground_truth: Annotations of any format: the names and sizes of images and the names of categories, which most

@@ -48,7 +48,8 @@ def import_results(
         results: A file, or a folder of files; also compressed (gzip, zstd, bzip2, xz). A dash reads standard input.
         output: The table; with --parts a folder.
         ground_truth: Annotations of any format, to which images and categories are joined.
-        format: What the results are in, where that is not to be recognised: coco, openimages.
+        format: What the results are in, where that is not to be recognised: coco, comp4, csv, kaggle, kitti, labelme,
+            mot, openimages, scored, voc, yolo.
         member: Name of the model; the output's name when not given.
         box_format: What `bbox` holds; xywh, as COCO says, when not given. The normalized ones are shares of the
             picture's width and height, and those that begin with y have the vertical coordinate first.

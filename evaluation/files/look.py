@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from fusion.errors import InputError
 from fusion.source import STANDARD_INPUT, Source
 from fusion.text import encoding_of
 
-__all__ = ["Look"]
+__all__ = ["Look", "stem_of"]
 
 _HEAD = 1 << 16
 _DEPTH = 4
@@ -88,6 +88,11 @@ class Look:
     def into(self, name: str) -> "Look":
         """Look at a file of the folder."""
         return Look.at(self.path / name)
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name without suffix, that of compression neither; folders stay."""
+    return str(PurePosixPath(_plain(name)).with_suffix(""))
 
 
 def _plain(name: str) -> str:

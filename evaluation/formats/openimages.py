@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
 from evaluation.files.raw_columns import keyed, raw_columns
 from evaluation.formats.base import Format, Progress
@@ -83,5 +84,8 @@ class OpenimagesFormat(Format):
                 "export openimages", "needs the sizes of images and the labels of categories",
                 f"Give the ground truth with {option('ground_truth')}",
             )  # fmt: skip
-        write_submission(table, path, "openimages-evaluator", images=truth, iou_type="bbox")
-        return []
+        known = table.select_images(truth.image_id)
+        write_submission(known, path, "openimages-evaluator", images=truth, iou_type="bbox")
+        unknown = len(table.image_ids) - len(known.image_ids)
+        notes = [f"left out: {unknown} images that {truth.source} does not have"] if unknown else []
+        return notes + left_out(table, "mask", "soft_mask", "member", "view", "votes")

@@ -1,6 +1,7 @@
 """Columns of a CSV file, with their names and values checked."""
 
 import csv
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from fusion.errors import InputError
-from fusion.source import Source
+from fusion.source import STANDARD_INPUT, Source
 from fusion.text import encoding_of, open_text
 
 __all__ = ["TEXT", "CsvFile", "codes_of", "read_csv"]
@@ -84,13 +85,16 @@ def read_csv(
     path: str | os.PathLike[str],
     required: Mapping[str, pa.DataType],
     optional: Mapping[str, pa.DataType] | None = None,
+    delimiter: str = ",",
 ) -> CsvFile:
     """Read some columns of a file; all others are left alone.
 
     Args:
-        path: The file, which may be compressed by gzip, zstd, bzip2 or xz, and UTF-8 or UTF-16.
+        path: The file, which may be compressed by gzip, zstd, bzip2 or xz, and UTF-8 or UTF-16; numbers may have
+            decimal commas.
         required: Type of each column that there must be.
         optional: Type of each column that is read where there is one.
+        delimiter: What stands between fields.
 
     Raises:
         InputError: If the file is not there, a column is missing, or a field is not of its type.
@@ -98,7 +102,7 @@ def read_csv(
     place = Path(path)
     types = dict(required) | dict(optional or {})
     source = _plain(place)
-    header = _header(place)
+    header = _header(place if isinstance(source, Path) else io.StringIO(_first_line(source)), place, delimiter)
     missing = [name for name in required if name not in header]
     if missing:
         raise InputError(
@@ -110,20 +114,31 @@ def read_csv(
     if doubled:
         raise InputError(place, f"column {', '.join(doubled)} occurs twice", "Remove one of them")
     wanted = [name for name in types if name in header]
-    convert = arrow_csv.ConvertOptions(
-        include_columns=wanted,
-        column_types={name: types[name] for name in wanted},
-        strings_can_be_null=True,
-        null_values=[""],
-    )
+    parse = arrow_csv.ParseOptions(delimiter=delimiter)
+
+    def read(decimal: str, threads: bool) -> pa.Table:
+        convert = arrow_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types={name: types[name] for name in wanted},
+            strings_can_be_null=True,
+            null_values=[""],
+            decimal_point=decimal,
+        )
+        return arrow_csv.read_csv(source, arrow_csv.ReadOptions(use_threads=threads), parse, convert)
+
     try:
-        table = arrow_csv.read_csv(source, convert_options=convert)
-    except pa.ArrowInvalid:
-        try:  # once more, slowly: without threads it says which row is wrong
-            arrow_csv.read_csv(source, arrow_csv.ReadOptions(use_threads=False), convert_options=convert)
-        except pa.ArrowInvalid as error:
-            raise _named(place, error, header) from error
-        raise
+        table = read(".", True)
+    except pa.ArrowInvalid as wrong:
+        try:
+            if "conversion error" not in str(wrong) or "," not in str(wrong).rpartition("invalid value")[2]:
+                raise
+            table = read(",", True)
+        except pa.ArrowInvalid:
+            try:  # once more, slowly: without threads it says which row is wrong
+                read(".", False)
+            except pa.ArrowInvalid as error:
+                raise _named(place, error, header) from error
+            raise
     return CsvFile.of(place, table, np.arange(2, 2 + table.num_rows))
 
 
@@ -139,7 +154,7 @@ def _plain(place: Path) -> Path | pa.Buffer:
     try:
         head = source.read(2)
         encoding = encoding_of(head)
-        if source.compression is None and encoding != "utf-16":
+        if source.compression is None and encoding != "utf-16" and str(place) != STANDARD_INPUT:
             return place
         data = head + source.read()
     finally:
@@ -152,10 +167,15 @@ def _plain(place: Path) -> Path | pa.Buffer:
     return pa.py_buffer(data)
 
 
-def _header(place: Path) -> list[str]:
+def _first_line(data: pa.Buffer) -> str:
+    line: bytes = data.to_pybytes().partition(b"\n")[0]
+    return line.decode("utf-8-sig", errors="replace")
+
+
+def _header(given: Path | io.StringIO, place: Path, delimiter: str) -> list[str]:
     try:
-        with open_text(place, "a CSV file", errors="replace") as file:  # reading the rows says which one is no text
-            names = next(csv.reader(file), [])
+        with open_text(given, "a CSV file", errors="replace") if isinstance(given, Path) else given as file:
+            names = next(csv.reader(file, delimiter=delimiter), [])  # reading the rows says which one is no text
     except csv.Error as error:
         raise InputError(place, f"expected a CSV file ({error})", "Is it the right file?") from error
     if any("\ufffd" in name for name in names):

@@ -131,7 +131,7 @@ def _box_file(path: _Path) -> tuple[CsvFile, pa.Array]:
     """Return the rows with a box, and the images of the others."""
     numbers = {name: pa.float64() for name in _CORNERS}
     file = read_csv(path, {"ImageID": TEXT, "LabelName": TEXT} | numbers, {"IsGroupOf": pa.int8()})
-    names = ("LabelName", *_CORNERS, *(("IsGroupOf",) if "IsGroupOf" in file else ()))
+    names = ("LabelName", *_CORNERS, *(("IsGroupOf",) if _groups(file) else ()))
     filled = np.stack([file.filled(name) for name in names])
     some = filled.any(axis=0)
     file.require(file.filled("ImageID"), "ImageID", "the id of an image")
@@ -140,6 +140,11 @@ def _box_file(path: _Path) -> tuple[CsvFile, pa.Array]:
     if some.all():
         return file, pa.array([], pa.string())
     return file.select(np.flatnonzero(some)), file.select(np.flatnonzero(~some)).texts("ImageID")
+
+
+def _groups(file: CsvFile) -> bool:
+    """Tell whether a file says which boxes are regions; an empty column does not."""
+    return "IsGroupOf" in file and bool(file.filled("IsGroupOf").any())
 
 
 def _label_file(path: _Path) -> CsvFile:
@@ -209,7 +214,7 @@ def _box_rows(
     file.require(corners[:, 1] >= corners[:, 0], "XMax", "at least XMin")
     file.require(corners[:, 3] >= corners[:, 2], "YMax", "at least YMin")
     group = np.zeros(len(image), dtype=bool)
-    if "IsGroupOf" in file:
+    if _groups(file):
         flags = file.numbers("IsGroupOf")
         group = flags != 0
         unknown = int(np.count_nonzero(flags < 0))

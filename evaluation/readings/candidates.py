@@ -64,7 +64,7 @@ class _Best:
 
 
 def _formats(plain: Reading) -> list[Reading]:
-    return [_with(plain, name, None) for name in BOX_FORMATS if name != plain.native]
+    return [_with(plain, name, None) for name in BOX_FORMATS if name not in (plain.native, "xyxy_inclusive")]
 
 
 def _usual(plain: Reading) -> list[Reading]:
