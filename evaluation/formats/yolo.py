@@ -197,7 +197,7 @@ def _careful(rows: TextRows, notes: list[str]) -> tuple[np.ndarray, np.ndarray, 
             problem = f"expected class, box and confidence, got {got}"
             remedy = _REMEDY
             if len(numbers) == 5 or len(numbers) % 2:
-                remedy = "There is no confidence: predict with Ultralytics' save_conf; labels without are given as ground truth"
+                remedy = "There is no confidence: predict with save_conf; labels without are ground truth"
             raise InputError(rows.place(row), problem, remedy)
         label[row], score[row] = numbers[0], numbers[-1]
         box[row] = numbers[1:5] if len(numbers) == 6 else _bounds(numbers[1:-1])
