@@ -14,3 +14,10 @@ from evaluation.protocol import Coco as Coco
 from evaluation.protocol import Lvis as Lvis
 from evaluation.protocol import OpenImages as OpenImages
 from evaluation.result import CocoResult as CocoResult
+
+from . import analysis as analysis
+from . import calibration as calibration
+from . import comparison as comparison
+from . import results as results
+from . import statistics as statistics
+from . import submissions as submissions

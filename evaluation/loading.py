@@ -18,7 +18,7 @@ def load(
 
     Beside a ground truth names of categories and of images become ids, and boxes are compared with its objects: what
     another reading (xyxy boxes, other category ids, ...) would make agree far better is an error that says which. What
-    is unusual is printed on standard error. Other readings are given to `evaluation.read_results`.
+    is unusual is printed on standard error. Other readings are given to `evaluation.results.read_results`.
 
     Args:
         path: Results in any format that `quorum import` knows, or a table: a Parquet file, a folder of parts.

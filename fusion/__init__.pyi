@@ -56,6 +56,8 @@ from fusion.table import DetectionTable as DetectionTable
 from fusion.table import Metadata as Metadata
 from fusion.weights import build_weights as build_weights
 
+from . import per_image as per_image
+
 def adj_nms(
     tables: DetectionTable | Sequence[DetectionTable],
     *,

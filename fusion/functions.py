@@ -122,7 +122,8 @@ def stub() -> str:
     inside += [f"from fusion.steps.{name} import {class_name(name)} as {class_name(name)}" for name in step_names()]
     head = '"""The names of the package and their types, written by `python -m fusion.functions`."""'
     functions = [_QUALIFIED.sub(r"\2", text) for text in signatures.values()]
-    return "\n".join([head, "", *outside, "", *sorted(set(inside), key=_by_name), "", *functions]) + "\n"
+    blocks = (outside, sorted(set(inside), key=_by_name), ["from . import per_image as per_image"], functions)
+    return "\n".join([head, *(line for block in blocks for line in ("", *block))]) + "\n"
 
 
 def _by_name(line: str) -> tuple[str, bool, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["attach", "homes_in_stub"]
 
-_LINE = re.compile(r"^from ([\w.]+) import (\w+) as \2$", re.MULTILINE)
+_LINE = re.compile(r"^from (\w[\w.]*) import (\w+) as \2$", re.MULTILINE)
 
 
 def attach(

@@ -38,7 +38,7 @@ from search.study import Settings
 __all__ = ["Member", "auto", "results_file", "search"]
 
 Member = DetectionTable | str | os.PathLike[str]
-"""A table, or the file that one is read from; see `evaluation.load`."""
+"""A table, or the file that one is read from; see `quorum.load`."""
 
 
 def auto(

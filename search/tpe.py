@@ -20,7 +20,9 @@ class _Tpe:
     """An in-memory study; every parameter is suggested in every trial, since TPE models those only that all have."""
 
     def __init__(self, seed: int, draw: Callable[[optuna.Trial], Genome]) -> None:
-        import optuna
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notebooks may lack what draws its bars, which are not shown
+            import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
