@@ -16,7 +16,8 @@ from fusion.kernels.jit import chunks, run
 from fusion.table import DetectionTable
 
 if TYPE_CHECKING:
-    from evaluation.prepared import Paired, Prepared
+    from evaluation.columns import Paired
+    from evaluation.prepared import Prepared
 
 __all__ = ["Attached", "Layout", "attach", "category_means"]
 

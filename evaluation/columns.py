@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Found", "Judged", "MaskRuns", "Pairs", "Rules", "Truth"]
+__all__ = ["Found", "Judged", "MaskRuns", "Paired", "Pairs", "Rules", "Truth"]
 
 
 class Truth(NamedTuple):
@@ -93,6 +93,22 @@ class Pairs(NamedTuple):
     start: np.ndarray
     truth: np.ndarray
     iou: np.ndarray
+
+
+class Paired(NamedTuple):
+    """Detections of a table and their pairs.
+
+    Attributes:
+        found: Detections, before the cuts that depend on scores.
+        named: int32 [n], their categories; those that do not count in their image (LVIS) included.
+        pairs: What can match.
+        notes: What the reader of the figures has to know.
+    """
+
+    found: Found
+    named: np.ndarray
+    pairs: Pairs
+    notes: tuple[str, ...]
 
 
 class Rules(NamedTuple):

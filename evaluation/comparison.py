@@ -1,17 +1,26 @@
 """Which of two entries is better, by how much, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.figures import figure_of
+from evaluation.figures import Figure, figure_of
 from evaluation.statistics import Replicates, standard_error, student_quantile
 from fusion.errors import InputError
 from fusion.printed_table import Cell, PrintedTable, notebook_html
 
-__all__ = ["CategoryDifference", "Comparison", "Difference", "compare", "difference_of"]
+__all__ = [
+    "CategoryDifference",
+    "Comparison",
+    "Difference",
+    "compare",
+    "difference_cells",
+    "difference_of",
+    "told_apart",
+]
 
 LEVEL = 0.05
 _POWER_QUANTILE = 0.8416  # of the normal distribution at .8
@@ -203,19 +212,26 @@ class Comparison:
         if per_category:
             rows = [(c.name, figure_of("AP"), c.difference, c.told) for c in self.per_category]
         for name, figure, d, told in rows:
-            interval = (
-                "none"
-                if not figure.drawn
-                else "-"
-                if d.low != d.low
-                else f"{figure.points(d.low, '+')} to {figure.points(d.high, '+')}"
-            )
-            cells: list[Cell] = [figure.points(d.a), figure.points(d.b), figure.points(d.value, "+"), interval]
-            cells += ["-", "-"] if d.p != d.p else [_p_text(d.p), f"{100 * d.share:.1f} %"]
+            cells = difference_cells(figure, d)
             if told:
                 table.bold.add(len(table.rows))
             table.rows.append([name, *cells])
         return table
+
+
+def difference_cells(figure: Figure, d: Difference) -> list[Cell]:
+    """Return the cells of a difference in a printed table: both values, the difference, its interval, p and share."""
+    interval = f"{figure.points(d.low, '+')} to {figure.points(d.high, '+')}"
+    if not figure.drawn or d.low != d.low:
+        interval = "-" if figure.drawn else "none"
+    cells: list[Cell] = [figure.points(d.a), figure.points(d.b), figure.points(d.value, "+"), interval]
+    return [*cells, *(("-", "-") if d.p != d.p else (_p_text(d.p), f"{100 * d.share:.1f} %"))]
+
+
+def told_apart(differences: Sequence[Difference]) -> list[bool]:
+    """Say in which of several differences b is told from a when all are looked at (Benjamini and Hochberg)."""
+    told: list[bool] = _benjamini_hochberg(np.array([difference.p for difference in differences])).tolist()
+    return told
 
 
 def compare(a: Replicates, b: Replicates, *, name_a: str = "a", name_b: str = "b") -> Comparison:
@@ -249,8 +265,8 @@ def compare(a: Replicates, b: Replicates, *, name_a: str = "a", name_b: str = "b
     }
     columns = (a.category_observed.tolist(), b.category_observed.tolist(), a.category_values.T, b.category_values.T)
     differences = [difference_of(*row, units) for row in zip(*columns, strict=True)]
-    told = _benjamini_hochberg(np.array([difference.p for difference in differences]))
-    rows = zip(a.category_ids.tolist(), a.category_names, differences, told.tolist(), strict=True)
+    told = told_apart(differences)
+    rows = zip(a.category_ids.tolist(), a.category_names, differences, told, strict=True)
     return Comparison(
         name_a=name_a,
         name_b=name_b,

@@ -13,6 +13,8 @@ from fusion.checks import at_least
 from fusion.printed_table import PrintedColumn, PrintedTable, notebook_html
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -153,6 +155,16 @@ class Measured:
             arrays = kind.replicates(self, weights, [figure.measure for figure in own])
             found |= {figure.name: array for figure, array in zip(own, arrays, strict=True) if array is not None}
         return {figure.name: found[figure.name] for figure in chosen if figure.name in found}
+
+    def on(self, images: np.ndarray) -> "Self":
+        """Return the result of some of the images; every figure is that of evaluating them by themselves.
+
+        What became of a detection depends on its image alone, so nothing is matched again.
+
+        Args:
+            images: int64 [n], their places in the ground truth, ascending.
+        """
+        raise NotImplementedError
 
     @cached_property
     def per_category(self) -> tuple[CategoryResult, ...]:

@@ -193,30 +193,10 @@ class PreparedOpenImages:
         )
 
     def _result(self, trues: Trues, quirks: Quirks, outcomes: Outcomes | None) -> OpenImagesResult:
-        average_precision, recall, beyond = trues.average_precision(self.positives)
-        rounded = (
-            f"{beyond} categories reach a recall above 1, since regions of weight {self.protocol.group_of_weight} are "
-            "added up with rounding; what comes from there on is left out, as officially",
-        )
-        positives = self.sorted_truth.positives
-        counts = np.zeros((len(positives.counts) + 1, 2), np.int64)
-        np.cumsum(positives.counts, axis=0, out=counts[1:])
-        per_category = np.diff(counts[positives.start], axis=0)
-        return OpenImagesResult(
-            average_precision_per_category=average_precision,
-            recall=recall,
-            images=len(self.ground_truth.image_id),
-            category_ids=self.ground_truth.category_id,
-            category_names=self.ground_truth.category_name,
-            truths=per_category[:, 0],
-            groups=per_category[:, 1],
-            detections=trues.counts,
-            notes=self.notes + quirks.notes(self.protocol) + (rounded if beyond else ()),
-            protocol=self.protocol,
-            positives=positives,
-            trues=trues.entries,
-            outcomes=outcomes,
-        )
+        truth, notes = self.ground_truth, self.notes + quirks.notes(self.protocol)
+        categories = truth.category_id, truth.category_name
+        counted, images = self.sorted_truth.positives, len(truth.image_id)
+        return OpenImagesResult.of(trues, outcomes, counted, images, categories, notes, self.protocol)
 
 
 def prepare_open_images(ground_truth: GroundTruth, protocol: OpenImages | None = None) -> PreparedOpenImages:

@@ -8,9 +8,10 @@ import numpy as np
 from evaluation.kernels.open_images import TRUE
 from evaluation.kernels.open_images_curve import count_false, curve_terms
 
-__all__ = ["Outcomes", "TrueEntries", "Trues", "average_precision", "keys_of", "true_entries"]
+__all__ = ["KEY_BITS", "Outcomes", "TrueEntries", "Trues", "average_precision", "keys_of", "true_entries"]
 
-_KEY_BITS = 32
+KEY_BITS = 32
+"""Of a key, for the place in the image."""
 
 
 class Outcomes(NamedTuple):
@@ -50,7 +51,7 @@ class TrueEntries(NamedTuple):
 def keys_of(outcomes: Outcomes, rows: np.ndarray) -> np.ndarray:
     """Return image and place in it of some rows, int64: the order of equal scores."""
     image = outcomes.image[rows].astype(np.int64)
-    return np.asarray((image << _KEY_BITS) | (rows - outcomes.start[image]))
+    return np.asarray((image << KEY_BITS) | (rows - outcomes.start[image]))
 
 
 def true_entries(
@@ -77,7 +78,7 @@ def true_entries(
     return TrueEntries(
         np.concatenate((outcomes.category[rows], truth_category[groups])),
         np.concatenate((outcomes.score[rows], group_score[groups])),
-        np.concatenate((keys_of(outcomes, rows), (image << _KEY_BITS) | after)),
+        np.concatenate((keys_of(outcomes, rows), (image << KEY_BITS) | after)),
         np.concatenate((np.ones(len(rows)), np.full(len(groups), weight))),
     )
 

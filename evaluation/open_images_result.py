@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluation.columns import Judged
+from evaluation.gathering import gathered, numbered
 from evaluation.kernels.open_images import FALSE
-from evaluation.kernels.open_images_curve import resampled, resampled_entry_by_entry
+from evaluation.kernels.open_images_curve import positives_of, resampled, resampled_entry_by_entry
 from evaluation.measured import Measured
-from evaluation.open_images_curve import Outcomes, TrueEntries, keys_of
+from evaluation.open_images_curve import KEY_BITS, Outcomes, TrueEntries, Trues, keys_of
 from evaluation.open_images_truth import Positives
 from evaluation.protocol import OpenImages
 from fusion.errors import InputError
@@ -65,6 +66,67 @@ class OpenImagesResult(Measured):
     positives: Positives
     trues: TrueEntries
     outcomes: Outcomes | None
+
+    @classmethod
+    def of(
+        cls,
+        trues: Trues,
+        outcomes: Outcomes | None,
+        positives: Positives,
+        images: int,
+        categories: tuple[np.ndarray, tuple[str, ...]],
+        notes: tuple[str, ...],
+        protocol: OpenImages,
+    ) -> "OpenImagesResult":
+        """Make the result of true entries with the false ones counted; the rest is as the attributes say."""
+        ids, names = categories
+        amount = positives_of(positives.start, positives.counts, float(protocol.group_of_weight), len(ids))
+        average_precision, recall, beyond = trues.average_precision(amount)
+        rounded = (
+            f"{beyond} categories reach a recall above 1, since regions of weight {protocol.group_of_weight} are "
+            "added up with rounding; what comes from there on is left out, as officially",
+        )
+        counts = np.zeros((len(positives.counts) + 1, 2), np.int64)
+        np.cumsum(positives.counts, axis=0, out=counts[1:])
+        per_category = np.diff(counts[positives.start], axis=0)
+        return cls(
+            average_precision_per_category=average_precision,
+            recall=recall,
+            images=images,
+            category_ids=ids,
+            category_names=names,
+            truths=per_category[:, 0],
+            groups=per_category[:, 1],
+            detections=trues.counts,
+            notes=notes + (rounded if beyond else ()),
+            protocol=protocol,
+            positives=positives,
+            trues=trues.entries,
+            outcomes=outcomes,
+        )
+
+    def on(self, images: np.ndarray) -> "OpenImagesResult":
+        """Return the result of some of the images, see `Measured.on`.
+
+        Raises:
+            InputError: If the detections were not kept.
+        """
+        number, (rows, start) = numbered(images, self.images), gathered(self._kept.start, images)
+        _, image, *columns = self._kept
+        outcomes = Outcomes(start, number[image[rows]], *(column[rows] for column in columns))
+        own = number[self.trues.key >> KEY_BITS].astype(np.int64)
+        entries = TrueEntries(*(column[own >= 0] for column in self.trues))
+        key = (own[own >= 0] << KEY_BITS) | (entries.key & ((1 << KEY_BITS) - 1))
+        trues = Trues.of(entries._replace(key=key), len(self.category_ids))
+        trues.add_false(outcomes)
+        kept = number[self.positives.image] >= 0
+        positives = Positives(
+            np.concatenate(([0], np.cumsum(kept)))[self.positives.start],
+            number[self.positives.image[kept]],
+            self.positives.counts[kept],
+        )
+        categories = self.category_ids, self.category_names
+        return self.of(trues, outcomes, positives, len(images), categories, self.notes, self.protocol)
 
     @property
     def frequency(self) -> None:

@@ -1,16 +1,17 @@
 """Ground truth made ready for evaluation, and the evaluation of detections against it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, overload
+from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.attached import Attached, attach
-from evaluation.columns import Found, MaskRuns, Pairs, Truth
+from evaluation.columns import Found, MaskRuns, Paired, Pairs, Truth
 from evaluation.federated import Federated
+from evaluation.gathering import gathered
 from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.masks import box_masks
 from evaluation.matches import find_matches
@@ -24,25 +25,9 @@ from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_array, mask_text, taken
 from fusion.table import DetectionTable
 
-__all__ = ["Paired", "Prepared", "evaluate", "prepare"]
+__all__ = ["Prepared", "evaluate", "prepare"]
 
 _EVERY_RANGE = np.uint8(2 ** len(AREA_RANGES) - 1)
-
-
-class Paired(NamedTuple):
-    """Detections of a table and their pairs.
-
-    Attributes:
-        found: Detections, before the cuts that depend on scores.
-        named: int32 [n], their categories; those that do not count in their image (LVIS) included.
-        pairs: What can match.
-        notes: What the reader of the figures has to know.
-    """
-
-    found: Found
-    named: np.ndarray
-    pairs: Pairs
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +95,23 @@ class Prepared:
         from_masks = table.metadata.boxes == "from_masks"
         columns = (x, y, w, h)
         return self._paired_arrays(image, table.category_id, table.score, columns, table.mask, mask_areas=from_masks)
+
+    def on(self, images: np.ndarray) -> "Prepared":
+        """Return it for some of the images, int64 places in ascending order."""
+        whole, (rows, start) = self.ground_truth, gathered(self.truth.start, images)
+        truth = Truth(start, *(column[rows] for column in self.truth[1:]))
+        masks = self.masks and MaskRuns(self.masks.runs, *(column[rows] for column in self.masks[1:]))
+        ground_truth = whole.subset(whole.image_id[images])
+        place = np.cumsum(np.isin(whole.image, images)) - 1
+        return replace(
+            self,
+            ground_truth=ground_truth,
+            truth=truth,
+            source=place[self.source[rows]],
+            masks=masks,
+            federated=self.federated and Federated.of(ground_truth, truth, self.federated.protocol),
+            positives=_positives(truth, len(self.category_ids)),
+        )
 
     def evaluate_arrays(
         self,
@@ -215,7 +217,7 @@ class Prepared:
             positives=self.positives,
             recalls=RECALLS,
         )
-        return CocoResult(self, found, paired.pairs, matches, paired.notes)
+        return CocoResult(self, paired, found, matches)
 
     def _pairs(
         self, found: Found, mask: pa.StructArray | None, mask_areas: bool, notes: list[str]
@@ -332,7 +334,6 @@ def prepare(
         unmatchable=zero & (not protocol.match_id_zero),
         outside=outside,
     )
-    counted = [np.bincount(category[(outside >> a) & 1 == 0], minlength=len(ids)) for a in range(len(AREA_RANGES))]
     masks = None
     if protocol.iou_type == "segm":
         masks = decode_masks(_truth_text(ground_truth, order), f"{ground_truth.source}, annotation", order)
@@ -343,7 +344,7 @@ def prepare(
         source=order,
         masks=masks,
         federated=Federated.of(ground_truth, truth, protocol) if isinstance(protocol, Lvis) else None,
-        positives=np.stack(counted, axis=1).astype(np.int64),
+        positives=_positives(truth, len(ids)),
         category_ids=ids,
         category_names=names,
         notes=_notes(protocol, bool(zero.any())),
@@ -378,6 +379,13 @@ def evaluate(
     """
     prepared = prepare(ground_truth, protocol) if isinstance(ground_truth, GroundTruth) else ground_truth
     return prepared.evaluate(table)
+
+
+def _positives(truth: Truth, categories: int) -> np.ndarray:
+    """Count the annotations that count, int64 [k, a]."""
+    ranges = range(len(AREA_RANGES))
+    counted = [np.bincount(truth.category[(truth.outside >> a) & 1 == 0], minlength=categories) for a in ranges]
+    return np.stack(counted, axis=1).astype(np.int64)
 
 
 def _outside(area: np.ndarray) -> np.ndarray:

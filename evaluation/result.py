@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluation.columns import Found, Judged, Pairs, Truth
+from evaluation.columns import Found, Judged, Paired, Truth
 from evaluation.figures import Figure, figure_named
+from evaluation.gathering import gathered, matches_on, numbered, paired_on
 from evaluation.matches import Matches, find_matches
 from evaluation.measured import Measured
 from evaluation.measures import AREA, Ranges, category_means
@@ -43,20 +44,23 @@ class CocoResult(Measured):
 
     Attributes:
         prepared: Ground truth.
-        found: Detections that were looked at.
-        pairs: What of them can match what.
-        matches: What did, by the official area ranges.
-        notes: What the reader of the figures has to know.
+        paired: Detections, and what of them can match what.
+        found: Those that were looked at.
+        matches: What did match, by the official area ranges.
     """
 
     none = -1.0
 
     prepared: "Prepared"
+    paired: Paired
     found: Found
-    pairs: Pairs
     matches: Matches
-    notes: tuple[str, ...]
     _in_ranges: dict[Ranges, "_InRanges"] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the figures has to know."""
+        return self.paired.notes
 
     @property
     def protocol(self) -> Coco | Lvis:
@@ -119,6 +123,17 @@ class CocoResult(Measured):
         """Highest recall, mean over categories and thresholds, for each cap."""
         return {cap: getattr(self, f"AR{cap}") for cap in self.max_dets}
 
+    def on(self, images: np.ndarray) -> "CocoResult":
+        """Return the result of some of the images, see `Measured.on`."""
+        prepared, number = self.prepared.on(images), numbered(images, self.images)
+        truths = numbered(gathered(self.truth.start, images)[0], len(self.truth.category))
+        paired, rows = paired_on(self.paired, images, number, truths)
+        if isinstance(self.protocol, Lvis) and self.protocol.fixed_ap:
+            return prepared.evaluate_paired(paired)  # of these images other detections are the best of a category
+        found = paired.found._replace(category=self.found.category[rows])
+        matches = matches_on(self.matches, numbered(rows, len(self.found.score)), prepared.positives)
+        return CocoResult(prepared, paired, found, matches)
+
     def in_group(self, group: str) -> np.ndarray:
         """Return which categories are of an LVIS frequency group, bool [k]."""
         return np.array([name == group for name in self.frequency or [""] * len(self.category_ids)], dtype=bool)
@@ -151,7 +166,7 @@ class CocoResult(Measured):
         matches = find_matches(
             truth,
             self.found._replace(outside=_bits(~of_found)),
-            self.pairs,
+            self.paired.pairs,
             thresholds=self.iou_thresholds,
             caps=self.max_dets,
             positives=np.stack([np.bincount(truth.category[chosen], minlength=k) for chosen in inside], axis=1),

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
-from evaluation.cli.image_lists import read_groups
+from evaluation.cli.image_lists import named_slices, read_groups
 from evaluation.cli.members import read_member, short_names
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
@@ -20,10 +20,25 @@ if TYPE_CHECKING:
     from evaluation.open_images_result import OpenImagesResult
     from evaluation.prepared import Prepared
     from evaluation.result import CocoResult
+    from evaluation.slices import Slices
     from evaluation.statistics import Replicates
     from fusion.table import DetectionTable
 
-__all__ = ["compare", "replicated"]
+__all__ = ["Drawn", "compare", "replicated"]
+
+
+class Drawn(NamedTuple):
+    """A table and its figures on draws of the images.
+
+    Attributes:
+        table: The table.
+        entry: Its figures on all images.
+        by_slice: On each slice.
+    """
+
+    table: "DetectionTable"
+    entry: "Replicates"
+    by_slice: "dict[str, Replicates]"
 
 
 def compare(
@@ -39,6 +54,7 @@ def compare(
     replicates: int = 1000,
     seed: int = 0,
     images: Path | None = None,
+    slices: str | None = None,
     open_images: OpenImagesFiles = NO_FILES,
     as_format: Form = "text",
     figures: FigureOptions = USUAL,
@@ -59,12 +75,15 @@ def compare(
         replicates: Number of draws.
         seed: Of the draws.
         images: Compare on these images only: a text file with an id per line.
+        slices: Named subsets of the images to measure as well: a CSV file with the columns image and name, or a field
+            of the images in the ground truth, such as camera.
         open_images: What goes with a CSV file as ground truth.
         as_format: text for people, Markdown or HTML, or a JSON object.
         figures: Figures to compare; AP always is.
         per_category: Print the table per category.
     """
     from evaluation.comparison import compare as compare_replicates
+    from evaluation.on_slices import compare_slices, comparisons_table
     from fusion.printed_table import print_json, print_line, print_table
 
     chosen = protocol_of(protocol, iou_type, options)
@@ -72,13 +91,19 @@ def compare(
     truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     labels = None if groups is None else read_groups(groups, truth)
     names = short_names((a, b))
-    entries = [
-        replicated(path, truth, prepared, images, replicates=replicates, seed=seed, groups=labels, figures=wanted)[1]
+    parts = named_slices(slices, truth, images)
+    first, second = (
+        replicated(
+            path, truth, prepared, images,
+            replicates=replicates, seed=seed, groups=labels, figures=wanted, slices=parts,
+        )
         for path in (a, b)
-    ]
-    comparison = compare_replicates(*entries, name_a=names[0], name_b=names[1])
+    )  # fmt: skip
+    comparison = compare_replicates(first.entry, second.entry, name_a=names[0], name_b=names[1])
+    by_slice = compare_slices(first.by_slice, second.by_slice, name_a=names[0], name_b=names[1])
     if as_format == "json":
-        print_json(comparison.to_dict())
+        own = {name: one.to_dict() for name, one in by_slice.items()}
+        print_json(comparison.to_dict() | ({"slices": own} if own else {}))
         return
     print_line(comparison.sentence, as_format)
     if comparison.wilcoxon == comparison.wilcoxon:
@@ -86,6 +111,8 @@ def compare(
     print_table(comparison.to_table(), as_format)
     if per_category and len(comparison.per_category) > 1:
         print_table(comparison.to_table(per_category=True), as_format)
+    if by_slice:
+        print_table(comparisons_table(by_slice), as_format)
 
 
 def replicated(
@@ -99,8 +126,10 @@ def replicated(
     groups: "np.ndarray | None",
     figures: Sequence[str] | None = None,
     drawn: Sequence[str] | None = None,
-) -> "tuple[DetectionTable, Replicates]":
-    """Read a table, evaluate it and its replicates; return both."""
+    slices: "Slices | None" = None,
+) -> Drawn:
+    """Read a table, evaluate it and its replicates, and those of slices of the images."""
+    from evaluation.on_slices import bootstrap_slices
     from evaluation.statistics import bootstrap
     from fusion.terminal import announcing_compilation, notes, progress_bar
 
@@ -121,4 +150,11 @@ def replicated(
             drawn=drawn,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    return table, entry
+        parts = (
+            {}
+            if slices is None
+            else bootstrap_slices(
+                result, slices, groups=groups, replicates=replicates, seed=seed, figures=figures, drawn=drawn
+            )
+        )
+    return Drawn(table, entry, parts)

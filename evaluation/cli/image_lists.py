@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from evaluation.ground_truth import GroundTruth
+    from evaluation.slices import Slices
 
-__all__ = ["read_groups", "read_image_list"]
+__all__ = ["named_slices", "read_groups", "read_image_list"]
 
 
 def read_image_list(path: Path, truth: "GroundTruth") -> "np.ndarray":
@@ -74,3 +75,21 @@ def read_groups(path: Path, truth: "GroundTruth") -> "np.ndarray":
         )
     groups: np.ndarray = names[order][place]
     return groups
+
+
+def named_slices(given: str | None, truth: "GroundTruth", images: Path | None) -> "Slices | None":
+    """Read what --slices names, and print what was noticed; None where it is not given.
+
+    Args:
+        given: A CSV file, or a field of the images.
+        truth: The images that are measured.
+        images: The list that they were chosen by.
+    """
+    if given is None:
+        return None
+    from evaluation.slices import read_slices
+    from fusion.terminal import notes
+
+    slices = read_slices(given, truth, partial=images is not None)
+    notes(given, slices.notes)
+    return slices

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from evaluation.cli.compare import replicated
 from evaluation.cli.figure_options import USUAL, FigureOptions
-from evaluation.cli.image_lists import read_groups
+from evaluation.cli.image_lists import named_slices, read_groups
 from evaluation.cli.members import short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
@@ -33,6 +33,7 @@ def leaderboard(
     replicates: int = 1000,
     seed: int = 0,
     images: Path | None = None,
+    slices: str | None = None,
     open_images: OpenImagesFiles = NO_FILES,
     figures: FigureOptions = USUAL,
     as_format: Form = "text",
@@ -51,11 +52,14 @@ def leaderboard(
         replicates: Number of draws.
         seed: Of the draws.
         images: Measure only these images: a text file with an id per line.
+        slices: Named subsets of the images to measure as well: a CSV file with the columns image and name, or a field
+            of the images in the ground truth, such as camera.
         open_images: What goes with a CSV file as ground truth.
         figures: Figures to show beside AP, by which entries are ranked; those that are named have an interval as well.
         as_format: text for people, a Markdown or HTML table, or a JSON object.
     """
     from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
+    from evaluation.slice_boards import boards_of, boards_table, detections_on
     from fusion.atomic import replacing
     from fusion.printed_table import print_json, print_table
     from fusion.terminal import notes, stderr
@@ -72,17 +76,19 @@ def leaderboard(
     if parquet is not None and parquet.exists():
         board = Leaderboard.read(parquet)
         _check_same(board.split, split, parquet)
+    parts = named_slices(slices, truth, images)
+    by_slice = {} if parts is None else boards_of(parts, truth, split, seed=seed, groups=labels)
     names = dict(zip(tables, short_names(tables), strict=True))
     for path, name in names.items():
         earlier = board.find(name)
         same = earlier is not None and earlier.content == content_of(path)
-        if earlier is not None and same and not set(wanted or ()) - earlier.measured:
+        if parts is None and earlier is not None and same and not set(wanted or ()) - earlier.measured:
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
         drawn = ("AP",) if wanted is None else None
-        table, entry = replicated(
+        table, entry, sliced = replicated(
             path, truth, prepared, images,
-            replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn,
+            replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn, slices=parts,
         )  # fmt: skip
         new = Entry.of(name, path, len(table), entry)
         if earlier is not None and same:
@@ -90,16 +96,24 @@ def leaderboard(
         elif earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
         board = board.with_entry(new)
+        for part, found in sliced.items():
+            own = detections_on(table, truth.image_id[parts.images[part]]) if parts else 0
+            by_slice[part] = by_slice[part].with_entry(Entry.of(name, path, own, found))
     for path, sentence in _against_inputs(board, names):
         notes(path, [sentence])
     if parquet is not None and page is not None:
         board.write(parquet)
         with replacing(page) as temporary:
-            temporary.write_text(board.to_markdown(), encoding="utf-8")
+            text = board.to_markdown()
+            text += f"\n## By slice\n\n{boards_table(by_slice).to_markdown()}" if by_slice else ""
+            temporary.write_text(text, encoding="utf-8")
     if as_format == "json":
-        print_json(board.to_dict(wanted))
-    else:
-        print_table(board.to_table(wanted), as_format)
+        own_boards = {part: one.to_dict(wanted) for part, one in by_slice.items()}
+        print_json(board.to_dict(wanted) | ({"slices": own_boards} if own_boards else {}))
+        return
+    print_table(board.to_table(wanted), as_format)
+    if by_slice:
+        print_table(boards_table(by_slice, wanted), as_format)
 
 
 def _against_inputs(board: "Leaderboard", names: "Mapping[Path, str]") -> "Iterator[tuple[Path, str]]":

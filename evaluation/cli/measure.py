@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
+from evaluation.cli.image_lists import named_slices
 from evaluation.cli.members import read_member, short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
@@ -29,6 +30,7 @@ def evaluate(
     as_format: Form = "text",
     figures: FigureOptions = USUAL,
     images: Path | None = None,
+    slices: str | None = None,
     options: ProtocolOptions = OFFICIAL,
     open_images: OpenImagesFiles = NO_FILES,
     per_category: bool = True,
@@ -45,11 +47,14 @@ def evaluate(
         as_format: text for people, Markdown or HTML tables, or one JSON list with an object per table.
         figures: Figures to show.
         images: Measure only these images: a text file with an id per line, as `quorum split` writes.
+        slices: Named subsets of the images to measure as well: a CSV file with the columns image and name, or a field
+            of the images in the ground truth, such as camera.
         options: Of the protocol, where they are not to be the official ones.
         open_images: What goes with a CSV file as ground truth.
         per_category: Print the table per category.
     """
     from evaluation.measured import categories_beside, figures_beside
+    from evaluation.on_slices import figures_of, figures_table
     from fusion.printed_table import print_heading, print_json, print_table
     from fusion.terminal import announcing_compilation
 
@@ -58,9 +63,11 @@ def evaluate(
     paths = some_tables(tables, "evaluate")
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
-        results = [(path, _measured(path, truth, prepared, images, wanted or ())) for path in paths]
+        parts = named_slices(slices, truth, images)
+        whole = images is not None or parts is not None
+        results = [(path, _measured(path, truth, prepared, images, wanted or (), whole=whole)) for path in paths]
     if as_format == "json":
-        print_json([{"table": str(path), **result.to_dict(wanted)} for path, result in results])
+        print_json([{"table": str(path), **figures_of(result, wanted, parts)} for path, result in results])
         return
     what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
     about = f"{what}, {len(truth.image_id):,} images"
@@ -72,6 +79,10 @@ def evaluate(
         beside = dict(zip(short_names(paths), (result for _, result in results), strict=True))
         print_heading(about, as_format)
         printed = [figures_beside(beside, wanted), *(categories_beside(beside, wanted) if per_category else ())]
+    if parts is not None:
+        names = [path.name for path in paths] if len(paths) == 1 else short_names(paths)
+        beside = dict(zip(names, (result for _, result in results), strict=True))
+        printed = [*printed, figures_table(beside, parts, wanted)]
     for table in printed:
         print_table(table, as_format)
 
@@ -82,6 +93,8 @@ def _measured(
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
     names: Sequence[str],
+    *,
+    whole: bool,
 ) -> "CocoResult | OpenImagesResult":
     """Evaluate a table; notes and errors name its file."""
     from evaluation.belonging import check_belongs
@@ -93,7 +106,7 @@ def _measured(
 
     result: CocoResult | OpenImagesResult
     try:
-        whole = images is not None or any(isinstance(figure_of(name).measure, AtScore) for name in names)
+        whole = whole or any(isinstance(figure_of(name).measure, AtScore) for name in names)
         if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and not whole:
             # part by part: Open Images tables need not fit in memory
             notes(path, check_belongs(path, read_metadata(path)[0], truth))
