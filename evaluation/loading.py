@@ -6,6 +6,7 @@ from pathlib import Path
 from evaluation.cli.members import read_member
 from evaluation.cli.truth import read_truth
 from evaluation.ground_truth import GroundTruth
+from fusion.errors import options_of
 from fusion.table import DetectionTable
 
 __all__ = ["load", "load_truth"]
@@ -44,7 +45,8 @@ def load(
     if path.suffix == ".parquet" or any(path.glob("*.parquet")):
         return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)
-    table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
+    with options_of("quorum import", "read_results"):
+        table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
     notes(path, table.metadata.made_by["notes"])
     return table
 

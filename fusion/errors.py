@@ -4,11 +4,12 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["InputError", "Warned", "in_command_line", "in_python", "option"]
+__all__ = ["InputError", "Warned", "in_command_line", "in_python", "option", "options_of"]
 
 # How options are named: None as Python parameters, else as typed at the command line, with those that are typed
 # under another name than the parameter's. One process has one user, so this is a global.
 _typed: dict[str, str] | None = None
+_told: set[str] | None = None  # options that were named inside `options_of`
 
 
 class InputError(ValueError):
@@ -60,10 +61,37 @@ def option(name: str, value: object = None) -> str:
         `box_format='xyxy'` for who calls from Python, `--box-format xyxy` at the command line.
     """
     if _typed is None:
-        return name if value is None else f"{name}={value!r}"
-    name, dot, key = name.partition(".")
-    typed = f"--{_typed.get(name, name).replace('_', '-')}{dot}{key}"
-    return typed if value is None or value is True else f"{typed} {shlex.quote(str(value))}"
+        words = name if value is None else f"{name}={value!r}"
+    else:
+        name, dot, key = name.partition(".")
+        words = f"--{_typed.get(name, name).replace('_', '-')}{dot}{key}"
+        words += "" if value is None or value is True else f" {shlex.quote(str(value))}"
+    if _told is not None:
+        _told.add(words)
+    return words
+
+
+@contextmanager
+def options_of(command: str, function: str) -> Iterator[None]:
+    """Say of the options that an error inside the block names whose they are, if the command in use has no such ones.
+
+    Args:
+        command: What has them at the command line, and makes a table that is taken instead.
+        function: What has them in Python.
+    """
+    global _told
+    before, _told = _told, set()
+    try:
+        yield
+    except InputError as error:
+        if not any(words in str(error) for words in _told):
+            raise
+        where = f"options of {function}" if _typed is None else f"options of `{command}`"
+        raise type(error)(
+            error.where, error.problem, f"{error.remedy}. These are {where}: give its table instead".lstrip(". ")
+        ) from error
+    finally:
+        _told = before
 
 
 @contextmanager

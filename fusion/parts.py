@@ -17,7 +17,7 @@ from fusion.storage import BY_ID, image_ids_of, part_paths, read_metadata, read_
 from fusion.table import DetectionTable, Part
 from fusion.unfinished import put_in_place, take_up
 
-__all__ = ["FuseReport", "fuse_files"]
+__all__ = ["FuseReport", "fuse_files", "signed"]
 
 _AS_GIVEN = "as given"
 """The rule of parts that follow folders whose own rule is not known."""
@@ -81,7 +81,7 @@ def fuse_files(
     steps = list(recipe.nodes)
     tell(*_unsketched(inputs), *scale_notes(recipe, inputs), *_still_masks(recipe, inputs))
     fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)), device=device)
-    write_table(_signed(fused, recipe), output)
+    write_table(signed(fused, recipe), output)
     tell(*_unused(recipe, inputs), *_above_one(_over(fused), any(map(_over, inputs))))
     return FuseReport(sum(map(len, inputs)), len(fused), tuple(tell.lines))
 
@@ -137,7 +137,7 @@ def _fuse_parts(
             inputs = [named(read_table(path), path.parent) for path in paths]
             fused = recipe.fuse(inputs, device=device)
             part = Part(rule=rule, count=len(parts[0]), number=number)
-            write_table(_signed(fused, recipe), target, part=part)
+            write_table(signed(fused, recipe), target, part=part)
             read += sum(map(len, inputs))
             given |= any(map(_over, inputs))
         written += len(fused)
@@ -237,7 +237,8 @@ def _unused(recipe: Recipe, inputs: Sequence[DetectionTable]) -> tuple[str, ...]
     return (f"the recipe does not use {', '.join(names)}",)
 
 
-def _signed(table: DetectionTable, recipe: Recipe) -> DetectionTable:
+def signed(table: DetectionTable, recipe: Recipe) -> DetectionTable:
+    """Return a fused table that says by which recipe it was made."""
     try:
         software = version("quorum-detection")
     except PackageNotFoundError:

@@ -12,6 +12,7 @@ import numpy as np
 from evaluation.comparison import Difference
 from evaluation.folds import folds_of
 from evaluation.ground_truth import GroundTruth
+from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.errors import InputError
@@ -31,12 +32,14 @@ from search.splits import dealt
 from search.stack import stack
 from search.study import Settings, Study
 
-__all__ = ["Improvement", "improve"]
+__all__ = ["Improvement", "improve", "why_not"]
 
 _TRIALS = 4000
 _PATIENCE = 200
 _SEARCHING = 0.6  # part of the time that trials may take; learning scores and measuring take the rest
 _AHEAD = 0.1  # AP by which a member that far ahead leaves little to fuse
+_FINDS = 0.1  # AP50 from which a member finds objects at all
+_LOOSE = 0.2  # AP75 over AP50 below which a member's boxes are loose
 _ALIKE = 0.85  # share of the objects found by either of two members that both find
 
 
@@ -150,7 +153,7 @@ def improve(
         recipe=recipe,
         fused=fused,
         helps=helps,
-        why_not="" if helps else _why_not(problem),
+        why_not="" if helps else why_not(problem),
         brings={change.what: change.loss for change in answer.without_member} if helps else {},
     )
 
@@ -177,14 +180,31 @@ def _on_all(
     return whole.recipe(genome), whole.fused(genome)
 
 
-def _why_not(problem: Problem) -> str:
-    """Say why fusing does not help, as far as can be seen."""
+def why_not(problem: Problem) -> str:
+    """Say why fusing some members does not help, as far as can be seen on the search split."""
     ap = problem.member_ap
     if len(ap) == 1:
         return "there is one member; fusion needs two or more that err differently"
+    loose = _loose(problem)
+    if loose:
+        return f"the boxes of {loose} are loose"
     if ap[0] - ap[1] > _AHEAD:
         return f"{problem.names[0]} is {100 * (ap[0] - ap[1]):.0f} AP points ahead of the next"
     alike = agreement(problem.search)
     if np.min(alike[np.triu_indices(len(alike), 1)]) > _ALIKE:
         return "the members find the same objects"
     return f"{len(problem.search.truth.image_id):,} images are too few to learn what the members are worth"
+
+
+def _loose(problem: Problem) -> str:
+    """Name the members but the best whose boxes find objects without fitting them; "" where not all of them do so."""
+    prepared = problem.search.prepared
+    if isinstance(prepared, PreparedOpenImages):  # which asks for an IoU of .5 alone
+        return ""
+    told = []
+    for name, member in zip(problem.names[1:], problem.search.tables[1:], strict=True):
+        at = prepared.evaluate(member).figures(("AP50", "AP75"))
+        if at["AP50"] < _FINDS or at["AP75"] >= _LOOSE * at["AP50"]:
+            return ""
+        told.append(f"{name} (AP50 {100 * at['AP50']:.0f}, AP75 {100 * at['AP75']:.0f})")
+    return ", ".join(told)

@@ -91,12 +91,16 @@ def _tell(found: Improvement, results: Path, folder: Path, *, tested: bool) -> N
             if any(rival.name == over for rival in verify):
                 gain = answer.gain(over, "verify")
                 told = f"{over}, {name}" if over == "best member" else over
-                surely = "" if gain.low > 0 else "; it may be chance"
+                surely = "" if gain.low > 0 else "; it may be chance" if gain.high >= 0 else "; on these images"
                 console.print(
                     f"  {100 * gain.value:+.2f} over the {told} "
                     f"({100 * gain.low:+.2f} to {100 * gain.high:+.2f}){surely}",
                     highlight=False,
                 )
+        if len(answer.problem.names) == 1:
+            done = f"{answer.problem.preparation.treatment} and scored anew"
+            words = f"There is one member, {done}; fusion needs two or more that err differently."
+            console.print(words, highlight=False, soft_wrap=True)
         brings = ", ".join(f"{member} {100 * loss:+.1f}" for member, loss in found.brings.items())
         if brings:
             console.print(f"What each member brings to the tree: {brings}", highlight=False, soft_wrap=True)

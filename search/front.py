@@ -19,6 +19,7 @@ from fusion.checks import at_least, one_of
 from fusion.coco_results import write_coco_results
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
+from fusion.parts import signed
 from fusion.recipe_file import write_recipe
 from fusion.storage import write_table
 from fusion.table import DetectionTable
@@ -105,6 +106,7 @@ def auto(
     if tests:
         tests = [test.with_metadata(member=one.metadata.member) for test, one in zip(tests, tables, strict=True)]
         found = replace(found, fused=found.recipe.fuse(tests))
+    found = replace(found, fused=signed(found.fused, found.recipe))
     if folder is not None:
         write_table(found.fused, folder / "fused.parquet")
         results = folder / results_file(paths, tested=bool(tests))

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 import quorum
-from evaluation import prepare
+from evaluation import Coco, prepare
 from evaluation.coco_ground_truth import read_coco
 from fusion.errors import InputError
 from fusion.recipe_file import read_recipe
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
-from search.auto import improve
+from search.auto import improve, why_not
+from search.problem import pose
+from search.splits import dealt
 from tests.search.members import make_members, make_truth
 from zoo.synthetic.simulated import simulate
 from zoo.synthetic.skills import Scenario, demo_members
@@ -100,6 +102,7 @@ def test_the_command(folder, tmp_path, run):
         place = tmp_path / f"{path.stem}.parquet"
         assert run("import", path, "-g", truth, "-o", place)[0] == 0
         tables.append(read_table(place))
+    assert fused.metadata.made_by["recipe"] == read_recipe(out / "best.toml").to_toml()
     again = read_recipe(out / "best.toml").fuse(tables)
     assert fused.score.tobytes() == again.score.tobytes()
     assert prepare(read_coco(truth)).evaluate(fused).AP > 0
@@ -142,3 +145,45 @@ def test_from_python(folder, tmp_path):
         quorum.auto(files, truth, minutes=0)
     with pytest.raises(InputError, match="two are of the name 'a'"):
         quorum.auto([tables[0].with_metadata(member="a")] * 2, truth)
+
+
+def test_errors_of_auto_say_whose_options_they_name(folder, tmp_path, run):
+    truth, [first, *_] = folder / "ground_truth.json", files_of(folder)
+    records = json.loads(first.read_text())
+    for record in records:
+        x, y, w, h = record["bbox"]
+        record["bbox"] = [x, y, x + w, y + h]
+    (tmp_path / "corners.json").write_text(json.dumps(records))
+    code, _, err = run("auto", tmp_path / "corners.json", first, "-g", truth, "-o", tmp_path / "o")
+    assert code == 2
+    assert "--box-format xyxy" in err
+    assert "These are options of `quorum import`: give its table instead" in err
+    code, _, err = run("import", tmp_path / "corners.json", "-g", truth, "-o", tmp_path / "t.parquet")
+    assert (code, "--box-format xyxy" in err, "These are options" in err) == (2, True, False)
+    with pytest.raises(InputError, match=r"box_format='xyxy'.* These are options of read_results"):
+        quorum.load(tmp_path / "corners.json", truth)
+    (tmp_path / "torn.json").write_text("[{")
+    assert "These are options" not in run("auto", tmp_path / "torn.json", "-g", truth, "-o", tmp_path / "o")[2]
+
+
+def loosened(table, by):
+    """The table's boxes grown on all sides by a share of their own."""
+    x, y, w, h = (table.column(name) for name in "xywh")
+    grown = np.stack([x - by * w, y - by * h, w * (1 + 2 * by), h * (1 + 2 * by)], axis=1)
+    return DetectionTable.from_arrays(
+        image_id=table.image_id, category_id=table.category_id, score=table.score, xywh=grown,
+        metadata=Metadata(member="loose"),
+    )  # fmt: skip
+
+
+def test_why_fusing_does_not_help():
+    [good] = make_members(5, 1, TRUTH)
+    splits = dealt(TRUTH, ("search", "verify"))
+    reasons = {
+        "fusion needs two": [good],
+        "the boxes of loose (AP50": [good, loosened(good, 0.09)],
+        "ahead of the next": [good, noise(TRUTH)],
+        "the members find the same objects": [good, good.with_metadata(member="twin")],
+    }
+    for words, tables in reasons.items():
+        assert words in why_not(pose(tables, TRUTH, splits, Coco(), treatment="as they are"))
