@@ -1,5 +1,6 @@
 """Command `quorum ablate`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +24,8 @@ def ablate(
     calibration: Path | None = None,
     weights: Path | None = None,
     scales: Path | None = None,
-    class_tree: Path | None = None,
-    classes: Path | None = None,
+    recipe_hierarchy: Path | None = None,
+    recipe_class_descriptions: Path | None = None,
     vote_masks: Annotated[bool, Parameter(negative="")] = False,
     images: Path | None = None,
     protocol: ProtocolName = "coco",
@@ -46,8 +47,10 @@ def ablate(
         calibration: For a report's recipe: maps of scores (`quorum learn calibration`).
         weights: For a report's recipe: weights per member and category (`quorum learn weights`).
         scales: For a report's recipe: weights of views (`quorum learn scales`).
-        class_tree: For a report's recipe: JSON class tree by which predictions are expanded.
-        classes: For a report's recipe: class descriptions that belong to the tree.
+        recipe_hierarchy: For a report's recipe: JSON class tree by which predictions are expanded; the ground truth's
+            own when not given.
+        recipe_class_descriptions: For a report's recipe: class descriptions that belong to the tree; the ground
+            truth's own when not given.
         vote_masks: For a report's recipe: let masks vote.
         images: Measure only these images: a text file with an id per line.
         protocol: Which official evaluation.
@@ -67,11 +70,17 @@ def ablate(
     from fusion.terminal import announcing_compilation, progress_bar, stderr
 
     options = MethodOptions(
-        scales=scales, hierarchy=class_tree, class_descriptions=classes, vote_masks=vote_masks or None
+        scales=scales,
+        hierarchy=recipe_hierarchy,
+        class_descriptions=recipe_class_descriptions,
+        vote_masks=vote_masks or None,
     )
     paths = some_tables(tables, "ablate")
     ready = find_ready(recipe[0]) if len(recipe) == 1 else None
     if ready is not None:
+        if recipe_hierarchy is None and recipe_class_descriptions is None:
+            own = {"hierarchy": open_images.hierarchy, "class_descriptions": open_images.class_descriptions}
+            options = replace(options, **(own if open_images.hierarchy is not None else {}))
         stages = ready.stages(read_for_ready(paths, options, weights, calibration))
     elif options != MethodOptions() or weights is not None or calibration is not None:
         raise InputError("ablate", "options of a report's recipe go with its name", "Write them into the TOML file")

@@ -29,7 +29,7 @@ def analyze(
     iou: float = 0.5,
     recipe: Path | None = None,
     images: Path | None = None,
-    pictures: Literal["png", "svg"] = "png",
+    picture_format: Literal["png", "svg"] = "png",
     figures: FigureOptions = USUAL,
 ) -> None:
     """Find out why tables are as good as they are: frames, pictures and a report in words.
@@ -46,7 +46,7 @@ def analyze(
         iou: From which IoU on a detection is right.
         recipe: How to fuse several tables when measuring contributions; WBF at .55 when not given.
         images: Analyze only these images: a text file with an id per line, as `quorum split` writes.
-        pictures: Format of the pictures.
+        picture_format: Of the pictures.
         figures: Figures in the summary and in categories.csv.
     """
     from evaluation.analysis.ensemble_analysis import analyze_ensemble
@@ -83,7 +83,7 @@ def analyze(
             notes(path, analysis.result.notes)
             own = folder if len(names) == 1 else folder / _folder_name(name, place)
             own.mkdir(exist_ok=True)
-            shown = analysis.write(own, name, pictures)
+            shown = analysis.write(own, name, picture_format)
             prefix = "" if own == folder else f"{own.name}/"
             chapters.append((name, analysis, [prefix + picture for picture in shown]))
         ensemble, common = None, []
@@ -95,7 +95,7 @@ def analyze(
                 iou=iou,
                 progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
-            common = ensemble.write(folder, pictures)
+            common = ensemble.write(folder, picture_format)
         text = _report(chapters, ensemble, common, f"{iou_type}, {len(truth.image_id):,} images of {ground_truth.name}")
         (folder / "report.md").write_text(text, encoding="utf-8")
     analyses = [(name, analysis) for name, analysis, _ in chapters]

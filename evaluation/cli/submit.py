@@ -29,7 +29,7 @@ def submit(
     split_name: Annotated[str | None, Parameter(name="--split")] = None,
     algorithm: str | None = None,
     iou_type: Literal["bbox", "segm"] | None = None,
-    classes: Path | None = None,
+    class_descriptions: Path | None = None,
     max_per_image: int | None = None,
     digits: int | None = None,
     score_digits: int | None = None,
@@ -51,7 +51,7 @@ def submit(
         split_name: Name of the split, such as test-dev2017.
         algorithm: Name of the method.
         iou_type: Boxes or masks; for formats that have both.
-        classes: Open Images: the class descriptions, whose labels have the category ids 1, 2, ...
+        class_descriptions: Open Images: the class descriptions, whose labels have the category ids 1, 2, ...
         max_per_image: Write the best so many of each image; COCO takes 100, LVIS 300.
         digits: Decimals of box coordinates; all when not given.
         score_digits: Decimals of scores; all when not given.
@@ -65,7 +65,7 @@ def submit(
     if (table is None) == (check is None):
         raise InputError("submit", "expected either a table or --check FILE", "Name one of them")
     if check is not None:
-        images = _images(ground_truth, as_format, classes)
+        images = _images(ground_truth, as_format, class_descriptions)
         return _check(check, as_format, images, split_name, max_ratio, as_json)
     if as_format is None or ground_truth is None or output is None:
         names = (("--format", as_format), ("--ground-truth", ground_truth), ("--output", output))
@@ -76,7 +76,7 @@ def submit(
         submission = Submission(
             str(table),
             as_format,
-            images=_images(ground_truth, as_format, classes) or ground_truth,
+            images=_images(ground_truth, as_format, class_descriptions) or ground_truth,
             split=split_name,
             algorithm=algorithm,
             iou_type=iou_type,
@@ -128,7 +128,9 @@ def _images(path: Path | None, form: _Format | None, classes: Path | None) -> "I
 
     if path is None:
         if classes is not None:
-            raise InputError("option --classes", "needs the split's images as well", "Give them with --ground-truth")
+            raise InputError(
+                "option --class-descriptions", "needs the split's images as well", "Give them with --ground-truth"
+            )
         return None
     text_ids = classes is not None or (form or "").startswith("openimages")
     images = read_image_list(path, text_ids=text_ids)

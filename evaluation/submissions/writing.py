@@ -264,7 +264,7 @@ class Submission:
             raise InputError(
                 self._images.source,
                 "it does not tell the labels (/m/...) of the category ids",
-                "Give the class descriptions with --classes, in the order of the ids from 1 on",
+                "Give the class descriptions with --class-descriptions, in the order of the ids from 1 on",
             )
         names: list[str | None] = [None] * (int(ids.max(initial=0)) + 1)
         for number, label in zip(ids.tolist(), labels, strict=True):

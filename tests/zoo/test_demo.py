@@ -7,7 +7,7 @@ from fusion.storage import read_table
 def test_fused_entries_stand_above_the_best_member(tmp_path, run):
     code, out, _ = run("demo", tmp_path / "demo")
     assert code == 0
-    board = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
+    board = [line.split("│")[1].strip() for line in out.splitlines() if line.startswith("│")]
     assert len(board) == 10
     assert all(name.startswith("fused-") for name in board[:4])
     assert not any(name.startswith("fused-") for name in board[4:])

@@ -112,7 +112,7 @@ def scenes(
     clutter: float = 3.0,
     groups: float = 0.06,
     noise: float = 1.0,
-    picture: str = "png",
+    picture_format: str = "png",
 ) -> None:
     """Render a data set: pictures with annotations in COCO, LVIS and Open Images form.
 
@@ -129,7 +129,7 @@ def scenes(
         clutter: Mean number of things per picture that are of no category.
         groups: Share of the pictures with a group of many small objects.
         noise: Strength of shadows, blur and pixel noise.
-        picture: "png" or "jpg".
+        picture_format: png, or jpg (quality 92).
     """
     scenery = Scenery(
         size=size,
@@ -140,7 +140,7 @@ def scenes(
         noise=noise,
     )
     rendered = Rendered(images=images, seed=seed, scenery=scenery)
-    rendered.write(folder, picture=picture)
+    rendered.write(folder, picture=picture_format)
     console = stdout()
     console.print(f"{images} pictures with {len(rendered.truth)} objects in {folder / 'images'}", highlight=False)
     console.print(

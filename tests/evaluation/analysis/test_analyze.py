@@ -76,7 +76,7 @@ def test_one_table(data, tmp_path, capsys):
 def test_several_tables(data, tmp_path, capsys):
     truth, paths = data
     out = tmp_path / "out"
-    analyze(*paths, ground_truth=truth, output=out, pictures="svg")
+    analyze(*paths, ground_truth=truth, output=out, picture_format="svg")
     common = {f"{name}.svg" for name in ("bounds", "contributions", "objects", "agreement")}
     folders = {"01-one", "02-two_2", "03-two_2"}
     assert names(out) == ENSEMBLE | common | folders | {"report.md"}
@@ -95,7 +95,7 @@ def test_the_same_input_gives_the_same_files(data, tmp_path):
     truth, paths = data
     out, again = tmp_path / "out", tmp_path / "again"
     for folder in (out, again):
-        analyze(paths[0], ground_truth=truth, output=folder, pictures="svg")
+        analyze(paths[0], ground_truth=truth, output=folder, picture_format="svg")
     for path in sorted(out.iterdir()):
         assert path.read_bytes() == (again / path.name).read_bytes(), path
 

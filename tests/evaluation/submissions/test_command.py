@@ -70,7 +70,7 @@ def test_open_images(submit, tmp_path):
     names = "".join(f"{number:016x},100,100\n" for number in range(60, 0, -1))
     (tmp_path / "images.csv").write_text("ImageID,ImageWidth,ImageHeight\n" + names)
     (tmp_path / "classes.csv").write_text("".join(f"/m/0{k},name\n" for k in range(1, 12)))
-    options = ("-g", tmp_path / "images.csv", "--classes", tmp_path / "classes.csv")
+    options = ("-g", tmp_path / "images.csv", "--class-descriptions", tmp_path / "classes.csv")
     code, _, err = submit(
         tmp_path / "table.parquet", "--format", "openimages-detection", *options, "-o", tmp_path / "a.csv"
     )
@@ -87,7 +87,7 @@ def test_open_images(submit, tmp_path):
         ((), "either a table or --check"),
         (("a", "--check", "b"), "either a table or --check"),
         (("a", "--format", "coco"), "--ground-truth, --output is missing"),
-        (("--check", "a", "--classes", "b"), "needs the split's images"),
+        (("--check", "a", "--class-descriptions", "b"), "needs the split's images"),
         (("--check", "not-there"), "no such file"),
     ],
 )

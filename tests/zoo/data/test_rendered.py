@@ -266,11 +266,11 @@ def test_lvis_is_a_verified_part_of_coco(written):
 
 def test_jpeg_and_no_overwriting(tmp_path):
     folder = tmp_path / "set"
-    scenes(folder, images=2, size=48, picture="jpg")
+    scenes(folder, images=2, size=48, picture_format="jpg")
     truth = read_coco(folder / "instances.json")
     with Image.open(folder / "images" / truth.file_name[0]) as picture:
         assert (picture.format, picture.size) == ("JPEG", (truth.width[0], truth.height[0]))
     with pytest.raises(InputError, match="exists already"):
         scenes(folder, images=2, size=48)
     with pytest.raises(InputError, match="picture"):
-        scenes(tmp_path / "other", images=2, picture="bmp")
+        scenes(tmp_path / "other", images=2, picture_format="bmp")
