@@ -18,8 +18,8 @@ from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.checks import at_least, one_of
 from fusion.coco_results import write_coco_results
 from fusion.errors import InputError, option
-from fusion.recipe import Recipe
 from fusion.parts import signed
+from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe
 from fusion.storage import write_table
 from fusion.table import DetectionTable
