@@ -31,7 +31,7 @@ python_maximum_signature_line_length = 100
 def _entry(package: str, name: str) -> str:
     """Return what documents a public name."""
     kind = "autoclass" if inspect.isclass(getattr(import_module(package), name)) else "autofunction"
-    members = "   :members:\n" if kind == "autoclass" else ""
+    members = "   :members:\n   :inherited-members: tuple, ValueError, Struct\n" if kind == "autoclass" else ""
     return f".. {kind}:: {package}.{name}\n{members}"
 
 
