@@ -96,6 +96,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+_TABLES = ("tables", "table", "a", "b")  # parameters that name tables
 _WRITTEN = ("output", "save_recipe", "picture")  # parameters that name what is written, in every command
 
 
@@ -193,6 +194,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 
     with in_command_line(), _quiet() if still else nullcontext():
         keep_inputs(*_paths(bound.arguments))
+        bound.arguments.update(_tables(bound.arguments))
         command(*bound.args, **bound.kwargs)
 
 
@@ -200,6 +202,24 @@ def _quiet() -> AbstractContextManager[None]:
     from fusion.terminal import quiet
 
     return quiet()
+
+
+def _tables(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that name tables; result files among them are imported, beside the ground truth."""
+    given = {name: arguments[name] for name in _TABLES if arguments.get(name)}
+    paths = [path for value in given.values() for path in (value if isinstance(value, tuple) else (value,))]
+    if all(path.suffix == ".parquet" for path in paths):
+        return {}
+    from evaluation.imported import is_table, table_of
+
+    files = getattr(arguments.get("open_images"), "given", {})
+
+    def table(path: Path) -> Path:
+        return path if is_table(path) else table_of(path, arguments.get("ground_truth"), files)
+
+    return {
+        name: tuple(map(table, value)) if isinstance(value, tuple) else table(value) for name, value in given.items()
+    }
 
 
 def _paths(arguments: Mapping[str, object]) -> tuple[dict[str, Path], list[Path]]:

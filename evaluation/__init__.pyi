@@ -1,5 +1,6 @@
 """The names of the package and their types."""
 
+from evaluation.annotations import read_ground_truth as read_ground_truth
 from evaluation.attached import Attached as Attached
 from evaluation.coco_ground_truth import read_coco as read_coco
 from evaluation.ground_truth import GroundTruth as GroundTruth
@@ -14,6 +15,7 @@ from evaluation.protocol import Coco as Coco
 from evaluation.protocol import Lvis as Lvis
 from evaluation.protocol import OpenImages as OpenImages
 from evaluation.result import CocoResult as CocoResult
+from evaluation.results import read_results as read_results
 
 from . import analysis as analysis
 from . import calibration as calibration

@@ -231,7 +231,9 @@ def results_file(paths: Sequence[str | os.PathLike[str]], *, tested: bool) -> st
 
     Of an Open Images answer on test files that is the table: which images they are of, only their list can tell.
     """
-    csv = bool(paths) and Path(paths[0]).suffix == ".csv"
+    from evaluation.formats import recognised
+
+    csv = bool(paths) and Path(paths[0]).suffix == ".csv" and recognised(paths[0], "results").name == "openimages"
     return ("fused.parquet" if tested else "results.csv") if csv else "results.json"
 
 

@@ -1,6 +1,6 @@
 """Ground truth at the command line: its files, and the images that are chosen of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +39,12 @@ class OpenImagesFiles:
     masks: Path | None = None
     mask_folder: Path | None = None
 
+    @property
+    def given(self) -> dict[str, Path]:
+        """The files that there are, by what they are."""
+        files = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: file for name, file in files if file is not None}
+
 
 NO_FILES = OpenImagesFiles()
 
@@ -51,20 +57,10 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
         images: A text file with an image id per line.
         files: What goes with the CSV file.
     """
-    from dataclasses import asdict
-
-    from evaluation.formats import recognised
+    from evaluation.annotations import read_ground_truth
     from fusion.terminal import notes
 
-    kind = recognised(path, "truth")
-    given = {name: file for name, file in asdict(files).items() if file is not None}
-    if given and kind.name != "openimages":
-        raise InputError(
-            path,
-            "image labels, class descriptions, a hierarchy and masks go with a CSV file of Open Images boxes",
-            "Leave them out, or give that CSV file as --ground-truth",
-        )
-    truth = kind.truth(path, given)
+    truth = read_ground_truth(path, files.given)
     notes(path, truth.notes)
     if images is not None:
         wanted = read_image_list(images, truth)

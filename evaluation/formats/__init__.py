@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from evaluation.files.look import Look
     from evaluation.formats.base import Format
 
-__all__ = ["format_names", "format_of", "formats_that", "recognised"]
+__all__ = ["format_names", "format_of", "formats_that", "is_recognised", "recognised"]
 
 
 @functools.cache
@@ -61,8 +61,7 @@ def recognised(path: str | os.PathLike[str], can: str) -> "Format":
     from evaluation.files.look import Look
 
     look = Look.at(path)
-    ranks = {name: _format(name).recognises(look) for name in formats_that(can)}
-    best = [name for name, rank in ranks.items() if rank and rank == max(ranks.values())]
+    best = _best(look, can)
     if len(best) == 1:
         return _format(best[0])
     if best:
@@ -71,6 +70,18 @@ def recognised(path: str | os.PathLike[str], can: str) -> "Format":
     if look.folder:
         raise _nothing(look, can)
     return _format("coco")
+
+
+def is_recognised(path: str | os.PathLike[str], can: str) -> bool:
+    """Tell whether a file or folder that is there looks like any format that can be read for something."""
+    from evaluation.files.look import Look
+
+    return bool(_best(Look.at(path), can))
+
+
+def _best(look: "Look", can: str) -> list[str]:
+    ranks = {name: _format(name).recognises(look) for name in formats_that(can)}
+    return [name for name, rank in ranks.items() if rank and rank == max(ranks.values())]
 
 
 def _nothing(look: "Look", can: str) -> InputError:
