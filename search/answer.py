@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 FIRST = "first candidate"
-"""What the best naive ensemble with learned scores is called among rivals: it is there before trials are."""
+"""What a flat ensemble with learned scores is called among rivals: it is there before trials are."""
 
 _TOP = 20
 _REPLICATES = 500
@@ -234,7 +234,7 @@ def find_answer(
     study: Study,
     *,
     scores: bool = True,
-    first: Stack | None = None,
+    learned: Sequence[Stack] = (),
     figures: Sequence[str] | None = None,
     chosen: Callable[[Recipe], None] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -243,14 +243,14 @@ def find_answer(
 
     With two splits the choice is that of `choose`, by the first alone. With three, the best trials are ranked by the
     second one, and the third is the one to quote. Learned scores are taken if they are better, on parts of the first
-    split held back, by more than a standard error: those of the best flat ensembles, and of the best tree if these are
-    better than those of the flat ones by as much.
+    split held back, by more than a standard error: those of flat ensembles, and of the best tree if these are better
+    than those by as much.
 
     Args:
         problem: Members and splits.
         study: A search, ended or interrupted.
-        scores: Whether scores may be learned for more candidates than the first.
-        first: The first candidate, if one was made.
+        scores: Whether scores may be learned for more candidates.
+        learned: Candidates that scores were learned for before trials, the first candidate of the search first.
         figures: Names, of `evaluation.figures`, of what is measured of answer and rivals beside AP, with intervals; by
             default what entries are compared by, without.
         chosen: Given the recipe as soon as it is known, before figures are worked out: the best so far, then the
@@ -271,7 +271,7 @@ def find_answer(
         trial = best[int(np.argmax([ap for _, ap in top]))]
     else:
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
-    stacks = [] if first is None else [first]
+    stacks = [*learned]
     own = _result(problem, search, trial.genome)
     stacked = best_stack(own, stacks, trial.genome)
     if chosen is not None:
@@ -285,8 +285,8 @@ def find_answer(
     named: dict[str, tuple[Genome, Stack | None]] = {}
     if any(t.phase == "naive" for t in study.trials):
         named["naive ensemble"] = study.naive.genome, None
-    if first is not None and stacked is not first:
-        named[FIRST] = first.genome, first
+    if learned and stacked is not learned[0]:
+        named[FIRST] = learned[0].genome, learned[0]
     if study.greedy is not None:
         named["greedy selection"] = study.greedy.genome, None
     if stacked is not None:

@@ -195,8 +195,8 @@ def _stacks(answer: Answer) -> list[str]:
         own, *kinds = (f"{100 * one.AP[kind]:.2f}" if kind in one.AP else "" for kind in ("own", *KINDS[1:]))
         rows.append([f"{members} of {len(answer.problem.names)} members, {root}{taken}", own, *kinds])
     table = PrintedTable.of(("candidate", "own scores", *(f"{kind} scores" for kind in KINDS[1:])), rows)
-    text = "AP on the search split, each image by what was learned without its fold. The first one, the best naive "
-    text += "ensemble, was there before trials were."
+    text = "AP on the search split, each image by what was learned without its fold. The first one "
+    text += "was there before trials were."
     told = "the answer is a candidate with its own scores: those learned are not better by a standard error"
     if answer.stack is not None:
         told = f"boxes of the answer are scored by a learned model ({answer.stack.model.kind})"

@@ -10,7 +10,7 @@ from search.answer import Answer, find_answer, paired_error, recipe_with
 from search.evaluators import Evaluator
 from search.journal import Journal
 from search.problem import Problem, agreement
-from search.stack import Stack, best_stack, stack
+from search.stack import Stack, best_stack, learn_first
 from search.study import Settings, Study
 
 __all__ = ["Progress", "in_words", "seek"]
@@ -44,8 +44,8 @@ def seek(
 ) -> tuple[Study, Answer]:
     """Search, and measure what was found.
 
-    When members and naive ensembles are measured, scores are learned for the best of these: the first candidate, which
-    is there before trials are. Ctrl-C then and later ends the search with the best so far.
+    When members and naive ensembles are measured, scores are learned for flat ensembles. The better one is the first
+    candidate, which is there before trials are. Ctrl-C then and later ends the search with the best so far.
 
     Args:
         problem: Members and splits.
@@ -64,35 +64,29 @@ def seek(
         InputError: If it was ended before anything was measured.
     """
     study = Study(settings, problem.search.category_ids, agreement(problem.search))
-    first: Stack | None = None
+    learned: list[Stack] = []
 
     def tell(what: str, done: int | None = None, wanted: int | None = None) -> None:
         if progress is not None:
             progress(what, done, wanted)
 
     def begin() -> None:
-        nonlocal first
         [best, *_] = study.measured
         if scores:
-            tell("learning scores for the first candidate")
-            base = study.naive if study.members > 1 else best
-            try:
-                first = stack(problem, base.genome)
-            except InputError:  # nothing to learn from: all right or all wrong
-                first = None
+            learned.extend(learn_first(problem, study, tell))
         if chosen is not None:
             own = problem.search.prepared.evaluate(problem.fused(best.genome))
-            chosen(recipe_with(problem, best.genome, best_stack(own, [] if first is None else [first], best.genome)))
-        if first is not None and said is not None:
+            chosen(recipe_with(problem, best.genome, best_stack(own, learned)))
+        if learned and said is not None:
+            naive = f", the best naive ensemble {100 * study.naive.outcome.value:.2f}" if study.members > 1 else ""
             said(
-                f"first candidate: the best naive ensemble with learned scores has AP {100 * first.result.AP:.2f} on "
-                f"parts held back; without, it has {100 * base.outcome.value:.2f}, and the best member "
-                f"{100 * study.best_member.outcome.value:.2f}"
+                f"first candidate: a flat fusion with learned scores has AP {100 * learned[0].result.AP:.2f} on parts "
+                f"held back; the best member has {100 * study.best_member.outcome.value:.2f}{naive}"
             )
 
     def trials(phase: str, done: int, wanted: int, best: float) -> None:
-        learned = "" if first is None else f"; with learned scores {100 * first.result.AP:.2f}"
-        tell(f"{phase}: best AP {100 * best:.2f}{learned}", done, wanted)
+        scored = f"; with learned scores {100 * learned[0].result.AP:.2f}" if learned else ""
+        tell(f"{phase}: best AP {100 * best:.2f}{scored}", done, wanted)
 
     try:
         study.run(
@@ -110,6 +104,6 @@ def seek(
             "search", "ended before its first trial", f"Start it again; {option('resume')} goes on with what was kept"
         )
     answer = find_answer(
-        problem, study, scores=scores, first=first, figures=figures, chosen=chosen, progress=lambda what: tell(what)
+        problem, study, scores=scores, learned=learned, figures=figures, chosen=chosen, progress=lambda what: tell(what)
     )
     return study, answer

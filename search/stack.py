@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from evaluation.measured import Measured
@@ -12,15 +13,20 @@ from evaluation.score_models import learn_scores
 from fusion.errors import InputError
 from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
-from search.genome import Genome
+from search.baselines import flat
+from search.genome import Genome, Operator
 from search.journal import Trial
 from search.preparation import worthwhile
 from search.problem import Problem
 from search.study import Study
 
-__all__ = ["Stack", "best_stack", "learn_more", "stack"]
+__all__ = ["Stack", "best_stack", "learn_first", "learn_more", "stack"]
 
-_FLATS = 2  # flat ensembles that scores are learned for
+# With learned scores the best bases are those that leave most boxes, which by their own scores they are not
+# (benchmarks/score_bases.py): high thresholds, and soft-NMS, which keeps every box. So many detections take it some
+# hundred MB and a minute.
+_TIGHT, _ALL = Operator(kind="wbf", iou=0.85), Operator(kind="soft_nms")
+_MOST = 300_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +61,14 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     return Stack(genome, learned.model, learned.AP, scored, prepared.evaluate(scored))
 
 
-def best_stack(own: Measured, stacks: Sequence[Stack], tree: Genome) -> Stack | None:
+def best_stack(own: Measured, stacks: Sequence[Stack], tree: Genome | None = None) -> Stack | None:
     """Return the candidate whose learned scores are to be taken.
 
     Args:
         own: What the best candidate by its own scores has on the search split.
         stacks: Candidates with learned scores.
-        tree: That candidate: learned scores on it are taken where they are better than those on flat ensembles by more
-            than a standard error.
+        tree: That candidate, if it is one of trials: learned scores on it are taken where they are better than those on
+            flat ensembles by more than a standard error.
 
     Returns:
         None where the own scores are as good.
@@ -76,15 +82,32 @@ def best_stack(own: Measured, stacks: Sequence[Stack], tree: Genome) -> Stack | 
 
 
 def learn_more(problem: Problem, study: Study, trial: Trial, stacks: list[Stack], tell: Callable[[str], None]) -> None:
-    """Learn scores for a trial and for the best flat ensembles; add those that are not there."""
-    flats = sorted((t for t in study.measured if t.phase == "naive"), key=lambda t: -t.outcome.value)
-    wanted = dict.fromkeys([*(t.genome for t in flats[:_FLATS]), trial.genome])
-    genomes = [genome for genome in wanted if all(genome != one.genome for one in stacks)]
+    """Learn scores for flat ensembles that leave many boxes and for a trial; add those that are not there."""
+    few = sum(map(len, problem.preparation.tables)) <= _MOST
+    wanted = dict.fromkeys([*_first_bases(problem, study), *([_flat(problem, _ALL)] if few else []), trial.genome])
+    try:
+        stacks.extend(_learned(problem, [one for one in wanted if all(one != known.genome for known in stacks)], tell))
+    except KeyboardInterrupt:  # the best so far
+        return
+
+
+def _first_bases(problem: Problem, study: Study) -> list[Genome]:
+    """Return the flat ensembles that scores are learned for before trials: the best one, and a tight one."""
+    naive = [trial.genome for trial in study.measured if trial.phase == "naive"]
+    return list(dict.fromkeys([*naive[:1], _flat(problem, _TIGHT)]))
+
+
+def learn_first(problem: Problem, study: Study, tell: Callable[[str], None]) -> list[Stack]:
+    """Learn scores for flat ensembles; return those for which it went, the best one first."""
+    return sorted(_learned(problem, _first_bases(problem, study), tell), key=lambda one: -one.result.AP)
+
+
+def _learned(problem: Problem, genomes: Sequence[Genome], tell: Callable[[str], None]) -> Iterator[Stack]:
     for number, genome in enumerate(genomes, 1):
         tell(f"learning scores, base {number} of {len(genomes)}")
-        try:
-            stacks.append(stack(problem, genome))
-        except InputError:  # nothing to learn from: all right or all wrong
-            continue
-        except KeyboardInterrupt:  # the best so far
-            break
+        with suppress(InputError):  # nothing to learn from: all right or all wrong
+            yield stack(problem, genome)
+
+
+def _flat(problem: Problem, operator: Operator) -> Genome:
+    return flat([1.0] * len(problem.names), operator)

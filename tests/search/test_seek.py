@@ -47,7 +47,8 @@ def test_the_first_candidate_is_known_shown_and_kept_before_trials(problem):
     assert events.index("kept") < told < events.index("greedy")
     assert events.index("naive") < told
     first = answer.stacks[0]
-    assert first.genome == study.naive.genome
+    assert study.naive.genome in [one.genome for one in answer.stacks]
+    assert max(one.result.AP for one in answer.stacks[:2]) == first.result.AP
     assert recipes[0].to_toml() == problem.recipe(first.genome, first.model).to_toml()
     assert f"has AP {100 * first.result.AP:.2f} on parts held back" in events[told]
     # no image's boxes were scored by what was learned on it
