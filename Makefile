@@ -6,6 +6,10 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 # tests that also run without a GPU's threads or without a GPU's types
 TWINS := tests/fusion/cuda tests/evaluation/cuda tests/fusion/steps/test_conformance.py::test_the_twin_answers_alike
 
+# with pip's own progress: what is downloaded, and how large it is
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
+BIG = PyTorch, with its CUDA libraries on Linux, is 5 of the 6 GB that this takes on disk, and is downloaded once.
+
 .PHONY: demo test slow lint docs links bench clean
 
 demo: .venv/zoo
@@ -59,28 +63,32 @@ bench: .venv/peers
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@echo 'Making a virtual environment in .venv ...'
 	$(PYTHON) -m venv .venv
 
 .venv/zoo: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[zoo]'
+	@echo 'Installing Quorum with what trains detectors into .venv. $(BIG)'
+	$(INSTALL) --editable '.[zoo]'
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test,peers,zoo]'
+	@echo 'Installing Quorum with what the tests need into .venv. $(BIG)'
+	$(INSTALL) --editable '.[test,peers,zoo]'
 	@# the official Open Images evaluator; what it asks for besides (TensorFlow, Beam) its metrics do not need
-	$(BIN)/python -m pip install --quiet --no-deps tf_models_research_object_detection==2.8.0.post1
+	$(INSTALL) --no-deps tf_models_research_object_detection==2.8.0.post1
 	touch $@ .venv/zoo .venv/peers
 
 .venv/peers: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[peers,zoo]'
+	@echo 'Installing Quorum with the packages that it is compared with into .venv. $(BIG)'
+	$(INSTALL) --editable '.[peers,zoo]'
 	touch $@ .venv/zoo
 
 .venv/docs: .venv/test
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 .venv/dev: .venv/test
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 clean:

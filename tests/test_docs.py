@@ -4,6 +4,8 @@ import ast
 import functools
 import os
 import re
+import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -85,3 +87,23 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     assert any("AP over the best member" in str(output.get("data", {}).get("text/plain")) for output in outputs)
     assert any("<table" in str(output.get("data", {}).get("text/html")) for output in outputs)
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_says_what_it_installs_and_how_large_that_is(target, tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("there is no make here")
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    said = subprocess.run(["make", "-n", target], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    installing = said.index("Installing Quorum")
+    assert "GB" in said[installing:].splitlines()[0]
+    assert installing < said.index("pip install")
+    assert "--quiet" not in said
+
+
+def test_the_submission_that_is_checked_is_the_one_that_was_written():
+    page = (ROOT / "README.md").read_text()
+    submitted = re.search(r"--split (\S+) --algorithm (\S+) .*?-o (\S+)", page.replace("\\\n", ""))
+    split, algorithm, folder = submitted.groups()
+    assert re.search(r"submit --check (\S+)", page)[1] == f"{folder}/detections_{split}_{algorithm}_results.zip"
