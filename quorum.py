@@ -142,6 +142,7 @@ _command(_learn, "evaluation.cli.scales:learn_scales", "scales", "Weights of tes
 _command(_learn, "evaluation.cli.experts:learn_experts", "experts", "Which categories to give to which expert.")
 app.command(_learn)
 _command(app, "search.cli_auto:auto", "auto", "Turn result files into a better one, and say by how much.")
+_command(app, "search.cli_warmup:warmup", "warmup", "Compile what the commands use, once.")
 _command(app, "search.cli:split", "split", "Cut the images of a data set into lists.")
 _command(app, "search.cli:search", "search", "Search for the best tree of members and operators.")
 _command(app, "zoo.cli.training:train", "train", "Train a detector or segmenter of the zoo.")

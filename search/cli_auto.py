@@ -50,11 +50,11 @@ def auto(
         seed: Of everything random.
         open_images: What goes with a CSV file as ground truth.
     """
-    from fusion.terminal import announcing_compilation, progress_bar
+    from fusion.terminal import showing_progress
     from search import front
 
-    with announcing_compilation(), progress_bar() as bar:
-        task = bar.add_task("reading", total=None)
+    with showing_progress() as progress:
+        progress("reading")
         found = front.auto(
             files,
             ground_truth if open_images == NO_FILES else read_truth(ground_truth, None, open_images),
@@ -65,7 +65,7 @@ def auto(
             protocol=protocol,
             iou_type=iou_type,
             seed=seed,
-            progress=lambda what: bar.update(task, description=what),
+            progress=progress,
         )
     results = output / front.results_file(files, tested=bool(test_files))
     _tell(found, results, output, tested=bool(test_files))

@@ -1,10 +1,15 @@
 """What the commands print."""
 
+import io
 import json
+import re
+import time
 
+import numba
 import pytest
+from rich.console import Console
 
-from fusion import said
+from fusion import compilation, said, terminal
 from fusion.errors import Warned
 from fusion.printed_table import PrintedTable, print_json, print_table
 from fusion.storage import read_table, write_table
@@ -112,3 +117,40 @@ def test_a_warning_in_a_file_is_text(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out) == {"notes": ["y"]}
     with pytest.raises(TypeError, match="object"):
         print_json({"notes": [object()]})
+
+
+def test_compilation_is_said_with_its_seconds(monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "_said", [])
+    monkeypatch.setattr(terminal, "_timers", [])
+    with terminal.announcing_compilation(), terminal.announcing_compilation():
+        compilation.tell()
+        numba.njit(lambda x: x + 1)(1)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Compiling kernels for this machine; this happens once")
+    assert re.fullmatch(r"Compiled in \d+\.\d s; kept for later commands", said[1])
+    assert len(said) == 2
+    with terminal.announcing_compilation():
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_names_the_step_and_moves(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "stderr", Console(file=shown, force_terminal=True, width=80))
+
+    def plain():
+        return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", shown.getvalue())
+
+    steps = {("reading",): "reading", ("part 1", 3, 4): "75%", (2, 8): "25%", ("search", 1, 2, 0.5): "50%"}
+    with terminal.showing_progress() as progress:
+        for told, words in steps.items():
+            progress(*told)
+            while words not in plain():  # it is drawn ten times a second
+                time.sleep(0.01)
+    assert "part 1" in plain()
+    assert "search" in plain()
+    monkeypatch.setattr(terminal, "stderr", Console(file=shown, force_terminal=False))
+    shown.truncate(0)
+    with terminal.showing_progress() as progress:
+        progress("reading", 1, 2)
+    assert shown.getvalue().strip("\0") == ""
