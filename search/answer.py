@@ -242,9 +242,8 @@ def find_answer(
     """Choose, and measure the choice and its rivals on every split.
 
     With two splits the choice is that of `choose`, by the first alone. With three, the best trials are ranked by the
-    second one, and the third is the one to quote. Learned scores are taken if they are better, on parts of the first
-    split held back, by more than a standard error: those of flat ensembles, and of the best tree if these are better
-    than those by as much.
+    second one, and the third is the one to quote. Whether learned scores are taken is told by parts of the first split
+    that were held back; see `best_stack`.
 
     Args:
         problem: Members and splits.
@@ -273,13 +272,15 @@ def find_answer(
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
     stacks = [*learned]
     own = _result(problem, search, trial.genome)
-    stacked = best_stack(own, stacks, trial.genome)
+    plain = next((t.genome for t in study.measured if t.phase in ("members", "naive")), trial.genome)
+    simple = _result(problem, search, plain)
+    stacked = best_stack(simple, stacks, own, trial.genome)
     if chosen is not None:
         chosen(recipe_with(problem, trial.genome, stacked))
     if scores:
         known = stacked
         learn_more(problem, study, trial, stacks, tell)
-        stacked = best_stack(own, stacks, trial.genome)
+        stacked = best_stack(simple, stacks, own, trial.genome)
         if chosen is not None and stacked is not known:
             chosen(recipe_with(problem, trial.genome, stacked))
     named: dict[str, tuple[Genome, Stack | None]] = {}

@@ -61,24 +61,32 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     return Stack(genome, learned.model, learned.AP, scored, prepared.evaluate(scored))
 
 
-def best_stack(own: Measured, stacks: Sequence[Stack], tree: Genome | None = None) -> Stack | None:
+def best_stack(
+    plain: Measured, stacks: Sequence[Stack], found: Measured | None = None, tree: Genome | None = None
+) -> Stack | None:
     """Return the candidate whose learned scores are to be taken.
 
+    They must be better than the best flat ensemble or member by its own scores, by more than a standard error. The best
+    of many trials seems better than it is, so it must be better than they are by as much to be taken instead.
+
     Args:
-        own: What the best candidate by its own scores has on the search split.
+        plain: What the best flat ensemble or member by its own scores has on the search split.
         stacks: Candidates with learned scores.
-        tree: That candidate, if it is one of trials: learned scores on it are taken where they are better than those on
-            flat ensembles by more than a standard error.
+        found: What the best trial by its own scores has there.
+        tree: That trial: learned scores on it are taken where they are better than those on flat ensembles by more than
+            a standard error.
 
     Returns:
-        None where the own scores are as good.
+        None where own scores are as good.
     """
     flats = [one for one in stacks if one.genome != tree]
     best = max(flats, key=lambda one: one.result.AP, default=None)
     for one in stacks:
         if one.genome == tree and (best is None or worthwhile(best.result, one.result)):
             best = one
-    return best if best is not None and worthwhile(own, best.result) else None
+    if best is None or not worthwhile(plain, best.result):
+        return None
+    return None if found is not None and worthwhile(best.result, found) else best
 
 
 def learn_more(problem: Problem, study: Study, trial: Trial, stacks: list[Stack], tell: Callable[[str], None]) -> None:
