@@ -273,7 +273,8 @@ def find_answer(
     stacks = [*learned]
     own = _result(problem, search, trial.genome)
     plain = next((t.genome for t in study.measured if t.phase in ("members", "naive")), trial.genome)
-    simple = _result(problem, search, plain)
+    # a simple trial that was chosen may be a little behind
+    simple = min(_result(problem, search, plain), own, key=lambda result: result.AP)
     stacked = best_stack(simple, stacks, own, trial.genome)
     if chosen is not None:
         chosen(recipe_with(problem, trial.genome, stacked))
