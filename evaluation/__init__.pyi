@@ -5,6 +5,8 @@ from evaluation.attached import Attached as Attached
 from evaluation.coco_ground_truth import read_coco as read_coco
 from evaluation.ground_truth import GroundTruth as GroundTruth
 from evaluation.measured import CategoryResult as CategoryResult
+from evaluation.objects import read_objects as read_objects
+from evaluation.objects import to_objects as to_objects
 from evaluation.open_images import PreparedOpenImages as PreparedOpenImages
 from evaluation.open_images_csv import read_open_images as read_open_images
 from evaluation.open_images_result import OpenImagesResult as OpenImagesResult

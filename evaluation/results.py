@@ -10,11 +10,11 @@ import msgspec
 from evaluation.formats import format_of, recognised
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings import check_reading, check_table
-from fusion.coco_results import AS_FOUND, Reading
+from fusion.coco_results import AS_FOUND, RawResults, Reading
 from fusion.errors import InputError, Warned, option
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["read_label_map", "read_results"]
+__all__ = ["read_label_map", "read_results", "table_of_raw"]
 
 
 def read_results(
@@ -50,21 +50,49 @@ def read_results(
     vocabulary = None if truth is None else truth.vocabulary
     kind = recognised(path, "results") if format is None else format_of(format, "results")
     raw = kind.results(Path(path), vocabulary, reading, progress)
+    return table_of_raw(
+        raw,
+        truth,
+        reading,
+        format=kind.name,
+        as_is=as_is,
+        unknown_images=unknown_images,
+        unknown_categories=unknown_categories,
+        scores=scores,
+        metadata=metadata,
+    )
+
+
+def table_of_raw(
+    raw: RawResults,
+    truth: GroundTruth | None,
+    reading: Reading,
+    *,
+    format: str,  # noqa: A002 - the word that users know it by
+    as_is: bool = False,
+    unknown_images: str = "error",
+    unknown_categories: str = "error",
+    scores: str = "any",
+    metadata: Metadata | None = None,
+) -> DetectionTable:
+    """Make a table of results as they stand, as `read_results` says; the table says in what format they were."""
     if truth is not None and not as_is and not raw.faulty:
         raw.notes += map(Warned, check_reading(raw, truth, reading))
     metadata = metadata or Metadata()
     table = raw.table(
-        vocabulary,
+        None if truth is None else truth.vocabulary,
         reading,
         unknown_images=unknown_images,
         unknown_categories=unknown_categories,
         scores=scores,
-        metadata=msgspec.structs.replace(metadata, made_by={**metadata.made_by, "format": kind.name}),
+        metadata=msgspec.structs.replace(metadata, made_by={**metadata.made_by, "format": format}),
     )
     if truth is None or as_is or truth.unit == "pixel":
         return table
-    made_by = table.metadata.made_by  # what readings of shares are compared with, there is none
-    return table.with_metadata(made_by={**made_by, "notes": [*made_by["notes"], *check_table(table, truth)]})
+    made_by = table.metadata.made_by  # other readings of shares cannot be tried
+    return table.with_metadata(
+        made_by={**made_by, "notes": [*made_by["notes"], *map(Warned, check_table(table, truth))]}
+    )
 
 
 def read_label_map(text: str) -> dict[int | str, int | str]:
