@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from evaluation.cli.members import read_member
 from evaluation.cli.truth import read_truth
@@ -13,7 +14,7 @@ __all__ = ["load", "load_truth"]
 
 
 def load(
-    path: str | os.PathLike[str], ground_truth: GroundTruth | str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str] | Any, ground_truth: GroundTruth | str | os.PathLike[str] | None = None
 ) -> DetectionTable:
     """Read the detections of a member: a table, or a result file as `quorum import` reads it.
 
@@ -22,7 +23,8 @@ def load(
     is unusual is printed on standard error. Other readings are given to `evaluation.results.read_results`.
 
     Args:
-        path: Results in any format that `quorum import` knows, or a table: a Parquet file, a folder of parts.
+        path: Results in any format that `quorum import` knows, or a table: a Parquet file, a folder of parts; or
+            objects of other libraries, as `evaluation.read_objects` takes them.
         ground_truth: What it is read beside: ground truth, or its file; see `load_truth`. None accepts ids as they are.
 
     Returns:
@@ -40,8 +42,12 @@ def load(
     from fusion.table import Metadata
     from fusion.terminal import notes
 
-    path = Path(path)
     truth = None if ground_truth is None else load_truth(ground_truth)
+    if not isinstance(path, (str, os.PathLike)):
+        from evaluation.objects import read_objects
+
+        return read_objects(path, truth)
+    path = Path(path)
     if path.suffix == ".parquet" or any(path.glob("*.parquet")):
         return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)

@@ -161,7 +161,7 @@ def _categories(table: pa.Table, columns: BoxColumns) -> tuple[list[RecordKey], 
 
 def _parsed(texts: pa.ChunkedArray, where: str, place: Callable[[int], str]) -> np.ndarray:
     """Return boxes from texts such as "[1, 2, 3, 4]"."""
-    words = pc.split_pattern_regex(pc.utf8_trim(texts, " ()[]"), r"[,\s]+").combine_chunks()
+    words = pc.split_pattern_regex(pc.utf8_trim(texts.cast(pa.string()), " ()[]"), r"[,\s]+").combine_chunks()
     count = numpy_array(pc.list_value_length(words))
     wrong = np.flatnonzero(count != 4)
     if len(wrong):

@@ -39,9 +39,8 @@ class KittiFormat(Format):
     def recognises(self, look: Look) -> int:
         """Take files of lines with a name and 14 numbers, or 15 with a score."""
         if look.folder:
-            return 2 * any(self.recognises(look.into(name)) for name in look.ending(".txt")[:20])
-        lines = look.lines[:20]
-        return 2 * (bool(lines) and all(_LINE.fullmatch(line.strip()) for line in lines))
+            return 2 * any(self.recognises(look.into(name)) for name in look.ending(".txt")[:1000])
+        return 2 * any(_LINE.fullmatch(line.strip()) is not None for line in look.lines[:1])
 
     def results(
         self, path: Path, vocabulary: Vocabulary | None, reading: Reading, progress: Progress | None

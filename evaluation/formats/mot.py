@@ -36,8 +36,7 @@ class MotFormat(Format):
         """Take lines of seven to ten numbers with commas between, the first a frame's."""
         if look.folder:
             return 2 * any(self.recognises(look.into(name)) for name in _det_files(look)[:5])
-        lines = look.lines[:20]
-        return 2 * (bool(lines) and all(_LINE.fullmatch(line.strip()) for line in lines))
+        return 2 * any(_LINE.fullmatch(line.strip()) is not None for line in look.lines[:1])
 
     def results(
         self, path: Path, vocabulary: Vocabulary | None, reading: Reading, progress: Progress | None

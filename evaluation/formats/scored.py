@@ -27,7 +27,7 @@ class ScoredFormat(Format):
     def recognises(self, look: Look) -> int:
         """Take lines whose box cannot be YOLO's: in pixels, or outside the picture unless the score stands first."""
         if look.folder:
-            heads = [look.into(name) for name in look.ending(".txt")[:20]]
+            heads = [look.into(name) for name in look.ending(".txt")[:200]]
             lines = [line for head in heads for line in head.lines[:50] if _LINE.fullmatch(line.strip())]
             return self._rank(lines) if all(_LINE.fullmatch(h.lines[0].strip()) for h in heads if h.lines) else 0
         lines = look.lines[:200]
