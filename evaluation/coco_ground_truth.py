@@ -16,7 +16,7 @@ from evaluation.ground_truth import GroundTruth, Labels
 from fusion.errors import InputError
 from fusion.source import Source, kind_of
 
-__all__ = ["read_coco"]
+__all__ = ["ID_ZERO", "beyond", "coco_columns", "coco_truth", "read_coco"]
 
 
 class _Image(msgspec.Struct):
@@ -57,6 +57,7 @@ _READ = (
     ("annotation", "annotations", _Annotation.__struct_fields__),
     ("category", "categories", _Category.__struct_fields__),
 )
+ID_ZERO = "an annotation has id 0, which pycocotools never counts as matched"
 _BEYOND = 0.1  # share of objects that is too many
 # What no field of ours has.
 _DIGITS = 1000
@@ -79,6 +80,25 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
         InputError: If the file is not there, is no such file, or an entry cannot be used; the entry,
             its field, what was expected and what came are named.
     """
+    return coco_truth(*coco_columns(path))
+
+
+def coco_truth(columns: dict[str, Any], images: Sequence[_Image]) -> GroundTruth:
+    """Make ground truth of what `coco_columns` returns.
+
+    Raises:
+        InputError: If an entry cannot be used.
+    """
+    truth = GroundTruth.from_arrays(**columns)
+    return replace(_with_labels(truth, images), notes=(*truth.notes, *_many_beyond(truth)))
+
+
+def coco_columns(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Sequence[_Image]]:
+    """Read the columns of a COCO ground truth file for `GroundTruth.from_arrays`, and its images; see `read_coco`.
+
+    Raises:
+        InputError: If the file is no such file, or an entry has not the form of one.
+    """
     source = Source(path, "a COCO ground truth file")
     try:
         data = source.read()
@@ -100,27 +120,27 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     no_area = np.array([a.area is None for a in annotations], dtype=bool)
     areas[no_area] = boxes[no_area, 2] * boxes[no_area, 3]
     notes += _notes(annotations, int(no_area.sum()))
-    truth = GroundTruth.from_arrays(
-        image_id=_array([image.id for image in images]),
-        width=[image.width or 0 for image in images],
-        height=[image.height or 0 for image in images],
+    columns = {
+        "image_id": _array([image.id for image in images]),
+        "width": [image.width or 0 for image in images],
+        "height": [image.height or 0 for image in images],
         # LVIS v1 names no files, but their addresses end with the name
-        file_name=[image.file_name or (image.coco_url or "").rpartition("/")[2] for image in images],
-        category_id=categories,
-        category_name=[category.name for category in file.categories],
-        frequency=_frequency(file.categories, place),
-        annotation_id=_array([a.id for a in annotations]),
-        annotation_image_id=_array([a.image_id for a in annotations]),
-        annotation_category_id=used,
-        xywh=boxes,
-        area=areas,
-        crowd=[bool(a.iscrowd) for a in annotations],
-        ignore=[bool(a.ignore) for a in annotations] if any(a.ignore for a in annotations) else None,
-        segmentation=[a.segmentation for a in annotations] if any(map(_has_mask, annotations)) else None,
-        notes=tuple(dict.fromkeys(notes)),
-        source=place,
-    )
-    return replace(_with_labels(truth, images), notes=(*truth.notes, *_beyond(truth)))
+        "file_name": [image.file_name or (image.coco_url or "").rpartition("/")[2] for image in images],
+        "category_id": categories,
+        "category_name": [category.name for category in file.categories],
+        "frequency": _frequency(file.categories, place),
+        "annotation_id": _array([a.id for a in annotations]),
+        "annotation_image_id": _array([a.image_id for a in annotations]),
+        "annotation_category_id": used,
+        "xywh": boxes,
+        "area": areas,
+        "crowd": [bool(a.iscrowd) for a in annotations],
+        "ignore": [bool(a.ignore) for a in annotations] if any(a.ignore for a in annotations) else None,
+        "segmentation": [a.segmentation for a in annotations] if any(map(_has_mask, annotations)) else None,
+        "notes": tuple(dict.fromkeys(notes)),
+        "source": place,
+    }
+    return columns, images
 
 
 class _Huge(str):
@@ -242,20 +262,29 @@ def _notes(annotations: Sequence[_Annotation], no_area: int) -> list[str]:
         (no_area, "area is missing in {} annotations; w * h was used"),
         (no_crowd, "iscrowd is missing in {} annotations; 0 was used"),
         (no_mask, "segmentation is missing in {} annotations; they have no mask"),
-        (any(a.id == 0 for a in annotations), "an annotation has id 0, which pycocotools never counts as matched"),
+        (any(a.id == 0 for a in annotations), ID_ZERO),
     ]
     return [text.format(count) for count, text in notes if count]
 
 
-def _beyond(truth: GroundTruth) -> list[str]:
-    """Say so if many objects end beyond their image, as they do where corners stand in place of sizes."""
-    height, width = truth.height[truth.image], truth.width[truth.image]
+def beyond(truth: GroundTruth, slack: float) -> np.ndarray:
+    """Return which boxes reach out of their image by more than a share of its side, bool [a]; none of unknown sides."""
+    normalized = truth.unit == "normalized"
+    height, width = (np.ones(len(truth)) if normalized else side[truth.image] for side in (truth.height, truth.width))
     x, y, w, h = truth.xywh.T
-    beyond = (width > 0) & (height > 0) & ((x + w > 1.02 * width) | (y + h > 1.02 * height))
-    if beyond.sum() <= _BEYOND * len(truth):
+    above = (x < -slack * width) | (y < -slack * height)
+    out: np.ndarray = above | (x + w > (1 + slack) * width) | (y + h > (1 + slack) * height)
+    out &= (width > 0) & (height > 0)
+    return out
+
+
+def _many_beyond(truth: GroundTruth) -> list[str]:
+    """Say so if many objects end beyond their image, as they do where corners stand in place of sizes."""
+    count = int(beyond(truth, 0.02).sum())
+    if count <= _BEYOND * len(truth):
         return []
     return [
-        f"{beyond.sum()} of {len(truth)} objects end beyond their image; bbox is taken as [x, y, width, height], not as"
+        f"{count} of {len(truth)} objects end beyond their image; bbox is taken as [x, y, width, height], not as"
         " corners"
     ]
 

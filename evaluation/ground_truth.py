@@ -19,7 +19,7 @@ from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
 from fusion.printed_table import PrintedTable, notebook_html
 
-__all__ = ["GroundTruth", "Labels", "places_of"]
+__all__ = ["GroundTruth", "Labels", "check_boxes", "check_unique", "indices", "places_of"]
 
 _SHOWN = 10  # categories in a notebook
 
@@ -161,10 +161,10 @@ class GroundTruth:
         count = len(boxes)
         areas = boxes[:, 2] * boxes[:, 3] if area is None else np.asarray(area, dtype=np.float64)
         ids = np.arange(1, count + 1) if annotation_id is None else _ids(annotation_id, source, "annotation")
-        _check_boxes(boxes, areas, source)
-        image_order, image = _indices(images, np.asarray(annotation_image_id), source, "image")
-        category_order, category = _indices(categories, np.asarray(annotation_category_id), source, "category")
-        _check_unique(ids, source, "annotation")
+        check_boxes(boxes, areas, source)
+        image_order, image = indices(images, np.asarray(annotation_image_id), source, "image")
+        category_order, category = indices(categories, np.asarray(annotation_category_id), source, "category")
+        check_unique(ids, source, "annotation")
         one_of("unit", unit, ("pixel", "normalized"))
         names = category_name if category_name is not None else [str(i) for i in categories.tolist()]
         truth = cls(
@@ -333,14 +333,25 @@ class GroundTruth:
         place[images] = np.arange(len(images), dtype=np.int32)
         rows = np.flatnonzero(place[self.image] >= 0)
         return replace(
-            self,
+            self.only(rows),
             whole=self.image_sketch,
             image_id=self.image_id[images],
             width=self.width[images],
             height=self.height[images],
             file_name=self.file_name[images],
-            annotation_id=self.annotation_id[rows],
             image=place[self.image[rows]],
+            negative=_labels_of(self.negative, images),
+            not_exhaustive=_labels_of(self.not_exhaustive, images),
+            positive=_labels_of(self.positive, images),
+            order=None,
+        )
+
+    def only(self, rows: np.ndarray) -> "GroundTruth":
+        """Return it with some of the annotations, int64 [n] in the order wanted; images stay as they are."""
+        return replace(
+            self,
+            annotation_id=self.annotation_id[rows],
+            image=self.image[rows],
             category=self.category[rows],
             xywh=self.xywh[rows],
             far=None if self.far is None else self.far[rows],
@@ -348,10 +359,6 @@ class GroundTruth:
             crowd=self.crowd[rows],
             ignore=None if self.ignore is None else self.ignore[rows],
             segmentation=self._segmentation_of(rows),
-            negative=_labels_of(self.negative, images),
-            not_exhaustive=_labels_of(self.not_exhaustive, images),
-            positive=_labels_of(self.positive, images),
-            order=None,
         )
 
     def _segmentation_of(self, rows: np.ndarray) -> Sequence[Any] | pa.StructArray | None:
@@ -408,9 +415,13 @@ def _ids(values: npt.ArrayLike, source: object, noun: str) -> np.ndarray:
     raise InputError(source, f"{noun} ids must be {expected}, got {got}", "Number them anew, or make them of one kind")
 
 
-def _indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order that sorts `ids`, and the place of each of `used` in the sorted ids."""
-    _check_unique(ids, source, noun)
+def indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order that sorts `ids`, and the place of each of `used` in the sorted ids.
+
+    Raises:
+        InputError: If an id occurs twice, or one that is used is not there.
+    """
+    check_unique(ids, source, noun)
     order = np.argsort(ids, kind="stable")
     if used.size == 0:
         return order, np.zeros(0, dtype=np.int32)
@@ -426,13 +437,23 @@ def _indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tu
     return order, place
 
 
-def _check_unique(ids: np.ndarray, source: object, noun: str) -> None:
+def check_unique(ids: np.ndarray, source: object, noun: str) -> None:
+    """Check that no id occurs twice.
+
+    Raises:
+        InputError: If one does.
+    """
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
         raise InputError(source, f"{noun} id {_some(values[counts > 1])} occurs more than once", "Ids must be unique")
 
 
-def _check_boxes(boxes: np.ndarray, areas: np.ndarray, source: object) -> None:
+def check_boxes(boxes: np.ndarray, areas: np.ndarray, source: object) -> None:
+    """Check that boxes, float64 [a, 4] xywh, and areas are finite, and no side is below 0.
+
+    Raises:
+        InputError: If one is; the first is named.
+    """
     for field, values in (("bbox", boxes), ("area", areas[:, None])):
         wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(wrong):

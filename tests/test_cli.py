@@ -62,6 +62,7 @@ print({HEAVY!r} & set(sys.modules))"""
         "learn experts",
         "ablate",
         "compare",
+        "check",
         "analyze",
         "submit",
         "search",
