@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.checks.base import Finding, at
+from evaluation.checks.base import TruthFinding, at
 from evaluation.coco_ground_truth import coco_columns, coco_truth
 from evaluation.formats import recognised
 from evaluation.ground_truth import GroundTruth, check_boxes, check_unique, indices
@@ -26,7 +26,7 @@ _PER_ANNOTATION = (
 
 def read_mended(
     path: str | os.PathLike[str], files: Mapping[str, Path] | None = None
-) -> tuple[GroundTruth, list[Finding]]:
+) -> tuple[GroundTruth, list[TruthFinding]]:
     """Read ground truth of any format; a COCO file also where `read_coco` refuses entries of it.
 
     Args:
@@ -65,8 +65,8 @@ def read_mended(
 
 
 def _numbered(
-    columns: dict[str, Any], images: Sequence[Any], found: list[Finding]
-) -> tuple[GroundTruth, list[Finding]]:
+    columns: dict[str, Any], images: Sequence[Any], found: list[TruthFinding]
+) -> tuple[GroundTruth, list[TruthFinding]]:
     """Make the ground truth, each annotation with an id of its own."""
     ids = np.asarray(columns["annotation_id"])
     twice = _last_of_each(ids)[1]
@@ -83,7 +83,7 @@ def _numbered(
     return truth, [*found, replace(finding, examples=at(truth, twice), official=official, mended=lambda: truth)]
 
 
-def _refused(check: Callable[[], object], effect: str, rows: np.ndarray, ids: np.ndarray) -> list[Finding]:
+def _refused(check: Callable[[], object], effect: str, rows: np.ndarray, ids: np.ndarray) -> list[TruthFinding]:
     """Return what a check of the reader refuses, in its words."""
     try:
         check()
@@ -91,7 +91,7 @@ def _refused(check: Callable[[], object], effect: str, rows: np.ndarray, ids: np
         where = error.where.split(", ", 1)[1:]
         what = ": ".join((*where, error.problem))
         examples = [{"id": value} for value in np.asarray(ids)[rows[:5]].tolist()]
-        return [Finding(what, effect, len(rows), changes=True, examples=examples, check="unusable_entries")]
+        return [TruthFinding(what, effect, len(rows), changes=True, examples=examples, check="unusable_entries")]
     return []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.checks import check_names, looked_at
-from evaluation.checks.base import Finding, Subject
+from evaluation.checks.base import Subject, TruthFinding
 from evaluation.coco_ground_truth import ID_ZERO
 from evaluation.figures import figure_named, figure_of
 from evaluation.ground_truth import GroundTruth
@@ -34,7 +34,7 @@ class TruthCheck:
     """
 
     truth: GroundTruth
-    findings: tuple[Finding, ...]
+    findings: tuple[TruthFinding, ...]
 
     def __repr__(self) -> str:
         changing = sum(finding.changes for finding in self.findings)
@@ -83,7 +83,7 @@ def check_truth(
     protocol: Coco | Lvis | OpenImages | None = None,
     beside: Mapping[str, Sequence[str]] | None = None,
     lists: Mapping[str, np.ndarray] | None = None,
-    refused: Sequence[Finding] = (),
+    refused: Sequence[TruthFinding] = (),
 ) -> TruthCheck:
     """Look for what is unusual in ground truth, and measure what of it changes figures.
 
@@ -107,17 +107,17 @@ def check_truth(
     return TruthCheck(truth, tuple(sorted(measured, key=lambda finding: not finding.changes)))
 
 
-def _of_reader(note: str) -> Finding:
-    return Finding(str(note), "it was read as said", 1, check="reading")
+def _of_reader(note: str) -> TruthFinding:
+    return TruthFinding(str(note), "it was read as said", 1, check="reading")
 
 
 def _measured(
-    finding: Finding,
+    finding: TruthFinding,
     truth: GroundTruth,
     tables: Mapping[str, DetectionTable],
     protocol: Coco | Lvis | OpenImages,
     as_it_is: dict[str, Measured],
-) -> Finding:
+) -> TruthFinding:
     """Return a finding with its figures."""
     if finding.mended is None:
         return finding
@@ -152,7 +152,7 @@ def _objects(truth: GroundTruth, iou_type: str) -> DetectionTable:
     )
 
 
-def _in_words(finding: Finding) -> list[str]:
+def _in_words(finding: TruthFinding) -> list[str]:
     """`AP of a perfect detector 0.9876, 1.0000`; figures that stay as they are are left out."""
     lines = []
     for name, figures in finding.measured.items():
@@ -163,11 +163,11 @@ def _in_words(finding: Finding) -> list[str]:
     return lines or (["the same"] if finding.measured else [])
 
 
-def _examples(finding: Finding) -> str:
+def _examples(finding: TruthFinding) -> str:
     return "; ".join(", ".join(f"{k} {v}" for k, v in one.items() if v != "") for one in finding.examples)
 
 
-def _paragraph(finding: Finding) -> str:
+def _paragraph(finding: TruthFinding) -> str:
     head = f"{'CHANGES FIGURES' if finding.changes else 'note'}: {finding.title}: {finding.what}"
     measured = _in_words(finding)
     effect = finding.effect + (f". As it is, and without it: {'; '.join(measured)}" if measured else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from evaluation.checks.base import Finding, Subject
+    from evaluation.checks.base import Subject, TruthFinding
 
 __all__ = ["check_names", "looked_at"]
 
@@ -18,7 +18,7 @@ def check_names() -> tuple[str, ...]:
     return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "base"))
 
 
-def looked_at(subject: "Subject") -> "Iterator[Finding]":
+def looked_at(subject: "Subject") -> "Iterator[TruthFinding]":
     """Run all checks."""
     for name in check_names():
         for finding in import_module(f"{__name__}.{name}").look(subject):

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 from evaluation.coco_ground_truth import ID_ZERO
 from evaluation.ground_truth import GroundTruth
 
 __all__ = ["look"]
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find an annotation whose id stands for "no match" in pycocotools and lvis-api."""
     truth = subject.truth
     rows = np.flatnonzero(truth.annotation_id == 0)
     if len(rows) and truth.positive is None and not truth.crowd[rows].all():
-        yield Finding(
+        yield TruthFinding(
             ID_ZERO,
             "the object counts as never found, and what finds it as wrong; number annotations from 1",
             len(rows),

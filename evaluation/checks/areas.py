@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 from evaluation.protocol import AREA_RANGES
 from fusion.errors import InputError
 
@@ -14,7 +14,7 @@ __all__ = ["look"]
 _SHARE = 0.1
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find areas that differ by more than a tenth from the mask's, or from w * h where there is none."""
     truth, masks = subject.truth, subject.masks
     if truth.unit != "pixel" or truth.positive is not None:
@@ -30,7 +30,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     same, other = np.flatnonzero(off & ~moved), np.flatnonzero(moved)
     of = "that of their mask (of w * h without one)" if masks is not None else "w * h"
     if len(other):
-        yield Finding(
+        yield TruthFinding(
             f"{len(other):,} objects have an area in another range of sizes than {of}",
             "they count as small, medium or large where they are not: APs, APm, APl and so on are of other objects",
             len(other),
@@ -40,7 +40,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             figures=("APs", "APm", "APl"),
         )
     if len(same):
-        yield Finding(
+        yield TruthFinding(
             f"{len(same):,} objects have an area more than a tenth off {of}, in the same range of sizes",
             "no figure depends on it",
             len(same),

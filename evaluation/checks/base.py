@@ -13,13 +13,13 @@ from evaluation.pairs import decode_masks
 from fusion.errors import InputError
 from fusion.masks import mask_text, taken
 
-__all__ = ["Finding", "Masks", "Subject", "at", "images_named"]
+__all__ = ["DecodedMasks", "Subject", "TruthFinding", "at", "images_named"]
 
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Finding:
+class TruthFinding:
     """Something unusual.
 
     Attributes:
@@ -71,7 +71,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
+class DecodedMasks:
     """Decoded masks of some annotations.
 
     Attributes:
@@ -108,7 +108,7 @@ class Subject:
         return np.where(width > 0, width, np.nan), np.where(height > 0, height, np.nan)
 
     @cached_property
-    def masks(self) -> Masks | InputError | None:
+    def masks(self) -> DecodedMasks | InputError | None:
         """Decoded masks; None where no annotation has one, an error where one cannot be read."""
         try:
             given = self.truth.masks
@@ -116,7 +116,7 @@ class Subject:
                 return None
             rows = np.flatnonzero(given.is_valid().to_numpy(zero_copy_only=False))
             where = f"{self.truth.source}, annotation"
-            return Masks(rows, decode_masks(mask_text(taken(given, rows)), where, rows))
+            return DecodedMasks(rows, decode_masks(mask_text(taken(given, rows)), where, rows))
         except InputError as error:
             return error
 

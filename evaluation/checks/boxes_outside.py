@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 from evaluation.coco_ground_truth import beyond
 from evaluation.ground_truth import GroundTruth
 
@@ -14,7 +14,7 @@ __all__ = ["look"]
 _SLACK = 1.0  # pixel: annotators round
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find boxes that are outside their image, or reach out of it by more than a pixel."""
     truth = subject.truth
     width, height = subject.sides
@@ -25,7 +25,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     out = beyond(truth, 0.0) & ((x < -slack) | (y < -slack) | (x + w > width + slack) | (y + h > height + slack))
     gone, over = np.flatnonzero(away & ~truth.crowd), np.flatnonzero(out & ~away & ~truth.crowd)
     if len(gone):
-        yield Finding(
+        yield TruthFinding(
             f"{len(gone):,} objects lie outside their image altogether",
             "no detector finds them, so they count as missed; are images exchanged, or sizes wrong?",
             len(gone),
@@ -43,7 +43,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             boxes[over] = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
             return replace(truth, xywh=boxes, far=None)
 
-        yield Finding(
+        yield TruthFinding(
             f"{len(over):,} objects reach out of their image by more than a pixel",
             "detections end at the border, so they overlap these boxes less, and miss high IoU thresholds",
             len(over),

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 
 __all__ = ["look"]
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find objects with the box (and mask) of another of their image: of the same category, and of another."""
     truth = subject.truth
     rows = np.flatnonzero(~truth.crowd & (truth.xywh[:, 2:] > 0).all(axis=1))
@@ -22,7 +22,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     twice = rows[_later(keys)]
     if len(twice):
         share = "box and mask" if masks is not None else "box"
-        yield Finding(
+        yield TruthFinding(
             f"{len(twice):,} objects have the same {share} as another of their category in the image",
             "a detection finds one of them: the other is missed, or a double detection is right",
             len(twice),
@@ -32,7 +32,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         )
     others = np.setdiff1d(rows[_later(keys[:, :-1])], twice)
     if len(others):
-        yield Finding(
+        yield TruthFinding(
             f"{len(others):,} objects have the same box as one of another category in the image",
             "each is an object of its own: a detector has to name both categories",
             len(others),

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject
+from evaluation.checks.base import Subject, TruthFinding
 
 __all__ = ["look"]
 
 _FEW, _RATIO = 10, 100
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find categories whose figures rest on a handful of objects, and how unequal they are."""
     truth = subject.truth
     objects = np.bincount(truth.category[~truth.crowd], minlength=len(truth.category_id))
@@ -21,7 +21,7 @@ def look(subject: Subject) -> Iterator[Finding]:
         return
     most = int(objects.argmax())
     least = int(measured[objects[measured].argmin()])
-    yield Finding(
+    yield TruthFinding(
         f"{len(rare):,} of {len(measured):,} categories have less than {_FEW} objects; {truth.category_name[most]!r} "
         f"has {objects[most]:,}, {truth.category_name[least]!r} {objects[least]:,}",
         "each category weighs the same in the mean, so that it rests on few objects; `quorum compare` gives intervals",

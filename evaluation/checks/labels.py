@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 
 __all__ = ["look"]
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find objects of categories that their image is said not to have."""
     truth, k = subject.truth, len(subject.truth.category_id)
     if truth.negative is None:
@@ -18,7 +18,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     absent = image * k + truth.negative.category
     rows = np.flatnonzero(np.isin(truth.image.astype(np.int64) * k + truth.category, absent))
     if len(rows):
-        yield Finding(
+        yield TruthFinding(
             f"{len(rows):,} objects are of a category that their image is said not to have",
             "the objects count all the same: one of the two is wrong",
             len(rows),

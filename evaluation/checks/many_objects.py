@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject
+from evaluation.checks.base import Subject, TruthFinding
 
 __all__ = ["look"]
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find images that even a perfect detector cannot find all objects of."""
     truth, k = subject.truth, len(subject.truth.category_id)
     cell = truth.image.astype(np.int64) * k + truth.category
@@ -18,7 +18,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     if len(over):
         lost = int((counts[over] - subject.caps).sum())
         order = over[np.argsort(-counts[over], kind="stable")][:5]
-        yield Finding(
+        yield TruthFinding(
             f"{len(over):,} times an image has more than {subject.caps} objects of a category",
             f"no more than {subject.caps} detections count there: {lost:,} objects are missed by every detector",
             len(over),

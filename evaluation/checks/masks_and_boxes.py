@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evaluation.checks.base import Finding, Subject, at
+from evaluation.checks.base import Subject, TruthFinding, at
 from evaluation.ground_truth import GroundTruth
 from fusion.errors import InputError
 
@@ -14,11 +14,11 @@ __all__ = ["look"]
 _PIXELS, _SHARE = 3.0, 0.1  # sides that differ by more, both in pixels and of the box's own side
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Compare each mask with the image and the box that it belongs to."""
     truth, masks = subject.truth, subject.masks
     if isinstance(masks, InputError):
-        yield Finding(str(masks).rstrip("."), "masks cannot be measured before it is mended", 1, changes=True)
+        yield TruthFinding(str(masks).rstrip("."), "masks cannot be measured before it is mended", 1, changes=True)
         return
     if masks is None or truth.unit != "pixel":
         return
@@ -26,7 +26,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     counted = ~truth.crowd[rows]
     empty = rows[counted & (runs.area == 0)]
     if len(empty):
-        yield Finding(
+        yield TruthFinding(
             f"{len(empty):,} objects have a mask without a pixel",
             "by masks no detection overlaps them, so they count as missed",
             len(empty),
@@ -37,7 +37,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     sized = (width > 0) & (height > 0)
     other = rows[sized & ((runs.width != width) | (runs.height != height))]
     if len(other):
-        yield Finding(
+        yield TruthFinding(
             f"{len(other):,} masks are of another size than their image",
             "by masks no detection of the image's size overlaps them, so they count as missed",
             len(other),
@@ -56,7 +56,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             boxes[unfit] = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)[wrong]
             return replace(truth, xywh=boxes, far=None)
 
-        yield Finding(
+        yield TruthFinding(
             f"{len(unfit):,} objects have a box that does not fit their mask: a side is off by more than "
             f"{_PIXELS:g} pixels and a tenth of the box",
             "figures by boxes and by masks are of different objects; one of the two is wrong",

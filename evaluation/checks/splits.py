@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import PurePosixPath
 
-from evaluation.checks.base import Finding, Subject
+from evaluation.checks.base import Subject, TruthFinding
 from evaluation.folds import groups_in_names
 
 __all__ = ["look", "plain_name"]
@@ -18,7 +18,7 @@ _ADDED = re.compile(
 )
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def look(subject: Subject) -> Iterator[TruthFinding]:
     """Find file names that two splits share, or nearly, and videos of which both have frames."""
     names: dict[str, Sequence[str]] = {
         name: [str(one) for one in subject.truth.file_name[places]] for name, places in subject.lists.items()
@@ -40,10 +40,10 @@ def plain_name(name: str) -> str:
     return str(path.with_name(stem)) if stem else str(path)
 
 
-def _shared(one: str, first: Sequence[str], other: str, second: Sequence[str]) -> Iterator[Finding]:
+def _shared(one: str, first: Sequence[str], other: str, second: Sequence[str]) -> Iterator[TruthFinding]:
     equal = sorted((set(first) & set(second)) - {""})
     if equal:
-        yield Finding(
+        yield TruthFinding(
             f"{len(equal):,} images are in {one} and in {other}, by their file names",
             _LEARNED,
             len(equal),
@@ -54,7 +54,7 @@ def _shared(one: str, first: Sequence[str], other: str, second: Sequence[str]) -
     near = [(name, plain[plain_name(name)]) for name in first if name and plain_name(name) in plain]
     near = [(name, twin) for name, twin in near if name != twin and name not in equal]
     if near:
-        yield Finding(
+        yield TruthFinding(
             f"{len(near):,} images of {one} have nearly the file name of one of {other}",
             f"if they are copies, {_LEARNED}",
             len(near),
@@ -62,7 +62,7 @@ def _shared(one: str, first: Sequence[str], other: str, second: Sequence[str]) -
         )
 
 
-def _videos(subject: Subject) -> Iterator[Finding]:
+def _videos(subject: Subject) -> Iterator[TruthFinding]:
     found = groups_in_names(subject.truth) if len(subject.lists) > 1 else None
     if found is None:
         return
@@ -70,7 +70,7 @@ def _videos(subject: Subject) -> Iterator[Finding]:
     for (one, first), (other, second) in combinations(subject.lists.items(), 2):
         both = sorted(set(labels[first].tolist()) & set(labels[second].tolist()))
         if both:
-            yield Finding(
+            yield TruthFinding(
                 f"{one} and {other} both have images of {len(both):,} of {told}",
                 f"where these are videos or scenes, {_LEARNED}; `quorum split --groups` keeps them together",
                 len(both),
