@@ -1,5 +1,7 @@
 """What the results of all protocols have in common: figures by name, per category, of replicates, and as tables."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -184,6 +186,31 @@ class Measured:
             "per_category": [row.to_dict() for row in self._per_category(self._columns(figures))],
         }
 
+    def flat(
+        self, prefix: str = "", figures: Sequence[str] | None = None, *, per_category: bool = False
+    ) -> dict[str, float]:
+        """Return figures as the flat dictionary that experiment trackers take; what has no ground truth is left out.
+
+        Keys are `PREFIX/AP`, and `PREFIX/AP/person` of a category. What of a name trackers do not take becomes `_`,
+        F1@0.3 becomes `F1_at_0.3`, and categories of one name have their id behind it.
+
+        Args:
+            prefix: Before each key, such as "val/bbox".
+            figures: Names of those wanted; the official ones by default, and those of the table per category.
+            per_category: Add those of each category.
+
+        Raises:
+            InputError: If the protocol has none of a name.
+        """
+        stem = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        chosen = choose(self.figures(figures), self.protocol)
+        found = [(figure, "", float(self._value(figure))) for figure in chosen]
+        if per_category:
+            keys = _keys_of(self.category_ids.tolist(), self.category_names)
+            for figure, values in self._columns(figures):
+                found += [(figure, f"/{key}", value) for key, value in zip(keys, values.tolist(), strict=True)]
+        return {f"{stem}{_key(figure.name)}{key}": value for figure, key, value in found if not figure.missing(value)}
+
     def to_frame(self, figures: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return the figures per category as a data frame, one row each, indexed by category id."""
         import pandas as pd
@@ -314,6 +341,20 @@ class Measured:
             CategoryResult(i, name, dict(zip(names, row, strict=True)), dict(zip(counts, own, strict=True)), group)
             for i, name, row, own, group in rows
         )
+
+
+def _key(name: str) -> str:
+    """Return a name with nothing but what MLflow, W&B and TensorBoard take in a part of a key."""
+    return re.sub(r"[^\w.\- ]", "_", name.replace("@", "_at_"))
+
+
+def _keys_of(ids: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return a key for each category: its name, with the id behind it where others have the same."""
+    keys = [_key(name) or "_" for name in names]
+    while len(set(keys)) < len(keys):
+        counts = Counter(keys)
+        keys = [key if counts[key] == 1 else f"{key}_{number}" for key, number in zip(keys, ids, strict=True)]
+    return keys
 
 
 def figures_beside(results: Mapping[str, Measured], figures: Sequence[str] | None = None) -> PrintedTable:

@@ -161,3 +161,36 @@ def test_data_set_without_categories_or_images():
     assert set(result.stats.values()) == {-1.0}
     assert result.per_category == ()
     assert result.precision.shape == (10, 101, 0, 4, 3)
+
+
+def test_flat_dictionaries_for_experiment_trackers(case):
+    *_, result = case
+    assert result.flat() == {name: value for name, value in result.stats.items() if value >= 0}
+    assert result.flat("val/bbox/") == {f"val/bbox/{name}": value for name, value in result.flat().items()}
+    flat = result.flat(prefix="val", figures=["AP", "F1@0.3", "threshold"], per_category=True)
+    assert list(flat)[:3] == ["val/AP", "val/F1_at_0.3", "val/threshold"]
+    known = [row for row in result.per_category if not math.isnan(row.AP)]
+    assert 0 < len(known) < len(result.per_category)
+    assert {f"val/AP/{row.name}": row.AP for row in known}.items() <= flat.items()
+    assert not [key for key in flat if key.startswith("val/threshold/")]
+    assert all(type(value) is float and not math.isnan(value) for value in flat.values())
+    with pytest.raises(InputError, match="got 'APx'"):
+        result.flat(figures=["APx"])
+
+
+def test_keys_of_categories_with_odd_and_equal_names():
+    dataset, results = random_case(5, categories=5, truths=80)
+    for category, name in zip(dataset["categories"], ("a/b: c", "cat", "cat", "", "été (2)"), strict=True):
+        category["name"] = name
+    ids = {category["id"]: category["name"] for category in dataset["categories"]}
+    result = prepare(ground_truth(dataset)).evaluate_arrays(**arrays(results))
+    names = {row.category_id: row.AP for row in result.per_category if not math.isnan(row.AP)}
+    wanted = {"a/b: c": "a_b_ c", "": "_", "été (2)": "été _2_"}
+    expected = {f"AP/{wanted.get(ids[i], f'cat_{i}')}": value for i, value in names.items()}
+    flat = result.flat(figures=["AP"], per_category=True)
+    assert {key: value for key, value in flat.items() if key != "AP"} == expected
+    # a name that another gets with its id
+    cats = [category["id"] for category in dataset["categories"] if category["name"] == "cat"]
+    dataset["categories"][0]["name"] = f"cat_{cats[0]}"
+    keys = prepare(ground_truth(dataset)).evaluate_arrays(**arrays(results)).flat(per_category=True, figures=["AP"])
+    assert len(keys) == len(flat)
