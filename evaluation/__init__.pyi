@@ -10,6 +10,7 @@ from evaluation.objects import to_objects as to_objects
 from evaluation.open_images import PreparedOpenImages as PreparedOpenImages
 from evaluation.open_images_csv import read_open_images as read_open_images
 from evaluation.open_images_result import OpenImagesResult as OpenImagesResult
+from evaluation.pictures import show as show
 from evaluation.prepared import Prepared as Prepared
 from evaluation.prepared import evaluate as evaluate
 from evaluation.prepared import prepare as prepare
@@ -22,6 +23,7 @@ from evaluation.results import read_results as read_results
 from . import analysis as analysis
 from . import calibration as calibration
 from . import comparison as comparison
+from . import pictures as pictures
 from . import results as results
 from . import statistics as statistics
 from . import submissions as submissions

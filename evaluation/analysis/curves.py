@@ -14,7 +14,7 @@ from evaluation.result import CocoResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BestF1", "best_f1", "curve_frame"]
+__all__ = ["BestF1", "best_f1", "best_of", "curve_frame"]
 
 
 class BestF1(NamedTuple):
@@ -78,7 +78,7 @@ def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFra
     objects = _objects(prepared)
     ends = np.searchsorted(category, np.arange(len(objects) + 1))
     best = [
-        _best(score[low:high], true[low:high], count)
+        best_of(score[low:high], true[low:high], count)
         for low, high, count in zip(ends[:-1], ends[1:], objects.tolist(), strict=True)
     ]
     frame = pd.DataFrame(best, columns=BestF1._fields)
@@ -86,10 +86,17 @@ def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFra
     frame.insert(1, "name", list(prepared.category_names))
     frame["objects"] = objects
     order = np.argsort(-score, kind="stable")
-    return _best(score[order], true[order], int(objects.sum())), frame
+    return best_of(score[order], true[order], int(objects.sum())), frame
 
 
-def _best(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:
+def best_of(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:
+    """Find the score of highest F1 among detections that count.
+
+    Args:
+        score: float64 [n], descending.
+        true: bool [n], which are true positives.
+        objects: How many there are to find.
+    """
     if not len(score) or not objects:
         return BestF1(np.nan, np.nan, np.nan, np.nan)
     nowhere = np.zeros(0, np.int32)
