@@ -111,8 +111,8 @@ class OpenImagesResult(Measured):
         Raises:
             InputError: If the detections were not kept.
         """
-        number, (rows, start) = numbered(images, self.images), gathered(self._kept.start, images)
-        _, image, *columns = self._kept
+        number, (rows, start) = numbered(images, self.images), gathered(self.kept.start, images)
+        _, image, *columns = self.kept
         outcomes = Outcomes(start, number[image[rows]], *(column[rows] for column in columns))
         own = number[self.trues.key >> KEY_BITS].astype(np.int64)
         entries = TrueEntries(*(column[own >= 0] for column in self.trues))
@@ -139,7 +139,7 @@ class OpenImagesResult(Measured):
         Raises:
             InputError: If the detections were not kept.
         """
-        outcomes, trues, truth = self._kept, self.trues, self.positives
+        outcomes, trues, truth = self.kept, self.trues, self.positives
         rows = np.flatnonzero(outcomes.outcome == FALSE)
         image = np.concatenate(((trues.key >> 32).astype(np.int32), outcomes.image[rows]))
         category = np.concatenate((trues.category, outcomes.category[rows]))
@@ -189,7 +189,12 @@ class OpenImagesResult(Measured):
         return bool((self.protocol.group_of_weight * 2.0**20).is_integer())
 
     @property
-    def _kept(self) -> Outcomes:
+    def kept(self) -> Outcomes:
+        """All detections.
+
+        Raises:
+            InputError: If they were not kept.
+        """
         if self.outcomes is None:
             raise InputError(
                 "figures",
@@ -206,7 +211,7 @@ class OpenImagesResult(Measured):
 
     @cached_property
     def _entries(self) -> _Entries:
-        outcomes, trues = self._kept, self.trues
+        outcomes, trues = self.kept, self.trues
         rows = np.flatnonzero(outcomes.outcome == FALSE)
         category = np.concatenate((trues.category, outcomes.category[rows]))
         score = np.concatenate((trues.score, outcomes.score[rows]))

@@ -6,8 +6,9 @@ import numpy as np
 
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
 from evaluation.columns import Judged
-from evaluation.curves import precision_at
+from evaluation.curves import curve_by_score, precision_at
 from evaluation.measures import best_f1_end
+from evaluation.open_images_result import OpenImagesResult
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 
@@ -33,12 +34,16 @@ class BestF1(NamedTuple):
     f1: float
 
 
-def curve_frame(result: CocoResult) -> "pd.DataFrame":
+def curve_frame(result: CocoResult | OpenImagesResult) -> "pd.DataFrame":
     """Return curves as rows: category_id, name, recall, and interpolated precision at IoU .5, .75 and the mean.
 
-    Categories without ground truth are left out. A threshold that the evaluation does not have is NaN.
+    Categories without ground truth are left out. A threshold that the evaluation does not have is NaN. By Open Images
+    category_id, name, score, recall and precision of the detections of at least that score.
     """
     import pandas as pd
+
+    if isinstance(result, OpenImagesResult):
+        return _by_score(result)
 
     every = precision_at(result, None)
     known = np.flatnonzero((every > -1).all(axis=0))
@@ -54,6 +59,22 @@ def curve_frame(result: CocoResult) -> "pd.DataFrame":
         else:
             columns[name] = np.full(len(recalls) * len(known), np.nan)
     return pd.DataFrame(columns)
+
+
+def _by_score(result: OpenImagesResult) -> "pd.DataFrame":
+    import pandas as pd
+
+    parts = []
+    for k in np.flatnonzero(~np.isnan(result.average_precision_per_category)).tolist():
+        score, precision, recall = curve_by_score(_of_category(result.judged, k))
+        columns = {"category_id": result.category_ids[k], "name": result.category_names[k]}
+        parts.append(pd.DataFrame(columns | {"score": score, "recall": recall, "precision": precision}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _of_category(judged: Judged, k: int) -> Judged:
+    own, objects = judged.category == k, judged.object_category == k
+    return Judged(*(column[own] for column in judged[:5]), *(column[objects] for column in judged[5:]))
 
 
 def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFrame"]:

@@ -8,7 +8,8 @@ import numpy as np
 from evaluation.analysis.calibrated import Calibration
 from evaluation.analysis.confusion import Confusion
 from evaluation.analysis.errors import MAIN_ERRORS, SPECIAL_ERRORS, Errors
-from evaluation.plots import GREY, PALETTE, draw_curves, draw_diagonal
+from evaluation.open_images_result import OpenImagesResult
+from evaluation.plots import GREY, PALETTE, draw_curves, draw_diagonal, draw_pooled_curve
 from evaluation.result import CocoResult
 from fusion.atomic import replacing
 
@@ -87,11 +88,14 @@ def error_picture(errors: Errors, title: str) -> "Figure":
     return figure
 
 
-def curve_picture(result: CocoResult, title: str) -> "Figure":
-    """Draw precision over recall at IoU .5, .75 and the mean, and the spread of the categories."""
+def curve_picture(result: CocoResult | OpenImagesResult, title: str) -> "Figure":
+    """Draw precision over recall, see `Measured.plot_pr`."""
     figure = new_figure(6.4, 4.8)
     axes = figure.subplots()
-    draw_curves(axes, result)
+    if isinstance(result, CocoResult):
+        draw_curves(axes, result)
+    else:
+        draw_pooled_curve(axes, result.judged)
     _head(figure, title, "precision and recall")
     _legend_below(figure)
     return figure
@@ -158,28 +162,34 @@ def confusion_picture(confusion: Confusion, title: str) -> "Figure":
 
 
 def size_picture(frame: "pd.DataFrame", title: str) -> "Figure":
-    """Draw AP and AR by the side of objects, from `size_frame`."""
-    rows = frame[frame["bins"] == "side"]
+    """Draw AP and AR by the side of objects, from `size_frame` or `sizes_of`, which has no AP."""
+    shares = bool((frame["bins"] == "share").any())
+    rows = frame[frame["bins"] == ("share" if shares else "side")]
     figure = new_figure(7.2, 5.2)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     places = np.arange(len(rows))
-    for column, offset, colour in (("AP", -0.2, PALETTE[0]), ("AR", 0.2, PALETTE[1])):
+    both = bool(rows["AP"].notna().any())
+    for column, offset, colour in (("AP", -0.2, PALETTE[0]), ("AR", 0.2 if both else 0.0, PALETTE[1])):
+        if column == "AP" and not both:
+            continue
         bars = upper.bar(places + offset, 100 * rows[column], 0.38, color=colour, label=column)
         upper.bar_label(bars, ["" if value != value else f"{100 * value:.0f}" for value in rows[column]], fontsize=8)
-    upper.set(ylim=(0, 105), ylabel="points (mean over IoU .50 to .95)")
+    measured = "points (mean over IoU .50 to .95)" if both else "percent of objects found at any score"
+    upper.set(ylim=(0, 105), ylabel=measured)
     _head(figure, title, "by size of the object")
-    upper.legend(frameon=False)
+    if both:
+        upper.legend(frameon=False)
     bars = lower.bar(places, rows["objects"], 0.78, color=GREY)
     lower.bar_label(bars, [f"{count:,}" for count in rows["objects"]], fontsize=8)
     lower.margins(y=0.25)
-    lower.set(ylabel="objects", xlabel="square root of the area, pixels")
+    lower.set(ylabel="objects", xlabel=f"square root of the area, {'shares of the image' if shares else 'pixels'}")
     lower.set_xticks(places, [size.removesuffix(" px") for size in rows["size"]])
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def category_picture(result: CocoResult, title: str) -> "Figure":
+def category_picture(result: CocoResult | OpenImagesResult, title: str) -> "Figure":
     """Draw AP per category; of more than 40 the 20 lowest and the 20 highest."""
     ap = result.average_precision_per_category
     known = np.flatnonzero(~np.isnan(ap))

@@ -10,7 +10,7 @@ from evaluation.analysis.calibrated import Calibration, calibration_curve
 from evaluation.analysis.confusion import Confusion, confusion_matrix
 from evaluation.analysis.curves import BestF1, best_f1, curve_frame
 from evaluation.analysis.errors import MAIN_ERRORS, Errors, analyze_errors
-from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, find_overlaps
+from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps, find_overlaps
 from evaluation.analysis.pictures import (
     calibration_picture,
     category_picture,
@@ -22,6 +22,8 @@ from evaluation.analysis.pictures import (
 )
 from evaluation.analysis.sizes import size_frame
 from evaluation.figures import Figure, by_default, figure_of
+from evaluation.open_images import PreparedOpenImages
+from evaluation.open_images_result import OpenImagesResult
 from evaluation.prepared import Prepared
 from evaluation.result import CocoResult
 from fusion.table import DetectionTable
@@ -49,9 +51,10 @@ class TableAnalysis:
         confusion: At the score of highest F1.
         sizes: AP and AR by size and shape.
         figures: Names of those in the first sentence and per category; None for the usual ones.
+        left_out: What the analysis has not, in a sentence.
     """
 
-    result: CocoResult
+    result: CocoResult | OpenImagesResult
     errors: Errors
     best: BestF1
     f1_frame: "pd.DataFrame"
@@ -60,17 +63,19 @@ class TableAnalysis:
     confusion: Confusion
     sizes: "pd.DataFrame"
     figures: tuple[str, ...] | None = None
+    left_out: str = ""
 
     def sentences(self) -> list[str]:
         """Say in plain words what was found."""
-        if self.result.AP < 0:
+        if figure_of("AP").missing(self.result.AP):
             return ["There are no objects to find, so nothing can be measured."]
         if not self.result.detections.any():
             return ["There are no detections: every object is missed."]
         names = by_default(self.result.protocol, "steps") if self.figures is None else self.figures
         values = self.result.figures(names).items()
         lines = [", ".join(f"{name} {_figure(figure_of(name), value)}" for name, value in values) + "."]
-        return lines + self._about_errors() + self._about_scores() + self._about_groups()
+        lines += self._about_errors() + self._about_scores() + self._about_groups()
+        return [*lines, self.left_out] if self.left_out else lines
 
     def _about_errors(self) -> list[str]:
         costs, counts = self.errors.costs, self.errors.counts
@@ -106,8 +111,16 @@ class TableAnalysis:
 
     def _about_groups(self) -> list[str]:
         lines = []
-        sides = self.sizes[(self.sizes["bins"] == "side") & (self.sizes["objects"] >= _ENOUGH)]
-        if len(sides) > 1:
+        of_sides = self.sizes["bins"].isin(("side", "share"))
+        sides = self.sizes[of_sides & (self.sizes["objects"] >= _ENOUGH)]
+        if len(sides) > 1 and sides["AP"].isna().all():
+            worst, best = sides.loc[sides["AR"].idxmin()], sides.loc[sides["AR"].idxmax()]
+            unit = " of the image's side" if worst["bins"] == "share" else ""
+            lines.append(
+                f"Of objects of {worst['size']}{unit} the fewest are found ({worst['AR']:.1%} of "
+                f"{worst['objects']:,}), of those of {best['size']} the most ({best['AR']:.1%} of {best['objects']:,})."
+            )
+        elif len(sides) > 1:
             worst, best = sides.loc[sides["AP"].idxmin()], sides.loc[sides["AP"].idxmax()]
             lines.append(
                 f"Objects of {worst['size']} are hardest (AP {_points(worst['AP'])}, {worst['objects']:,} objects), "
@@ -174,29 +187,32 @@ class TableAnalysis:
 
 
 def analyze_table(
-    table: DetectionTable, prepared: Prepared, *, iou: float = 0.5, figures: tuple[str, ...] | None = None
+    table: DetectionTable,
+    prepared: Prepared | PreparedOpenImages,
+    *,
+    iou: float = 0.5,
+    figures: tuple[str, ...] | None = None,
 ) -> TableAnalysis:
     """Analyze one table.
 
     Args:
-        table: Detections in pixels.
+        table: Detections in pixels; for Open Images in shares of the image as well.
         prepared: Ground truth for boxes or masks.
-        iou: From which a detection is right, in errors, thresholds, calibration and confusion.
+        iou: From which a detection is right, in errors, thresholds, calibration and confusion; for Open Images its
+            protocol's own.
         figures: Names, of `evaluation.figures`, of those shown; the usual ones by default.
 
     Raises:
         InputError: If an option is out of range, or table and ground truth do not belong together.
     """
+    if isinstance(prepared, PreparedOpenImages):
+        return _analyze_open_images(table, prepared, figures)
     overlaps = find_overlaps(table, prepared, _BACKGROUND)
     errors = analyze_errors(overlaps, prepared, iou=iou, background=_BACKGROUND)
     result = prepared.evaluate(table)
     assigned = overlaps.assign(iou, cap=prepared.protocol.caps[-1])
     best, f1_frame = best_f1(overlaps, assigned)
-    calibration = calibration_curve(overlaps, assigned)
-    judged = (assigned.truth != IGNORED) & (assigned.truth != LEFT_OUT)
-    bias = float("nan")
-    if not np.isnan(calibration.ECE):
-        bias = float(overlaps.found.score[judged].mean() - (assigned.truth[judged] >= 0).mean())
+    calibration, bias = _calibration(overlaps, assigned)
     return TableAnalysis(
         result=result,
         errors=errors,
@@ -208,6 +224,38 @@ def analyze_table(
         sizes=size_frame(overlaps, result),
         figures=figures,
     )
+
+
+def _analyze_open_images(
+    table: DetectionTable, prepared: PreparedOpenImages, figures: tuple[str, ...] | None
+) -> TableAnalysis:
+    from evaluation.analysis.open_images import LEFT_OUT_HERE, beside, errors_of, sizes_of
+
+    result = prepared.evaluate(table)
+    found = beside(table, prepared, result, _BACKGROUND)
+    calibration, bias = _calibration(found.overlaps, found.assigned)
+    least = -np.inf if np.isnan(result.threshold) else result.threshold
+    return TableAnalysis(
+        result=result,
+        errors=errors_of(found, result),
+        best=BestF1(result.threshold, result.P, result.R, result.F1),
+        f1_frame=best_f1(found.overlaps, found.assigned)[1],
+        calibration=calibration,
+        bias=bias,
+        confusion=confusion_matrix(found.overlaps, float(prepared.protocol.iou_threshold), least),
+        sizes=sizes_of(found, prepared.ground_truth),
+        figures=figures,
+        left_out=LEFT_OUT_HERE,
+    )
+
+
+def _calibration(overlaps: Overlaps, assigned: Assigned) -> tuple[Calibration, float]:
+    """Return the calibration, and mean score less precision."""
+    calibration = calibration_curve(overlaps, assigned)
+    judged = (assigned.truth != IGNORED) & (assigned.truth != LEFT_OUT)
+    if np.isnan(calibration.ECE):
+        return calibration, float("nan")
+    return calibration, float(overlaps.found.score[judged].mean() - (assigned.truth[judged] >= 0).mean())
 
 
 def _figure(figure: Figure, value: float) -> str:

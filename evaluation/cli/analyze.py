@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
-from evaluation.cli.protocols import IouType
-from evaluation.cli.truth import GroundTruthFile, read_truth
+from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
+from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ def analyze(
     ground_truth: GroundTruthFile,
     output: Output,
     iou_type: IouType = "bbox",
-    protocol: Literal["coco", "lvis"] = "coco",
+    protocol: ProtocolName = "coco",
     iou: float = 0.5,
     recipe: Path | None = None,
     images: Path | None = None,
     picture_format: Literal["png", "svg"] = "png",
     figures: FigureOptions = USUAL,
+    open_images: OpenImagesFiles = NO_FILES,
 ) -> None:
     """Find out why tables are as good as they are: frames, pictures and a report in words.
 
@@ -39,7 +40,7 @@ def analyze(
 
     Args:
         tables: Parquet files or folders of parts.
-        ground_truth: COCO or LVIS annotations.
+        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
         output: A new folder for report.md, the frames (CSV) and the pictures.
         iou_type: Boxes or masks.
         protocol: Which official evaluation decides what counts.
@@ -48,13 +49,13 @@ def analyze(
         images: Analyze only these images: a text file with an id per line, as `quorum split` writes.
         picture_format: Of the pictures.
         figures: Figures in the summary and in categories.csv.
+        open_images: What goes with a CSV file as ground truth.
     """
     from evaluation.analysis.ensemble_analysis import analyze_ensemble
     from evaluation.analysis.members import member_names
     from evaluation.analysis.table_analysis import analyze_table
     from evaluation.figures import by_default
-    from evaluation.prepared import prepare
-    from evaluation.protocol import Coco, Lvis
+    from evaluation.open_images import PreparedOpenImages
     from fusion.atomic import replacing
     from fusion.printed_table import print_table
     from fusion.recipe_file import read_recipe
@@ -64,10 +65,12 @@ def analyze(
     if output.exists():
         problem = "exists already, and a folder is not overwritten"
         raise InputError(output, problem, "Remove it or choose another name")
-    chosen = Lvis(iou_type=iou_type) if protocol == "lvis" else Coco(iou_type=iou_type)
+    chosen = protocol_of(protocol, iou_type)
+    if protocol == "openimages" and (iou != 0.5 or recipe is not None):
+        given = "--iou" if iou != 0.5 else "--recipe"
+        raise InputError(f"option {given}", "does not go with --protocol openimages", "Leave it out")
     wanted = figures.names(chosen, "summary")
-    truth = read_truth(ground_truth, images)
-    prepared = prepare(truth, chosen)
+    truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     fusion = None if recipe is None else read_recipe(recipe)
     members = [read_member(path, truth, images) for path in paths]
     names = member_names(members)
@@ -87,7 +90,10 @@ def analyze(
             prefix = "" if own == folder else f"{own.name}/"
             chapters.append((name, analysis, [prefix + picture for picture in shown]))
         ensemble, common = None, []
-        if len(names) > 1:
+        if isinstance(prepared, PreparedOpenImages):
+            if len(names) > 1:
+                notes("analyze", ["agreement, contributions and bounds of members are left out for Open Images"])
+        elif len(names) > 1:
             ensemble = analyze_ensemble(
                 members,
                 prepared,
