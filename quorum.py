@@ -130,6 +130,7 @@ _command(app, "evaluation.cli.leaderboard:leaderboard", "leaderboard", "Rank tab
 _command(app, "evaluation.cli.ablate:ablate", "ablate", "What each step of a recipe brings, row by row.")
 _command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables are as good as they are.")
 _command(app, "evaluation.cli.check:check", "check", "Check ground truth, and what of it changes figures.")
+_command(app, "evaluation.cli.report:report", "report", "Write one HTML page of all that can be said of tables.")
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
 _command(app, "evaluation.cli.fuse:fuse", "fuse", "Fuse tables into one.")
 _command(app, "evaluation.cli.exporting:export", "export", "Write a table as result files of another format.")

@@ -42,7 +42,8 @@ def _write_reference() -> None:
     from fusion.steps import step_names
 
     names = {"quorum": ["auto", "load"], "fusion": [*sorted(HOMES), *step_names()]}
-    for package in ("evaluation", "evaluation.analysis", "evaluation.submissions", "search", "zoo"):
+    inner = ("evaluation.analysis", "evaluation.report", "evaluation.submissions")
+    for package in ("evaluation", *inner, "search", "zoo"):
         stub = DOCS.parent.joinpath(*package.split("."), "__init__.pyi")
         names[package] = sorted(name for name, home in homes_in_stub(stub).items() if home.startswith(package))
     folder = DOCS / "reference"

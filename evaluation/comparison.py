@@ -19,6 +19,7 @@ __all__ = [
     "compare",
     "difference_cells",
     "difference_of",
+    "p_text",
     "told_apart",
 ]
 
@@ -225,7 +226,7 @@ def difference_cells(figure: Figure, d: Difference) -> list[Cell]:
     if not figure.drawn or d.low != d.low:
         interval = "-" if figure.drawn else "none"
     cells: list[Cell] = [figure.points(d.a), figure.points(d.b), figure.points(d.value, "+"), interval]
-    return [*cells, *(("-", "-") if d.p != d.p else (_p_text(d.p), f"{100 * d.share:.1f} %"))]
+    return [*cells, *(("-", "-") if d.p != d.p else (p_text(d.p), f"{100 * d.share:.1f} %"))]
 
 
 def told_apart(differences: Sequence[Difference]) -> list[bool]:
@@ -329,7 +330,8 @@ def _wilcoxon(differences: np.ndarray) -> float:
     return float(wilcoxon(different).pvalue)
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
+    """Return a p-value as it is printed."""
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 

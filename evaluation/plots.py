@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.curves import curve_by_score, mean_curve, precision_at
+from evaluation.curves import curve_by_score, mean_curve, precision_at, reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,20 +88,12 @@ def draw_reliability(axes: "Axes", judged: "Judged", bins: int) -> None:
 
     Where scores leave [0, 1], and are no probabilities, there is no diagonal.
     """
-    score, weight = judged.score, judged.right + judged.wrong
-    low, high = (float(score[-1]), float(score[0])) if len(score) else (0.0, 1.0)
-    probabilities = low >= 0 and high <= 1
-    low, high = (0.0, 1.0) if probabilities else (low, high)
-    edges = np.linspace(low, high, bins + 1)
-    place = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, bins - 1)
-    total, right, scores = (np.bincount(place, column, bins) for column in (weight, judged.right, weight * score))
-    used = total > 0
-    if probabilities:
+    found = reliability(judged, bins)
+    if found.probabilities:
         draw_diagonal(axes)
-        gap = np.abs(scores - right).sum() / total.sum() if used.any() else float("nan")
-    name = f"precision (ECE {gap:.3f})" if probabilities else "precision"
-    axes.plot(scores[used] / total[used], right[used] / total[used], color=PALETTE[0], marker="o", ms=4, label=name)
-    axes.set(xlim=(low, high), ylim=(0, 1.02), xlabel="score", ylabel="share that is right at IoU .5")
+    name = f"precision (ECE {found.gap:.3f})" if found.probabilities else "precision"
+    axes.plot(found.score, found.share, color=PALETTE[0], marker="o", ms=4, label=name)
+    axes.set(xlim=found.bounds, ylim=(0, 1.02), xlabel="score", ylabel="share that is right at IoU .5")
     axes.grid(alpha=0.3)
 
 

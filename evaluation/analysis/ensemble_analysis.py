@@ -16,6 +16,7 @@ from evaluation.analysis.member_pictures import (
 from evaluation.analysis.members import Members, analyze_members
 from evaluation.analysis.pictures import save_picture
 from evaluation.prepared import Prepared
+from evaluation.result import CocoResult
 from fusion.recipe import Recipe
 from fusion.steps.base import Step
 from fusion.steps.calibrate import Calibrate
@@ -147,6 +148,7 @@ def analyze_ensemble(
     fusion: Step | Recipe | None = None,
     *,
     iou: float = 0.5,
+    results: Sequence[CocoResult] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> EnsembleAnalysis:
     """Analyze several members together.
@@ -156,12 +158,13 @@ def analyze_ensemble(
         prepared: Ground truth for boxes or masks.
         fusion: A step, or a recipe over the members' names; WBF at IoU .55 by default.
         iou: From which an object counts as found.
+        results: The evaluation of each member, if there are some already.
         progress: Called with (what, done, total).
 
     Raises:
         InputError: If there are fewer than two members, two share a name, or they do not fit the ground truth.
     """
-    members = analyze_members(tables, prepared, iou=iou)
+    members = analyze_members(tables, prepared, iou=iou, results=results)
     contributions = analyze_contributions(tables, prepared, members.results, fusion, progress=progress)
     steps = [node.step for node in fusion.nodes.values()] if isinstance(fusion, Recipe) else [fusion]
     return EnsembleAnalysis(members, contributions, any(isinstance(step, Calibrate) for step in steps))

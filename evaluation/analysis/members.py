@@ -181,6 +181,7 @@ def analyze_members(
     prepared: Prepared,
     *,
     iou: float = 0.5,
+    results: Sequence[CocoResult] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Members:
     """Find out which member finds which objects, by COCO's matching at one IoU threshold and at the protocol's cap.
@@ -191,6 +192,7 @@ def analyze_members(
         tables: The members, each with its own name.
         prepared: Ground truth for boxes or masks.
         iou: From which an object counts as found; at least the protocol's smallest threshold.
+        results: The evaluation of each member, if there are some already.
         progress: Called with each member's name before its turn.
 
     Raises:
@@ -204,11 +206,11 @@ def analyze_members(
     objects = np.flatnonzero((truth.outside & 1) == 0)
     found = np.zeros((len(tables), len(objects)), np.bool_)
     best = np.zeros(len(truth.category))
-    results = []
+    measured = []
     for m, (name, table) in enumerate(zip(names, tables, strict=True)):
         if progress is not None:
             progress(name)
-        results.append(prepared.evaluate(table))
+        measured.append(prepared.evaluate(table) if results is None else results[m])
         overlaps = find_overlaps(table, prepared, across=False)
         assigned = overlaps.assign(iou, cap=prepared.protocol.caps[-1])
         hit = np.zeros(len(truth.category), np.bool_)
@@ -218,7 +220,7 @@ def analyze_members(
     image = np.repeat(np.arange(len(truth.start) - 1, dtype=np.int32), np.diff(truth.start))
     return Members(
         names=names,
-        results=tuple(results),
+        results=tuple(measured),
         iou=iou,
         found=found,
         best_iou=best[objects],

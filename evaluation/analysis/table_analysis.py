@@ -192,6 +192,7 @@ def analyze_table(
     *,
     iou: float = 0.5,
     figures: tuple[str, ...] | None = None,
+    result: CocoResult | OpenImagesResult | None = None,
 ) -> TableAnalysis:
     """Analyze one table.
 
@@ -201,15 +202,16 @@ def analyze_table(
         iou: From which a detection is right, in errors, thresholds, calibration and confusion; for Open Images its
             protocol's own.
         figures: Names, of `evaluation.figures`, of those shown; the usual ones by default.
+        result: The evaluation of the table, if there is one already.
 
     Raises:
         InputError: If an option is out of range, or table and ground truth do not belong together.
     """
     if isinstance(prepared, PreparedOpenImages):
-        return _analyze_open_images(table, prepared, figures)
+        return _analyze_open_images(table, prepared, figures, result)
     overlaps = find_overlaps(table, prepared, _BACKGROUND)
     errors = analyze_errors(overlaps, prepared, iou=iou, background=_BACKGROUND)
-    result = prepared.evaluate(table)
+    result = result if isinstance(result, CocoResult) else prepared.evaluate(table)
     assigned = overlaps.assign(iou, cap=prepared.protocol.caps[-1])
     best, f1_frame = best_f1(overlaps, assigned)
     calibration, bias = _calibration(overlaps, assigned)
@@ -227,11 +229,14 @@ def analyze_table(
 
 
 def _analyze_open_images(
-    table: DetectionTable, prepared: PreparedOpenImages, figures: tuple[str, ...] | None
+    table: DetectionTable,
+    prepared: PreparedOpenImages,
+    figures: tuple[str, ...] | None,
+    result: CocoResult | OpenImagesResult | None,
 ) -> TableAnalysis:
     from evaluation.analysis.open_images import LEFT_OUT_HERE, beside, errors_of, sizes_of
 
-    result = prepared.evaluate(table)
+    result = result if isinstance(result, OpenImagesResult) else prepared.evaluate(table)
     found = beside(table, prepared, result, _BACKGROUND)
     calibration, bias = _calibration(found.overlaps, found.assigned)
     least = -np.inf if np.isnan(result.threshold) else result.threshold

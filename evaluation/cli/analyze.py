@@ -56,6 +56,7 @@ def analyze(
     from evaluation.analysis.table_analysis import analyze_table
     from evaluation.figures import by_default
     from evaluation.open_images import PreparedOpenImages
+    from evaluation.result import CocoResult
     from fusion.atomic import replacing
     from fusion.printed_table import print_table
     from fusion.recipe_file import read_recipe
@@ -99,6 +100,7 @@ def analyze(
                 prepared,
                 fusion,
                 iou=iou,
+                results=[one.result for _, one, _ in chapters if isinstance(one.result, CocoResult)],
                 progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
             common = ensemble.write(folder, picture_format)

@@ -32,11 +32,13 @@ class Drawn(NamedTuple):
 
     Attributes:
         table: The table.
+        result: Its evaluation.
         entry: Its figures on all images.
         by_slice: On each slice.
     """
 
     table: "DetectionTable"
+    result: "CocoResult | OpenImagesResult"
     entry: "Replicates"
     by_slice: "dict[str, Replicates]"
 
@@ -157,4 +159,4 @@ def replicated(
                 result, slices, groups=groups, replicates=replicates, seed=seed, figures=figures, drawn=drawn
             )
         )
-    return Drawn(table, entry, parts)
+    return Drawn(table, result, entry, parts)

@@ -52,7 +52,7 @@ def learn_experts(
     truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
-        table, entry, _ = replicated(
+        table, _, entry, _ = replicated(
             path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",)
         )
         name = str(table.metadata.member)

@@ -130,7 +130,7 @@ def _verdict(
 
     entries = []
     for path in (*tables, output):
-        table, found, _ = replicated(
+        table, _, found, _ = replicated(
             path, truth, prepared, images, replicates=1000, seed=0, groups=None, figures=(), drawn=("AP",)
         )
         entries.append(Entry.of(path.stem, path, len(table), found))

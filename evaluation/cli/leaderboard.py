@@ -86,7 +86,7 @@ def leaderboard(
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
         drawn = ("AP",) if wanted is None else None
-        table, entry, sliced = replicated(
+        table, _, entry, sliced = replicated(
             path, truth, prepared, images,
             replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn, slices=parts,
         )  # fmt: skip
