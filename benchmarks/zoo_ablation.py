@@ -30,7 +30,7 @@ from zoo.runs import write_json
 from zoo.train import train
 
 _SCENERY = "96,{seed},categories=6,clutter=1,noise=.5"
-_SIZES = {"data.short": [96], "data.long": 128, "infer.short": [96], "infer.long": 128}
+_SIZES = {"data.short": [96], "data.long": 128}
 
 
 class Row(NamedTuple):

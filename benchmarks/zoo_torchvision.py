@@ -52,7 +52,7 @@ from zoo.training import optimizer_of
 from zoo.views import views_of
 
 _KINDS = {"Faster R-CNN": "md19_r50_fpn", "Mask R-CNN": "md18_r50_base"}
-_SIZES = {"data.short": [96], "data.long": 128, "infer.short": [96], "infer.long": 128}
+_SIZES = {"data.short": [96], "data.long": 128}
 _LARGE = {
     "backbone.pretrained": False,
     "backbone.norm": "gn",
@@ -259,7 +259,7 @@ def _compare(kind: str, config: Model, images: int, count: int) -> None:
             model=side.model.eval(),  # type: ignore[arg-type]
             identity=identity,
             data=val,
-            views=views_of(config.infer),
+            views=views_of(config),
         )
         begin = time.process_time()
         tables += inference.tables([np.arange(count)], Metadata(), lambda: None)

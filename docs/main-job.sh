@@ -25,7 +25,7 @@ data() { echo "coco:$demo/$1/instances.json,$demo/$1/images,split=$1"; }
 quorum split "$demo/val/instances.json" --shares search=0.5,verify=0.5 -o "$demo/splits"
 
 say "2. Four detectors of the zoo, each in its small form; two of them segment as well"
-small=(--scale tiny --set 'data.short=[96]' --set data.long=128 --set 'infer.short=[96]' --set infer.long=128
+small=(--scale tiny --set 'data.short=[96]' --set data.long=128
     --set train.steps=500 --set 'train.milestones=[380,460]')
 train() {  # MEMBER VARIANT SEED
     quorum train "$2" --data "$(data train)" --val "$(data val)" -o "$demo/runs/$1" "${small[@]}" --set train.seed="$3"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from fusion.errors import InputError
 from fusion.masks import mask_array
 from fusion.processes import end_with_parent
 from fusion.table import DetectionTable, Metadata
+from zoo.at_test import set_at_test
 from zoo.checkpoint import load_weights
 from zoo.config import AnyModel, read_model
 from zoo.data import Batch, Data, Guarded, Sample, View, ViewSet, gathered
@@ -29,13 +30,20 @@ from zoo.views import mirrored
 __all__ = ["Inference", "load_model"]
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Network, Identity]:
+def load_model(
+    folder: Path, device: torch.device | str = "cpu", settings: Mapping[str, Any] | None = None
+) -> tuple[Network, Identity]:
     """Load the model of a training folder, ready to predict; its averaged weights where it has such.
+
+    Args:
+        folder: Of the training.
+        device: Where it is to run.
+        settings: Fields of `infer` that are to be others than the training's.
 
     Raises:
         InputError: If there is no checkpoint, or it is not of this model.
     """
-    identity = read_json(folder / "config.json", Identity)
+    identity = set_at_test(read_json(folder / "config.json", Identity), settings or {})
     weights = load_weights(folder)
     device, config = torch.device(device), read_model(identity.model)
     if config.backbone.norm == "syncbn":  # differs in training only, and there is none on a CPU
@@ -201,11 +209,12 @@ class Inference:
         assert given is not None
         xywh = np.stack([given.column(name)[rows] for name in "xywh"], axis=1).astype(np.float32)
         boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        labels = 1 + np.searchsorted(np.array(self.identity.category_ids), given.category_id[rows])
+        label_of = {category: label for label, category in enumerate(self.identity.category_ids, 1)}
+        labels = np.array([label_of[category] for category in given.category_id[rows].tolist()], np.int64)
         return Detections(
             boxes=torch.from_numpy(mirrored(boxes, width) if flip else boxes),
             scores=torch.from_numpy(given.score[rows].astype(np.float32)),
-            labels=torch.from_numpy(labels.astype(np.int64)),
+            labels=torch.from_numpy(labels),
         )
 
     def _seen(self, answer: Detections, index: int, view: View, width: int, rows: np.ndarray) -> _Seen:

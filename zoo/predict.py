@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,9 @@ from fusion.errors import InputError, option
 from fusion.parquet import check_bytes, parquet_writer
 from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
+from fusion.terminal import notes
 from fusion.unfinished import RUN, put_in_place, take_up, work_folder
+from zoo.at_test import limit_notes, size_notes, with_categories_of
 from zoo.checkpoint import weights_file
 from zoo.config import read_model
 from zoo.data import Data, View
@@ -64,6 +66,7 @@ def predict(
     parts: int | None = None,
     batch: int = 1,
     workers: int = 0,
+    settings: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
     """Run a model over a data set and write what it finds as a detection table.
@@ -85,6 +88,7 @@ def predict(
         parts: Cut the table into a folder of this many files, for data sets whose table does not fit in memory.
         batch: Images that go through the model together.
         workers: Processes that load images.
+        settings: Fields of `infer` that are to be others than the training's, such as {"infer.detections": 300}.
         progress: Called with (images done, images in all), counting each view.
 
     Raises:
@@ -95,17 +99,22 @@ def predict(
     if not len(data):
         raise InputError(data.name, "has no image")
     with joined() as ranks:
-        model, identity = load_model(folder, ranks.device)
-        _check_categories(identity, data, folder)
+        model, identity = load_model(folder, ranks.device, settings)
+        identity, said = with_categories_of(identity, data, folder)
+        config = read_model(identity.model)
         inference = Inference(
             model=model,
             identity=identity,
             data=data,
-            views=tuple(views or views_of(read_model(identity.model).infer)),
+            views=tuple(views or views_of(config)),
             given=None if boxes is None else _given(boxes, data, identity),
             scores=scores,
             batch=batch,
             workers=workers,
+        )
+        said += (
+            *size_notes(config, inference.views, data.sizes),
+            *(limit_notes(config, data) if boxes is None else ()),
         )
         mask = inference.config.mask
         if boxes is None and model.boxes_given == "always":
@@ -114,7 +123,9 @@ def predict(
             raise InputError(folder, "has no mask head, and --boxes asks for masks", "Train a variant with masks")
         if scores == "mask" and (mask is None or mask.iou is None):
             raise InputError("option --scores mask", f"{folder} has no mask-rescoring head", "Leave it out")
-        metadata = _metadata(inference, folder, boxes, parts)
+        metadata = _metadata(inference, folder, boxes, parts, said)
+        if ranks.first:
+            notes(folder, said)
         rows = _rows_of_finished(output, metadata, parts)
         if rows is not None:
             if ranks.first:
@@ -130,15 +141,6 @@ def predict(
         rows = _finish(output, parts) if ranks.first else 0
         ranks.wait()
         return PredictReport(len(data), rows, time.perf_counter() - started, resumed)
-
-
-def _check_categories(identity: Identity, data: Data, folder: Path) -> None:
-    if [int(i) for i in data.category_ids] != list(identity.category_ids):
-        raise InputError(
-            data.name,
-            f"has {len(data.category_ids)} categories with other ids than the {len(identity.category_ids)} of {folder}",
-            "Predict on a data set with the categories of the training",
-        )
 
 
 def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
@@ -159,13 +161,16 @@ def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
     return table
 
 
-def _metadata(inference: Inference, folder: Path, boxes: Path | None, parts: int | None) -> Metadata:
+def _metadata(
+    inference: Inference, folder: Path, boxes: Path | None, parts: int | None, said: tuple[str, ...]
+) -> Metadata:
     """What the table says about itself; `made_by["run"]` tells runs apart by all that their rows depend on."""
     made_by: dict[str, Any] = {
         "variant": inference.identity.variant,
         "checkpoint": hash_of(weights_file(folder)),
         "views": [f"{view.name} (long side up to {view.long})" for view in inference.views],
         "scores": inference.scores,
+        "notes": list(said),
         "versions": versions(),
         "source": source_revision(),
     }

@@ -56,7 +56,7 @@ def tiny(model: AnyModel) -> AnyModel:
         init_from=None,
         checkpoint_steps=100,
     )
-    infer = replace(model.infer, detections=min(model.infer.detections, 50), short=(128,), long=160)
+    infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
     backbone, neck = _tiny_backbone(model.backbone), replace(model.neck, channels=_CHANNELS)
     pool = replace(model.pool, hidden=_HIDDEN)
     match model:

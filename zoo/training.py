@@ -12,8 +12,10 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from fusion.belonging import same_word
 from fusion.errors import InputError
 from fusion.terminal import notes, stderr
+from zoo.at_test import limit_notes
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
 from zoo.config import AnyModel, Stream, Train, diff, read_model
 from zoo.data import Data, epoch_order
@@ -107,11 +109,11 @@ class Training:
         checkpoint = latest(folder) if resume else None
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
         teach_counts(model, category_counts(data))
-        said: tuple[str, ...] = ()
+        said: tuple[str, ...] = tuple(limit_notes(config, data))
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from))
             anew = (*loaded.missing, *loaded.other_shape)
-            said = (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
+            said += (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
         model.to(ranks.device).train()
         training = cls(
             config=config,
@@ -277,7 +279,10 @@ def _check_folder(folder: Path, identity: Identity, config: AnyModel, *, resume:
     if not resume:
         raise InputError(folder, "holds a training", "Go on with --resume, choose another folder, or remove it")
     before = read_json(path, Identity)
-    if before.category_ids != identity.category_ids:
+    renamed = any(
+        a and b and not same_word(a, b) for a, b in zip(before.category_names, identity.category_names, strict=False)
+    )
+    if before.category_ids != identity.category_ids or renamed:
         raise InputError(folder, "was trained on a data set with other categories", "Choose another folder")
     changed = {
         name: values

@@ -3,17 +3,17 @@
 import numpy as np
 
 from fusion.errors import InputError
-from zoo.config import Infer
+from zoo.config import AnyModel
 from zoo.data.views import View, views
 
 __all__ = ["mirrored", "views_of"]
 
 
-def views_of(infer: Infer, sizes: str | None = None, flip: bool = False) -> tuple[View, ...]:
+def views_of(config: AnyModel, sizes: str | None = None, flip: bool = False) -> tuple[View, ...]:
     """Return the views of a configuration, or those that a user names.
 
     Args:
-        infer: Settings of the model.
+        config: Of the model.
         sizes: "600,800,1000x1600": short sides with commas between; after an x the longest side. Without it, the
             longest side is the configuration's, more in proportion where the short side is above all of its own.
         flip: Each size also flipped, even if the configuration says no.
@@ -22,8 +22,10 @@ def views_of(infer: Infer, sizes: str | None = None, flip: bool = False) -> tupl
         InputError: If a size cannot be read, or comes twice.
     """
     if sizes is None:
-        return views(infer.short, infer.long, with_flip=flip or infer.flip)
-    pairs = [_size(word.strip(), infer) for word in sizes.split(",")]
+        pairs = list(config.infer.sizes(config.data))
+        flip = flip or config.infer.flip
+    else:
+        pairs = [_size(word.strip(), config) for word in sizes.split(",")]
     if len({short for short, _ in pairs}) < len(pairs):
         raise InputError("option --views", f"expected short sides that differ, got {sizes!r}")
     return tuple(view for short, long in pairs for view in views((short,), long, with_flip=flip))
@@ -34,10 +36,10 @@ def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def _size(word: str, infer: Infer) -> tuple[int, int]:
+def _size(word: str, config: AnyModel) -> tuple[int, int]:
     short, cross, long = word.partition("x")
     if not short.isdigit() or int(short) < 1 or (cross and not long.isdigit()):
         raise InputError("option --views", f"expected short sides such as 600,800,1000x1600, got {word!r}")
     if cross and int(long) < int(short):
         raise InputError("option --views", f"the longest side of {word!r} is below the short one")
-    return int(short), int(long) if cross else round(infer.long * max(1.0, int(short) / max(infer.short)))
+    return int(short), int(long) if cross else config.infer.longest(int(short), config.data)

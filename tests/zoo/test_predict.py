@@ -288,7 +288,7 @@ def test_a_model_of_synchronised_norms_predicts_without_a_graphics_card(data, tm
 
 
 def test_views_that_a_user_names():
-    infer = Infer(short=(600, 800), long=1333, flip=True)
+    infer = Model(infer=Infer(short=(600, 800), long=1333, flip=True))
     assert views_of(infer) == tuple(View(s, 1333, f) for s in (600, 800) for f in (False, True))
     assert views_of(infer, "400, 800,1000,1200x1600") == (
         View(400, 1333),

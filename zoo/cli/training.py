@@ -1,6 +1,7 @@
 """Commands `quorum train` and `quorum predict`."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -100,6 +101,7 @@ def predict(
     parts: int | None = None,
     batch: int = 1,
     workers: int | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
 ) -> None:
     """Run a trained model over a data set and write a detection table.
 
@@ -110,14 +112,15 @@ def predict(
         run: Folder of the training.
         data: The images, for example coco:annotations.json,images/.
         output: The table; RUN/tables/SPLIT.parquet when not given. With --parts a folder.
-        views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. The
-            model's own when not given.
+        views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. When not
+            given those of infer.short, or where that is not set the size of the training.
         flip: See every view flipped as well.
         boxes: A table whose boxes get masks from this model, or are moved by it if it is a box refiner; scores stay.
         scores: mask: scores are multiplied by the IoU that a mask-rescoring head predicts.
         parts: Cut the table into this many files, for data sets whose table does not fit in memory.
         batch: Images that go through the model together.
         workers: Processes that load images; 4 with a graphics card, none without, when not given.
+        settings: Settings of test to change, for example --set infer.detections=300.
     """
     need_torch("predict")
     import torch
@@ -133,7 +136,7 @@ def predict(
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
         output = run / "tables" / (split_of(source) + ("" if parts else ".parquet"))
     loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
-    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders)
+    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)))
 
 
 def _predict(
@@ -147,15 +150,17 @@ def _predict(
     parts: int | None = None,
     batch: int = 1,
     workers: int = 0,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
     from fusion.storage import read_table
     from zoo import predict as prediction
+    from zoo.at_test import set_at_test
     from zoo.runs import Identity, read_json
     from zoo.store import add_figures
     from zoo.views import views_of
 
-    identity = read_json(run / "config.json", Identity)
-    chosen = views_of(read_model(identity.model).infer, views, flip)
+    identity = set_at_test(read_json(run / "config.json", Identity), settings or {})
+    chosen = views_of(read_model(identity.model), views, flip)
     with progress_bar() as bar:
         task = bar.add_task("predicting", total=None)
         report = prediction.predict(
@@ -168,6 +173,7 @@ def _predict(
             parts=parts,
             batch=batch,
             workers=workers,
+            settings=settings,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if os.environ.get("RANK", "0") != "0":
@@ -196,16 +202,24 @@ def _configured(name: str, scale: Scale, settings: tuple[str, ...]) -> AnyModel:
             raise InputError(name, f"cannot be read as a configuration ({error})") from error
     else:
         config = find(name).make(scale)
-    pairs = [setting.partition("=") for setting in settings]
-    for setting, (_, equals, _) in zip(settings, pairs, strict=True):
-        if not equals:
-            raise InputError("option --set", f"expected field=value, got {setting!r}", "For example train.batch=8")
-    fields = {field.strip() for field, _, _ in pairs}
+    pairs = _pairs(settings)
+    fields = {field for field, _ in pairs}
     if fields & {"train.steps", "train.epochs"} and "train.segments" not in fields:
         config = with_field(config, "train.segments", [])  # one length of the training takes the place of the other
     for field, other in (("train.steps", "train.epochs"), ("train.epochs", "train.steps")):
         if field in fields and other not in fields:
             config = with_field(config, other, None)
-    for field, _, value in pairs:
-        config = with_field(config, field.strip(), value.strip())
+    for field, value in pairs:
+        config = with_field(config, field, value)
     return config
+
+
+def _pairs(settings: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the fields and values of `--set`."""
+    pairs = []
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError("option --set", f"expected field=value, got {setting!r}", "For example train.batch=8")
+        pairs.append((field.strip(), value.strip()))
+    return pairs

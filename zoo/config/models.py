@@ -181,6 +181,10 @@ def _validate(model: AnyModel, device: str) -> None:
         )
     if model.data.short_range and len(model.data.short) != 2:
         raise InputError("data.short", f"a range has two ends, got {model.data.short}")
+    if model.infer.short == () or not model.data.short:
+        raise InputError(
+            "infer.short" if model.data.short else "data.short", "expected at least one length of the short side"
+        )
     images = sum(stream.images for stream in model.data.step(model.train.batch))
     if images != model.train.batch:
         raise InputError(

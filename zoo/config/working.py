@@ -150,8 +150,8 @@ class Infer:
         soft_nms: Soft-NMS in its place, or None.
         detections: The most per image.
         mask: Probability from which a pixel belongs to a mask.
-        short: Lengths of the short side, a view each.
-        long: Longest side.
+        short: Lengths of the short side, a view each; None for that of training, of several the one in the middle.
+        long: Longest side; None for that of training, more in proportion where a short side is above all of training.
         flip: Also look at each view flipped.
     """
 
@@ -160,6 +160,21 @@ class Infer:
     soft_nms: SoftNMS | None = None
     detections: int = 100
     mask: float = 0.5
-    short: tuple[int, ...] = (800,)
-    long: int = 1333
+    short: tuple[int, ...] | None = None
+    long: int | None = None
     flip: bool = False
+
+    def sizes(self, data: TrainData) -> tuple[tuple[int, int], ...]:
+        """Return the short and the longest side of each view.
+
+        Args:
+            data: Settings of training, which hold where nothing is set.
+        """
+        middle = round(sum(data.short) / 2) if data.short_range else sorted(data.short)[len(data.short) // 2]
+        return tuple((short, self.longest(short, data)) for short in self.short or (middle,))
+
+    def longest(self, short: int, data: TrainData) -> int:
+        """Return the longest side of a view with this short side."""
+        if self.long is not None:
+            return round(self.long * max(1.0, short / max(self.short or data.short)))
+        return round(data.long * max(1.0, short / max(data.short)))

@@ -288,7 +288,11 @@ def _syncbn(base: Model) -> Model:
 
 
 def _ms(base: Model) -> Model:
-    return replace(base, data=replace(base.data, short=(400, 1400), short_range=True, long=1400))
+    return replace(
+        base,
+        data=replace(base.data, short=(400, 1400), short_range=True, long=1400),
+        infer=replace(base.infer, short=(800,), long=1333),  # Detectron's; the report names no size at test here
+    )
 
 
 def _fine_tuned(base: Model, pretrained: str) -> Model:
@@ -334,7 +338,7 @@ _ROAD: tuple[tuple[str, Callable[[Model], Model], tuple[str, ...], dict[str, flo
     (
         "ms",
         _ms,
-        ("data.short", "data.short_range", "data.long"),
+        ("data.short", "data.short_range", "data.long", "infer.short", "infer.long"),
         box(53.6, 71.6, 59.2, 36.2, 57.4, 68.7),
         "",
     ),
@@ -496,12 +500,17 @@ def md19_seg_maskcascade() -> Model:
     reported=mask(45.9, 65.4, 50.2, 29.3, 47.9, 58.3),
     note=_NO_WEIGHTS,
     parent="md19_seg_maskcascade",
-    changes=("backbone", "data.short", "data.long"),
+    changes=("backbone", "data.short", "data.long", "infer.short", "infer.long"),
 )
 def md19_seg_shuffle_ms() -> Model:
     """ShuffleNetV2, trained at four sizes."""
     base = md19_seg_maskcascade()
-    return replace(base, backbone=ShuffleNet(), data=replace(base.data, short=(600, 800, 1000, 1200), long=2000))
+    return replace(
+        base,
+        backbone=ShuffleNet(),
+        data=replace(base.data, short=(600, 800, 1000, 1200), long=2000),
+        infer=replace(base.infer, short=(800,), long=1333),
+    )
 
 
 @variant(

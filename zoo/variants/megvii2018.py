@@ -194,7 +194,7 @@ def md18_shuffle_gap_lsh() -> Model:
     reported=mask(44.5) | box(49.3),
     note="The sizes are ours (those of 2019); the slides only say multi-scale training.",
     parent="md18_shuffle_gap_lsh",
-    changes=("backbone.norm", "data.short", "data.short_range", "data.long"),
+    changes=("backbone.norm", "data.short", "data.short_range", "data.long", "infer.short", "infer.long"),
 )
 def md18_shuffle_gap_lsh_ms() -> Model:
     """Multi-scale training, batch norm trained over all processes."""
@@ -203,6 +203,7 @@ def md18_shuffle_gap_lsh_ms() -> Model:
         base,
         backbone=replace(base.backbone, norm="syncbn"),
         data=replace(base.data, short=(400, 1400), short_range=True, long=1400),
+        infer=replace(base.infer, short=(800,), long=1333),
     )
 
 
