@@ -1,9 +1,9 @@
-"""What the comparison with the ground truth adds to `quorum import`: CPU time with it and without, in one run.
+"""What `quorum import` takes: with the comparison with the ground truth and without, and of each format; in one run.
 
     python benchmarks/importing.py [--detections 500000]
 
 The file is a good detector's: a tenth of its boxes lie on objects. The last line is of boxes that agree under no
-reading, for which all readings are tried.
+reading, for which all readings are tried. Then the same detections in each format, as a factor on COCO's JSON.
 """
 
 import argparse
@@ -52,6 +52,41 @@ def write_files(folder: Path, detections: int) -> None:
         (folder / f"{name}.json").write_text(json.dumps(records))
 
 
+def write_formats(folder: Path) -> dict[str, Path]:
+    """Write the detections of good.json in all formats, each with its usual number of files; return where."""
+    table, truth = str(folder / "good.parquet"), str(folder / "gt.json")
+    quorum.main(["import", str(folder / "good.json"), "-g", truth, "-o", table])
+    found = {}
+    for name, suffix in (("csv", ".csv"), ("mot", ".txt"), ("yolo", ""), ("kitti", ""), ("voc", "")):
+        found[name] = folder / f"good-{name}{suffix}"
+        quorum.main(["export", name, table, "-g", truth, "-o", str(found[name])])
+    records = json.loads((folder / "good.json").read_text())
+    strings: dict[int, list[str]] = {}
+    lines: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
+    shapes: dict[str, list[dict[str, object]]] = {}
+    for r in records:
+        (x, y, w, h), c, s, image = r["bbox"], r["category_id"], r["score"], f"{r['image_id']:012d}"
+        box = f"{x} {y} {x + w} {y + h}"
+        strings.setdefault(r["image_id"], []).append(f"{c} {s} {box}")
+        lines.setdefault(f"comp4/comp4_det_test_category {c}.txt", []).append(f"{image} {s} {box}\n")
+        labels.setdefault(f"scored/{image}.txt", []).append(f"{c} {s} {box}\n")
+        points = [[x, y], [x + w, y + h]]
+        one = {"label": f"category {c}", "score": s, "points": points, "shape_type": "rectangle"}
+        shapes.setdefault(f"labelme/{image}.json", []).append(one)
+    for name in ("comp4", "scored", "labelme"):
+        found[name] = folder / name
+        found[name].mkdir()
+    for file, text in (lines | labels).items():
+        (folder / file).write_text("".join(text))
+    for file, own in shapes.items():
+        (folder / file).write_text(json.dumps({"shapes": own}))
+    found["kaggle"] = folder / "kaggle.csv"
+    rows = "".join(f"{image},{' '.join(text)}\n" for image, text in strings.items())
+    found["kaggle"].write_text("image_id,PredictionString\n" + rows)
+    return found
+
+
 def main() -> None:
     """Print the times."""
     parser = argparse.ArgumentParser()
@@ -61,14 +96,17 @@ def main() -> None:
         folder = Path(name)
         write_files(folder, options.detections)
 
-        def imported(file: str, *more: str) -> float:
-            command = ["import", f"{name}/{file}.json", "-g", f"{name}/gt.json", "-o", f"{name}/t.parquet"]
-            return cpu(lambda: quorum.main([*command, *more]), 7)
+        def imported(file: Path, *more: str) -> float:
+            command = ["import", str(file), "-g", f"{name}/gt.json", "-o", f"{name}/t.parquet"]
+            return cpu(lambda: quorum.main([*command, *more]), 5)
 
-        imported("good")  # compiles
-        plain = imported("good", "--as-is")
+        imported(folder / "good.json")  # compiles
+        plain = imported(folder / "good.json", "--as-is")
         for file in ("good", "nothing"):
-            print(f"{file:8s} {imported(file):.3f} s, without the comparison {plain:.3f} s")
+            print(f"{file:8s} {imported(folder / f'{file}.json'):.3f} s, without the comparison {plain:.3f} s")
+        for form, path in write_formats(folder).items():
+            took, coco = imported(path, "--format", form), imported(folder / "good.json")
+            print(f"{form:8s} {took:.3f} s, {took / coco:.2f} of COCO's {coco:.3f} s")
 
 
 if __name__ == "__main__":

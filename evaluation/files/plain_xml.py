@@ -10,8 +10,7 @@ from pyarrow import csv as arrow_csv
 
 __all__ = ["plain_objects"]
 
-_OPEN, _CLOSE = b"<object>", b"</object>"
-_ODD = (b"&", b"<!", b"/>", b"<part>")
+_OPEN, _CLOSE, _END = b"<object>", b"</object>", b"</annotation>"
 _ENCODING = re.compile(rb"<\?xml[^>]*encoding=[\"']([^\"']+)")
 
 
@@ -35,12 +34,9 @@ def plain_objects(texts: Sequence[bytes], tags: Sequence[str]) -> tuple[list[int
                 return None
             continue
         begin, end = text.index(_OPEN), text.rfind(_CLOSE)
-        body = text[begin : end + len(_CLOSE)]
-        if text.count(_CLOSE) != count or any(odd in body for odd in _ODD) or not _is_utf8(text):
+        if b"&" in text or b"<!" in text or not text[-80:].rstrip().endswith(_END) or not _is_utf8(text):
             return None
-        if not text.rstrip().endswith(b"</annotation>") or b"<!" in text:
-            return None
-        bodies.append(body.translate(None, b"\n\r\t").replace(_CLOSE, b"\n"))
+        bodies.append(text[begin : end + len(_CLOSE)].translate(None, b"\n\r\t").replace(_CLOSE, b"\n"))
     if not bodies:
         return counts, [pa.chunked_array([], pa.string()), *[pa.chunked_array([], pa.float64())] * (len(tags) - 1)]
     fields = bodies[0].partition(b"\n")[0].decode(errors="replace").split("<")

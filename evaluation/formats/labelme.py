@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evaluation.files.file_bytes import file_bytes
 from evaluation.files.look import Look, stem_of
 from evaluation.files.raw_columns import raw_columns
 from evaluation.files.truths import NamedObjects
@@ -15,12 +16,14 @@ from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.coco_results.raw import RecordKey
 from fusion.errors import InputError
-from fusion.source import Source
 
 __all__ = ["LabelmeFormat"]
 
 
-class _Shape(msgspec.Struct):
+_ENOUGH = {"rectangle": 2, "circle": 2, "polygon": 3}
+
+
+class _Shape(msgspec.Struct, gc=False):
     label: str
     points: list[tuple[float, float]]
     shape_type: str | None = "polygon"
@@ -32,6 +35,9 @@ class _File(msgspec.Struct):
     imagePath: str | None = None  # noqa: N815 - LabelMe's word
     imageWidth: int | None = None  # noqa: N815
     imageHeight: int | None = None  # noqa: N815
+
+
+_DECODER = msgspec.json.Decoder(_File)
 
 
 class LabelmeFormat(Format):
@@ -54,19 +60,18 @@ class LabelmeFormat(Format):
         folder, names = _files(path)
         keys: dict[str, int] = {}
         image, category, score, box = [], [], [], []
-        place: list[str] = []
+        place: list[int] = []
         notes: list[str] = []
         for number, name in enumerate(names):
             for nth, shape in _shapes(_read(folder / name), notes):
-                where = f"{name}, shape {nth}"
                 if shape.score is None:
                     remedy = "Write a score into each shape; shapes without are given as ground truth"
-                    raise InputError(f"{folder / where}", "it has no score", remedy)
+                    raise InputError(f"{folder / name}, shape {nth}", "it has no score", remedy)
                 image.append(number)
                 category.append(keys.setdefault(shape.label, len(keys)))
                 score.append(shape.score)
                 box.append(_bounds(shape))
-                place.append(where)
+                place.append(nth)
         columns = raw_columns(
             images=[RecordKey(stem_of(name), None) for name in names],
             image=np.array(image, np.int32),
@@ -75,7 +80,13 @@ class LabelmeFormat(Format):
             score=np.array(score),
             box=np.array(box),
         )
-        return RawResults.of(str(path), columns, native="xyxy", notes=_counted(notes), place=place.__getitem__)
+        return RawResults.of(
+            str(path),
+            columns,
+            native="xyxy",
+            notes=_counted(notes),
+            place=lambda row: f"{names[image[row]]}, shape {place[row]}",
+        )
 
     def truth(self, path: Path, files: Mapping[str, Path]) -> GroundTruth:
         """Read annotations; outlines become masks."""
@@ -102,20 +113,17 @@ def _files(path: Path) -> tuple[Path, list[str]]:
 
 
 def _read(file: Path) -> _File:
-    source = Source(file, "a LabelMe file")
     try:
-        return msgspec.json.decode(source.read().removeprefix(b"\xef\xbb\xbf"), type=_File)
+        return _DECODER.decode(file_bytes(file, "a LabelMe file").removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError(file, f"expected a LabelMe file in JSON ({error})", "Write it again") from error
-    finally:
-        source.close()
 
 
 def _shapes(file: _File, notes: list[str]) -> Any:
     """Yield number and shape of what has an extent, noting the others."""
     for nth, shape in enumerate(file.shapes):
         kind = shape.shape_type or "polygon"
-        enough = {"rectangle": 2, "circle": 2, "polygon": 3}.get(kind)
+        enough = _ENOUGH.get(kind)
         if enough is None or len(shape.points) < enough:
             notes.append(kind)
         else:
@@ -127,6 +135,10 @@ def _counted(kinds: list[str]) -> list[str]:
 
 
 def _bounds(shape: _Shape) -> tuple[float, float, float, float]:
+    if len(shape.points) == 2 and shape.shape_type != "circle":  # nearly all: opposite corners, whichever
+        (x1, y1), (x2, y2) = shape.points
+        left, right = (x1, x2) if x1 <= x2 else (x2, x1)
+        return (left, y1, right, y2) if y1 <= y2 else (left, y2, right, y1)
     x, y = [point[0] for point in shape.points], [point[1] for point in shape.points]
     if shape.shape_type == "circle":  # its centre and a point on it
         radius = float(np.hypot(x[1] - x[0], y[1] - y[0]))

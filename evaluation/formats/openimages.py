@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
+from evaluation.files.prediction_strings import read_strings
 from evaluation.files.raw_columns import keyed, raw_columns
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
+from evaluation.open_images_csv.columns import TEXT, read_csv
 from evaluation.submissions import write_submission
+from evaluation.submissions.open_images import EVALUATOR_BOXES, KAGGLE_BOXES
 from evaluation.submissions.open_images_file import CsvSubmission, checked_blocks
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.errors import InputError, option
@@ -44,21 +48,10 @@ class OpenimagesFormat(Format):
         self, path: Path, vocabulary: Vocabulary | None, reading: Reading, progress: Progress | None
     ) -> RawResults:
         """Read results; rows whose boxes end before they begin are left out, as the official evaluator does."""
-        submission = CsvSubmission(path, progress=progress)
-        blocks = checked_blocks(submission, path)
-        image, label = (
-            pa.chunked_array([pa.array(getattr(block, name), pa.string()) for block in blocks], pa.string())
-            for name in ("image", "category")
-        )
-        score = np.concatenate([np.zeros(0), *(block.score for block in blocks)])
-        number = np.concatenate([np.zeros(0, np.int64), *(block.number for block in blocks)])
+        plain = _plain(path)
+        image, label, score, number, box, mask = _careful(path, progress) if plain is None else plain
         notes: list[str] = []
-        mask = None
-        if submission.iou_type == "segm":
-            mask = pa.chunked_array([block.mask for block in blocks], MASK_TYPE)
-            box = np.full((len(score), 4), np.nan)
-        else:
-            box = np.concatenate([np.zeros((0, 4)), *(block.corners for block in blocks)])
+        if mask is None:
             keep = np.all(~(box[:, :2] > box[:, 2:]), axis=1)
             if not keep.all():
                 image, label = (column.filter(pa.array(keep)) for column in (image, label))
@@ -89,3 +82,59 @@ class OpenimagesFormat(Format):
         unknown = len(table.image_ids) - len(known.image_ids)
         notes = [f"left out: {unknown} images that {truth.source} does not have"] if unknown else []
         return notes + left_out(table, "mask", "soft_mask", "member", "view", "votes")
+
+
+class _Rows(NamedTuple):
+    """Detections: images and labels as texts, scores, lines, and corners or masks."""
+
+    image: pa.ChunkedArray
+    label: pa.ChunkedArray
+    score: np.ndarray
+    line: np.ndarray
+    box: np.ndarray
+    mask: pa.ChunkedArray | None
+
+
+def _careful(path: Path, progress: Progress | None) -> _Rows:
+    """Return the detections of a file of any form, read row by row."""
+    submission = CsvSubmission(path, progress=progress)
+    blocks = checked_blocks(submission, path)
+    image, label = (
+        pa.chunked_array([pa.array(getattr(block, name), pa.string()) for block in blocks], pa.string())
+        for name in ("image", "category")
+    )
+    score = np.concatenate([np.zeros(0), *(block.score for block in blocks)])
+    line = np.concatenate([np.zeros(0, np.int64), *(block.number for block in blocks)])
+    if submission.iou_type == "segm":
+        mask = pa.chunked_array([block.mask for block in blocks], MASK_TYPE)
+        return _Rows(image, label, score, line, np.full((len(score), 4), np.nan), mask)
+    box = np.concatenate([np.zeros((0, 4)), *(block.corners for block in blocks)])
+    return _Rows(image, label, score, line, box, None)
+
+
+def _plain(path: Path) -> _Rows | None:
+    """Return the same of boxes without a fault, at once; None of all else."""
+    header = Look.at(path).lines[:1]
+    names = header[0].lstrip("\ufeff").split(",") if header else []
+    try:
+        if set(EVALUATOR_BOXES) <= set(names):
+            types = {name: TEXT if name in ("ImageID", "LabelName") else pa.float64() for name in EVALUATOR_BOXES}
+            file = read_csv(path, types)
+            if any(file.table[name].null_count for name in EVALUATOR_BOXES):
+                return None
+            score = file.numbers("Score")
+            box = np.stack([file.numbers(name) for name in ("XMin", "YMin", "XMax", "YMax")], axis=1)
+            rows = _Rows(file.table["ImageID"], file.table["LabelName"], score, file.lines, box, None)
+        elif set(KAGGLE_BOXES) <= set(names):
+            strings = read_strings(path, *KAGGLE_BOXES)
+            if (strings.length % 6).any() or strings.image.null_count:
+                return None
+            row, numbers = strings.rows(6), strings.numbers(6)
+            image = pa.chunked_array([strings.image.take(pa.array(row))])
+            label = pa.chunked_array([strings.words.take(pa.array(np.arange(0, len(strings.words), 6)))])
+            rows = _Rows(image, label, numbers[:, 0], strings.lines[row], numbers[:, 1:], None)
+        else:
+            return None
+    except InputError:
+        return None
+    return rows if np.isfinite(rows.score).all() and np.isfinite(rows.box).all() else None
