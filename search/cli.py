@@ -201,7 +201,7 @@ def _write(answer: Answer, study: Study, folder: Path) -> None:
     from search.report import write_report
 
     with replacing(folder / "trials.parquet") as temporary:
-        trials_frame(study.trials).to_parquet(temporary)
+        trials_frame(study.trials, answer.problem.names).to_parquet(temporary)
     with replacing(folder / "categories.csv") as temporary:
         _categories(answer).to_csv(temporary, index=False)
     write_report(answer, study, folder)

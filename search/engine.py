@@ -30,12 +30,14 @@ class Outcome:
         per_category: float64 [k], NaN where there is no ground truth or the candidate was pruned before.
         pruned: Whether it was given up before all categories were measured.
         seconds: Wall time.
+        ended: When it was done, in seconds since 1970.
     """
 
     value: float
     per_category: np.ndarray
     pruned: bool
     seconds: float
+    ended: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True)

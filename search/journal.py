@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,8 @@ class Journal:
 
         Args:
             place: Path of a journal file, or the URL of a database that Optuna knows.
-            origin: What the trials depend on besides the genome: members, data, options; another study's
-                trials are refused.
+            origin: What the trials depend on besides the genome: members (their names, which parameters have), data,
+                options; another study's trials are refused.
             island: Of several searches that share the place, this one's number; each has its own seed.
 
         Raises:
@@ -81,6 +82,7 @@ class Journal:
                 warnings.simplefilter("ignore")
                 storage = optuna.storages.JournalStorage(backend)
         self._island = island
+        self._names = tuple(origin.get("members", ()))
         self._read = 0
         with self._writing():
             self._study = optuna.create_study(
@@ -126,7 +128,7 @@ class Journal:
         import optuna
 
         genome, outcome = trial.genome, trial.outcome
-        parameters, distributions = _parameters(genome)
+        parameters, distributions = _parameters(genome, self._names)
         figures = [None if value != value else value for value in outcome.per_category.tolist()]
         attributes = {
             "phase": trial.phase,
@@ -136,12 +138,18 @@ class Journal:
             "pruned": outcome.pruned,
             "seconds": outcome.seconds,
         }
+        states = optuna.trial.TrialState
+        frozen = optuna.trial.create_trial(
+            state=states.PRUNED if outcome.pruned else states.COMPLETE,
+            params=parameters,
+            distributions=distributions,
+            value=outcome.value,
+            user_attrs=attributes,
+        )
+        frozen.datetime_complete = datetime.fromtimestamp(outcome.ended)
+        frozen.datetime_start = frozen.datetime_complete - timedelta(seconds=outcome.seconds)
         with self._writing():
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    params=parameters, distributions=distributions, value=outcome.value, user_attrs=attributes
-                )
-            )
+            self._study.add_trial(frozen)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -162,12 +170,13 @@ class Journal:
 def _read(trial: optuna.trial.FrozenTrial) -> tuple[Genome, Outcome]:
     attributes = trial.user_attrs
     figures = np.array([np.nan if value is None else value for value in attributes["per_category"]])
-    outcome = Outcome(float(trial.value), figures, bool(attributes["pruned"]), float(attributes["seconds"]))
+    seconds, ended = float(attributes["seconds"]), (trial.datetime_complete or datetime.now()).timestamp()
+    outcome = Outcome(float(trial.value), figures, bool(attributes["pruned"]), seconds, ended)
     return Genome.decode(attributes["genome"]), outcome
 
 
-def trials_frame(trials: list[Trial]) -> pd.DataFrame:
-    """Return trials as a data frame, a row each."""
+def trials_frame(trials: list[Trial], names: Sequence[str] = ()) -> pd.DataFrame:
+    """Return trials as a data frame, a row each; columns of parameters have the names of the members."""
     import pandas as pd
 
     rows = [
@@ -177,7 +186,7 @@ def trials_frame(trials: list[Trial]) -> pd.DataFrame:
             "AP": trial.outcome.value,
             "pruned": trial.outcome.pruned,
             "seconds": trial.outcome.seconds,
-            **_parameters(trial.genome)[0],
+            **_parameters(trial.genome, names)[0],
             "genome": trial.genome.encode().decode(),
         }
         for trial in trials
@@ -185,8 +194,13 @@ def trials_frame(trials: list[Trial]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _parameters(genome: Genome) -> tuple[dict[str, Any], dict[str, optuna.distributions.BaseDistribution]]:
-    """Spell a genome in Optuna's parameters."""
+def _parameters(
+    genome: Genome, names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, optuna.distributions.BaseDistribution]]:
+    """Spell a genome in Optuna's parameters.
+
+    An inner node has the name of the member that it takes in: the first of its second child.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     values: dict[str, Any] = {}
@@ -196,13 +210,14 @@ def _parameters(genome: Genome) -> tuple[dict[str, Any], dict[str, optuna.distri
         values[name] = value
         distributions[name] = distribution
 
+    called = names if len(names) == len(genome.weights) else range(len(genome.weights))
     for j, place in enumerate(attach_code(genome.tree) if len(genome.weights) > 1 else (), 2):
-        put(f"place{j}", place, IntDistribution(0, 2 * j - 2))
+        put(f"place {called[j]}", place, IntDistribution(0, 2 * j - 2))
     for leaf, weight in enumerate(genome.weights):
-        put(f"weight{leaf}", weight, FloatDistribution(0.0, 1.0))
+        put(f"weight {called[leaf]}", weight, FloatDistribution(0.0, 1.0))
     for j, operator in enumerate(genome.operators, 1):
-        put(f"kind{j}", operator.kind, CategoricalDistribution(KINDS))
-        put(f"iou{j}", operator.iou, FloatDistribution(0.0, 1.0))
-        put(f"factor{j}", operator.factor, FloatDistribution(0.0, 1.0))
-        put(f"part{j}", operator.part, CategoricalDistribution(PARTS))
+        put(f"kind at {called[j]}", operator.kind, CategoricalDistribution(KINDS))
+        put(f"iou at {called[j]}", operator.iou, FloatDistribution(0.0, 1.0))
+        put(f"factor at {called[j]}", operator.factor, FloatDistribution(0.0, 1.0))
+        put(f"part at {called[j]}", operator.part, CategoricalDistribution(PARTS))
     return values, distributions

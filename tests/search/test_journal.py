@@ -1,6 +1,8 @@
 """Trials on disk: they come back as they went in, Optuna can read them, and other data is refused."""
 
 import itertools
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import optuna
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from search.engine import Outcome
-from search.journal import Journal, Trial, trials_frame
+from search.journal import Journal, Trial, _parameters, trials_frame
 from tests.fusion.test_appending import files_of_at_most
 from tests.search.test_genome import random_genome
 
@@ -75,8 +77,66 @@ def test_optuna_reads_the_journal(tmp_path):
     study = optuna.load_study(study_name=None, storage=storage)
     assert [trial.value for trial in study.trials] == [trial.outcome.value for trial in trials]
     assert study.best_value == max(trial.outcome.value for trial in trials)
-    assert {"place2", "place3", "weight0", "kind1", "iou3", "factor2", "part1"} <= set(study.trials[0].params)
+    named = {"place c", "place d", "weight a", "kind at b", "iou at d", "factor at c", "part at b"}
+    assert named <= set(study.trials[0].params)
     assert len(study.trials_dataframe()) == 5
+
+
+@pytest.mark.parametrize("place", ["trials.journal", "sqlite:///{}/trials.db"])
+def test_states_and_times_in_the_journal_are_those_of_the_trials(tmp_path, place):
+    where = place.format(tmp_path) if "://" in place else tmp_path / place
+    trials = make_trials(6)
+    begun = datetime.now().timestamp()
+    journal = Journal(where, ORIGIN)
+    for number, trial in enumerate(trials):
+        # measured in other processes some time before it is written
+        outcome = replace(trial.outcome, seconds=1.5 + number, ended=begun - 60 * number)
+        journal.add(replace(trial, outcome=outcome))
+    found = optuna.load_study(study_name=None, storage=Journal(where, ORIGIN)._study._storage).trials
+    assert [trial.state.name for trial in found] == [
+        "PRUNED" if trial.outcome.pruned else "COMPLETE" for trial in trials
+    ]
+    assert [trial.value for trial in found] == [trial.outcome.value for trial in trials]
+    for number, trial in enumerate(found):
+        assert trial.duration.total_seconds() == pytest.approx(1.5 + number, abs=1e-5)
+        assert trial.datetime_complete.timestamp() == pytest.approx(begun - 60 * number, abs=1e-5)
+    for number, (_, outcome) in enumerate(Journal(where, ORIGIN).trials()):
+        assert outcome.ended == pytest.approx(begun - 60 * number, abs=1e-5)
+
+
+def test_an_outcome_knows_when_it_ended():
+    before = datetime.now().timestamp()
+    outcome = Outcome(0.5, np.array([0.5]), False, 0.1)
+    assert before <= outcome.ended <= datetime.now().timestamp()
+
+
+def test_a_journal_of_an_older_version_goes_on(tmp_path):
+    place, trials = tmp_path / "trials.journal", make_trials(4)
+    journal = Journal(place, ORIGIN)
+    for trial in trials[:3]:
+        # as older versions wrote: every trial complete, without times, parameters by number
+        values, kinds = _parameters(trial.genome, ())
+        assert "weight 0" in values
+        attributes = {
+            "phase": trial.phase,
+            "island": 0,
+            "genome": trial.genome.encode().decode(),
+            "per_category": [None if value != value else value for value in trial.outcome.per_category.tolist()],
+            "pruned": trial.outcome.pruned,
+            "seconds": trial.outcome.seconds,
+        }
+        journal._study.add_trial(
+            optuna.trial.create_trial(
+                params={name.replace(" at ", "").replace(" ", ""): value for name, value in values.items()},
+                distributions={name.replace(" at ", "").replace(" ", ""): kind for name, kind in kinds.items()},
+                value=trial.outcome.value,
+                user_attrs=attributes,
+            )
+        )
+    again = Journal(place, ORIGIN)
+    assert_equal(list(again.trials()), trials[:3])
+    again.add(trials[3])
+    assert_equal(list(Journal(place, ORIGIN).trials()), trials)
 
 
 def test_trials_of_other_data_are_refused(tmp_path):
@@ -92,7 +152,9 @@ def test_frame_has_a_row_per_trial():
     frame = trials_frame(make_trials(3))
     assert frame["number"].tolist() == [0, 1, 2]
     assert frame["pruned"].tolist() == [False, False, True]
-    assert {"phase", "AP", "seconds", "genome", "weight0", "kind3"} <= set(frame.columns)
+    assert {"phase", "AP", "seconds", "genome", "weight 0", "kind at 3"} <= set(frame.columns)
+    named = trials_frame(make_trials(3), ("w", "x", "y", "z"))
+    assert {"weight w", "place y", "kind at z"} <= set(named.columns)
 
 
 def journal_of(place, trials):
