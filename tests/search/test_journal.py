@@ -164,7 +164,7 @@ def journal_of(place, trials):
     return place.read_bytes()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_torn_line_is_dropped_with_a_note_and_never_appended_to(tmp_path_factory, data):
     place = tmp_path_factory.mktemp("torn") / "trials.journal"
