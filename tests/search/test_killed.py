@@ -67,7 +67,7 @@ def test_workers_end_with_their_parent_and_the_next_search_removes_what_it_left(
 def test_a_full_disk_in_mid_search_names_the_file_and_loses_no_trial(folder, tmp_path, run):
     output = tmp_path / "run"
     call = call_of(folder, output, "--budget", 20)
-    with files_of_at_most(12_000):
+    with files_of_at_most(16_000):
         code, _, err = run(*call)
     assert code == 2
     assert f"{output / 'trials.journal'}: could not be written: File too large." in err
