@@ -21,7 +21,12 @@ STANDARD_INPUT = "-"
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zX": "xz"}
 # How files begin that are given for a results file by mistake. A pickle is also seen written as Latin-1 text.
 _BINARY = (
-    (re.compile(rb"\x80[\x02-\x05]|\xc2\x80[\x02-\x05]"), "a pickle", "a pickle can run any code, so none is opened"),
+    (
+        re.compile(rb"\x80[\x02-\x05]|\xc2\x80[\x02-\x05]"),
+        "a pickle",
+        "a pickle can run any code, so none is opened (mmdetection writes JSON with test_evaluator.outfile_prefix,"
+        " detectron2 has coco_instances_results.json beside it)",
+    ),
     (re.compile(rb"\x89HDF"), "an HDF5 file", ""),
     (re.compile(rb"PK\x03\x04.{26,}?\.npy", re.DOTALL), "an NPZ file of NumPy arrays", ""),
     (

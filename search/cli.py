@@ -54,8 +54,8 @@ def search(
     """Search for the best tree of members and operators; Ctrl-C ends it with the best so far.
 
     Args:
-        tables: One Parquet file or folder of parts per member.
-        ground_truth: COCO or LVIS annotations, or a CSV file of Open Images boxes.
+        tables: One per member: Parquet files, folders of parts, or result files of any format.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: Folder for best.toml, report.md, tree.svg, trials.parquet, categories.csv and the journal of trials.
         split: Names of the splits: the first is searched on, the last one's figure is the one to quote.
         splits: Folder with a list of images per split, as `quorum split` writes; else the images are dealt evenly.
@@ -167,7 +167,7 @@ def split(
     """Cut the images of a data set into lists.
 
     Args:
-        ground_truth: COCO or LVIS annotations.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: Folder for the lists, an image id per line: `part-0.txt`, `part-1.txt` ..., or one per share.
         parts: Deal the images, sorted by id, in turn into so many lists.
         shares: Instead: names and shares, such as search=0.1,verify=0.1. Each list's mixture of categories and sizes is

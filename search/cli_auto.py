@@ -38,7 +38,7 @@ def auto(
     Args:
         files: A result file of each detector on the images of the ground truth: COCO results, an Open Images CSV file,
             or a table.
-        ground_truth: COCO or LVIS annotations, or a CSV file of Open Images boxes.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: Folder for fused.parquet, results.json (or results.csv), best.toml, report.md and the trials.
         minutes: About how long it may take.
         test_files: Result files of the same detectors, in the same order, on images without ground truth: these are

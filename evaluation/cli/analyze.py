@@ -39,8 +39,8 @@ def analyze(
     confusion, sizes. For several tables also: agreement, what each brings to their fusion, bounds.
 
     Args:
-        tables: Parquet files or folders of parts.
-        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
+        tables: Parquet files, folders of parts, or result files of any format.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: A new folder for report.md, the frames (CSV) and the pictures.
         iou_type: Boxes or masks.
         protocol: Which official evaluation decides what counts.

@@ -67,9 +67,9 @@ def compare(
     The images are drawn again and again with replacement (a paired bootstrap); see docs/compare.md.
 
     Args:
-        a: A Parquet file or folder of parts.
+        a: A Parquet file, a folder of parts, or result files of any format.
         b: Another; differences are b minus a.
-        ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
+        ground_truth: Annotations of any format (docs/formats.md).
         iou_type: Boxes or masks.
         protocol: Which official evaluation.
         options: Of the protocol, where they are not to be the official ones.

@@ -45,7 +45,7 @@ def fuse(
     With a ground truth, one sentence says whether the fused table is better than the best of the tables, how surely.
 
     Args:
-        tables: The members' tables: Parquet files or folders of parts.
+        tables: The members' tables: Parquet files, folders of parts, or result files of any format.
         output: Where the fused table goes.
         method: One of the methods below.
         recipe: Instead of a method a TOML file with a tree of steps, or a report's recipe by name: mmfruit-naive,
@@ -57,7 +57,7 @@ def fuse(
         scores: After the method, score the boxes by this model (`quorum learn scores`, with the same options).
         options: Parameters of the method.
         save_recipe: Also write what is done here as a recipe.
-        ground_truth: COCO or LVIS annotations, to say whether fusing helps.
+        ground_truth: Annotations of any format (docs/formats.md), to say whether fusing helps.
         images: Say it of these images only: a text file with an id per line, as `quorum split` writes; of images that
             nothing was learned on.
         protocol: By which official evaluation it is said.

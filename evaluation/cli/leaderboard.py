@@ -41,8 +41,8 @@ def leaderboard(
     """Rank tables by AP, with intervals from a paired bootstrap over images.
 
     Args:
-        tables: Parquet files or folders of parts.
-        ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
+        tables: Parquet files, folders of parts, or result files of any format.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: Keep the board as OUTPUT.parquet and OUTPUT.md; entries that are there already are kept, and only
             new or changed tables are measured.
         iou_type: Boxes or masks.

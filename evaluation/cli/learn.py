@@ -37,7 +37,7 @@ def learn_weights(
 
     Args:
         tables: One table per member.
-        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: A TOML file for `quorum fuse --weights`, or for a recipe's reweight step.
         builder: ap_ratio, ap_share, rank_linear, top_r or uniform.
         images: Learn only on these images: a text file with an id per line.
@@ -79,7 +79,7 @@ def learn_calibration(
 
     Args:
         tables: One table per member.
-        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes; rank does without.
+        ground_truth: Annotations of any format (docs/formats.md); rank does without.
         output: A TOML file for `quorum fuse --calibration`, or for a recipe's calibrate step.
         kind: Shape of a map: isotonic (rises as it may), linear, platt (a sigmoid); or rank: a score becomes its share
             of the member's scores.

@@ -40,8 +40,8 @@ def evaluate(
     Several tables stand side by side, with the AP of each category (or the figures that are named).
 
     Args:
-        tables: Parquet files or folders of parts.
-        ground_truth: COCO or LVIS annotations, or the CSV file of Open Images boxes.
+        tables: Parquet files, folders of parts, or result files of any format.
+        ground_truth: Annotations of any format (docs/formats.md).
         protocol: coco, lvis, or openimages for the Open Images challenge.
         iou_type: Boxes or masks.
         as_format: text for people, Markdown or HTML tables, or one JSON list with an object per table.

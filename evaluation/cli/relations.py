@@ -23,7 +23,7 @@ def learn_relations(
     """Count which categories come together and which lie inside which.
 
     Args:
-        ground_truth: COCO or LVIS annotations, or Open Images' CSV file of boxes.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: A TOML file for `quorum fuse --relations`, or for a recipe's cooccurrence and surround steps.
         images: Count only these images: a text file with an id per line.
         open_images: What goes with a CSV file as ground truth; a category that is verified as present counts

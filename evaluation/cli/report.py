@@ -35,8 +35,8 @@ def report(
     The page needs no other file and no network; see docs/report.md.
 
     Args:
-        tables: Parquet files or folders of parts.
-        ground_truth: COCO or LVIS annotations; for openimages also a CSV file of boxes.
+        tables: Parquet files, folders of parts, or result files of any format.
+        ground_truth: Annotations of any format (docs/formats.md).
         output: The page, such as report.html; one that is there is replaced.
         iou_type: Boxes or masks.
         protocol: Which official evaluation.

@@ -66,7 +66,7 @@ def recognised(path: str | os.PathLike[str], can: str) -> "Format":
         return _format(best[0])
     if best:
         remedy = f"Say which with {option('format')}" if can == "results" else "Name the file or folder in it"
-        raise InputError(path, f"looks like {' and like '.join(best)}", remedy)
+        raise InputError(path, f"looks like {' and like '.join(f'{n} ({_format(n).title})' for n in best)}", remedy)
     if look.folder:
         raise _nothing(look, can)
     return _format("coco")

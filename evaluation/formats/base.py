@@ -19,12 +19,9 @@ class Format:
 
     Attributes:
         title: What it is, in a few words.
-        loses: What of a table `write` leaves out or rounds, for the documents; "nothing" where a table is read back as
-            it was, to the last bit.
     """
 
     title: ClassVar[str]
-    loses: ClassVar[str] = ""
 
     @property
     def name(self) -> str:

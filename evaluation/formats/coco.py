@@ -25,7 +25,6 @@ class CocoFormat(Format):
     """COCO's JSON; LVIS's is the same with more."""
 
     title = "COCO JSON, as pycocotools, detectron2, mmdetection, Ultralytics, SAHI and torchmetrics have it; LVIS"
-    loses = "members, views, votes"
 
     def recognises(self, look: Look) -> int:
         """Take JSON that is no single picture's, and folders with a file of a usual name."""

@@ -24,7 +24,6 @@ class CsvFormat(Format):
     """CSV, as pandas writes the detections of YOLOv5, of AutoML tools, or of `quorum export csv`."""
 
     title = "CSV with a header, a row per box"
-    loses = "masks, members, views, votes"
 
     def recognises(self, look: Look) -> int:
         """Take headers with columns of images, boxes and scores."""

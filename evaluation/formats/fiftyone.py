@@ -20,7 +20,6 @@ class FiftyoneFormat(Format):
     """Samples with detections that have a confidence; boxes are shares of the picture's sides."""
 
     title = "FiftyOne datasets and views"
-    loses = "masks, members, views, votes; boxes become shares"
 
     def take(self, objects: Any) -> RawResults | None:
         """Take a dataset or view with one field of detections with confidence."""

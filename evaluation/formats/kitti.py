@@ -34,7 +34,6 @@ class KittiFormat(Format):
     """Labels and results of KITTI's object benchmark; what they say of three dimensions is left alone."""
 
     title = "KITTI text, a file per image"
-    loses = "masks, members, views, votes; spaces in category names become underscores"
 
     def recognises(self, look: Look) -> int:
         """Take files of lines with a name and 14 numbers, or 15 with a score."""

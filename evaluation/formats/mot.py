@@ -30,7 +30,6 @@ class MotFormat(Format):
     """Detections of the MOT challenge; frames are images, and the eighth number is a category if there is one."""
 
     title = "MOT challenge text (det.txt), a file per sequence"
-    loses = "masks, members, views, votes; image ids have to be frame numbers"
 
     def recognises(self, look: Look) -> int:
         """Take lines of seven to ten numbers with commas between, the first a frame's."""

@@ -37,7 +37,6 @@ class OpenimagesFormat(Format):
     """CSV files of Open Images."""
 
     title = "Open Images CSV: the official evaluator's, and Kaggle's PredictionString"
-    loses = "members, views, votes; boxes become shares of the picture's sides"
 
     def recognises(self, look: Look) -> int:
         """Take CSV with the columns of Open Images."""

@@ -19,7 +19,6 @@ class PandasFormat(Format):
     """Frames as `csv` describes them."""
 
     title = "pandas frames, a row per box"
-    loses = "masks, members, views, votes"
 
     def take(self, objects: Any) -> RawResults | None:
         """Take a frame."""

@@ -22,7 +22,6 @@ class SupervisionFormat(Format):
     """By image a `supervision.Detections`; names of classes are in its `data`."""
 
     title = "supervision's Detections"
-    loses = "members, views, votes; numbers of classes"
 
     def take(self, objects: Any) -> RawResults | None:
         """Take a mapping from images to detections."""

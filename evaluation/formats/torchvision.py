@@ -19,7 +19,6 @@ class TorchvisionFormat(Format):
     """By image a dictionary with boxes (corners in pixels), scores, labels and perhaps masks; or a pipeline's list."""
 
     title = "dictionaries of torchvision, Hugging Face and torchmetrics"
-    loses = "masks, members, views, votes"
 
     def take(self, objects: Any) -> RawResults | None:
         """Take a mapping from images to such dictionaries."""

@@ -34,7 +34,6 @@ class VocFormat(Format):
     """XML files of Pascal VOC, as labelImg and CVAT write them too; results have a score in each object."""
 
     title = "Pascal VOC XML, a file per image"
-    loses = "masks, members, views, votes"
 
     def recognises(self, look: Look) -> int:
         """Take XML whose root is an annotation."""

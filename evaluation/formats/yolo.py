@@ -35,7 +35,6 @@ class YoloFormat(Format):
     """Text files of YOLO: Ultralytics' with `save_txt` and `save_conf`, and Darknet's."""
 
     title = "YOLO text, a file per image (Ultralytics, Darknet)"
-    loses = "masks, members, views, votes; boxes become shares, which are right to 13 digits"
 
     def recognises(self, look: Look) -> int:
         """Take files of lines with five numbers or more, whose boxes lie in [0, 1]."""

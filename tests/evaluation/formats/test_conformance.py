@@ -55,8 +55,20 @@ def test_every_format_is_described_and_can_do_something():
         can = [what for what in ("results", "truth", "write", "take", "give") if name in formats_that(what)]
         assert can, name
         assert format_of(name, can[0]).title
-        assert ("write" in can) == bool(format_of(name, can[0]).loses) or "give" in can, name
     assert set(SUFFIX) == set(formats_that("write"))
+
+
+def test_the_documents_have_a_row_for_every_format():
+    page = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
+    table = page[page.index("| format |") : page.index("\n\n", page.index("| format |"))]
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", table, re.MULTILINE))
+    assert set(rows) == set(format_names())
+    for name, row in rows.items():
+        what, come_in, truth, out, lost = row.split("|")
+        assert what.strip()
+        assert bool(come_in.strip()) == (name in formats_that("results") + formats_that("take")), name
+        assert name in formats_that("take") or bool(truth.strip()) == (name in formats_that("truth")), name
+        assert bool(out.strip()) == bool(lost.strip()) == (name in formats_that("write") + formats_that("give")), name
 
 
 # -- round trips
