@@ -287,7 +287,7 @@ def test_masks_are_drawn_over_the_picture_with_an_edge():
     truth = truth_of([(280, 80, 140, 140)], segmentation=[{"size": [480, SIDE], "counts": text["counts"].decode()}])
     shown = show([found], truth, protocol=Coco(iou_type="segm")).named([1])[0]
     annotated, drawn = panels(shown.draw())
-    blend = [round(0.65 * 222 + 0.35 * c) for c in MarkKind.RIGHT.colour]
+    blend = [round((165 * 222 + 90 * c) / 255) for c in MarkKind.RIGHT.colour]
     assert np.abs(drawn[150, 350].astype(int) - blend).max() <= 1
     assert tuple(annotated[100, 350]) == MarkKind.OBJECT.colour
     assert tuple(annotated[90, 350]) == (222, 222, 222)
