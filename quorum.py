@@ -130,6 +130,7 @@ _command(app, "evaluation.cli.leaderboard:leaderboard", "leaderboard", "Rank tab
 _command(app, "evaluation.cli.ablate:ablate", "ablate", "What each step of a recipe brings, row by row.")
 _command(app, "evaluation.cli.analyze:analyze", "analyze", "Find out why tables are as good as they are.")
 _command(app, "evaluation.cli.show:show", "show", "Draw what tables found beside the ground truth, as pictures.")
+_command(app, "evaluation.cli.labels:labels", "labels", "List likely label errors, by what members agree on.")
 _command(app, "evaluation.cli.check:check", "check", "Check ground truth, and what of it changes figures.")
 _command(app, "evaluation.cli.report:report", "report", "Write one HTML page of all that can be said of tables.")
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")

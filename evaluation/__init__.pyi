@@ -4,6 +4,7 @@ from evaluation.annotations import read_ground_truth as read_ground_truth
 from evaluation.attached import Attached as Attached
 from evaluation.coco_ground_truth import read_coco as read_coco
 from evaluation.ground_truth import GroundTruth as GroundTruth
+from evaluation.label_errors import find_label_errors as find_label_errors
 from evaluation.measured import CategoryResult as CategoryResult
 from evaluation.objects import read_objects as read_objects
 from evaluation.objects import to_objects as to_objects
@@ -19,6 +20,7 @@ from evaluation.protocol import Lvis as Lvis
 from evaluation.protocol import OpenImages as OpenImages
 from evaluation.result import CocoResult as CocoResult
 from evaluation.results import read_results as read_results
+from evaluation.suspects import Suspects as Suspects
 
 from . import analysis as analysis
 from . import calibration as calibration

@@ -73,7 +73,7 @@ def test_commands_with_kernels_load_neither_pandas_nor_scipy(folder):
 HELP = [[*word.split(), "--help"] for word in ("", "import", "export", "split", "zoo list")]
 HELP += [[word, "--help"] for word in ("evaluate", "leaderboard", "compare", "ablate", "analyze", "submit", "fuse")]
 HELP += [["learn", word, "--help"] for word in ("weights", "calibration", "relations", "scales", "experts")]
-HELP += [[word, "--help"] for word in ("search", "train", "predict", "demo")]
+HELP += [[word, "--help"] for word in ("search", "train", "predict", "demo", "show", "labels")]
 
 
 @pytest.mark.parametrize("command", [*HELP, ["--version"]], ids=" ".join)

@@ -22,7 +22,7 @@ _INK = (20, 20, 20)
 _LINE = 2
 _DASH = 7
 _COVER = np.uint8(90)  # of 255: how much of the picture a mask's colour covers, all of it at its edge
-_LABEL = 12
+_LABEL, _SMALL_LABEL, _SMALL_PICTURE = 12, 10, 480
 _FAR = 64  # pixels outside the picture beyond which a box is cut
 
 
@@ -100,11 +100,12 @@ def draw_marks(picture: Image.Image, marks: Sequence[Mark]) -> None:
     boxes = [_on_picture(mark.box, picture.size) for mark in marks]
     for mark, box in reversed(list(zip(marks, boxes, strict=True))):
         draw_box(draw, box, mark.kind)
+    size = _LABEL if max(picture.size) >= _SMALL_PICTURE else _SMALL_LABEL
     # a label must not cover another, nor a box that would vanish under it
-    taken = [(x1, y1, x2 + 1, y2 + 1) for x1, y1, x2, y2 in boxes if x2 - x1 < 2 * _LABEL and y2 - y1 < 2 * _LABEL]
+    taken = [(x1, y1, x2 + 1, y2 + 1) for x1, y1, x2, y2 in boxes if x2 - x1 < 2 * size and y2 - y1 < 2 * size]
     for mark, box in zip(marks, boxes, strict=True):
         if mark.text:
-            _draw_label(draw, mark, box, picture.size, taken)
+            _draw_label(draw, mark, box, size, picture.size, taken)
 
 
 def draw_box(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], kind: MarkKind) -> None:
@@ -149,12 +150,12 @@ def _draw_label(
     draw: ImageDraw.ImageDraw,
     mark: Mark,
     box: tuple[int, int, int, int],
-    size: tuple[int, int],
+    size: int,
+    picture: tuple[int, int],
     taken: list[tuple[int, int, int, int]],
 ) -> None:
     """Write a label above the box, in it or below it, where nothing is taken; without room it is left out."""
-    own = font(_LABEL)
-    width, height = round(own.getlength(mark.text)) + 5, _LABEL + 4
+    width, height = round(font(size).getlength(mark.text)) + 5, size + 4
     x1, y1, x2, y2 = box
     for x, y in (
         (x1 - 1, y1 - height),
@@ -164,13 +165,13 @@ def _draw_label(
         (x2 - width, y2 - height + 1),
         (x2 - width, y2 + 1),
     ):
-        x = min(max(x, 0), max(size[0] - width, 0))
-        y = min(max(y, 0), max(size[1] - height, 0))
+        x = min(max(x, 0), max(picture[0] - width, 0))
+        y = min(max(y, 0), max(picture[1] - height, 0))
         place = (x, y, x + width, y + height)
         if all(x >= b[2] or place[2] <= b[0] or y >= b[3] or place[3] <= b[1] for b in taken):
             taken.append(place)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=mark.kind.colour)
-            draw_text(draw, (x + 3, y + 1), mark.text, _LABEL)
+            draw_text(draw, (x + 3, y + 1), mark.text, size)
             return
 
 

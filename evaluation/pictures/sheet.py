@@ -34,7 +34,7 @@ __all__ = ["draw_sheet"]
 _MARGIN = 12
 _TITLE, _HEAD, _NOTE = 16, 13, 12
 _GROUND = (255, 255, 255)
-_EMPTY = (222, 222, 222)
+_EMPTY = (205, 205, 205)
 _NARROWEST = 240  # of a panel with its heading
 _LARGEST_SCALE = 4.0
 _KINDS = {RIGHT: MarkKind.RIGHT, WRONG: MarkKind.WRONG, NEITHER: MarkKind.NEITHER}
@@ -160,12 +160,13 @@ def _name(gallery: "Gallery", category: int) -> str:
     """Return a category's name, shortened; nothing where there is one category only."""
     if len(gallery.prepared.category_ids) == 1 or gallery.category is not None:
         return ""
-    return _label(gallery.prepared.category_names[category], int(gallery.prepared.category_ids[category]))
+    names, keys = gallery.prepared.category_names, gallery.prepared.category_ids
+    return _label(names[category], int(keys[category]), gallery.size // 4)
 
 
 @cache
-def _label(name: str, key: int) -> str:
-    return shortened_to(name, 130, _NOTE) if drawable(name) else f"category {key}"
+def _label(name: str, key: int, width: int) -> str:
+    return shortened_to(name, width, _NOTE) if drawable(name) else f"category {key}"
 
 
 def _score(score: float) -> str:
@@ -198,8 +199,10 @@ def _laid_out(title: str, ground: Image.Image, panels: list[_Panel], kinds: list
 
 
 def _columns(panels: int, width: int, height: int) -> int:
-    """Return how many panels go side by side, so that the sheet is nearest to three by two."""
-    return min(
-        range(1, panels + 1),
-        key=lambda across: (abs(np.log(across * width / (-(-panels // across) * height) / 1.5)), -across),
-    )
+    """Return how many panels go side by side, so that the sheet is near to three by two and has few empty places."""
+
+    def cost(across: int) -> tuple[float, int]:
+        down = -(-panels // across)
+        return abs(float(np.log(across * width / (down * height) / 1.5))) + (across * down - panels) / panels, -across
+
+    return min(range(1, panels + 1), key=cost)

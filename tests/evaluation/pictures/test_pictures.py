@@ -74,7 +74,7 @@ def test_each_verdict_has_its_colour_at_the_edge_of_its_box():
     edge = {tuple(pixel) for pixel in drawn[300, 300:350]}
     assert edge == {MarkKind.MISSED.colour, (20, 20, 20)}  # a broken line between dark ones
     assert tuple(annotated[100, 120]) == tuple(annotated[349, 349]) == MarkKind.OBJECT.colour
-    assert tuple(drawn[250, 250]) == (222, 222, 222)
+    assert tuple(drawn[250, 250]) == (205, 205, 205)
 
 
 def test_a_picture_without_detections_and_one_without_anything_are_drawn():
@@ -83,7 +83,7 @@ def test_a_picture_without_detections_and_one_without_anything_are_drawn():
     first, second = gallery.all()
     drawn = panels(first.draw())[1]
     assert {tuple(pixel) for pixel in drawn[100, 100:180]} == {MarkKind.MISSED.colour, (20, 20, 20)}
-    assert {tuple(pixel) for pixel in panels(second.draw())[1].reshape(-1, 3)} == {(222, 222, 222)}
+    assert {tuple(pixel) for pixel in panels(second.draw())[1].reshape(-1, 3)} == {(205, 205, 205)}
     assert gallery.worst(5)[0].image_id == 1
     assert len(gallery.worst(5)) == 1
     assert "no picture file" not in first.title
@@ -215,10 +215,10 @@ def test_missing_and_damaged_pictures_are_empty_frames_and_said(tmp_path):
     first, second = show([table_of([])], truth, images_folder=tmp_path).all()
     sheet, said = draw_sheet(first)
     assert said == [f"image 1 has no picture in {tmp_path}"]
-    assert tuple(panels(sheet)[0][300, 300]) == (222, 222, 222)
+    assert tuple(panels(sheet)[0][300, 300]) == (205, 205, 205)
     sheet, said = draw_sheet(second)
     assert "b.jpg: cannot be read as an image" in said[0]
-    assert tuple(panels(sheet)[0][300, 300]) == (222, 222, 222)
+    assert tuple(panels(sheet)[0][300, 300]) == (205, 205, 205)
 
 
 def test_pictures_of_other_kinds_and_extents(tmp_path):
@@ -287,10 +287,10 @@ def test_masks_are_drawn_over_the_picture_with_an_edge():
     truth = truth_of([(280, 80, 140, 140)], segmentation=[{"size": [480, SIDE], "counts": text["counts"].decode()}])
     shown = show([found], truth, protocol=Coco(iou_type="segm")).named([1])[0]
     annotated, drawn = panels(shown.draw())
-    blend = [round((165 * 222 + 90 * c) / 255) for c in MarkKind.RIGHT.colour]
+    blend = [round((165 * 205 + 90 * c) / 255) for c in MarkKind.RIGHT.colour]
     assert np.abs(drawn[150, 350].astype(int) - blend).max() <= 1
     assert tuple(annotated[100, 350]) == MarkKind.OBJECT.colour
-    assert tuple(annotated[90, 350]) == (222, 222, 222)
+    assert tuple(annotated[90, 350]) == (205, 205, 205)
 
 
 @settings(max_examples=40, deadline=None)
@@ -303,7 +303,7 @@ def test_any_box_can_be_drawn(boxes):
 
 
 def test_labels_cover_neither_one_another_nor_small_boxes():
-    picture = Image.new("RGB", (200, 100), (222, 222, 222))
+    picture = Image.new("RGB", (200, 100), (205, 205, 205))
     small = (0.5, 0.2, 0.55, 0.3)
     draw_marks(picture, [Mark(MarkKind.RIGHT, small), *[Mark(MarkKind.WRONG, (0.4, 0.3, 0.6, 0.5), "one .9")] * 9])
     pixels = np.asarray(picture)
