@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from evaluation.coco_ground_truth import read_coco
+from evaluation.files.class_names import names_beside
 from evaluation.files.look import Look
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults, Reading, Vocabulary, gather_coco_results, write_coco_results
+from fusion.coco_results.category_join import COCO_IDS
 from fusion.errors import InputError
 from fusion.table import DetectionTable
 
@@ -18,6 +20,7 @@ __all__ = ["CocoFormat"]
 _NAMED = re.compile(
     r"coco_instances_results|predictions|(.*\.)?(bbox|segm)|results?|detections?(_.*_results)?|.*_(bbox|segm)_results"
 )
+_ULTRALYTICS = "predictions"  # its category ids count the names of data.yaml from 1
 _ANNOTATED = re.compile(r"_annotations\.coco|instances_.*|annotations|labels|.*\.coco")
 
 
@@ -38,7 +41,12 @@ class CocoFormat(Format):
     ) -> RawResults:
         """Read results; of a folder the one file that is named as results are."""
         file = _only(path, _NAMED)
-        return gather_coco_results(file, vocabulary=vocabulary, reading=reading, progress=progress)
+        found = gather_coco_results(file, vocabulary=vocabulary, reading=reading, progress=progress)
+        if file.name.partition(".")[0] == _ULTRALYTICS:
+            names: dict[int | str, str] = {int(number) + 1: name for number, name in names_beside(file).items()}
+            if len(names) != len(COCO_IDS):  # on COCO's 80 it writes COCO's own ids
+                found.name_categories(names)
+        return found
 
     def truth(self, path: Path, files: Mapping[str, Path]) -> GroundTruth:
         """Read annotations; of a folder the one file that is named as annotations are."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evaluation.files.class_names import names_beside, split_of
 from evaluation.files.image_rows import category_names, image_rows, left_out
 from evaluation.files.look import Look, stem_of
 from evaluation.files.pictures import picture_files, picture_size
@@ -68,7 +69,7 @@ class YoloFormat(Format):
             score=score,
             box=box,
         )
-        listed = OwnLists({}, {}, _names_beside(path))
+        listed = OwnLists({}, {}, names_beside(path))
         return RawResults.of(
             str(path), found, native="cxcywh_normalized", listed=listed, notes=notes, place=rows.within
         )
@@ -76,7 +77,7 @@ class YoloFormat(Format):
     def truth(self, path: Path, files: Mapping[str, Path]) -> GroundTruth:
         """Read annotations; sizes come from the pictures beside them, and are not known without."""
         if path.suffix in (".yaml", ".yml"):
-            path = _split_of(path)
+            path = split_of(path)
         look = Look.at(path)
         folder, names = (path, _label_files(look)) if look.folder else (path.parent, [path.name])
         rows = TextRows(folder, names, "YOLO text")
@@ -97,7 +98,7 @@ class YoloFormat(Format):
                 [(np.array(one).reshape(-1, 2) * sizes[at]).ravel().tolist()] if one else []
                 for one, at in zip(polygons, image.tolist(), strict=True)
             ]
-        own = _names_beside(path)
+        own = names_beside(path)
         numbers = sorted({*own, *np.unique(label).tolist()})
         return GroundTruth.from_arrays(
             image_id=np.array(ids, object),
@@ -227,57 +228,6 @@ def _bounds(points: Sequence[float]) -> list[float]:
     """Return centre and size of the bounds of an outline."""
     x, y = points[0::2], points[1::2]
     return [(min(x) + max(x)) / 2, (min(y) + max(y)) / 2, max(x) - min(x), max(y) - min(y)]
-
-
-def _names_beside(path: Path) -> dict[int | str, str]:
-    """Return the names of classes that a file beside the labels, or up to two folders above, tells."""
-    start = path if path.is_dir() else path.parent
-    for folder in (start, *list(start.resolve().parents)[:2]):
-        for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-            if found := _yaml_names(file):
-                return found
-        for file in [*folder.glob("classes.txt"), *sorted(folder.glob("*.names"))]:
-            lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-            return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
-    return {}
-
-
-def _yaml(file: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeError, yaml.YAMLError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _yaml_names(file: Path) -> dict[int | str, str]:
-    names = _yaml(file).get("names")
-    pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
-    return {int(number): str(name) for number, name in pairs if str(number).isdigit()}
-
-
-def _split_of(file: Path) -> Path:
-    """Return the folder of labels of a data.yaml's validation split."""
-    document = _yaml(file)
-    root = file.parent / str(document.get("path") or ".")
-    root = root if root.is_dir() else file.parent
-    value = document.get("val") or document.get("valid") or document.get("test") or document.get("train")
-    if not isinstance(value, str):
-        raise InputError(file, "expected a folder of pictures under 'val'", "Name the folder of labels itself")
-    pictures = root / value
-    parts = list(pictures.parts)
-    for place in range(len(parts) - 1, -1, -1):
-        if parts[place] == "images":
-            parts[place] = "labels"
-            break
-    labels = Path(*parts)
-    if not labels.is_dir():
-        raise InputError(
-            file, f"there is no folder {labels} of labels for its split", "Name the folder of labels itself"
-        )
-    return labels
 
 
 def _picture_folders(folder: Path, names: Sequence[str]) -> list[Path]:

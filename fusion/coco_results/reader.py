@@ -186,6 +186,12 @@ class RawResults:
         found.columns, found.native, found.notes = columns, native, list(notes)
         return found
 
+    def name_categories(self, names: Mapping[int | str, str]) -> None:
+        """Name the categories of a file that does not do so itself, if all of them are among the names."""
+        keys = self.columns.categories
+        if not self._listed.categories and all(key.name is None and key.id in names for key in keys):
+            self._listed = replace(self._listed, categories=dict(names))
+
     def take_text(self, text: bytes, offset: int, last: bool) -> bool:
         """Take the records in a piece of the file; see `JsonFile.blocks`."""
         try:

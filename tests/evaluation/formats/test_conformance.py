@@ -423,40 +423,43 @@ def test_open_images_results_come_back(run, tmp_path):
 
 
 @real
-def test_a_folder_of_ultralytics(run, tmp_path):
-    """predictions.json with stems as ids and categories from 1, text beside it, classes in data.yaml."""
-    truth, results, _ = SETS["coco"]
-    coco = json.loads((DATA / truth).read_text())
-    ids = {category["id"]: n for n, category in enumerate(coco["categories"])}
-    stems = {i["id"]: Path(i["file_name"]).stem for i in coco["images"]}
-    sizes = {i["id"]: (i["width"], i["height"]) for i in coco["images"]}
+@pytest.mark.parametrize("data", ["coco", "voc"])
+def test_a_folder_of_ultralytics(run, tmp_path, data):
+    """predictions.json with stems as ids, text beside it, classes in data.yaml; ids of COCO's own, or names from 1."""
+    truth, results, _ = SETS[data]
+    coco, given = (json.loads((DATA / path).read_text()) for path in (truth, results))
+    records = given if isinstance(given, list) else given["annotations"]
+    files = {i["id"]: i for i in (coco if data == "coco" else given)["images"]}
+    names = [category["name"] for category in coco["categories"]] if data == "coco" else WORDS.split()
+    own = {c["id"]: c["name"] for c in (coco if data == "coco" else given)["categories"]}
     folder = tmp_path / "runs/detect/val"
     (folder / "labels").mkdir(parents=True)
-    records = json.loads((DATA / results).read_text())
-    written = [
-        {
-            "image_id": int(stems[r["image_id"]]) if stems[r["image_id"]].isnumeric() else stems[r["image_id"]],
-            "file_name": stems[r["image_id"]] + ".jpg",
-            "category_id": ids[r["category_id"]] + 1,
-            "bbox": r["bbox"],
-            "score": r["score"],
-        }
-        for r in records
-    ]
+    written = []
     for r in records:
-        (x, y, w, h), (width, height) = r["bbox"], sizes[r["image_id"]]
-        line = (ids[r["category_id"]], (x + w / 2) / width, (y + h / 2) / height, w / width, h / height, r["score"])
-        with (folder / "labels" / f"{stems[r['image_id']]}.txt").open("a") as file:
+        image, number = files[r["image_id"]], names.index(own[r["category_id"]])
+        stem, (x, y, w, h) = Path(image["file_name"]).stem, r["bbox"]
+        written.append(
+            {
+                "image_id": int(stem) if stem.isnumeric() else stem,
+                "file_name": stem + ".jpg",
+                "category_id": r["category_id"] if data == "coco" else number + 1,
+                "bbox": r["bbox"],
+                "score": r["score"],
+            }
+        )
+        width, height = image["width"], image["height"]
+        line = (number, (x + w / 2) / width, (y + h / 2) / height, w / width, h / height, r["score"])
+        with (folder / "labels" / f"{stem}.txt").open("a") as file:
             file.write(" ".join(map(str, line)) + "\n")
-    names = "\n".join(f"  {n}: {json.dumps(category['name'])}" for n, category in enumerate(coco["categories"]))
-    (folder / "data.yaml").write_text(f"path: .\nval: images/val\nnames:\n{names}\n")
+    listed = "\n".join(f"  {number}: {json.dumps(name)}" for number, name in enumerate(names))
+    (tmp_path / "data.yaml").write_text(f"path: .\nval: images/val\nnames:\n{listed}\n")
+    (folder / "args.yaml").write_text(f"task: detect\ndata: {tmp_path / 'data.yaml'}\n")
     run("import", DATA / results, "-g", DATA / truth, "-o", tmp_path / "plain.parquet")
     expected = figures(run, tmp_path / "plain.parquet", DATA / truth)
     run("import", folder / "labels", "-g", DATA / truth, "-o", tmp_path / "text.parquet")
     assert figures(run, tmp_path / "text.parquet", DATA / truth) == expected
     (folder / "predictions.json").write_text(json.dumps(written))
-    shifted = ["--categories", "order", "--category-offset", "-1"]
-    run("import", folder, "-g", DATA / truth, "-o", tmp_path / "json.parquet", *shifted)
+    run("import", folder, "-g", DATA / truth, "-o", tmp_path / "json.parquet")
     assert read_table(tmp_path / "json.parquet").metadata.made_by["format"] == "coco"
     assert figures(run, tmp_path / "json.parquet", DATA / truth) == expected
 
