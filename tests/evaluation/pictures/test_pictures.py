@@ -1,6 +1,7 @@
 """Pictures: what they show is what was counted, pixel by pixel where it matters, whatever the images are."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 import fusion
-from evaluation import Coco, GroundTruth, prepare
+from evaluation import Coco, GroundTruth, Lvis, prepare, read_coco
 from evaluation.pictures import jpeg_bytes, show
 from evaluation.pictures.marks import Mark, MarkKind, Piece, draw_marks, drawable, mask_piece, shortened_to
 from evaluation.pictures.sheet import draw_sheet
@@ -341,3 +342,26 @@ def test_the_same_picture_is_drawn_twice():
     fused = fusion.wbf([a, b], iou=0.55)
     first, second = (show([a, b, fused], truth).worst(1)[0].draw() for _ in range(2))
     assert first.tobytes() == second.tobytes()
+
+
+def test_what_lvis_does_not_judge_is_hidden_or_counts_neither_way(tmp_path):
+    """Category 1 is annotated, 2 is known to be absent, 3 not exhaustively annotated, of 4 nothing is known."""
+    dataset = {
+        "images": [
+            {"id": 1, "width": SIDE, "height": 480, "neg_category_ids": [2], "not_exhaustive_category_ids": [3]}
+        ],
+        "categories": [{"id": i, "name": str(i), "frequency": "f"} for i in (1, 2, 3, 4)],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": i, "bbox": [9 + 99 * i, 9, 50, 50], "area": 2500, "iscrowd": 0}
+            for i in (1, 3)
+        ],
+    }
+    (tmp_path / "gt.json").write_text(json.dumps(dataset))
+    rows = [(1, kind, 0.9, 100 * kind, 200, 60, 60) for kind in (1, 2, 3, 4)]
+    gallery = show([table_of(rows)], read_coco(tmp_path / "gt.json"), protocol=Lvis(), score=0.1)
+    assert gallery.verdicts[0].verdict.tolist() == [WRONG, WRONG, NEITHER, HIDDEN]
+    assert gallery.counts(0) == [(0, 2, 2)]
+    drawn = panels(gallery.named([1])[0].draw())[1]
+    assert tuple(drawn[200, 120]) == MarkKind.WRONG.colour
+    assert {tuple(pixel) for pixel in drawn[200, 300:360]} == {MarkKind.NEITHER.colour, (20, 20, 20)}
+    assert tuple(drawn[200, 420]) == (205, 205, 205)
