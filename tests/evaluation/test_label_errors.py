@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import fusion
 import quorum
 from evaluation import Coco, GroundTruth, Lvis, label_errors, read_coco
 from evaluation.label_errors import find_label_errors
@@ -169,14 +170,15 @@ def test_scores_are_those_of_a_slow_version(seed, monkeypatch):
     found = find_label_errors([table_of(rows, str(m)) for m, rows in enumerate(lists)], ground_truth(dataset))
     listed = found.to_frame()
     by_annotation = {}
-    free = []
+    free = [[], [], []]
     for image in sorted(image["id"] for image in dataset["images"]):
         truths = sorted(
             (truth for truth in dataset["annotations"] if truth["image_id"] == image),
             key=lambda truth: truth["category_id"],
         )
         answers = [slow.heard(truths, [row for row in rows if row["image_id"] == image]) for rows in lists]
-        free += [len(answer[1]) for answer in answers]
+        for rows, answer in zip(free, answers, strict=True):
+            rows += answer[1]
         for g, truth in enumerate(truths):
             if not truth["ignored"]:
                 by_annotation[truth["id"]] = truth, [answer[0][g] for answer in answers]
@@ -201,7 +203,9 @@ def test_scores_are_those_of_a_slow_version(seed, monkeypatch):
     assert unseen == set(shares)
     assert (found.score.min(initial=1), found.score.max(initial=0)) >= (0, 0)
     assert found.score.max(initial=0) <= 1
-    assert int((listed.kind == "missing_label").sum()) <= sum(free)
+    fused = fusion.wbf([fusion.nms([table_of(rows, str(m))], iou=0.5) for m, rows in enumerate(free)], iou=0.5)
+    missing = slow.missing(dataset["annotations"], fused.to_pandas().to_dict("records"))
+    assert found.only("missing_label").score.tolist() == pytest.approx(missing, abs=1e-6)
     said = listed[listed.kind == "wrong_category"]
     for key, category in zip(said.annotation_id.tolist(), said.category_id.tolist(), strict=True):
         assert slow.wrong_category(*by_annotation[key])[1] == category
@@ -301,3 +305,17 @@ def test_what_the_command_cannot_do_is_one_clear_error(folder, words, said, caps
 def test_one_member_alone_is_noted(folder, capsys):
     quorum.main(["labels", "m0.parquet", "-g", "gt.json", "-o", "list.csv"])
     assert "one member has nobody to agree with" in capsys.readouterr().err
+
+
+def test_hard_objects_are_less_suspect():
+    """Members miss most birds, and every small object: one more of these that nobody finds says little."""
+    rows = [(image, category, 10 + 60 * category, 20, 50, 50) for image in range(1, 13) for category in (1, 2, 3)]
+    rows += [(image, 1, 250, 150, 12, 12) for image in range(1, 13)]
+    drop = {place for place, row in enumerate(rows) if row[4] == 12 or (row[1] == 3 and row[0] > 2)}
+    odd = [(1, 1, 10, 150, 50, 50), (2, 3, 10, 150, 50, 50), (3, 1, 10, 150, 12, 12)]
+    listed = find_label_errors(members(rows, drop=drop), truth_of([*rows, *odd])).only("spurious_label").to_frame()
+    score = dict(zip(listed.annotation_id, listed.score, strict=True))
+    usual, bird, small = (score[100 + len(rows) + place] for place in range(3))
+    assert listed.annotation_id[0] == 100 + len(rows)
+    assert usual > 1.5 * bird
+    assert usual > 1.5 * small

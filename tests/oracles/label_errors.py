@@ -32,7 +32,7 @@ def owners(truths, found):
                 owner[d] = "ignored"
                 taken.add(g)
                 break
-    return owner, taken
+    return owner, {g for g in owner if isinstance(g, int)}
 
 
 def heard(truths, found, least=0.02):
@@ -110,3 +110,16 @@ def loose(truth, by_member, worth):
     middle = {"bbox": [*mean[:2], *(mean[2:] - mean[:2])], "iscrowd": 0}
     agreement = sum(row["score"] * w * box_iou(row, middle) for row, w in said) / total
     return total / sum(worth) * max(agreement - box_iou(middle, truth), 0.0)
+
+
+def missing(truths, clusters):
+    """Scores of the clusters of detections that no annotation explains, falling; those of 0 left out."""
+    scores = []
+    for cluster in clusters:
+        row = {"bbox": [cluster[side] for side in "xywh"]}
+        own = [truth for truth in truths if truth["image_id"] == cluster["image_id"]]
+        ious = [(box_iou(row, truth), truth["category_id"] == cluster["category_id"]) for truth in own]
+        near = max([iou for iou, same in ious if same and iou >= 0.1], default=0)
+        if all(iou < 0.5 for iou, _ in ious):
+            scores.append(cluster["score"] * max(1 - near / 0.5, 0))
+    return sorted((score for score in scores if score > 0), reverse=True)
