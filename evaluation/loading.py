@@ -14,7 +14,10 @@ __all__ = ["load", "load_truth"]
 
 
 def load(
-    path: str | os.PathLike[str] | Any, ground_truth: GroundTruth | str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str] | Any,
+    ground_truth: GroundTruth | str | os.PathLike[str] | None = None,
+    *,
+    categories_of: GroundTruth | None = None,
 ) -> DetectionTable:
     """Read the detections of a member: a table, or a result file as `quorum import` reads it.
 
@@ -26,6 +29,7 @@ def load(
         path: Results in any format that `quorum import` knows, or a table: a Parquet file, a folder of parts; or
             objects of other libraries, as `evaluation.read_objects` takes them.
         ground_truth: What it is read beside: ground truth, or its file; see `load_truth`. None accepts ids as they are.
+        categories_of: Without ground truth of these images, that of others of the data set: its categories' names.
 
     Returns:
         The table, under the name of its file where it has no name of its own.
@@ -52,7 +56,8 @@ def load(
         return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)
     with options_of("quorum import", "read_results"):
-        table = read_results(path, truth, metadata=Metadata(member=path.name.split(".")[0], **origin))
+        metadata = Metadata(member=path.name.split(".")[0], **origin)
+    table = read_results(path, truth, metadata=metadata, categories_of=categories_of)
     notes(path, table.metadata.made_by["notes"])
     return table
 

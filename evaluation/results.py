@@ -29,6 +29,7 @@ def read_results(
     scores: str = "any",
     metadata: Metadata | None = None,
     progress: Callable[[int, int], None] | None = None,
+    categories_of: GroundTruth | None = None,
 ) -> DetectionTable:
     """Read results of any format as `fusion.read_coco_results` does, and look whether they mean what they seem to mean.
 
@@ -43,6 +44,7 @@ def read_results(
         scores: "any" finite score, or only those in the "unit" interval.
         metadata: Data set, split, member for the table.
         progress: Called with the bytes read so far and in all.
+        categories_of: Where there is no truth of these images, that of others of the data set: its categories' names.
 
     Raises:
         InputError: If it cannot be read, or another reading agrees far better; see `evaluation.readings`.
@@ -60,6 +62,7 @@ def read_results(
         unknown_categories=unknown_categories,
         scores=scores,
         metadata=metadata,
+        categories_of=categories_of,
     )
 
 
@@ -74,6 +77,7 @@ def table_of_raw(
     unknown_categories: str = "error",
     scores: str = "any",
     metadata: Metadata | None = None,
+    categories_of: GroundTruth | None = None,
 ) -> DetectionTable:
     """Make a table of results as they stand, as `read_results` says; the table says in what format they were."""
     if truth is not None and not as_is and not raw.faulty:
@@ -86,6 +90,7 @@ def table_of_raw(
         unknown_categories=unknown_categories,
         scores=scores,
         metadata=msgspec.structs.replace(metadata, made_by={**metadata.made_by, "format": format}),
+        categories=None if categories_of is None else categories_of.vocabulary,
     )
     if truth is None or as_is or truth.unit == "pixel":
         return table

@@ -96,7 +96,7 @@ def auto(
     groups = _labels(groups, truth, "auto")
     measured = protocol_of(protocol, iou_type) if isinstance(protocol, str) else protocol
     tables = _named(members, [one if isinstance(one, DetectionTable) else load(one, truth) for one in members])
-    tests = [one if isinstance(one, DetectionTable) else load(one) for one in test_files]
+    tests = [one if isinstance(one, DetectionTable) else load(one, categories_of=truth) for one in test_files]
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

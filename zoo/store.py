@@ -24,6 +24,7 @@ from typing import TypeVar
 from evaluation.belonging import check_belongs, origin_of
 from evaluation.figures import names_of
 from evaluation.ground_truth import GroundTruth
+from evaluation.imported import is_table
 from evaluation.prepared import prepare
 from evaluation.protocol import Coco, Lvis
 from evaluation.readings import OtherReadingError
@@ -125,7 +126,7 @@ def register(
     Args:
         store: Folder of the members.
         name: Of the new member.
-        source: COCO results as JSON, or a detection table.
+        source: A result file of any format, or a detection table.
         truth: Ground truth of the split; ids are checked against it, and AP is measured where it has annotations.
         split: Name of the split; the source's file name when not given.
         protocol: "coco" or "lvis".
@@ -141,7 +142,7 @@ def register(
     split = split or source.stem
     dataset = None if truth is None else truth.source
     metadata = Metadata(member=name, split=split, dataset=dataset, **({} if truth is None else origin_of(truth)))
-    if source.suffix == ".json":
+    if source.suffix == ".json" or (source.is_file() and not is_table(source)):
         try:
             table = read_results(source, truth, metadata=metadata)
         except OtherReadingError as error:

@@ -268,8 +268,11 @@ class RawResults:
         unknown_categories: str = "error",
         scores: str = "any",
         metadata: Metadata | None = None,
+        categories: Vocabulary | None = None,
     ) -> DetectionTable:
         """Return the detections as a reading has them; see `read_coco_results`.
+
+        Without a vocabulary, that of `categories` tells the categories alone: of the same data set's other images.
 
         Raises:
             InputError: If a record had a fault, or ids were not found.
@@ -281,10 +284,16 @@ class RawResults:
         ):
             one_of(name, value, choices)
         for name, given in (
-            ("images", reading.images not in (None, "id")),
-            ("categories", reading.categories not in (None, "id", "coco80") and reading.label_map is None),
+            ("images", vocabulary is None and reading.images not in (None, "id")),
+            (
+                "categories",
+                vocabulary is None
+                and categories is None
+                and reading.categories not in (None, "id", "coco80")
+                and reading.label_map is None,
+            ),
         ):
-            if given and vocabulary is None:
+            if given:
                 raise InputError(
                     f"option {option(name)}", "joining by name or order needs a ground truth to join to", "Give one"
                 )
@@ -293,7 +302,8 @@ class RawResults:
         image_join = None
         if vocabulary is not None:
             image_join = ImageJoin(self.where, vocabulary, reading, dropping, self._listed)
-        category_join = CategoryJoin(self.where, vocabulary, reading, unknown_categories == "drop", self._listed)
+        known = vocabulary or categories
+        category_join = CategoryJoin(self.where, known, reading, unknown_categories == "drop", self._listed)
         problems = copy.deepcopy(self._problems)
         interpreter = Interpreter(self.where, self.columns, vocabulary, reading, problems)
         columns = interpreter.columns(image_join, category_join, scores)

@@ -106,7 +106,7 @@ def zoo_register(
     """Take a member that was trained elsewhere into the store, by what it finds.
 
     Args:
-        results: COCO results as JSON, or a detection table.
+        results: A result file of any format, or a detection table.
         name: Of the member.
         ground_truth: Annotations, to check ids against and to measure AP.
         split: Name of the split; the name of the results when not given.
@@ -114,10 +114,10 @@ def zoo_register(
         about: A sentence for its card.
         store: Folder of the members.
     """
-    from evaluation.coco_ground_truth import read_coco
+    from evaluation.annotations import read_ground_truth
     from zoo.store import register
 
-    truth = None if ground_truth is None else read_coco(ground_truth)
+    truth = None if ground_truth is None else read_ground_truth(ground_truth)
     if truth is not None:
         notes(ground_truth, truth.notes)
     member = register(store, name, results, truth=truth, split=split, protocol=protocol, about=about)

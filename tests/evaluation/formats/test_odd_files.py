@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from evaluation import read_ground_truth, read_results
 from evaluation.files.plain_xml import plain_objects
+from fusion.coco_results import Reading
+from fusion.errors import InputError
 from fusion.storage import read_table
 
 TRUTH = {
@@ -228,3 +231,17 @@ def test_standard_input(run, tmp_path, monkeypatch):
         code, _, err = run("import", "-", "-g", tmp_path / "gt.json", "-o", table)
         assert code == 0, err
         assert read_table(table).xywh.tolist() == [[1, 2, 10, 20]]
+
+
+def test_images_without_ground_truth_have_its_categories(tmp_path):
+    """Test images of a data set, whose categories are named as in its annotations of other images."""
+    (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "found.csv").write_text("file_name,label,score,x,y,w,h\nnew.jpg,big cat,0.5,1,2,3,4\n")
+    truth = read_ground_truth(tmp_path / "gt.json")
+    with pytest.raises(InputError, match="expected a category id, got a name"):
+        read_results(tmp_path / "found.csv", None)
+    table = read_results(tmp_path / "found.csv", None, categories_of=truth)
+    assert table.image_ids.tolist() == ["new.jpg"]
+    assert table.category_id.tolist() == [4]
+    with pytest.raises(InputError, match="is not a category of"):
+        read_results(tmp_path / "found.csv", None, Reading(label_map={"big cat": 5}), categories_of=truth)
