@@ -237,7 +237,7 @@ def _paths(arguments: Mapping[str, object]) -> tuple[dict[str, Path], list[Path]
                 outputs[name] = one
             elif isinstance(one, Path):
                 inputs.append(one)
-            elif name in ("recipe", "label_map", "slices") and isinstance(one, str) and os.path.exists(one):  # noqa: PTH110 - a name or pairs too
+            elif name in ("recipe", "label_map", "slices", "weights") and isinstance(one, str) and os.path.exists(one):  # noqa: PTH110 - a name or pairs too
                 inputs.append(Path(one))
             elif is_dataclass(one) and not isinstance(one, type):
                 options = {field.name: getattr(one, field.name) for field in fields(one)}

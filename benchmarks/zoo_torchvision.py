@@ -48,6 +48,7 @@ from zoo.rcnn import TwoStage
 from zoo.registry import find
 from zoo.runs import Identity
 from zoo.schedule import schedule_of
+from zoo.trained import TrainedFinder
 from zoo.training import optimizer_of
 from zoo.views import views_of
 
@@ -256,8 +257,7 @@ def _compare(kind: str, config: Model, images: int, count: int) -> None:
     tables, rates = [], []
     for side in (ours, theirs):
         inference = Inference(
-            model=side.model.eval(),  # type: ignore[arg-type]
-            identity=identity,
+            model=TrainedFinder(network=side.model.eval(), identity=identity),  # type: ignore[arg-type]
             data=val,
             views=views_of(config),
         )

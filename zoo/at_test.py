@@ -98,6 +98,8 @@ def size_notes(config: AnyModel, views: Sequence[View], sizes: np.ndarray) -> li
     usual = "x".join(map(str, replace(config.infer, short=None, long=None).sizes(config.data)[0]))
     lines = []
     for view in {view.short: view for view in views}.values():
+        if view.short is None or view.long is None:
+            continue
         side = _side(sizes, view.short, view.long)
         nearest = min(max(side, smallest), largest)
         if abs(side / nearest - 1) > _APART:

@@ -18,10 +18,11 @@ from fusion.processes import end_with_parent
 from fusion.table import DetectionTable, Metadata
 from zoo.at_test import set_at_test
 from zoo.checkpoint import load_weights
-from zoo.config import AnyModel, read_model
+from zoo.config import read_model
 from zoo.data import Batch, Data, Guarded, Sample, View, ViewSet, gathered
 from zoo.data.masks import flip_mask
 from zoo.feed import delivered, worker_context
+from zoo.finder import Finder
 from zoo.models import Network, build
 from zoo.nn.detections import Detections
 from zoo.runs import Identity, read_json
@@ -73,8 +74,9 @@ class _Seen:
 class _Looks(Dataset[Sample]):
     """Images in several views, indexed by view and image."""
 
-    def __init__(self, data: Data, views: Sequence[View]) -> None:
-        self._sets = [ViewSet(data, view.short, view.long, view.flip) for view in views]
+    def __init__(self, data: Data, views: Sequence[View], own_size: bool) -> None:
+        sizes = [(None, None) if own_size else (view.short, view.long) for view in views]
+        self._sets = [ViewSet(data, *size, view.flip) for size, view in zip(sizes, views, strict=True)]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         return self._sets[key[0]][key[1]]
@@ -86,7 +88,6 @@ class Inference:
 
     Attributes:
         model: The model.
-        identity: What its labels stand for.
         data: The images.
         views: Sizes and flips; each is seen on its own.
         given: Boxes that are to get masks or to be moved, or None to find boxes.
@@ -95,19 +96,13 @@ class Inference:
         workers: Processes that load images.
     """
 
-    model: Network
-    identity: Identity
+    model: Finder
     data: Data
     views: tuple[View, ...]
     given: DetectionTable | None = None
     scores: Literal["box", "mask"] = "box"
     batch: int = 1
     workers: int = 0
-
-    @property
-    def config(self) -> AnyModel:
-        """Settings of the model."""
-        return read_model(self.identity.model)
 
     def tables(
         self, pieces: Sequence[np.ndarray], metadata: Metadata, seen: Callable[[], None]
@@ -122,7 +117,7 @@ class Inference:
         # one loader for all groups: its workers go on loading while the model is at work
         loader = delivered(
             DataLoader(
-                Guarded(_Looks(self.data, self.views)),
+                Guarded(_Looks(self.data, self.views, self.model.resizes)),
                 batch_sampler=[keys for piece in pieces for keys in self._batches(piece)],
                 collate_fn=gathered,
                 num_workers=self.workers,
@@ -146,7 +141,7 @@ class Inference:
     def _table(self, found: list[_Seen], metadata: Metadata) -> DetectionTable:
         count = [len(one.boxes) for one in found]
         mask = None
-        if self.config.mask is not None:
+        if self.model.has_masks:
             sizes = [size for one in found for size in one.mask_sizes]
             texts = [text for one in found for text in one.mask_texts]
             mask = mask_array([height for height, _ in sizes], [width for _, width in sizes], texts)
@@ -160,7 +155,7 @@ class Inference:
         labels = np.concatenate([np.zeros(0, np.int64), *(one.labels for one in found)])
         return DetectionTable.from_arrays(
             image_id=np.repeat(ids[np.array([one.image for one in found], dtype=np.int64)], count),
-            category_id=np.array(self.identity.category_ids, dtype=np.int32)[labels - 1],
+            category_id=np.array(self.model.category_ids, dtype=np.int32)[labels - 1],
             score=scores,
             xywh=_as_xywh(boxes),
             mask=mask,
@@ -176,8 +171,7 @@ class Inference:
 
     def _look(self, keys: list[tuple[int, int]], loader: Iterator[Batch], seen: Callable[[], None]) -> Iterator[_Seen]:
         """Show images to the model, and bring the answers back to the images as they are on disk."""
-        device = next(self.model.parameters()).device
-        half = device.type == "cuda" and self.config.train.precision == "bf16"
+        device = self.model.device
         images, targets, _, failed = next(loader)
         if failed is not None:
             raise InputError(failed.where, failed.problem, f"{failed.remedy}; the same call goes on with what is done")
@@ -187,8 +181,7 @@ class Inference:
         if self.given is not None:
             widths = [target.original_size[1] for target in targets]
             asked = [self._ask(row, w, view.flip).to(device) for row, w in zip(rows, widths, strict=True)]
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, half):
-            answers = self.model([image.to(device) for image in images], [t.to(device) for t in targets], asked)
+        answers = self.model.find([image.to(device) for image in images], [t.to(device) for t in targets], view, asked)
         for (_, index), row, target, answer in zip(keys, rows, targets, answers, strict=True):
             yield self._seen(answer, index, view, target.original_size[1], row)
             seen()
@@ -209,7 +202,7 @@ class Inference:
         assert given is not None
         xywh = np.stack([given.column(name)[rows] for name in "xywh"], axis=1).astype(np.float32)
         boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-        label_of = {category: label for label, category in enumerate(self.identity.category_ids, 1)}
+        label_of = {category: label for label, category in enumerate(self.model.category_ids, 1)}
         labels = np.array([label_of[category] for category in given.category_id[rows].tolist()], np.int64)
         return Detections(
             boxes=torch.from_numpy(mirrored(boxes, width) if flip else boxes),

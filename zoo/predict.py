@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 from evaluation.belonging import origin_of
 from fusion.atomic import replacing
@@ -21,15 +22,13 @@ from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.terminal import notes
 from fusion.unfinished import RUN, put_in_place, take_up, work_folder
-from zoo.at_test import limit_notes, size_notes, with_categories_of
-from zoo.checkpoint import weights_file
-from zoo.config import read_model
 from zoo.data import Data, View
 from zoo.distributed import Ranks, joined
-from zoo.inference import Inference, load_model
-from zoo.runs import Identity, source_revision, versions
+from zoo.finder import Finder
+from zoo.inference import Inference
+from zoo.runs import source_revision, versions
 from zoo.store import hash_of
-from zoo.views import views_of
+from zoo.trained import TrainedFinder
 
 __all__ = ["PredictReport", "predict"]
 
@@ -56,7 +55,7 @@ class PredictReport:
 
 
 def predict(
-    folder: Path,
+    model: Path | Callable[[torch.device], Finder],
     data: Data,
     output: Path,
     *,
@@ -77,7 +76,7 @@ def predict(
     Under torchrun the parts are shared among the processes.
 
     Args:
-        folder: Of the training.
+        model: Folder of the training; or what loads another model onto a device, such as `zoo.members.foreign`.
         data: Images, with or without annotations.
         output: A file, or with `parts` a folder.
         views: Sizes and flips; the configuration's when not given.
@@ -99,33 +98,32 @@ def predict(
     if not len(data):
         raise InputError(data.name, "has no image")
     with joined() as ranks:
-        model, identity = load_model(folder, ranks.device, settings)
-        identity, said = with_categories_of(identity, data, folder)
-        config = read_model(identity.model)
+        if isinstance(model, Path):
+            finder: Finder = TrainedFinder.load(model, data, ranks.device, settings)
+            where = str(model)
+        else:
+            finder = model(ranks.device)
+            where = str(finder.about.get("model", finder.name))
         inference = Inference(
-            model=model,
-            identity=identity,
+            model=finder,
             data=data,
-            views=tuple(views or views_of(config)),
-            given=None if boxes is None else _given(boxes, data, identity),
+            views=tuple(views or finder.views),
+            given=None if boxes is None else _given(boxes, data, finder),
             scores=scores,
             batch=batch,
             workers=workers,
         )
-        said += (
-            *size_notes(config, inference.views, data.sizes),
-            *(limit_notes(config, data) if boxes is None else ()),
-        )
-        mask = inference.config.mask
-        if boxes is None and model.boxes_given == "always":
-            raise InputError(folder, "moves boxes that are given to it, and none were given", f"Add {option('boxes')}")
-        if boxes is not None and model.boxes_given == "never":
-            raise InputError(folder, "has no mask head, and --boxes asks for masks", "Train a variant with masks")
-        if scores == "mask" and (mask is None or mask.iou is None):
-            raise InputError("option --scores mask", f"{folder} has no mask-rescoring head", "Leave it out")
-        metadata = _metadata(inference, folder, boxes, parts, said)
+        if boxes is None and finder.boxes_given == "always":
+            raise InputError(where, "moves boxes that are given to it, and none were given", f"Add {option('boxes')}")
+        if boxes is not None and finder.boxes_given == "never":
+            problem = f"has no mask head that takes boxes, and {option('boxes')} asks for masks"
+            raise InputError(where, problem, "Train a variant with masks")
+        if scores == "mask" and not finder.scores_masks:
+            raise InputError("option --scores mask", f"{where} has no mask-rescoring head", "Leave it out")
+        said = tuple(finder.notes(data, inference.views, boxes is None))
+        metadata = _metadata(inference, boxes, parts, said)
         if ranks.first:
-            notes(folder, said)
+            notes(where, said)
         rows = _rows_of_finished(output, metadata, parts)
         if rows is not None:
             if ranks.first:
@@ -143,11 +141,11 @@ def predict(
         return PredictReport(len(data), rows, time.perf_counter() - started, resumed)
 
 
-def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
+def _given(boxes: Path, data: Data, finder: Finder) -> DetectionTable:
     table = read_table(boxes)
     if table.metadata.unit != "pixel":
         raise InputError(boxes, f"its boxes are {table.metadata.unit}, expected pixels")
-    unknown = np.setdiff1d(table.category_id, np.array(identity.category_ids))
+    unknown = np.setdiff1d(table.category_id, np.array(finder.category_ids))
     if len(unknown):
         raise InputError(boxes, f"has category {unknown[0]}, which the model does not know")
     known = set(data.image_ids)
@@ -161,20 +159,19 @@ def _given(boxes: Path, data: Data, identity: Identity) -> DetectionTable:
     return table
 
 
-def _metadata(
-    inference: Inference, folder: Path, boxes: Path | None, parts: int | None, said: tuple[str, ...]
-) -> Metadata:
+def _metadata(inference: Inference, boxes: Path | None, parts: int | None, said: tuple[str, ...]) -> Metadata:
     """What the table says about itself; `made_by["run"]` tells runs apart by all that their rows depend on."""
     made_by: dict[str, Any] = {
-        "variant": inference.identity.variant,
-        "checkpoint": hash_of(weights_file(folder)),
-        "views": [f"{view.name} (long side up to {view.long})" for view in inference.views],
+        **inference.model.about,
+        "views": [
+            view.name if view.long is None else f"{view.name} (long side up to {view.long})" for view in inference.views
+        ],
         "scores": inference.scores,
         "notes": list(said),
         "versions": versions(),
         "source": source_revision(),
     }
-    name = folder.resolve().name
+    name = inference.model.name
     if boxes is not None and inference.given is not None:
         given = inference.given.metadata.member
         made_by["boxes"] = {"file": str(boxes), "sha256": hash_of(boxes), "member": given}
@@ -186,7 +183,7 @@ def _metadata(
         member=name,
         made_by=made_by,
     )
-    document = [metadata, inference.identity, inference.data.fingerprint, inference.data.image_ids, parts]
+    document = [metadata, inference.model.category_ids, inference.data.fingerprint, inference.data.image_ids, parts]
     made_by["run"] = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
     return metadata
 

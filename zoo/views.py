@@ -3,10 +3,10 @@
 import numpy as np
 
 from fusion.errors import InputError
-from zoo.config import AnyModel
+from zoo.config import AnyModel, Model
 from zoo.data.views import View, views
 
-__all__ = ["mirrored", "views_of"]
+__all__ = ["mirrored", "views_of", "views_of_foreign"]
 
 
 def views_of(config: AnyModel, sizes: str | None = None, flip: bool = False) -> tuple[View, ...]:
@@ -29,6 +29,21 @@ def views_of(config: AnyModel, sizes: str | None = None, flip: bool = False) -> 
     if len({short for short, _ in pairs}) < len(pairs):
         raise InputError("option --views", f"expected short sides that differ, got {sizes!r}")
     return tuple(view for short, long in pairs for view in views((short,), long, with_flip=flip))
+
+
+def views_of_foreign(sizes: str | None = None, flip: bool = False) -> tuple[View, ...]:
+    """Return the views of another framework's model: the size that it brings pictures to itself, or those named.
+
+    Args:
+        sizes: As in `views_of`; without an x the longest side is that of our own models.
+        flip: Each also flipped.
+
+    Raises:
+        InputError: If a size cannot be read, or comes twice.
+    """
+    if sizes is not None:
+        return views_of(Model(), sizes, flip)
+    return tuple(View(None, None, mirror) for mirror in (False, True)[: 1 + flip])
 
 
 def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:

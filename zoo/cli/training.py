@@ -1,7 +1,7 @@
 """Commands `quorum train` and `quorum predict`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from fusion.errors import InputError
+from fusion.errors import InputError, in_command_line
 from fusion.terminal import notes, progress_bar, stderr
 from zoo.cli.common import Output, Scale, need_torch, split_of, tell_figures, use_threads
 from zoo.config import AnyModel, read_model, with_field
 from zoo.registry import find
 
 if TYPE_CHECKING:
-    from zoo.data import Data
+    import torch
+
+    from zoo.data import Data, View
+    from zoo.finder import Finder
 
 __all__ = ["predict", "train"]
 
@@ -102,14 +105,17 @@ def predict(
     batch: int = 1,
     workers: int | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    weights: str | None = None,
+    label_map: str | None = None,
+    unknown_categories: Literal["error", "drop"] = "error",
 ) -> None:
-    """Run a trained model over a data set and write a detection table.
+    """Run a trained model, also one of another framework, over a data set and write a detection table.
 
     An interrupted run is taken up by the same call, and a finished one is not run again. Where the data have
     annotations and there is one view, AP is measured too and goes to the model's card.
 
     Args:
-        run: Folder of the training.
+        run: Folder of the training; or FRAMEWORK:MODEL, such as torchvision:maskrcnn_resnet50_fpn_v2.
         data: The images, for example coco:annotations.json,images/.
         output: The table; RUN/tables/SPLIT.parquet when not given. With --parts a folder.
         views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. When not
@@ -120,22 +126,47 @@ def predict(
         parts: Cut the table into this many files, for data sets whose table does not fit in memory.
         batch: Images that go through the model together.
         workers: Processes that load images; 4 with a graphics card, none without, when not given.
-        settings: Settings of test to change, for example --set infer.detections=300.
+        settings: Settings of test to change, for example --set infer.detections=300; or options of another framework,
+            for example --set box_score_thresh=0.001.
+        weights: File of the weights of another framework's model: .pth, .pt or .safetensors.
+        label_map: Which category of another framework's model is which of the data, by numbers or names, as in
+            `quorum import`: 1=3,3=10,dog=18, JSON, or a file of it.
+        unknown_categories: Whether what such a model finds of categories that the data do not have is dropped.
     """
     need_torch("predict")
     import torch
 
+    from evaluation.results import read_label_map
     from zoo.data import open_data
+    from zoo.members import foreign, framework_names, is_foreign
+    from zoo.members.base import Wanted
+    from zoo.members.joined import Joining
+    from zoo.views import views_of_foreign
 
     use_threads()
     source = open_data(data)
     if os.environ.get("RANK", "0") == "0":
         notes(source.name, source.notes)
+    loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
+    if is_foreign(str(run)):
+        if output is None:
+            raise InputError("predict", f"{run} needs --output", "For example -o tables/theirs.parquet")
+        joining = Joining(
+            label_map=None if label_map is None else read_label_map(label_map), drop=unknown_categories == "drop"
+        )
+        wanted = Wanted(weights=None if weights is None else Path(weights), settings=_values(settings))
+        with in_command_line(settings="set"):
+            model = foreign(str(run), wanted, joining, source, output.stem)
+            _run(model, source, output, views_of_foreign(views, flip), boxes, scores, parts, batch, loaders)
+        return
+    for name, value in (("weights", weights), ("label-map", label_map)):
+        if value is not None:
+            known = ", ".join(f"{framework}:MODEL" for framework in framework_names())
+            raise InputError(f"option --{name}", f"is for models of other frameworks, and {run} is none", f"As {known}")
     if output is None:
         if boxes is not None:
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
         output = run / "tables" / (split_of(source) + ("" if parts else ".parquet"))
-    loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
     _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)))
 
 
@@ -152,8 +183,8 @@ def _predict(
     workers: int = 0,
     settings: Mapping[str, str] | None = None,
 ) -> None:
+    """Run a model of the zoo, measure what it finds and renew its card."""
     from fusion.storage import read_table
-    from zoo import predict as prediction
     from zoo.at_test import set_at_test
     from zoo.runs import Identity, read_json
     from zoo.store import add_figures
@@ -161,13 +192,38 @@ def _predict(
 
     identity = set_at_test(read_json(run / "config.json", Identity), settings or {})
     chosen = views_of(read_model(identity.model), views, flip)
+    _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    truth = data.truth
+    if boxes is None and len(chosen) == 1 and truth.unit == "pixel" and len(truth.annotation_id):
+        protocol = "lvis" if truth.frequency is not None and truth.negative is not None else "coco"
+        add_figures(run, split_of(data), read_table(output), truth, protocol)
+        tell_figures(run, split_of(data))
+
+
+def _run(
+    model: "Path | Callable[[torch.device], Finder]",
+    data: "Data",
+    output: Path,
+    views: "tuple[View, ...]",
+    boxes: Path | None,
+    scores: Literal["box", "mask"],
+    parts: int | None,
+    batch: int,
+    workers: int,
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """Run a model, and say what came of it."""
+    from zoo import predict as prediction
+
     with progress_bar() as bar:
         task = bar.add_task("predicting", total=None)
         report = prediction.predict(
-            run,
+            model,
             data,
             output,
-            views=chosen,
+            views=views,
             boxes=boxes,
             scores=scores,
             parts=parts,
@@ -178,20 +234,26 @@ def _predict(
         )
     if os.environ.get("RANK", "0") != "0":
         return
-    rate = f"{report.images * len(chosen) / max(report.seconds, 1e-9):.1f} images a second"
+    rate = f"{report.images * len(views) / max(report.seconds, 1e-9):.1f} images a second"
     if report.complete:
         rate = "complete since an earlier call; remove it to run again"
     stderr.print(
-        f"{output}: {report.detections:,} detections on {report.images:,} images, {len(chosen)} views, {rate}",
+        f"{output}: {report.detections:,} detections on {report.images:,} images, {len(views)} views, {rate}",
         highlight=False,
     )
     if report.resumed:
         notes(output, [f"{report.resumed} parts were taken from an interrupted run"])
-    truth = data.truth
-    if boxes is None and len(chosen) == 1 and truth.unit == "pixel" and len(truth.annotation_id):
-        protocol = "lvis" if truth.frequency is not None and truth.negative is not None else "coco"
-        add_figures(run, split_of(data), read_table(output), truth, protocol)
-        tell_figures(run, split_of(data))
+
+
+def _values(settings: tuple[str, ...]) -> dict[str, object]:
+    """Return options of another framework by name: numbers, lists and so on where they are such, else texts."""
+    values: dict[str, object] = {}
+    for name, text in _pairs(settings):
+        try:
+            values[name] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            values[name] = text
+    return values
 
 
 def _configured(name: str, scale: Scale, settings: tuple[str, ...]) -> AnyModel:

@@ -56,12 +56,12 @@ class ViewSet(Dataset[Sample]):
 
     Args:
         data: The data set.
-        short: Length of the short side.
-        long: Longest side.
+        short: Length of the short side; None leaves them as they are.
+        long: Longest side; None with `short`.
         flip: Mirror them left to right.
     """
 
-    def __init__(self, data: Data, short: int, long: int, flip: bool = False) -> None:
+    def __init__(self, data: Data, short: int | None, long: int | None, flip: bool = False) -> None:
         self.data, self.view = data, View(short, long, flip)
 
     def __len__(self) -> int:

@@ -20,29 +20,34 @@ class View:
     """An image as a detector looks at it.
 
     Attributes:
-        short: Length of the short side in pixels, less where the long side would pass `long`.
-        long: Longest side in pixels.
+        short: Length of the short side in pixels, less where the long side would pass `long`; None leaves pictures as
+            they are, for detectors that bring them to a size of their own.
+        long: Longest side in pixels; None with `short`.
         flip: Mirror it left to right.
 
     Raises:
         InputError: If a length is no whole number of at least 1.
     """
 
-    short: int
-    long: int
+    short: int | None
+    long: int | None
     flip: bool = False
 
     def __post_init__(self) -> None:
-        at_least("short", self.short, 1, whole=True)
-        at_least("long", self.long, 1, whole=True)
+        if self.short is not None or self.long is not None:
+            at_least("short", self.short, 1, whole=True)
+            at_least("long", self.long, 1, whole=True)
 
     @property
     def name(self) -> str:
-        """What the view is called in tables: "800", "800-flip"."""
-        return f"{self.short}-flip" if self.flip else str(self.short)
+        """What the view is called in tables: "800", "800-flip", "own"."""
+        size = "own" if self.short is None else str(self.short)
+        return f"{size}-flip" if self.flip else size
 
     def size(self, original: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of the view of an image."""
+        if self.short is None or self.long is None:
+            return original
         return fitting_size(original, self.short, self.long)
 
     def apply(self, image: Tensor, target: Any) -> tuple[Tensor, Any]:

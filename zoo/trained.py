@@ -1,0 +1,122 @@
+"""A model of the zoo at work, as it lies in the folder of its training."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor
+
+from zoo.at_test import limit_notes, size_notes, with_categories_of
+from zoo.checkpoint import weights_file
+from zoo.config import AnyModel, read_model
+from zoo.data import Data, Target, View
+from zoo.inference import load_model
+from zoo.models import Network
+from zoo.nn.detections import Detections
+from zoo.runs import Identity
+from zoo.store import hash_of
+from zoo.views import views_of
+
+__all__ = ["TrainedFinder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedFinder:
+    """A model of the zoo; what its members mean is said in `zoo.finder.Finder`.
+
+    Attributes:
+        network: The model.
+        identity: Which it is, and what its labels stand for.
+        name: Of the member.
+        about: What its tables say of it.
+        moved: What was noticed of its categories.
+    """
+
+    network: Network
+    identity: Identity
+    name: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    resizes: bool = False
+    moved: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls, folder: Path, data: Data, device: torch.device | str, settings: Mapping[str, Any] | None = None
+    ) -> "TrainedFinder":
+        """Load the model of a training folder for a data set.
+
+        Args:
+            folder: Of the training.
+            data: What it is to look at.
+            device: Where it is to run.
+            settings: Fields of `infer` that are to be others than the training's.
+
+        Raises:
+            InputError: If there is no checkpoint, or it is not of this model, or of other categories than the data.
+        """
+        network, identity = load_model(folder, device, settings)
+        identity, moved = with_categories_of(identity, data, folder)
+        about = {
+            "variant": identity.variant,
+            "checkpoint": hash_of(weights_file(folder)),
+            "config": hashlib.sha256(msgspec.json.encode(identity.model)).hexdigest()[:16],
+        }
+        return cls(network=network, identity=identity, name=folder.resolve().name, about=about, moved=moved)
+
+    def notes(self, data: Data, views: Sequence[View], finds: bool) -> Sequence[str]:
+        """What a user should know of what it is shown."""
+        limits = limit_notes(self.config, data) if finds else []
+        return *self.moved, *size_notes(self.config, views, data.sizes), *limits
+
+    @property
+    def config(self) -> AnyModel:
+        """Settings of the model."""
+        return read_model(self.identity.model)
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the labels 1, 2, ..."""
+        return self.identity.category_ids
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether what it finds has masks."""
+        return self.config.mask is not None
+
+    @property
+    def scores_masks(self) -> bool:
+        """Whether it predicts the IoU of its masks."""
+        return self.config.mask is not None and self.config.mask.iou is not None
+
+    @property
+    def boxes_given(self) -> Literal["always", "never", "maybe"]:
+        """Whether boxes are given to it."""
+        return self.network.boxes_given
+
+    @property
+    def moves_boxes(self) -> bool:
+        """Whether given boxes come back elsewhere."""
+        return self.network.moves_boxes
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those of its configuration."""
+        return views_of(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
+    def find(
+        self, images: list[Tensor], targets: list[Target], view: View, given: list[Detections] | None
+    ) -> list[Detections]:
+        """Return what is in each image."""
+        half = self.device.type == "cuda" and self.config.train.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, half):
+            found: list[Detections] = self.network(images, targets, given)
+        return found
