@@ -1,5 +1,6 @@
 """The picture files of a data set's images, found in a folder and read at the size at which they are shown."""
 
+import threading
 import warnings
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from evaluation.ground_truth import GroundTruth
 
 __all__ = ["PictureFolder"]
+
+_OPENING = threading.Lock()
 
 
 class PictureFolder:
@@ -63,19 +66,24 @@ class PictureFolder:
             InputError: If it cannot be read.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as picture:
-                    stored = picture.size
-                    picture.draft("RGB", (bound, bound))  # JPEG is read at a fraction of its size
-                    if picture.mode.startswith("I;16"):
-                        shown = picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
-                    else:
-                        picture.info.pop("transparency", None)
-                        shown = picture.convert("RGB")
-                    if frame != stored and frame == stored[::-1]:
-                        shown = ImageOps.exif_transpose(picture).convert("RGB")
-                    shown.thumbnail((bound, bound), Image.Resampling.BILINEAR)
-                    return shown
+            with _opened(path) as picture:
+                stored = picture.size
+                picture.draft("RGB", (bound, bound))  # JPEG is read at a fraction of its size
+                if picture.mode.startswith("I;16"):
+                    shown = picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+                else:
+                    picture.info.pop("transparency", None)
+                    shown = picture.convert("RGB")
+                if frame != stored and frame == stored[::-1]:
+                    shown = ImageOps.exif_transpose(picture).convert("RGB")
+                shown.thumbnail((bound, bound), Image.Resampling.BILINEAR)
+                return shown
         except Exception as error:  # a damaged file may make Pillow's readers fail in any way
             raise InputError(path, f"cannot be read as an image ({error})", "Fetch or write it again") from error
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open a picture without a word on large ones; the filters of warnings are all threads' together."""
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)

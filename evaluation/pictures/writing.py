@@ -1,7 +1,10 @@
 """Writing pictures of images into a folder, one at a time, with a page to look through them."""
 
+import io
 import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,6 +13,7 @@ from urllib.parse import quote
 from evaluation.pictures.encoding import jpeg_bytes
 from evaluation.pictures.sheet import draw_sheet
 from fusion.errors import InputError
+from fusion.kernels.jit import threads
 
 if TYPE_CHECKING:
     from evaluation.pictures.gallery import Gallery, Shown
@@ -65,13 +69,9 @@ def write_pictures(
         What could not be shown, in words.
     """
     said, figures = [], []
-    for shown in chosen:
-        sheet, lines = draw_sheet(shown)
+    for shown, (content, lines) in zip(chosen, _drawn(chosen, kind), strict=True):
         name = file_name(shown, len(chosen), kind)
-        if kind == "png":
-            sheet.save(folder / name, "png")
-        else:
-            (folder / name).write_bytes(jpeg_bytes(sheet))
+        (folder / name).write_bytes(content)
         said += lines
         figures.append(_FIGURE.format(url=quote(name), alt=escape(shown.alt), title=escape(shown.title)))
         if progress is not None:
@@ -80,6 +80,31 @@ def write_pictures(
     page = _PAGE.format(title=escape(title), figures="\n".join(figures))
     (folder / "index.html").write_text(page, encoding="utf-8")
     return said
+
+
+def _drawn(chosen: "Sequence[Shown]", kind: str) -> Iterator[tuple[bytes, list[str]]]:
+    """Yield files and what they could not show, in order; each thread is ahead by two pictures at most."""
+
+    def file(shown: "Shown") -> tuple[bytes, list[str]]:
+        sheet, lines = draw_sheet(shown)
+        if kind == "jpg":
+            return jpeg_bytes(sheet), lines
+        sink = io.BytesIO()
+        sheet.save(sink, "png")
+        return sink.getvalue(), lines
+
+    ahead: deque[Future[tuple[bytes, list[str]]]] = deque()
+    with ThreadPoolExecutor(threads()) as pool:
+        try:
+            for shown in chosen:
+                ahead.append(pool.submit(file, shown))
+                if len(ahead) > 2 * threads():
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 def file_name(shown: "Shown", count: int, kind: str) -> str:

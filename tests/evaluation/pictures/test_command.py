@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 
 import quorum
+from evaluation.pictures import show as judged
+from evaluation.pictures import writing
+from evaluation.pictures.sheet import draw_sheet
+from fusion.errors import InputError
 from fusion.storage import write_table
-from tests.evaluation.pictures.test_pictures import table_of
+from tests.evaluation.pictures.test_pictures import table_of, truth_of
 
 BOX = [100, 100, 50, 50]
 SQUARE = [[100, 100, 150, 100, 150, 150, 100, 150]]
@@ -128,3 +132,28 @@ def test_what_cannot_be_drawn_is_one_clear_error(folder, words, said, capsys):
 def test_a_folder_is_not_overwritten(folder, capsys):
     (folder / "out").mkdir()
     assert "exists already, and a folder is not overwritten" in refused(capsys)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_any_number_of_threads_writes_the_same_in_order_and_few_are_ahead(threads, folder, monkeypatch):
+    monkeypatch.setenv("QUORUM_THREADS", threads)
+    truth = truth_of([(1, 1, 10, 10, 50, 50)], images=40)
+    chosen = list(judged([table_of([(7, 1, 0.9, 20, 20, 50, 50)])], truth, size=64).all())
+    begun, ahead = [], []
+    monkeypatch.setattr(writing, "draw_sheet", lambda shown: (begun.append(shown.rank), draw_sheet(shown))[1])
+    (folder / "out").mkdir()
+    writing.write_pictures(chosen, folder / "out", "png", lambda done: ahead.append(len(begun) - done))
+    assert max(ahead) <= 2 * int(threads)
+    for shown in chosen:
+        with Image.open(folder / "out" / f"{shown.rank:02d}-{shown.image_id}.png") as picture:
+            assert picture.tobytes() == shown.draw().tobytes()
+
+
+def test_an_error_while_drawing_ends_all_and_leaves_nothing(folder, monkeypatch):
+    def broken(shown):
+        raise InputError("here", "cannot be drawn")
+
+    monkeypatch.setattr(writing, "draw_sheet", broken)
+    with pytest.raises(SystemExit):
+        show()
+    assert not (folder / "out").exists()
