@@ -97,7 +97,7 @@ def __dir__() -> list[str]:
 
 
 _TABLES = ("tables", "table", "a", "b")  # parameters that name tables
-_WRITTEN = ("output", "save_recipe", "picture")  # parameters that name what is written, in every command
+_WRITTEN = ("output", "save_recipe", "picture", "html")  # parameters that name what is written, in every command
 
 
 def _version() -> str:

@@ -56,7 +56,8 @@ def search(
     Args:
         tables: One per member: Parquet files, folders of parts, or result files of any format.
         ground_truth: Annotations of any format (docs/formats.md).
-        output: Folder for best.toml, report.md, tree.svg, trials.parquet, categories.csv and the journal of trials.
+        output: Folder for best.toml, report.html, report.md, tree.svg, trials.parquet, categories.csv and the
+            journal of trials.
         split: Names of the splits: the first is searched on, the last one's figure is the one to quote.
         splits: Folder with a list of images per split, as `quorum split` writes; else the images are dealt evenly.
         budget: Number of trials.
@@ -223,7 +224,7 @@ def _categories(answer: Answer):  # type: ignore[no-untyped-def]
 
 def _tell(answer: Answer, study: Study, folder: Path) -> None:
     from fusion.terminal import notes, stdout
-    from search.report import outline
+    from search.telling import outline
 
     console = stdout()
     honest = list(answer.rivals)[-1]
@@ -243,7 +244,7 @@ def _tell(answer: Answer, study: Study, folder: Path) -> None:
     if answer.alarm:
         notes("search", [Warned(f"over-fitting suspected: {answer.alarm}")])
     console.print(f"Replay: quorum fuse TABLES --recipe {folder / 'best.toml'} -o fused.parquet", highlight=False)
-    console.print(f"Report: {folder / 'report.md'}", highlight=False)
+    console.print(f"Report: {folder / 'report.html'}, and report.md", highlight=False)
 
 
 def _read_splits(folder: Path, names: list[str], truth: GroundTruth) -> dict[str, np.ndarray]:

@@ -39,7 +39,8 @@ def auto(
         files: A result file of each detector on the images of the ground truth: COCO results, an Open Images CSV file,
             or a table.
         ground_truth: Annotations of any format (docs/formats.md).
-        output: Folder for fused.parquet, results.json (or results.csv), best.toml, report.md and the trials.
+        output: Folder for fused.parquet, results.json (or results.csv), best.toml, report.html and .md, and the
+            trials.
         minutes: About how long it may take.
         test_files: Result files of the same detectors, in the same order, on images without ground truth: these are
             fused then.
@@ -114,4 +115,4 @@ def _tell(found: Improvement, results: Path, folder: Path, *, tested: bool) -> N
     what = "the test files, fused" if tested else "all images, each by what was learned without it"
     console.print(f"{results}: {what}", highlight=False, soft_wrap=True)
     replay = f"quorum fuse TABLES --recipe {folder / 'best.toml'} -o fused.parquet"
-    console.print(f"Replay on other files: {replay}; report: {folder / 'report.md'}", highlight=False, soft_wrap=True)
+    console.print(f"Replay on other files: {replay}; report: {folder / 'report.html'}", highlight=False, soft_wrap=True)

@@ -63,8 +63,8 @@ def auto(
     Args:
         members: The detections of each on the images of the ground truth: tables, or their files.
         ground_truth: Ground truth, or its file.
-        output: Folder for fused.parquet, results.json (or results.csv), best.toml, report.md and the trials, with which
-            the same call goes on where it was interrupted. Nothing is written when not given.
+        output: Folder for fused.parquet, results.json (or results.csv), best.toml, report.html and .md, and the trials,
+            with which the same call goes on where it was interrupted. Nothing is written when not given.
         minutes: About how long it may take.
         test_files: Detections of the same members, in the same order, on images without ground truth: these are fused
             then.
@@ -161,8 +161,8 @@ def search(
         workers: Processes that run trials; a script that has more than one must be importable, as for any process pool
             of Python: what it does stands under `if __name__ == "__main__"`.
         memory: GiB for results of sub-trees, in each process or on the GPU.
-        output: Folder for best.toml, report.md, tree.svg and the journal of trials, with which the same call goes on.
-            Nothing is written when not given.
+        output: Folder for best.toml, report.html, report.md, tree.svg and the journal of trials, with which the same
+            call goes on. Nothing is written when not given.
         progress: Told what is being done.
 
     Returns:

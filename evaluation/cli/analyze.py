@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.members import read_member, some_tables
-from evaluation.cli.output import Output
+from evaluation.cli.output import Html, Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.errors import InputError
@@ -32,6 +32,7 @@ def analyze(
     picture_format: Literal["png", "svg"] = "png",
     figures: FigureOptions = USUAL,
     open_images: OpenImagesFiles = NO_FILES,
+    html: Html = None,
 ) -> None:
     """Find out why tables are as good as they are: frames, pictures and a report in words.
 
@@ -50,6 +51,7 @@ def analyze(
         picture_format: Of the pictures.
         figures: Figures in the summary and in categories.csv.
         open_images: What goes with a CSV file as ground truth.
+        html: Write the same as one HTML page, too; `quorum report` has intervals as well.
     """
     from evaluation.analysis.ensemble_analysis import analyze_ensemble
     from evaluation.analysis.members import member_names
@@ -107,6 +109,13 @@ def analyze(
         text = _report(chapters, ensemble, common, f"{iou_type}, {len(truth.image_id):,} images of {ground_truth.name}")
         (folder / "report.md").write_text(text, encoding="utf-8")
     analyses = [(name, analysis) for name, analysis, _ in chapters]
+    if html is not None:
+        from evaluation.report import Material, Page, sections_of
+
+        results = {name: analysis.result for name, analysis in analyses}
+        material = Material(results=results, analyses=dict(analyses), ensemble=ensemble, figures=wanted)
+        subject = f"{protocol}, {iou_type}, {len(truth.image_id):,} images of {ground_truth.name}."
+        Page(f"Analysis: {', '.join(names)}", subject, sections_of(material)).write(html)
     print_table(_summary(analyses, wanted or by_default(chosen, "summary")))
     for line in ensemble.sentences() if ensemble is not None else chapters[0][1].sentences():
         stdout().print(f"* {line}", highlight=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices, read_groups
 from evaluation.cli.members import read_member, short_names
-from evaluation.cli.output import Form
+from evaluation.cli.output import Form, Html
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.errors import InputError
@@ -61,6 +61,7 @@ def compare(
     as_format: Form = "text",
     figures: FigureOptions = USUAL,
     per_category: bool = True,
+    html: Html = None,
 ) -> None:
     """Say which of two tables is better, by how much, how surely, and in which categories and sizes.
 
@@ -83,6 +84,7 @@ def compare(
         as_format: text for people, Markdown or HTML, or a JSON object.
         figures: Figures to compare; AP always is.
         per_category: Print the table per category.
+        html: Write one HTML page as well, with tables to sort and curves of both; `quorum report` has more.
     """
     from evaluation.comparison import compare as compare_replicates
     from evaluation.on_slices import compare_slices, comparisons_table
@@ -103,6 +105,13 @@ def compare(
     )  # fmt: skip
     comparison = compare_replicates(first.entry, second.entry, name_a=names[0], name_b=names[1])
     by_slice = compare_slices(first.by_slice, second.by_slice, name_a=names[0], name_b=names[1])
+    if html is not None:
+        from evaluation.report import Material, Page, sections_of
+
+        results = {name: one.result for name, one in zip(names, (first, second), strict=True)}
+        material = Material(comparison=comparison, results=results, slices=parts, figures=wanted)
+        subject = f"{protocol} {options}".strip() + f", {iou_type}, {comparison.images:,} images of {ground_truth.name}."
+        Page(f"{names[1]} against {names[0]}", subject, sections_of(material)).write(html)
     if as_format == "json":
         own = {name: one.to_dict() for name, one in by_slice.items()}
         print_json(comparison.to_dict() | ({"slices": own} if own else {}))

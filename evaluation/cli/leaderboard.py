@@ -9,7 +9,7 @@ from evaluation.cli.compare import replicated
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices, read_groups
 from evaluation.cli.members import short_names, some_tables
-from evaluation.cli.output import Form
+from evaluation.cli.output import Form, Html
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
 from fusion.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from evaluation.leaderboard import Leaderboard, Split
+    from evaluation.measured import Measured
 
 __all__ = ["leaderboard"]
 
@@ -37,6 +38,7 @@ def leaderboard(
     open_images: OpenImagesFiles = NO_FILES,
     figures: FigureOptions = USUAL,
     as_format: Form = "text",
+    html: Html = None,
 ) -> None:
     """Rank tables by AP, with intervals from a paired bootstrap over images.
 
@@ -57,6 +59,8 @@ def leaderboard(
         open_images: What goes with a CSV file as ground truth.
         figures: Figures to show beside AP, by which entries are ranked; those that are named have an interval as well.
         as_format: text for people, a Markdown or HTML table, or a JSON object.
+        html: Write one HTML page as well, with tables to sort and, of what is measured now, curves; `quorum report`
+            has more.
     """
     from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
     from evaluation.slice_boards import boards_of, boards_table, detections_on
@@ -77,6 +81,7 @@ def leaderboard(
         board = Leaderboard.read(parquet)
         _check_same(board.split, split, parquet)
     parts = named_slices(slices, truth, images)
+    results: dict[str, Measured] = {}
     by_slice = {} if parts is None else boards_of(parts, truth, split, seed=seed, groups=labels)
     names = dict(zip(tables, short_names(tables), strict=True))
     for path, name in names.items():
@@ -86,7 +91,7 @@ def leaderboard(
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
         drawn = ("AP",) if wanted is None else None
-        table, _, entry, sliced = replicated(
+        table, results[name], entry, sliced = replicated(
             path, truth, prepared, images,
             replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn, slices=parts,
         )  # fmt: skip
@@ -107,6 +112,12 @@ def leaderboard(
             text = board.to_markdown()
             text += f"\n## By slice\n\n{boards_table(by_slice).to_markdown()}" if by_slice else ""
             temporary.write_text(text, encoding="utf-8")
+    if html is not None:
+        from evaluation.report import Material, Page, sections_of
+
+        material = Material(board=board, results=results, slices=parts, figures=wanted)
+        subject = f"{measure}, {iou_type}, {split.images:,} images of {ground_truth.name}."
+        Page("Leaderboard", subject, sections_of(material)).write(html)
     if as_format == "json":
         own_boards = {part: one.to_dict(wanted) for part, one in by_slice.items()}
         print_json(board.to_dict(wanted) | ({"slices": own_boards} if own_boards else {}))

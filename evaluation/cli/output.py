@@ -7,7 +7,8 @@ from cyclopts import Parameter
 
 from fusion.printed_table import TableForm
 
-__all__ = ["Form", "Output"]
+__all__ = ["Form", "Html", "Output"]
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"))]
+Html = Annotated[Path | None, Parameter(name="--html")]
 Form = Annotated[TableForm, Parameter(name="--format")]

@@ -96,6 +96,7 @@ class Series(NamedTuple):
         x: Of each point.
         y: Of each point; NaN leaves a gap.
         marks: Whether points are marked.
+        line: Whether they are joined.
         steps: Whether a value holds down to the next x.
         dashed: Whether it is a line to compare with.
         colour: Number of its colour, the same for one entry in all charts; its place by default.
@@ -105,6 +106,7 @@ class Series(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     marks: bool = False
+    line: bool = True
     steps: bool = False
     dashed: bool = False
     colour: int | None = None

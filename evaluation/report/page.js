@@ -145,12 +145,12 @@
         const w = line.y[i];
         if (w === null || v === null) return void (before = null);
         const to = `${plot.x(v).toFixed(1)} ${plot.y(w).toFixed(1)}`;
-        path += before === null ? `M${to}` : line.steps ? `V${plot.y(w).toFixed(1)}L${to}` : `L${to}`;
+        if (line.line) path += before === null ? `M${to}` : line.steps ? `V${plot.y(w).toFixed(1)}L${to}` : `L${to}`;
         before = w;
         if (line.marks) draw(plot.svg, "circle", { cx: plot.x(v), cy: plot.y(w), r: 3, fill: colour(n) });
       });
       const style = line.dashed ? "var(--soft)" : colour(n);
-      draw(plot.svg, "path", { class: `curve${line.dashed ? " dashed" : ""}`, d: path || "M0 0", stroke: style, "stroke-dasharray": line.dashed ? "6 5" : dashes(n) });
+      if (line.line) draw(plot.svg, "path", { class: `curve${line.dashed ? " dashed" : ""}`, d: path || "M0 0", stroke: style, "stroke-dasharray": line.dashed ? "6 5" : dashes(n) });
     });
     legend(place, chart.series);
     hover(place, plot, chart, xs, wide);
@@ -164,7 +164,8 @@
       const n = line.colour;
       const item = document.createElement("li");
       const key = draw(item, "svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
-      draw(key, "line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: line.dashed ? "var(--soft)" : colour(n), "stroke-width": 3, "stroke-dasharray": line.dashed ? "6 5" : dashes(n) });
+      if (!line.line) draw(key, "circle", { cx: 13, cy: 5, r: 4, fill: colour(n) });
+      else draw(key, "line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: line.dashed ? "var(--soft)" : colour(n), "stroke-width": 3, "stroke-dasharray": line.dashed ? "6 5" : dashes(n) });
       item.append(line.name);
       list.append(item);
     });

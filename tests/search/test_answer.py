@@ -16,9 +16,10 @@ from search.engine import Engine
 from search.evaluators import Serial
 from search.genome import recipe_of, used_members
 from search.problem import agreement, pose
-from search.report import outline, report_text, write_report
+from search.report import report_text, write_report
 from search.stack import stack
 from search.study import Settings, Study
+from search.telling import outline
 from tests.search.members import drawn_too_small, make_members, make_truth
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
@@ -125,6 +126,7 @@ def test_the_report_tells_what_was_found(found, tmp_path):
     assert f"{len(study.trials)} trials" in text
     write_report(answer, study, tmp_path)
     assert (tmp_path / "report.md").read_text() == text
+    assert "</html>" in (tmp_path / "report.html").read_text()
     assert "<svg" in (tmp_path / "tree.svg").read_text()
 
 

@@ -91,7 +91,13 @@ def test_the_command(folder, tmp_path, run):
     truth = folder / "ground_truth.json"
     code, said, err = run("auto", *files, "-g", truth, "-o", out, "--minutes", 0.3, "--test-files", *files)
     assert code == 0, err
-    assert {path.name for path in out.iterdir()} >= {"fused.parquet", "results.json", "best.toml", "report.md"}
+    assert {path.name for path in out.iterdir()} >= {
+        "fused.parquet",
+        "results.json",
+        "best.toml",
+        "report.html",
+        "report.md",
+    }
     assert "over the best member" in said or "Fusing does not help here" in said
     assert len(said.strip().splitlines()) <= 6
     written = json.loads((out / "results.json").read_text())

@@ -20,7 +20,7 @@ from zoo.synthetic.skills import Scenario, demo_members
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_constants':DeprecationWarning")
 
-OUTPUTS = {"best.toml", "report.md", "tree.svg", "trials.parquet", "categories.csv", "trials.journal"}
+OUTPUTS = {"best.toml", "report.html", "report.md", "tree.svg", "trials.parquet", "categories.csv", "trials.journal"}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ def test_the_answer_is_written_and_goes_on(tmp_path):
     found = search.search(TABLES, TRUTH, budget=40, output=tmp_path / "s", progress=told.append)
     assert any("trial" in what for what in told)
     assert read_recipe(tmp_path / "s" / "best.toml").to_toml() == found.recipe.to_toml()
-    assert {path.name for path in (tmp_path / "s").iterdir()} >= {"best.toml", "report.md", "tree.svg"}
+    assert {path.name for path in (tmp_path / "s").iterdir()} >= {"best.toml", "report.html", "report.md", "tree.svg"}
     assert len(found.recipe.fuse(TABLES)) > 0
     again = search.search(TABLES, TRUTH, budget=40, output=tmp_path / "s")
     assert again.recipe.to_toml() == found.recipe.to_toml()
