@@ -110,7 +110,9 @@ def compare(
 
         results = {name: one.result for name, one in zip(names, (first, second), strict=True)}
         material = Material(comparison=comparison, results=results, slices=parts, figures=wanted)
-        subject = f"{protocol} {options}".strip() + f", {iou_type}, {comparison.images:,} images of {ground_truth.name}."
+        subject = (
+            f"{protocol} {options}".strip() + f", {iou_type}, {comparison.images:,} images of {ground_truth.name}."
+        )
         Page(f"{names[1]} against {names[0]}", subject, sections_of(material)).write(html)
     if as_format == "json":
         own = {name: one.to_dict() for name, one in by_slice.items()}

@@ -22,7 +22,9 @@ def section(answer: Answer) -> Section:
         blocks.insert(0, Words([f"Over-fitting suspected: {answer.alarm}."]))
     splits = reversed(answer.rivals)  # the one to quote first
     blocks.append(Choice("Split", {split: Sortable(_gains(answer, split), bars=("AP",)) for split in splits}))
-    blocks.append(Choice("Split of the figures", {split: _figures(answer.rivals[split]) for split in reversed(answer.rivals)}))
+    blocks.append(
+        Choice("Split of the figures", {split: _figures(answer.rivals[split]) for split in reversed(answer.rivals)})
+    )
     rivals = answer.rivals[honest]
     if len(rivals[0].replicates.category_ids) > 1:
         blocks.append(_categories(rivals, honest))
