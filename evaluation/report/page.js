@@ -287,7 +287,7 @@
       if (!curve.score.length) return;
       const all = curve.score.map((_, i) => figures(i));
       const clean = (name) => all.map((one) => (Number.isFinite(one[name]) ? one[name] : null));
-      const series = [["F1", "f1"], ["precision", "precision"], ["recall", "recall"]].map(([name, key]) => ({ name, x: curve.score, y: clean(key), steps: true }));
+      const series = [["F1", "f1"], ["precision", "precision"], ["recall", "recall"]].map(([name, key]) => ({ name, x: curve.score, y: clean(key), steps: true, line: true }));
       plot = drawChart(place, { x: "least score kept", y: "at IoU .50", range: [0, 1], series });
       mark = draw(plot.svg, "line", { y1: plot.frame.top, y2: plot.frame.bottom, stroke: "var(--ink)", "stroke-width": 1.5 });
       move();

@@ -146,6 +146,7 @@ def test_the_slider_moves_the_counts(page, show, by):
         return {k: f"{v:.4f}" for k, v in shares.items()} | {k: f"{v:.0f}" for k, v in counts.items()}
 
     curve = block["entries"]["a"][""]
+    assert len(home.find_elements(by.CSS_SELECTOR, "path.curve")) == 3
     assert told() == wanted(curve, curve["best"])
     slider = home.find_element(by.CSS_SELECTOR, "input[type=range]")
     move = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
