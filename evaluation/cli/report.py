@@ -13,6 +13,8 @@ from fusion.errors import InputError
 
 __all__ = ["report"]
 
+_PANEL = 400  # pixels of a panel's longer side: a page has many pictures
+
 
 def report(
     *tables: Path,
@@ -23,6 +25,7 @@ def report(
     options: ProtocolOptions = OFFICIAL,
     iou: float = 0.5,
     groups: Path | None = None,
+    images_folder: Path | None = None,
     replicates: int = 1000,
     seed: int = 0,
     images: Path | None = None,
@@ -43,6 +46,7 @@ def report(
         options: Of the protocol, where they are not to be the official ones.
         iou: From which IoU on a detection is right, in errors, confusion and agreement.
         groups: A CSV file with columns image_id and group: images of one group (a video) are drawn together.
+        images_folder: Folder with the picture files; without it marks are drawn on empty frames.
         replicates: Number of draws for the intervals.
         seed: Of the draws.
         images: Measure only these images: a text file with an id per line.
@@ -53,7 +57,9 @@ def report(
     """
     from evaluation.analysis.ensemble_analysis import analyze_ensemble
     from evaluation.analysis.table_analysis import analyze_table
+    from evaluation.label_errors import find_label_errors
     from evaluation.leaderboard import Entry, Leaderboard, Split
+    from evaluation.pictures import show
     from evaluation.prepared import Prepared
     from evaluation.report import Material, Page, sections_of
     from evaluation.result import CocoResult
@@ -84,16 +90,31 @@ def report(
         for (name, result), member in zip(results.items(), members, strict=True):
             bar.update(task, description=f"analyzing {name}")
             analyses[name] = analyze_table(member, prepared, iou=iou, figures=wanted, result=result)
+        official = [result for result in results.values() if isinstance(result, CocoResult)]
+        gallery, suspects = None, None
+        if isinstance(prepared, Prepared):
+            bar.update(task, description="looking at images")
+            gallery = show(members, prepared, images_folder=images_folder, iou=iou, size=_PANEL, results=official)
+            single = [member for member in members if "recipe" not in member.metadata.made_by]
+            if len(single) > 1 and iou_type == "bbox":
+                suspects = find_label_errors(single, truth, prepared.protocol)
         if isinstance(prepared, Prepared) and len(members) > 1:
             ensemble = analyze_ensemble(
                 members,
                 prepared,
                 iou=iou,
-                results=[result for result in results.values() if isinstance(result, CocoResult)],
+                results=official,
                 progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
         material = Material(
-            board=board, results=results, analyses=analyses, ensemble=ensemble, slices=parts, figures=wanted
+            board=board,
+            results=results,
+            analyses=analyses,
+            ensemble=ensemble,
+            gallery=gallery,
+            suspects=suspects,
+            slices=parts,
+            figures=wanted,
         )
         bar.update(task, description="writing")
         names = ", ".join(results) if len(results) < 4 else f"{len(results)} tables"

@@ -11,6 +11,7 @@ from evaluation.ground_truth import GroundTruth, places_of
 from evaluation.pictures.verdicts import NEITHER, RIGHT, WRONG, Verdicts, judge, per_image
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis
+from evaluation.result import CocoResult
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable
 
@@ -218,6 +219,7 @@ def show(
     score: float | None = None,
     category: str | int | None = None,
     size: int = 640,
+    results: Sequence[CocoResult] | None = None,
 ) -> Gallery:
     """Judge tables image by image, to look at pictures of what is right, wrong and missed.
 
@@ -230,6 +232,7 @@ def show(
         score: Detections of lower scores are hidden; those below the score of highest F1 of each table by default.
         category: Show only this one: its name or id.
         size: Pixels of a panel's longer side, 64 to 4096; larger pictures are made smaller.
+        results: The evaluation of each table, if there are some already.
 
     Returns:
         The gallery, whose choices of images draw themselves: `show(...).worst(20)[0].draw()`.
@@ -251,9 +254,10 @@ def show(
     only = None if category is None else _category(truth, category)
     folder = None if images_folder is None else PictureFolder(Path(images_folder), truth)
     names = [table.metadata.member or f"table {number}" for number, table in enumerate(tables, 1)]
+    given: Sequence[CocoResult | None] = results or [None] * len(tables)
     verdicts = tuple(
-        judge(table, prepared, name, iou=iou, score=score, category=only)
-        for table, name in zip(tables, names, strict=True)
+        judge(table, prepared, name, iou=iou, score=score, category=only, result=result)
+        for table, name, result in zip(tables, names, given, strict=True)
     )
     subject, rival = _compared(tables, verdicts)
     return Gallery(prepared, verdicts, subject, rival, folder, iou, only, size)

@@ -47,7 +47,14 @@ class Verdicts:
 
 
 def judge(
-    table: DetectionTable, prepared: Prepared, name: str, *, iou: float, score: float | None, category: int | None
+    table: DetectionTable,
+    prepared: Prepared,
+    name: str,
+    *,
+    iou: float,
+    score: float | None,
+    category: int | None,
+    result: CocoResult | None = None,
 ) -> Verdicts:
     """Judge a table by the official matching.
 
@@ -60,8 +67,9 @@ def judge(
         iou: From which a detection is right; at least the protocol's smallest threshold.
         score: Detections of a lower score are hidden; by default those below the score of highest F1.
         category: Index of the only category to look at; None for all.
+        result: The evaluation of the table, if there is one already.
     """
-    result = prepared.evaluate(table)
+    result = prepared.evaluate(table) if result is None else result
     found, truth = result.found, prepared.truth
     overlaps = Overlaps(prepared, found, found.w * found.h, result.paired.pairs)
     wanted = found.category >= 0 if category is None else found.category == category

@@ -19,6 +19,7 @@ __all__ = [
     "Matrix",
     "PageBlock",
     "PagePicture",
+    "Pictures",
     "Series",
     "Sortable",
     "Threshold",
@@ -239,6 +240,14 @@ class PagePicture(PageBlock):
     def source(self) -> str:
         """The content as an address."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode()}"
+
+
+@dataclass(frozen=True)
+class Pictures(PageBlock):
+    """Pictures below one another."""
+
+    kind = "pictures"
+    pictures: Sequence[PagePicture]
 
 
 def table_of_frame(frame: "pd.DataFrame") -> PrintedTable:

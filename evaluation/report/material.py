@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from evaluation.comparison import Comparison
     from evaluation.leaderboard import Leaderboard
     from evaluation.measured import Measured
+    from evaluation.pictures import Gallery
     from evaluation.slices import Slices
+    from evaluation.suspects import Suspects
 
 __all__ = ["Material"]
 
@@ -25,6 +27,8 @@ class Material:
         comparison: Of two entries.
         analyses: Of each entry, by name.
         ensemble: The entries as members together.
+        gallery: Images with what the entries found on them.
+        suspects: Likely label errors.
         slices: Named subsets of the images.
         figures: Names of those shown; the usual ones by default.
     """
@@ -34,5 +38,7 @@ class Material:
     comparison: "Comparison | None" = None
     analyses: "Mapping[str, TableAnalysis]" = field(default_factory=dict)
     ensemble: "EnsembleAnalysis | None" = None
+    gallery: "Gallery | None" = None
+    suspects: "Suspects | None" = None
     slices: "Slices | None" = None
     figures: tuple[str, ...] | None = None

@@ -12,6 +12,8 @@ from evaluation.report.sections import (
     errors,
     figures,
     findings,
+    labels,
+    pictures,
     ranking,
     sizes,
     slices,
@@ -34,6 +36,8 @@ _ORDER = (
     errors,
     confusion,
     agreement,
+    pictures,
+    labels,
 )
 
 
