@@ -5,7 +5,7 @@ from evaluation.report.blocks import Choice as Choice
 from evaluation.report.blocks import Intervals as Intervals
 from evaluation.report.blocks import Matrix as Matrix
 from evaluation.report.blocks import PagePicture as PagePicture
-from evaluation.report.blocks import Pictures as Pictures
+from evaluation.report.blocks import PagePictures as PagePictures
 from evaluation.report.blocks import Series as Series
 from evaluation.report.blocks import Sortable as Sortable
 from evaluation.report.blocks import Thresholds as Thresholds

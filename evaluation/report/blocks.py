@@ -19,7 +19,7 @@ __all__ = [
     "Matrix",
     "PageBlock",
     "PagePicture",
-    "Pictures",
+    "PagePictures",
     "Series",
     "Sortable",
     "Threshold",
@@ -243,8 +243,8 @@ class PagePicture(PageBlock):
 
 
 @dataclass(frozen=True)
-class Pictures(PageBlock):
-    """Pictures below one another."""
+class PagePictures(PageBlock):
+    """PagePictures below one another."""
 
     kind = "pictures"
     pictures: Sequence[PagePicture]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evaluation.report.blocks import Choice, PageBlock, PagePicture, Pictures
+from evaluation.report.blocks import Choice, PageBlock, PagePicture, PagePictures
 from evaluation.report.material import Material
 from evaluation.report.page import Section
 
@@ -35,7 +35,9 @@ def section(material: Material) -> Section | None:
     return Section("Pictures", [Choice("Images", blocks)], lead)
 
 
-def _drawn(chosen: "Sequence[Shown]") -> Pictures:
+def _drawn(chosen: "Sequence[Shown]") -> PagePictures:
     from evaluation.pictures import jpeg_bytes
 
-    return Pictures([PagePicture(jpeg_bytes(one.draw(), _BYTES), "image/jpeg", one.alt, one.title) for one in chosen])
+    return PagePictures(
+        [PagePicture(jpeg_bytes(one.draw(), _BYTES), "image/jpeg", one.alt, one.title) for one in chosen]
+    )

@@ -1,12 +1,17 @@
 """The page of `quorum report`: its numbers are the commands' own, and names cannot break it."""
 
+import base64
+import csv
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evaluation import Coco, prepare, read_coco
 from evaluation.curves import mean_curve
+from evaluation.pictures import show
 from evaluation.report import Page, Section, Sortable, Words
 from fusion import read_table
 from fusion.printed_table import PrintedTable
@@ -78,6 +83,39 @@ def test_errors_are_those_of_analyze(page, folder, tables, run, tmp_path):
     assert {line.split(",")[0]: float(line.rsplit(",", 1)[1]) for line in lines} == {
         name: row["a"] for name, row in rows.items()
     }
+
+
+def test_pictures_are_those_of_show_with_words(page, folder, tables):
+    found = Elements(page.read_text(encoding="utf-8")).elements
+    shown = [attributes for tag, attributes in found if tag == "img"]
+    members = [read_table(path).with_metadata(member=path.stem) for path in tables]
+    gallery = show(members, read_coco(folder / "ground_truth.json"))
+    chosen = [*gallery.worst(10), *gallery.most_improved(10)]
+    assert [one["alt"] for one in shown] == [one.alt for one in chosen]
+    for one in shown:
+        kind, _, content = one["src"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert len(base64.b64decode(content)) <= 250_000
+        with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
+            assert min(picture.size) > 200
+    assert page.stat().st_size < 10_000_000
+
+
+def test_label_errors_are_those_of_labels(page, folder, tables, run, tmp_path):
+    words = ("-g", folder / "ground_truth.json", "-o", tmp_path / "suspects.csv")
+    assert run("labels", *tables, *words)[0] == 0
+    with (tmp_path / "suspects.csv").open(encoding="utf-8", newline="") as lines:
+        listed = list(csv.DictReader(lines))
+    own = next(b for b in data_of(page).values() if b["kind"] == "table" and "members say" in b["heads"])
+    rows = [dict(zip(own["heads"], row, strict=True)) for row in own["rows"]]
+    assert len(rows) == min(len(listed), 300) > 10
+    for row, line in zip(rows, listed, strict=False):
+        assert (row["kind"], str(row["image"]), row["members say"]) == (
+            line["kind"],
+            line["image_id"],
+            line["category"],
+        )
+        assert row["score"] == pytest.approx(float(line["score"]), abs=1e-12)
 
 
 def test_names_cannot_break_the_page(page):
