@@ -244,7 +244,7 @@ class PagePicture(PageBlock):
 
 @dataclass(frozen=True)
 class PagePictures(PageBlock):
-    """PagePictures below one another."""
+    """Pictures below one another."""
 
     kind = "pictures"
     pictures: Sequence[PagePicture]
