@@ -14,7 +14,7 @@ from fusion.coco_results import AS_FOUND, RawResults, Reading
 from fusion.errors import InputError, Warned, option
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["read_label_map", "read_results", "table_of_raw"]
+__all__ = ["read_label_map", "read_results", "table_of_raw", "write_results"]
 
 
 def read_results(
@@ -64,6 +64,29 @@ def read_results(
         metadata=metadata,
         categories_of=categories_of,
     )
+
+
+def write_results(
+    table: DetectionTable,
+    path: str | os.PathLike[str],
+    format: str,  # noqa: A002 - the word that users know it by
+    truth: GroundTruth | None = None,
+) -> list[str]:
+    """Write a table as result files.
+
+    Args:
+        table: The detections.
+        path: The file, or the folder of formats with a file per image.
+        format: One of those that are written: coco, csv, kitti, mot, openimages, voc, yolo.
+        truth: The names and sizes of images and the names of categories, which most formats have in place of ids.
+
+    Returns:
+        What was left out.
+
+    Raises:
+        InputError: If the format cannot carry the table, or needs a ground truth.
+    """
+    return format_of(format, "write").write(table, Path(path), truth)
 
 
 def table_of_raw(

@@ -30,12 +30,11 @@ def export(
             formats have in place of ids.
         open_images: What goes with a CSV file of boxes as ground truth.
     """
-    from evaluation.formats import format_of
+    from evaluation.results import write_results
     from fusion.storage import read_table
     from fusion.terminal import notes, stderr
 
-    kind = format_of(format, "write")
     truth = None if ground_truth is None else read_truth(ground_truth, None, open_images)
     detections = read_table(table)
-    notes(output, kind.write(detections, output, truth))
+    notes(output, write_results(detections, output, format, truth))
     stderr.print(f"{output}: {len(detections):,} detections", highlight=False)

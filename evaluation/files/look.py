@@ -33,14 +33,16 @@ class Look:
         names: Of a folder, its files and those of its folders, relative and sorted, hidden ones left out; of a file
             its own name.
         folder: Whether it is one.
+        wanted: What it is read for: "results" or "truth".
     """
 
     path: Path
     names: tuple[str, ...]
     folder: bool
+    wanted: str = "results"
 
     @classmethod
-    def at(cls, path: str | os.PathLike[str]) -> "Look":
+    def at(cls, path: str | os.PathLike[str], wanted: str = "results") -> "Look":
         """Look at a path.
 
         Raises:
@@ -48,8 +50,8 @@ class Look:
         """
         place = Path(path)
         if place.is_dir():
-            return cls(place, tuple(sorted(_below(str(place), "", _DEPTH))), True)
-        return cls(place, (place.name,), False)
+            return cls(place, tuple(sorted(_below(str(place), "", _DEPTH))), True, wanted)
+        return cls(place, (place.name,), False, wanted)
 
     @cached_property
     def head(self) -> bytes:

@@ -60,7 +60,7 @@ def recognised(path: str | os.PathLike[str], can: str) -> "Format":
     """
     from evaluation.files.look import Look
 
-    look = Look.at(path)
+    look = Look.at(path, can)
     best = _best(look, can)
     if len(best) == 1:
         return _format(best[0])
@@ -76,7 +76,7 @@ def is_recognised(path: str | os.PathLike[str], can: str) -> bool:
     """Tell whether a file or folder that is there looks like any format that can be read for something."""
     from evaluation.files.look import Look
 
-    return bool(_best(Look.at(path), can))
+    return bool(_best(Look.at(path, can), can))
 
 
 def _best(look: "Look", can: str) -> list[str]:

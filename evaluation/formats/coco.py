@@ -32,7 +32,7 @@ class CocoFormat(Format):
     def recognises(self, look: Look) -> int:
         """Take JSON that is no single picture's, and folders with a file of a usual name."""
         if look.folder:
-            return 2 * bool(_files(look, _NAMED) or _files(look, _ANNOTATED))
+            return 2 * bool(_files(look, _NAMED if look.wanted == "results" else _ANNOTATED))
         text = look.text.lstrip("\ufeff \t\r\n")
         return int(text[:1] in ("[", "{") and not re.search(r'"shapes"\s*:', text))
 

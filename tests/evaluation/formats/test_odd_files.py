@@ -245,3 +245,16 @@ def test_images_without_ground_truth_have_its_categories(tmp_path):
     assert table.category_id.tolist() == [4]
     with pytest.raises(InputError, match="is not a category of"):
         read_results(tmp_path / "found.csv", None, Reading(label_map={"big cat": 5}), categories_of=truth)
+
+
+def test_results_beside_annotations_are_not_taken_for_them(run, tmp_path):
+    """A data set's folder in which a detector's results were left; and annotations of COCO by their usual name."""
+    (tmp_path / "set/labels").mkdir(parents=True)
+    (tmp_path / "set/labels/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "set/predictions.json").write_text("[]")
+    assert read_ground_truth(tmp_path / "set").image_id.tolist() == ["a"]
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/_annotations.coco.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "coco/predictions.json").write_text("[]")
+    assert read_ground_truth(tmp_path / "coco").image_id.tolist() == [1, 2, 3]
+    assert len(read_results(tmp_path / "coco", read_ground_truth(tmp_path / "coco"))) == 0
