@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.figures import FIGURES, figure_of
 from fusion.printed_table import PrintedTable
-from zoo.config import AnyModel, diff, read_model
+from zoo.config import AnyModel, Train, diff, read_model
 from zoo.registry import Variant, variants
+from zoo.runs import TrainedAlike
 
 if TYPE_CHECKING:
     from zoo.store import Member
@@ -25,7 +26,7 @@ _EXTREMES = 5
 def variant_card(
     variant: Variant,
     members: Sequence[Member] = (),
-    parameters: int | None = None,
+    groups: Sequence[TrainedAlike] = (),
     figures: Sequence[str] | None = None,
 ) -> str:
     """Return the card of a variant.
@@ -33,12 +34,13 @@ def variant_card(
     Args:
         variant: Of the registry.
         members: The members of a store; those trained from this variant are shown.
-        parameters: Numbers that it learns at full scale, if that has been counted.
+        groups: Its parameters at full scale, if they have been counted.
         figures: Names of what is shown of what was measured; by default those that entries are compared by.
     """
     model = variant.make()
     lines = [f"# {variant.name}", "", _origin(variant)]
-    if parameters is not None:
+    if groups:
+        parameters = sum(group.parameters for group in groups if group.rate > 0)
         lines += ["", f"{parameters:,} trained parameters at full scale, with 80 categories."]
     if variant.boxes_from is not None:
         lines += [
@@ -51,6 +53,8 @@ def variant_card(
     if own:
         lines += ["", "## Trained here", "", *_measured(own, figures)]
     lines += ["", "## Settings that are not the defaults", "", *_settings(model)]
+    if groups:
+        lines += ["", "## Groups of parameters", "", *_groups(groups, model.train)]
     lines += ["", f"Train it: `quorum train {variant.name} --data SPEC -o runs/{variant.name}`"]
     return "\n".join(lines) + "\n"
 
@@ -73,6 +77,9 @@ def member_card(member: Member, figures: Sequence[str] | None = None) -> str:
         lines += [f"Variant `{known.name}`{f', {scale}' if scale else ''}: {_origin(known)}"]
     if member.run is not None:
         lines += ["", "## Training", "", *_training(member)]
+    if member.run is not None and member.run.groups:
+        settings = None if member.identity is None else read_model(member.identity.model).train
+        lines += ["", "## Groups of parameters", "", *_groups(member.run.groups, settings)]
     if member.figures:
         lines += ["", "## Measured here", "", *_measured([member], figures), *_categories(member)]
     if known is not None and known.reported:
@@ -151,6 +158,19 @@ def _training(member: Member) -> list[str]:
         "code": run.source,
     }
     return [*(f"- {name}: {value}" for name, value in facts.items()), *(f"- note: {note}" for note in run.notes)]
+
+
+def _groups(groups: Sequence[TrainedAlike], settings: Train | None) -> list[str]:
+    """Return a table of what is trained alike, with the rate in steps of the configured batch."""
+    base = None if settings is None else settings.learning_rate * settings.batch / settings.reference_batch
+    rows = []
+    for group in groups:
+        frozen = group.rate == 0
+        rate = "not trained" if frozen else f"{group.rate:g} x" + ("" if base is None else f" = {group.rate * base:g}")
+        decay = "" if frozen else f"{group.weight_decay:g}"
+        rows.append([group.what, f"{group.tensors:,}", f"{group.parameters:,}", rate, decay])
+    name = "" if settings is None else f" ({'AdamW' if settings.optimizer == 'adamw' else 'SGD'})"
+    return _table(["group", "tensors", "parameters", f"rate{name}", "weight decay"], rows)
 
 
 def _settings(model: AnyModel, base: AnyModel | None = None) -> list[str]:

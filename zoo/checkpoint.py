@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,7 @@ from fusion.errors import InputError, option
 __all__ = [
     "MovingAverage",
     "Partial",
+    "Which",
     "average",
     "latest",
     "load_matching",
@@ -31,18 +32,26 @@ __all__ = [
 
 _PREFIX = "checkpoint-"
 Weights = Mapping[str, Tensor]
+Which = Literal["ema", "last"]
 
 
 class MovingAverage:
     """Exponential moving average of a model's weights and statistics.
 
+    The weight of the past is at most (1 + n) / (10 + n) after n updates, so that a short training does not end with
+    the weights it began with.
+
     Args:
         model: Whose weights are followed; it is copied.
-        decay: Weight of the past at each update.
+        decay: Weight of the past at each update, in the long run.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        @torch.no_grad()
+        def averaging(past: list[Tensor], now: list[Tensor], updates: Tensor) -> None:
+            weight = min(decay, (1 + int(updates)) / (10 + int(updates)))
+            get_ema_multi_avg_fn(weight)(past, now, updates)  # type: ignore[no-untyped-call]
+
         self._average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
 
     def update(self, model: nn.Module) -> None:
@@ -102,13 +111,18 @@ def save_weights(weights: Weights, path: str | os.PathLike[str], about: Mapping[
         _save_tensors(weights, temporary, about or {})
 
 
-def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read weights: a safetensors file, or the newest checkpoint's of a training folder (averaged, if it has such).
+def load_weights(path: str | os.PathLike[str], which: Which | None = None) -> dict[str, Tensor]:
+    """Read weights: a safetensors file, or the newest checkpoint's of a training folder.
+
+    Args:
+        path: The file or folder.
+        which: "ema" takes the averaged weights of a folder, "last" those of the last step; None the averaged if there
+            are such.
 
     Raises:
         InputError: If there are none, or the file is damaged.
     """
-    place = weights_file(path)
+    place = weights_file(path, which)
     try:
         weights = load_file(place)
     except (SafetensorError, OSError) as error:
@@ -117,7 +131,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return weights
 
 
-def weights_file(path: str | os.PathLike[str]) -> Path:
+def weights_file(path: str | os.PathLike[str], which: Which | None = None) -> Path:
     """Return the file that `load_weights` reads.
 
     Raises:
@@ -131,7 +145,14 @@ def weights_file(path: str | os.PathLike[str]) -> Path:
     checkpoint = place if (place / "model.safetensors").exists() else latest(place)
     if checkpoint is None:
         raise InputError(place, "holds no checkpoint", "Train it first: quorum train NAME --data SPEC -o FOLDER")
-    return checkpoint / ("ema.safetensors" if (checkpoint / "ema.safetensors").exists() else "model.safetensors")
+    averaged, last = checkpoint / "ema.safetensors", checkpoint / "model.safetensors"
+    if which == "ema" and not averaged.exists():
+        raise InputError(
+            place,
+            f"{option('weights', 'ema')} asks for averaged weights, and it was trained without",
+            "Leave it out, or train with train.ema=0.9998",
+        )
+    return averaged if averaged.exists() and which != "last" else last
 
 
 def load_matching(model: nn.Module, weights: Weights) -> Partial:

@@ -17,7 +17,7 @@ from fusion.masks import mask_array
 from fusion.processes import end_with_parent
 from fusion.table import DetectionTable, Metadata
 from zoo.at_test import set_at_test
-from zoo.checkpoint import load_weights
+from zoo.checkpoint import Which, load_weights
 from zoo.config import read_model
 from zoo.data import Batch, Data, Guarded, Sample, View, ViewSet, gathered
 from zoo.data.masks import flip_mask
@@ -32,20 +32,24 @@ __all__ = ["Inference", "load_model"]
 
 
 def load_model(
-    folder: Path, device: torch.device | str = "cpu", settings: Mapping[str, Any] | None = None
+    folder: Path,
+    device: torch.device | str = "cpu",
+    settings: Mapping[str, Any] | None = None,
+    which: Which | None = None,
 ) -> tuple[Network, Identity]:
-    """Load the model of a training folder, ready to predict; its averaged weights where it has such.
+    """Load the model of a training folder, ready to predict.
 
     Args:
         folder: Of the training.
         device: Where it is to run.
         settings: Fields of `infer` that are to be others than the training's.
+        which: Averaged weights, or those of the last step; None takes the averaged where there are such.
 
     Raises:
         InputError: If there is no checkpoint, or it is not of this model.
     """
     identity = set_at_test(read_json(folder / "config.json", Identity), settings or {})
-    weights = load_weights(folder)
+    weights = load_weights(folder, which)
     device, config = torch.device(device), read_model(identity.model)
     if config.backbone.norm == "syncbn":  # differs in training only, and there is none on a CPU
         config = replace(config, backbone=replace(config.backbone, norm="bn"))

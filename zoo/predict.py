@@ -22,6 +22,7 @@ from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.terminal import notes
 from fusion.unfinished import RUN, put_in_place, take_up, work_folder
+from zoo.checkpoint import Which
 from zoo.data import Data, View
 from zoo.distributed import Ranks, joined
 from zoo.finder import Finder
@@ -66,6 +67,7 @@ def predict(
     batch: int = 1,
     workers: int = 0,
     settings: Mapping[str, Any] | None = None,
+    weights: Which | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PredictReport:
     """Run a model over a data set and write what it finds as a detection table.
@@ -88,6 +90,7 @@ def predict(
         batch: Images that go through the model together.
         workers: Processes that load images.
         settings: Fields of `infer` that are to be others than the training's, such as {"infer.detections": 300}.
+        weights: "ema" takes the averaged weights, "last" those of the last step; None the averaged if there are such.
         progress: Called with (images done, images in all), counting each view.
 
     Raises:
@@ -99,7 +102,7 @@ def predict(
         raise InputError(data.name, "has no image")
     with joined() as ranks:
         if isinstance(model, Path):
-            finder: Finder = TrainedFinder.load(model, data, ranks.device, settings)
+            finder: Finder = TrainedFinder.load(model, data, ranks.device, settings, weights)
             where = str(model)
         else:
             finder = model(ranks.device)

@@ -19,6 +19,7 @@ __all__ = [
     "Identity",
     "Origin",
     "Run",
+    "TrainedAlike",
     "read_json",
     "source_revision",
     "versions",
@@ -45,6 +46,24 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     category_names: tuple[str, ...]
 
 
+class TrainedAlike(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters that a training treats alike.
+
+    Attributes:
+        what: In words, as in `zoo.optimizer.Group`.
+        rate: Factor on the learning rate of the schedule; 0 is not trained at all.
+        weight_decay: Their own.
+        tensors: How many parameters of a name.
+        parameters: How many numbers.
+    """
+
+    what: str
+    rate: float
+    weight_decay: float
+    tensors: int
+    parameters: int
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How a training went; `run.json`.
 
@@ -65,6 +84,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         notes: What else a reader should know.
         versions: Of the packages.
         source: Hash of this package's code.
+        groups: Of parameters that were trained alike; none are known of trainings of earlier versions.
     """
 
     dataset: str | None
@@ -83,6 +103,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     versions: dict[str, str]
     source: str
+    groups: tuple[TrainedAlike, ...] = ()
 
     @property
     def finished(self) -> bool:

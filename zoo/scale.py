@@ -42,14 +42,15 @@ def tiny(model: AnyModel) -> AnyModel:
         and frozen batch norm group norm.
     """
     data = replace(model.data, short=(128,), short_range=False, long=160)
+    falls = model.train.poly is None and model.train.cosine is None
     train = replace(
         model.train,
         batch=4,
         reference_batch=4,
-        learning_rate=0.02,
-        segments=(600, 200),
+        learning_rate=0.02 if model.train.optimizer == "sgd" else model.train.learning_rate,
+        segments=(600, 200) if falls else (),
         milestones=(),
-        steps=None,
+        steps=None if falls else 800,
         epochs=None,
         warmup_steps=50,
         clip=10.0,

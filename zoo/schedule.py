@@ -20,6 +20,7 @@ class Schedule:
         drops: Steps from which on the rate is multiplied by `gamma` once more, ascending.
         gamma: Factor of each drop.
         poly: Instead of drops, the rate is `base * (1 - step / total) ** poly`.
+        cosine: Instead of drops, half a cosine from `base` at the end of the warm-up to this share of it at `total`.
         warmup_steps: Number of steps of the linear warm-up.
         warmup_factor: Share of the rate at step 0.
     """
@@ -29,6 +30,7 @@ class Schedule:
     drops: tuple[int, ...] = ()
     gamma: float = 0.1
     poly: float | None = None
+    cosine: float | None = None
     warmup_steps: int = 0
     warmup_factor: float = 0.001
 
@@ -36,6 +38,10 @@ class Schedule:
         """Return the learning rate of step 0, 1, 2, ..."""
         if self.poly is not None:
             rate = self.base * math.pow(1 - min(step, self.total) / self.total, self.poly)
+        elif self.cosine is not None:
+            done = (step - self.warmup_steps) / max(self.total - self.warmup_steps, 1)
+            fallen = (1 + math.cos(math.pi * min(max(done, 0.0), 1.0))) / 2
+            rate = self.base * (self.cosine + (1 - self.cosine) * fallen)
         else:
             rate = self.base * math.pow(self.gamma, sum(step >= drop for drop in self.drops))
         if step < self.warmup_steps:
@@ -82,6 +88,7 @@ def schedule_of(train: Train, steps_per_epoch: float) -> Schedule:
         drops=tuple(drop for drop in drops if drop < total),
         gamma=train.gamma,
         poly=train.poly,
+        cosine=train.cosine,
         warmup_steps=train.warmup_steps,
         warmup_factor=train.warmup_factor,
     )

@@ -183,7 +183,7 @@ def _make_step(training: Training, batches: Sequence[Batch]) -> dict[str, float]
     """Go forward and backward on the micro-batches of a step, and change the weights once; return the losses."""
     settings, ids = training.config.train, [target.image_id for batch in batches for target in batch.targets]
     for group in training.optimizer.param_groups:
-        group["lr"] = training.schedule.at(training.step)
+        group["lr"] = training.schedule.at(training.step) * group["factor"]
     training.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
     for number, (images, targets, *_) in enumerate(batches):

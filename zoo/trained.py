@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.at_test import limit_notes, size_notes, with_categories_of
-from zoo.checkpoint import weights_file
+from zoo.checkpoint import Which, weights_file
 from zoo.config import AnyModel, read_model
 from zoo.data import Data, Target, View
 from zoo.inference import load_model
@@ -45,7 +45,12 @@ class TrainedFinder:
 
     @classmethod
     def load(
-        cls, folder: Path, data: Data, device: torch.device | str, settings: Mapping[str, Any] | None = None
+        cls,
+        folder: Path,
+        data: Data,
+        device: torch.device | str,
+        settings: Mapping[str, Any] | None = None,
+        which: Which | None = None,
     ) -> "TrainedFinder":
         """Load the model of a training folder for a data set.
 
@@ -54,15 +59,16 @@ class TrainedFinder:
             data: What it is to look at.
             device: Where it is to run.
             settings: Fields of `infer` that are to be others than the training's.
+            which: Averaged weights, or those of the last step; None takes the averaged where there are such.
 
         Raises:
             InputError: If there is no checkpoint, or it is not of this model, or of other categories than the data.
         """
-        network, identity = load_model(folder, device, settings)
+        network, identity = load_model(folder, device, settings, which)
         identity, moved = with_categories_of(identity, data, folder)
         about = {
             "variant": identity.variant,
-            "checkpoint": hash_of(weights_file(folder)),
+            "checkpoint": hash_of(weights_file(folder, which)),
             "config": hashlib.sha256(msgspec.json.encode(identity.model)).hexdigest()[:16],
         }
         return cls(network=network, identity=identity, name=folder.resolve().name, about=about, moved=moved)

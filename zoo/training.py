@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -17,21 +16,21 @@ from fusion.errors import InputError
 from fusion.terminal import notes, stderr
 from zoo.at_test import limit_notes
 from zoo.checkpoint import MovingAverage, latest, load_matching, load_weights, read_state, write_checkpoint
-from zoo.config import AnyModel, Stream, Train, diff, read_model
+from zoo.config import AnyModel, Stream, diff, read_model
 from zoo.data import Data, epoch_order
 from zoo.data.counts import category_counts
 from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
+from zoo.optimizer import optimizer_of, trained_alike
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
 from zoo.stopping import refuse_step
 
-__all__ = ["Training", "optimizer_of"]
+__all__ = ["Training"]
 
 _FREE = ("train.steps", "train.epochs", "train.checkpoint_steps", "train.keep_epochs")
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass
@@ -218,6 +217,7 @@ class Training:
             epochs=self.position.epoch + self.position.offset / self.feed.epoch_length(self.position.epoch),
             seconds=self.seconds,
             losses=losses,
+            groups=trained_alike(self.model, self.config.train),
             notes=self.notes,
             versions=versions(),
             source=source_revision(),
@@ -228,7 +228,14 @@ class Training:
         self.model.load_state_dict(weights)
         if self.ema is not None and averaged is not None:
             self.ema.restore(averaged)
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise InputError(
+                checkpoint,
+                f"its optimizer has other groups of parameters ({error})",
+                "It is of an earlier version: take its weights with train.init_from, in another folder",
+            ) from error
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.saved = self.step
@@ -248,28 +255,6 @@ class Training:
 
 def _order(data: Data, stream: Stream, seed: int, number: int, epoch: int) -> list[tuple[int, int]]:
     return epoch_order(data, stream, seed, epoch, number)
-
-
-def optimizer_of(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """Make the optimizer of the parameters that are to be trained.
-
-    `norm_decay`, where it is set, is the weight decay of all biases and of the weights of normalisation layers.
-    """
-    norms = {id(p) for layer in model.modules() if isinstance(layer, _NORMS) for p in layer.parameters(recurse=False)}
-    plain: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (spared if name.endswith("bias") or id(parameter) in norms else plain).append(parameter)
-    decay = settings.weight_decay if settings.norm_decay is None else settings.norm_decay
-    groups: list[dict[str, Any]] = [{"params": plain}, {"params": spared, "weight_decay": decay}]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.nesterov,
-    )
 
 
 def _check_folder(folder: Path, identity: Identity, config: AnyModel, *, resume: bool) -> None:

@@ -1,7 +1,12 @@
 """Settings of test beside those of training."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
+
+import quorum
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
@@ -171,3 +176,30 @@ def test_categories_are_those_of_the_same_name(run, tmp_path, capsys):
     back = dict(zip(identity.category_ids, identity.category_ids[::-1], strict=True))
     assert b.category_id.tolist() == [back[i] for i in a.category_id.tolist()]
     assert np.array_equal(a.score, b.score)
+
+
+def test_which_weights_predict(tmp_path):
+    config = small()
+    train(replace(config, train=replace(config.train, steps=3, ema=0.9)), open_data(SCENES), tmp_path / "run")
+    found = {}
+    for which in (None, "ema", "last"):
+        predict(tmp_path / "run", open_data(SCENES), tmp_path / "t.parquet", settings={"infer.score": 0}, weights=which)
+        table = read_table(tmp_path / "t.parquet")
+        found[which] = (table.metadata.made_by["checkpoint"], table.score.tolist())
+    assert found[None] == found["ema"]
+    assert all(one != other for one, other in zip(found["ema"], found["last"], strict=True))
+
+
+def test_weights_that_a_training_does_not_have(run, tmp_path):
+    with pytest.raises(InputError, match="weights='ema' asks for averaged weights, and it was trained without"):
+        predict(run, open_data(SCENES), tmp_path / "t.parquet", weights="ema")
+    problem = call("predict", run, "--data", SCENES, "-o", tmp_path / "t.parquet", "--weights", "first")
+    assert "expected ema or last, got 'first'" in problem
+
+
+def call(*words):
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        said = io.StringIO()
+        patch.setattr(sys, "stderr", said)
+        quorum.main([str(word) for word in words])
+    return " ".join(said.getvalue().split())

@@ -52,10 +52,44 @@ def test_the_moving_average_follows_weights_and_statistics_and_copies_counters()
             model[0].weight += 1
         ema.update(model)
         now = torch.cat([model[0].weight.detach().flatten(), model[1].running_mean])
-        expected = now if expected is None else 0.9 * expected + 0.1 * now
+        past = min(0.9, (1 + step) / (10 + step))
+        expected = now if expected is None else past * expected + (1 - past) * now
     found = torch.cat([ema.model[0].weight.detach().flatten(), ema.model[1].running_mean])
     torch.testing.assert_close(found, expected)
     assert ema.model[1].num_batches_tracked.item() == 4
+
+
+def test_a_short_training_is_not_averaged_with_where_it_began():
+    model = network()
+    ema, start = MovingAverage(model, 0.9998), model[0].weight.detach().clone()
+    for _ in range(40):
+        model[0].weight.data += 1
+        ema.update(model)
+    moved = (ema.model[0].weight - start).mean().item()
+    assert 30 < moved < 40  # at a constant 0.9998 the average would have stayed near the first update, at 1.2
+    long = MovingAverage(model, 0.5)
+    for _ in range(20):
+        long.update(model)
+    before = long.model[0].weight.detach().clone()
+    model[0].weight.data += 1
+    long.update(model)
+    torch.testing.assert_close(long.model[0].weight.detach(), before + 0.5)
+
+
+def test_which_weights_of_a_folder_are_read(tmp_path):
+    model = network()
+    ema = MovingAverage(model, 0.9)
+    ema.update(model)
+    model[0].weight.data += 1
+    write_checkpoint(tmp_path / "both", 1, model.state_dict(), ema.state(), {}, "{}")
+    write_checkpoint(tmp_path / "one", 1, model.state_dict(), None, {}, "{}")
+    averaged, last = ema.model[0].weight, model[0].weight
+    for which, expected in ((None, averaged), ("ema", averaged), ("last", last)):
+        assert torch.equal(load_weights(tmp_path / "both", which)["0.weight"], expected)
+    for which in (None, "last"):
+        assert torch.equal(load_weights(tmp_path / "one", which)["0.weight"], last)
+    with pytest.raises(InputError, match="weights='ema' asks for averaged weights, and it was trained without"):
+        load_weights(tmp_path / "one", "ema")
 
 
 def test_a_restored_moving_average_goes_on_as_if_never_stopped():

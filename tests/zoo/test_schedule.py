@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from fusion.errors import InputError
@@ -73,6 +75,15 @@ def test_polynomial_decay():
     # mmfruit, sec. 8.3: rate 0.08, power 0.9, 200K steps
     schedule = schedule_of(settings(learning_rate=0.08, poly=0.9, steps=200_000), 1.0)
     assert rates(schedule, 0, 100_000, 200_000) == pytest.approx([0.08, 0.08 * 0.5**0.9, 0.0], rel=EXACT)
+
+
+def test_a_cosine_falls_from_the_end_of_the_warm_up_to_its_share():
+    schedule = schedule_of(settings(steps=110, cosine=0.1, warmup_steps=10, warmup_factor=0.5), 1.0)
+    base = schedule.base
+    found = rates(schedule, 0, 5, 10, 35, 60, 85, 110, 200)
+    half, quarter = 0.55, (1 + math.cos(math.pi / 4)) / 2 * 0.9 + 0.1
+    expected = [0.5, 0.75, 1.0, quarter, half, 1.1 - quarter, 0.1, 0.1]
+    assert found == pytest.approx([base * share for share in expected], rel=EXACT)
 
 
 def test_warm_up_is_linear_and_ends_at_the_rate():

@@ -16,15 +16,14 @@ from safetensors.torch import load_file  # noqa: E402
 
 from fusion.errors import InputError  # noqa: E402
 from tests.fusion.test_appending import files_of_at_most  # noqa: E402
-from zoo.checkpoint import latest, load_weights  # noqa: E402
-from zoo.config import EqualizedSigmoid, MaskHead, Model, Stream, replace  # noqa: E402
+from zoo.checkpoint import latest, load_weights, read_state  # noqa: E402
+from zoo.config import EqualizedSigmoid, MaskHead, Model, ParameterGroup, Stream, replace  # noqa: E402
 from zoo.data import JoinedData, open_data  # noqa: E402
 from zoo.models import build  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.synthetic.rendered import scenes  # noqa: E402
 from zoo.train import train  # noqa: E402
-from zoo.training import optimizer_of  # noqa: E402
 from zoo.training_log import TrainingLog  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +132,51 @@ def test_a_crash_loses_no_more_than_to_the_last_checkpoint_and_resuming_gives_th
     assert_same_bits(weights(tmp_path), weights(whole))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "learning_rate": 1e-3, "cosine": 0.01, "norm_decay": 0.0, "ema": 0.9998},
+        {
+            "groups": (ParameterGroup(match="backbone", rate=0.5, weight_decay=0.0),),
+            "freeze": ("rpn.conv",),
+            "ema": None,
+        },
+    ],
+)
+def test_every_optimizer_resumes_to_the_same_bits(data, tmp_path, changes):
+    config = small(**changes)
+    if changes.get("groups"):
+        config = replace(config, neck=replace(config.neck, out="deform"))
+    train(config, data, tmp_path / "whole")
+    with pytest.raises(OSError, match="power"):
+        train(config, Failing(data, 14, crash), tmp_path / "cut")
+    train(config, data, tmp_path / "cut", resume=True)
+    one, other = everything(tmp_path / "whole"), everything(tmp_path / "cut")
+    assert len(one) > 100
+    assert_same_bits(one, other)
+
+
+def everything(folder):
+    """The weights and what the optimizer knows of them."""
+    *weights, state = read_state(latest(folder))
+    found = {f"{number}.{name}": tensor for number, part in enumerate(weights) for name, tensor in (part or {}).items()}
+    for number, values in state["optimizer"]["state"].items():
+        found |= {f"optimizer.{number}.{name}": value for name, value in values.items() if torch.is_tensor(value)}
+    return found
+
+
+def test_groups_of_an_earlier_version_are_not_taken_up(data, tmp_path):
+    config = small(steps=1)
+    config = replace(config, neck=replace(config.neck, out="deform"))
+    train(config, data, tmp_path)
+    state = latest(tmp_path) / "state.pt"
+    known = torch.load(state, weights_only=True)
+    known["optimizer"]["param_groups"].pop()
+    torch.save(known, state)
+    with pytest.raises(InputError, match=r"other groups of parameters .*train\.init_from"):
+        train(replace(config, train=replace(config.train, steps=2)), data, tmp_path, resume=True)
+
+
 def test_ctrl_c_writes_a_checkpoint_first(data, whole, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -229,16 +273,6 @@ def test_epochs_are_kept_for_averaging(data, tmp_path):
 def test_lower_precision_trains(data, tmp_path, precision):
     run = train(small(precision=precision), data, tmp_path)
     assert all(math.isfinite(value) for value in run.losses.values())
-
-
-def test_biases_and_norms_may_have_a_weight_decay_of_their_own():
-    model = build(small(), 4)
-    plain, spared = optimizer_of(model, small(norm_decay=0.0).train).param_groups
-    assert (plain["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
-    names = {id(p): name for name, p in model.named_parameters()}
-    assert all(p.ndim == 1 for p in spared["params"])
-    assert all(names[id(p)].endswith("weight") for p in plain["params"])
-    assert {group["weight_decay"] for group in optimizer_of(model, small().train).param_groups} == {1e-4}
 
 
 class Alike:

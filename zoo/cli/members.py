@@ -13,6 +13,7 @@ from zoo.cli.common import Output, Scale, Store, missing_packages, need_torch, t
 from zoo.registry import Variant, find, variants
 
 if TYPE_CHECKING:
+    from zoo.runs import TrainedAlike
     from zoo.store import Member
 
 __all__ = ["zoo_average", "zoo_list", "zoo_register", "zoo_show"]
@@ -84,7 +85,7 @@ def zoo_show(
     names = None if figures is None else _measured_names(figures, [*members.values()])
     console = stdout()
     if known is not None:
-        card = variant_card(known, list(members.values()), _parameters(known), names)
+        card = variant_card(known, list(members.values()), _groups(known), names)
         console.print(card, markup=False, highlight=False, soft_wrap=True)
     if name in members:
         console.print(member_card(members[name], names), markup=False, highlight=False, soft_wrap=True)
@@ -168,11 +169,12 @@ def _measured_names(text: str, members: Sequence["Member"]) -> tuple[str, ...]:
     return names
 
 
-def _parameters(variant: Variant) -> int | None:
-    """Count what a variant learns at full scale, without making the numbers; None without PyTorch."""
+def _groups(variant: Variant) -> "tuple[TrainedAlike, ...]":
+    """Count what a variant learns at full scale, without making the numbers; nothing without PyTorch."""
     if missing_packages():
-        return None
+        return ()
     from zoo.models import build
+    from zoo.optimizer import trained_alike
 
-    model = build(variant.make(), 80, device="meta")
-    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    config = variant.make()
+    return trained_alike(build(config, 80, device="meta"), config.train)

@@ -18,6 +18,7 @@ from zoo.registry import find
 if TYPE_CHECKING:
     import torch
 
+    from zoo.checkpoint import Which
     from zoo.data import Data, View
     from zoo.finder import Finder
 
@@ -128,7 +129,8 @@ def predict(
         workers: Processes that load images; 4 with a graphics card, none without, when not given.
         settings: Settings of test to change, for example --set infer.detections=300; or options of another framework,
             for example --set box_score_thresh=0.001.
-        weights: File of the weights of another framework's model: .pth, .pt or .safetensors.
+        weights: ema: the averaged weights; last: those of the last step. The averaged where there are such, when not
+            given. Of another framework's model the file: .pth, .pt or .safetensors.
         label_map: Which category of another framework's model is which of the data, by numbers or names, as in
             `quorum import`: 1=3,3=10,dog=18, JSON, or a file of it.
         unknown_categories: Whether what such a model finds of categories that the data do not have is dropped.
@@ -159,15 +161,18 @@ def predict(
             model = foreign(str(run), wanted, joining, source, output.stem)
             _run(model, source, output, views_of_foreign(views, flip), boxes, scores, parts, batch, loaders)
         return
-    for name, value in (("weights", weights), ("label-map", label_map)):
-        if value is not None:
-            known = ", ".join(f"{framework}:MODEL" for framework in framework_names())
-            raise InputError(f"option --{name}", f"is for models of other frameworks, and {run} is none", f"As {known}")
+    known = ", ".join(f"{framework}:MODEL" for framework in framework_names())
+    if label_map is not None:
+        raise InputError("option --label-map", f"is for models of other frameworks, and {run} is none", f"As {known}")
+    if weights not in (None, "ema", "last"):
+        problem = f"expected ema or last, got {weights!r}; files are for models of other frameworks"
+        raise InputError("option --weights", problem, f"As {known}")
+    which: Which | None = weights  # type: ignore[assignment]
     if output is None:
         if boxes is not None:
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
         output = run / "tables" / (split_of(source) + ("" if parts else ".parquet"))
-    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)))
+    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)), which)
 
 
 def _predict(
@@ -182,6 +187,7 @@ def _predict(
     batch: int = 1,
     workers: int = 0,
     settings: Mapping[str, str] | None = None,
+    weights: "Which | None" = None,
 ) -> None:
     """Run a model of the zoo, measure what it finds and renew its card."""
     from fusion.storage import read_table
@@ -192,7 +198,7 @@ def _predict(
 
     identity = set_at_test(read_json(run / "config.json", Identity), settings or {})
     chosen = views_of(read_model(identity.model), views, flip)
-    _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings)
+    _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights)
     if os.environ.get("RANK", "0") != "0":
         return
     truth = data.truth
@@ -213,6 +219,7 @@ def _run(
     batch: int,
     workers: int,
     settings: Mapping[str, str] | None = None,
+    weights: "Which | None" = None,
 ) -> None:
     """Run a model, and say what came of it."""
     from zoo import predict as prediction
@@ -230,6 +237,7 @@ def _run(
             batch=batch,
             workers=workers,
             settings=settings,
+            weights=weights,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if os.environ.get("RANK", "0") != "0":

@@ -43,6 +43,7 @@ from zoo.config.models import (
 )
 from zoo.config.working import (
     Infer,
+    ParameterGroup,
     SoftNMS,
     Stream,
     Train,
@@ -71,6 +72,7 @@ __all__ = [
     "MaskIoU",
     "Model",
     "Norm",
+    "ParameterGroup",
     "Refiner",
     "RoIPool",
     "Sampling",

@@ -16,6 +16,7 @@ __all__ = [
     "Timm",
 ]
 
+MaskStart = Literal["half", "one"]
 Norm = Literal["frozen", "bn", "syncbn", "gn"]
 
 
@@ -26,10 +27,13 @@ class DeformConv:
     Attributes:
         stages: Stages whose 3x3 convolutions are replaced.
         modulated: Also predict a factor per sampling point (version 2); False is version 1.
+        mask_start: That factor before training: "half" as in the paper of version 2, "one" as in MXNet's layer, which
+            leaves pre-trained convolutions what they were.
     """
 
     stages: tuple[int, ...] = (3, 4, 5)
     modulated: bool = True
+    mask_start: MaskStart = "half"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +41,16 @@ class Timm:
     """A backbone of timm with four maps of strides 4, 8, 16 and 32.
 
     Attributes:
-        name: timm's name of the network.
-        pretrained: Load timm's ImageNet weights.
+        name: timm's name of the network, with a dot and the name of its ImageNet weights: without, timm chooses which
+            training they are of ("tv_in1k" are torchvision's first, as the reports used them; ours).
+        pretrained: Load these weights.
         norm: What its batch norms become. "frozen" keeps statistics and weights as loaded.
         frozen_stages: 0 trains everything, 1 freezes the stem, 2 the stem and stage 2, and so on.
         deform: Deformable convolutions, or None.
         squeeze: Squeeze-and-excitation in the blocks of a ResNet: one reading of "global information".
     """
 
-    name: str = "resnet50"
+    name: str = "resnet50.tv_in1k"
     pretrained: bool = True
     norm: Norm = "frozen"
     frozen_stages: int = 2
@@ -84,6 +89,7 @@ class FPN:
         lateral: The lateral convolutions; "deform3x3" is the other reading of the same row.
         context: What is added to the lateral of C5 from its global average: "c5_add" a 1x1 convolution of the
             average, "gc" a global-context block; both ours, the figure of megvii2018 is lost.
+        mask_start: Of its deformable convolutions, as in `DeformConv`.
         passes: Times that the trunk runs, each but the first fed with the pyramid of the one before (a recursive
             pyramid that shares the trunk's weights; where it is fed in is ours).
     """
@@ -93,6 +99,7 @@ class FPN:
     out: Literal["conv", "deform"] = "conv"
     lateral: Literal["conv1x1", "deform3x3"] = "conv1x1"
     context: Literal["none", "c5_add", "gc"] = "none"
+    mask_start: MaskStart = "half"
     passes: int = 1
 
 

@@ -194,11 +194,11 @@ def _validate(model: AnyModel, device: str) -> None:
 
 
 def _validate_schedule(train: Train) -> None:
-    given = [name for name in ("segments", "milestones", "poly") if getattr(train, name) not in ((), None)]
+    given = [name for name in ("segments", "milestones", "poly", "cosine") if getattr(train, name) not in ((), None)]
     if len(given) > 1:
         raise InputError(
             f"train.{given[-1]}",
-            f"at most one of segments, milestones and poly says when the rate falls, got {' and '.join(given)}",
+            f"at most one of segments, milestones, poly and cosine says when the rate falls, got {' and '.join(given)}",
             "Empty the others: segments=() or milestones=()",
         )
     lengths = [name for name in ("segments", "steps", "epochs") if getattr(train, name) not in ((), None)]
@@ -207,6 +207,16 @@ def _validate_schedule(train: Train) -> None:
             "train",
             f"one of segments, steps and epochs says when training ends, got {' and '.join(lengths) or 'none'}",
         )
+    rates = {f"groups.{number}.rate": group.rate for number, group in enumerate(train.groups)}
+    for name, rate in {**rates, "offset_rate": train.offset_rate, "pool_offset_rate": train.pool_offset_rate}.items():
+        if not rate > 0:
+            raise InputError(f"train.{name}", f"expected a factor above 0, got {rate}", "train.freeze trains nothing")
+    if train.cosine is not None and not 0 <= train.cosine <= 1:
+        raise InputError("train.cosine", f"expected a share of the rate from 0 to 1, got {train.cosine}")
+    if train.ema is not None and not 0 <= train.ema < 1:
+        raise InputError("train.ema", f"expected a decay from 0 to less than 1, got {train.ema}")
+    if not all(0 <= beta < 1 for beta in train.betas):
+        raise InputError("train.betas", f"expected two weights from 0 to less than 1, got {train.betas}")
     if list(train.milestones) != sorted(set(train.milestones)):
         raise InputError("train.milestones", f"expected rising values, got {train.milestones}")
     if train.batch % train.accumulate:

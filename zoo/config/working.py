@@ -5,6 +5,7 @@ from typing import Literal
 
 __all__ = [
     "Infer",
+    "ParameterGroup",
     "Sampler",
     "SoftNMS",
     "Stream",
@@ -67,6 +68,21 @@ class TrainData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that are trained otherwise than the rest; those that are not trained are named by `Train.freeze`.
+
+    Attributes:
+        match: Regular expression that matches at the start of their names, such as "backbone" or "rpn.conv".
+        rate: Factor on the learning rate.
+        weight_decay: Their own; None is that of all.
+    """
+
+    match: str
+    rate: float = 1.0
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Optimiser and schedule. `segments` says when training ends; without them `steps` or `epochs` does.
 
@@ -76,20 +92,26 @@ class Train:
         batch: Images per step, over all processes and accumulated passes.
         reference_batch: Images per step that `learning_rate` is for; it scales linearly with `batch`.
         learning_rate: The rate after warm-up.
+        optimizer: "sgd" or "adamw", whose usual rates are some hundred times lower.
         momentum: Of SGD.
-        nesterov: Look ahead.
-        weight_decay: Of weights.
+        nesterov: Look ahead, with SGD.
+        betas: Of AdamW: weights of the past in the means of the gradient and of its square.
+        groups: Parameters with a rate or a weight decay of their own; of several that match the first.
+        offset_rate: Factor on the rate of what predicts where deformable convolutions look (deformable networks v2).
+        pool_offset_rate: Factor on the rate of what predicts where deformable RoI pooling looks (v1).
+        weight_decay: Of weights; with AdamW apart from the gradient.
         norm_decay: Of the weights of norms and of biases; None is the same as `weight_decay`.
         segments: Steps (or epochs) at each rate: (60000, 20000, 10000) ends at 90000.
         milestones: Where the rate falls; excludes `segments` and `poly`.
         poly: Power of a polynomial decay instead.
+        cosine: Instead, half a cosine from the end of the warm-up to this share of the rate at the end.
         unit: Of segments and milestones.
         gamma: Factor on the rate at each fall.
         warmup_steps: Steps of linear warm-up.
         warmup_factor: Share of the rate at its start.
         accumulate: Forward passes per step.
         clip: Largest norm of the gradient, or None.
-        ema: Decay of the averaged copy, or None.
+        ema: Decay of the averaged copy, or None; after n steps at most (1 + n) / (10 + n), to forget the start.
         precision: Of the forward pass where it may be lowered.
         seed: Of every random draw.
         checkpoint_steps: Steps between checkpoints.
@@ -103,13 +125,19 @@ class Train:
     batch: int = 16
     reference_batch: int = 16
     learning_rate: float = 0.02
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
     nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    groups: tuple[ParameterGroup, ...] = ()
+    offset_rate: float = 0.1
+    pool_offset_rate: float = 0.01
     weight_decay: float = 1e-4
     norm_decay: float | None = None
     segments: tuple[int, ...] = (60000, 20000, 10000)
     milestones: tuple[float, ...] = ()
     poly: float | None = None
+    cosine: float | None = None
     unit: Literal["step", "epoch"] = "step"
     gamma: float = 0.1
     warmup_steps: int = 500

@@ -75,7 +75,7 @@ def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
             net, channels, stages = build_shufflenet(config.size)
     if config.deform:
         chosen = [getattr(*place) for stage in config.deform.stages for place in stages[stage - 1]]
-        dcnify(chosen, config.deform.modulated, "backbone.deform")
+        dcnify(chosen, config.deform, "backbone.deform")
     frozen = [place for stage in stages[: config.frozen_stages] for place in stage]
     if config.norm in ("bn", "syncbn"):
         for parent, name in frozen:

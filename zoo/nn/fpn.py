@@ -92,7 +92,9 @@ def _silent(conv: nn.Conv2d) -> nn.Conv2d:
 
 def _lateral(config: FPN, inputs: int) -> nn.Module:
     if config.lateral == "deform3x3":
-        conv: nn.Module = DeformConv2d(_started(nn.Conv2d(inputs, config.channels, 3, padding=1)))
+        conv: nn.Module = DeformConv2d(
+            _started(nn.Conv2d(inputs, config.channels, 3, padding=1)), start=config.mask_start
+        )
     else:
         conv = _started(nn.Conv2d(inputs, config.channels, 1))
     return _normed(conv, config)
@@ -101,7 +103,7 @@ def _lateral(config: FPN, inputs: int) -> nn.Module:
 def _output(config: FPN) -> nn.Module:
     conv: nn.Module = _started(nn.Conv2d(config.channels, config.channels, 3, padding=1))
     if config.out == "deform":
-        conv = DeformConv2d(conv)  # type: ignore[arg-type]
+        conv = DeformConv2d(conv, start=config.mask_start)  # type: ignore[arg-type]
     return _normed(conv, config)
 
 

@@ -270,8 +270,8 @@ def md19_r50_classaware() -> Model:
 _LARGE_BATCH = Train(batch=128, segments=(7500, 2500, 1250))
 _BACKBONES: dict[str, tuple[Backbone, tuple[str, ...]]] = {
     "shuffle": (ShuffleNet(deform=DeformConv()), ("backbone",)),
-    "senet154": (Timm(name="senet154", deform=DeformConv()), ("backbone.name",)),
-    "x101": (Timm(name="resnext101_64x4d", deform=DeformConv()), ("backbone.name",)),
+    "senet154": (Timm(name="senet154.gluon_in1k", deform=DeformConv()), ("backbone.name",)),
+    "x101": (Timm(name="resnext101_64x4d.gluon_in1k", deform=DeformConv()), ("backbone.name",)),
 }
 
 

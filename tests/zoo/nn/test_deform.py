@@ -10,9 +10,10 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from torch import nn
 
 from fusion.errors import InputError
-from zoo.config import DeformConv, ShuffleNet, Timm
+from zoo.config import FPN, DeformConv, ShuffleNet, Timm
 from zoo.nn.backbones import build_backbone
 from zoo.nn.deform import DeformConv2d
+from zoo.nn.fpn import Pyramid
 
 
 @pytest.mark.parametrize(("groups", "stride", "bias"), [(1, 1, True), (2, 2, False)])
@@ -24,6 +25,21 @@ def test_starts_as_half_of_the_convolution(groups, stride, bias):
     rest = conv.bias[None, :, None, None] if bias else 0
     assert torch.allclose(DeformConv2d(conv)(features), 0.5 * (expected - rest) + rest, atol=1e-5)
     assert torch.allclose(DeformConv2d(conv, modulated=False)(features), expected, atol=1e-5)
+    assert torch.allclose(DeformConv2d(conv, start="one")(features), expected, atol=1e-5)
+
+
+def test_where_a_model_starts():
+    features = [torch.randn(1, channels, 16, 16) for channels in (4, 4, 4, 4)]
+    plain = Pyramid(FPN(channels=8), (4,) * 4)
+    for start, share in (("half", 0.5), ("one", 1.0)):
+        deform = Pyramid(FPN(channels=8, out="deform", mask_start=start), (4,) * 4)
+        deform.laterals.load_state_dict(plain.laterals.state_dict())
+        for one, other in zip(plain.outputs, deform.outputs, strict=True):
+            other.conv.load_state_dict(one.state_dict())
+        for one, other in zip(plain(features), deform(features), strict=True):
+            assert torch.allclose(other, share * one, atol=1e-5)
+    net = build_backbone(Timm(name="test_resnet", pretrained=False, deform=DeformConv(mask_start="one")))
+    assert {module.most for module in net.modules() if isinstance(module, DeformConv2d)} == {2.0}
 
 
 def test_a_shift_by_one_pixel_is_the_shifted_image():
