@@ -32,6 +32,7 @@ def test_no_message_spells_an_option_as_python_does():
     # the cards of the variants name their fields; the front doors and the registries name modules
     named = ("/zoo/variants/", "/zoo/registry.py", "/quorum.py", "/fusion/__init__.py", "/fusion/steps/__init__.py")
     named += ("/fusion/functions.py",)  # and this makes docstrings
+    named += ("/evaluation/pictures/writing.py",)  # HTML has attributes
     assert [text for text in found if not any(name in text for name in named)] == []
 
 

@@ -192,6 +192,7 @@ def test_command_on_open_images(tmp_path, capsys):
     assert relations.category_images.tolist() == [2, 2], "the verified label counts, the absent one does not"
     assert relations.together.images.tolist() == [2]
     assert [column.tolist() for column in relations.surrounding] == [[0], [1], [1], [1]]
+    (tmp_path / "x.json").write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(InputError, match="go with a CSV file of Open Images boxes"):
         command(
             ground_truth=tmp_path / "x.json",
