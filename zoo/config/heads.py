@@ -111,10 +111,14 @@ class ClassAware:
     Attributes:
         floor: The lowest IoU of a positive where the stage asks for 0.5; it moves with the stage's IoU (ours).
         mode: "threshold" takes the share alpha of each class's candidates, "quota" as many for each class.
+        rest: Proposals that reach the stage's IoU but not their class's threshold: "background" by the report's words,
+            which change the IoU thresholds themselves, and below a threshold is background; "ignored" is the other
+            reading, by which only as many are sampled.
     """
 
     floor: float = 0.3
     mode: Literal["threshold", "quota"] = "threshold"
+    rest: Literal["background", "ignored"] = "background"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,8 @@ def match_proposals(
         best, index = overlaps.max(0)
         positive = class_aware_positives(overlaps, target.labels, iou, class_aware) if class_aware else best >= iou
         labels = torch.where(positive, target.labels[index], 0)
+        if class_aware and class_aware.rest == "ignored":
+            labels[(best >= iou) & ~positive] = IGNORED
     labels[ignored(boxes, target, ignore_iof) & (labels == 0)] = IGNORED
     return Match(labels, index)
 

@@ -126,6 +126,22 @@ def test_a_hard_class_keeps_positives_and_an_easy_one_gets_fewer():
     assert quota[:60].sum() == quota[60:].sum()
 
 
+def test_what_an_easy_class_leaves_over_is_background_or_by_choice_neither():
+    shifts = torch.linspace(0, 60, 31)  # of an easy object; a hard one is touched by far-off proposals only
+    easy = torch.stack([shifts * 0, shifts, shifts * 0 + 100, shifts + 100], 1)
+    hard = easy + torch.tensor([300.0, 70, 300, 70])
+    target = target_of([[0.0, 0, 100, 100], [300.0, 0, 400, 100]], labels=torch.tensor([1, 2]))
+    boxes = torch.cat([easy, hard])
+    plain = match_proposals(boxes, target, 0.5, 0.5)
+    background = match_proposals(boxes, target, 0.5, 0.5, ClassAware())
+    ignored = match_proposals(boxes, target, 0.5, 0.5, ClassAware(rest="ignored"))
+    left = (plain.labels == 1) & (background.labels != 1)
+    assert 0 < left.sum() < (plain.labels == 1).sum()
+    assert (background.labels[left] == 0).all()
+    assert (ignored.labels[left] == -1).all()
+    assert torch.equal(ignored.labels[~left], background.labels[~left])
+
+
 def rpn_and_maps(**given):
     torch.manual_seed(0)
     net = ProposalNetwork(RPN(channels=8, before_nms=(50, 30), after_nms=(40, 20), samples=32, **given), 8)
