@@ -11,7 +11,7 @@ from evaluation.belonging import origin_of
 from evaluation.files.look import Look, stem_of
 from evaluation.formats import is_recognised
 from evaluation.results import read_results
-from fusion.errors import InputError
+from fusion.errors import InputError, options_of
 from fusion.source import STANDARD_INPUT
 from fusion.storage import read_metadata, write_table
 from fusion.table import Metadata
@@ -58,23 +58,16 @@ def table_of(path: Path, ground_truth: Path | None, files: Mapping[str, Path]) -
             unreadable = error
     origin = {} if truth is None else origin_of(truth)
     try:
-        table = read_results(path, truth, metadata=Metadata(member=member, made_by={"key": key}, **origin))
+        with options_of("quorum import", "read_results"):
+            table = read_results(path, truth, metadata=Metadata(member=member, made_by={"key": key}, **origin))
     except InputError as error:
-        raise unreadable or _of_import(error) from None
+        raise unreadable or error from None
     place = path.resolve().parent / ".quorum" / path.resolve().name / f"{member}.parquet"
     if not _writable(path.resolve().parent):
         place = _caches() / key / f"{member}.parquet"
     write_table(table, place)
     notes(path, [*table.metadata.made_by["notes"], f"imported ({table.metadata.made_by['format']}) into {place}"])
     return place
-
-
-def _of_import(error: InputError) -> InputError:
-    """Say whose the options are that a remedy names."""
-    if "--" not in error.remedy:
-        return error
-    remedy = f"Import it first, with `quorum import`, and give the table. {error.remedy}"
-    return InputError(error.where, error.problem, remedy)
 
 
 def _key_of(place: Path) -> object:

@@ -55,9 +55,9 @@ def load(
     if path.suffix == ".parquet" or any(path.glob("*.parquet")):
         return named(read_table(path), path) if truth is None else read_member(path, truth, None)
     origin = {} if truth is None else origin_of(truth)
+    metadata = Metadata(member=path.name.split(".")[0], **origin)
     with options_of("quorum import", "read_results"):
-        metadata = Metadata(member=path.name.split(".")[0], **origin)
-    table = read_results(path, truth, metadata=metadata, categories_of=categories_of)
+        table = read_results(path, truth, metadata=metadata, categories_of=categories_of)
     notes(path, table.metadata.made_by["notes"])
     return table
 
