@@ -59,3 +59,15 @@ def test_the_tree_is_a_picture_with_words(found):  # noqa: F811
     assert b"<svg" in picture.content
     assert problem.names[0] in picture.alternative
     assert 'src="data:image/svg+xml;base64,' in page.to_html()
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_it_is_seen_without_a_word_at_every_width(found, show, tmp_path, width):  # noqa: F811
+    _, study, answer = found
+    search_page(answer, study).write(tmp_path / "report.html")
+    browser = show(tmp_path / "report.html", width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return document.querySelectorAll('#the-search path.curve').length") == 1
+    shown = browser.execute_script("return document.querySelectorAll('#the-search .drawing > svg circle').length")
+    assert shown == len(study.measured)
+    assert browser.execute_script("return document.querySelector('#the-tree img').naturalWidth") > 100

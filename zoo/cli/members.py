@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from evaluation.cli.output import Html
 from fusion.errors import InputError
 from fusion.printed_table import PrintedTable, print_json, print_table
 from fusion.terminal import notes, stderr, stdout
@@ -64,6 +65,7 @@ def zoo_show(
     store: Store = Path("runs"),
     as_format: Annotated[Literal["text", "json"], Parameter(name="--format")] = "text",
     figures: str | None = None,
+    html: Html = None,
 ) -> None:
     """Show the card of a variant or of a member of the store.
 
@@ -73,6 +75,7 @@ def zoo_show(
         store: Folder of the members.
         as_format: text for the card; json for a variant's configuration, which `quorum train` takes too.
         figures: What to show of what was measured: names with commas between, such as AP,AP50,F1.
+        html: Write the card as one HTML page as well, of a member with every category.
     """
     from zoo.cards import member_card, variant_card
     from zoo.store import list_members
@@ -84,13 +87,19 @@ def zoo_show(
         return
     names = None if figures is None else _measured_names(figures, [*members.values()])
     console = stdout()
+    cards = []
     if known is not None:
-        card = variant_card(known, list(members.values()), _groups(known), names)
-        console.print(card, markup=False, highlight=False, soft_wrap=True)
+        cards.append(variant_card(known, list(members.values()), _groups(known), names))
     if name in members:
-        console.print(member_card(members[name], names), markup=False, highlight=False, soft_wrap=True)
+        cards.append(member_card(members[name], names))
+    for card in cards:
+        console.print(card, markup=False, highlight=False, soft_wrap=True)
     if known is None and name not in members:
         find(name)  # its error names what comes close
+    elif html is not None:
+        from zoo.card_page import card_page
+
+        card_page(cards[-1], members.get(name)).write(html)
 
 
 def zoo_register(

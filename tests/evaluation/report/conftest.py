@@ -1,7 +1,6 @@
-"""A page of simulated members, with names that HTML could stumble over, and a browser to look at it."""
+"""A page of simulated members, with names that HTML could stumble over."""
 
 import json
-import shutil
 
 import pytest
 
@@ -38,42 +37,3 @@ def page(folder, tables):
     words = ["report", *tables, "-g", folder / "ground_truth.json", "-o", path, "--replicates", 50]
     quorum.main([str(word) for word in words])
     return path
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Chromium without a window."""
-    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if program is None or driver is None:
-        pytest.skip("needs chromium and chromedriver on the path (Debian: apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the extra `test`")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for switch in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage"):
-        options.add_argument(f"--{switch}")
-    for switch in ("disable-background-networking", "disable-component-update", "disable-sync"):
-        options.add_argument(f"--{switch}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def show(browser):
-    """Open a page at some width, in light or dark; whatever the console said is an error afterwards."""
-
-    def call(path, width=1400, scheme="light"):
-        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        features.append({"name": "prefers-reduced-motion", "value": "reduce"})  # clicks do not wait for scrolling
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        browser.get(path.as_uri())
-        return browser
-
-    yield call
-    assert browser.get_log("browser") == []
