@@ -75,7 +75,7 @@ def draw_scores(axes: "Axes", result: "Measured") -> None:
         f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
     named = (("F1", f1, PALETTE[2]), ("precision", precision, PALETTE[0]), ("recall", recall, PALETTE[1]))
     for name, values, colour in named:
-        axes.plot(score, values, color=colour, lw=2, drawstyle="steps-pre", label=name)
+        axes.plot(score, values, color=colour, lw=2, drawstyle="steps-post", label=name)
     best = result.threshold
     if best == best:
         axes.axvline(best, color=GREY, ls="--", zorder=0, label=f"highest F1: {result.F1:.3f} at score {best:.3g}")

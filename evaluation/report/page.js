@@ -145,7 +145,7 @@
         const w = line.y[i];
         if (w === null || v === null) return void (before = null);
         const to = `${plot.x(v).toFixed(1)} ${plot.y(w).toFixed(1)}`;
-        if (line.line) path += before === null ? `M${to}` : line.steps ? `V${plot.y(w).toFixed(1)}L${to}` : `L${to}`;
+        if (line.line) path += before === null ? `M${to}` : line.steps ? `H${plot.x(v).toFixed(1)}V${plot.y(w).toFixed(1)}` : `L${to}`;
         before = w;
         if (line.marks) draw(plot.svg, "circle", { cx: plot.x(v), cy: plot.y(w), r: 3, fill: colour(n) });
       });
@@ -244,8 +244,10 @@
       const group = draw(plot.svg, "g", {});
       draw(group, "title", {}, `${text}: ${short(value)} (${short(low)} to ${short(high)})`);
       draw(group, "rect", { x: left, y: y - row / 2, width: plot.frame.right - left, height: row, fill: "transparent" });
-      if (low !== null && high !== null) draw(group, "line", { x1: plot.x(low), x2: plot.x(high), y1: y, y2: y, stroke: colour(0), "stroke-width": 3 });
-      draw(group, "circle", { cx: plot.x(value), cy: y, r: 5, fill: colour(0) });
+      draw(group, "circle", { cx: plot.x(value), cy: y, r: 4, fill: colour(0) });
+      if (low === null || high === null) return;
+      draw(group, "line", { x1: plot.x(low), x2: plot.x(high), y1: y, y2: y, stroke: colour(0), "stroke-width": 2 });
+      for (const end of [low, high]) draw(group, "line", { x1: plot.x(end), x2: plot.x(end), y1: y - 7, y2: y + 7, stroke: colour(0), "stroke-width": 1.5 });
     });
   };
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
 
 from evaluation import Coco, OpenImages, evaluate
@@ -67,6 +68,8 @@ def test_figures_over_the_score(axes, protocol):
         assert x.tolist() == list(score)
         np.testing.assert_allclose(y, values)
     x, y = line(axes, "F1")
+    drawn = STEP_LOOKUP_MAP[axes.lines[0].get_drawstyle()](x, y)
+    assert drawn[:, 1].tolist() == [x[1], y[0]]  # what is kept at a score is kept down to the next one
     assert y.max() == pytest.approx(result.F1)
     assert x[np.argmax(y)] == result.threshold
     assert line(axes, "highest F1")[0] == [result.threshold] * 2

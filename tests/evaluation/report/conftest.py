@@ -8,6 +8,7 @@ import quorum
 from zoo.synthetic.simulated import Scenario, Skill, simulate
 
 ODD = ['<script>document.title = "broken"</script>', 'a "quoted" & <b>bold</b> name', "Überraschung 猫", "it's"]
+LONG = "c <i>&'\"é of_a_rather_long_name_as_folders_have_them"
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def folder(tmp_path_factory):
     for category, name in zip(dataset["categories"], ODD, strict=False):
         category["name"] = name
     truth.write_text(json.dumps(dataset))
-    for path, name in zip(results, ("a", "b", "c <i>&'\"é"), strict=True):
+    for path, name in zip(results, ("a", "b", LONG), strict=True):
         quorum.main(["import", str(path), "-g", str(truth), "-o", str(folder / "tables" / f"{name}.parquet")])
     return folder
 

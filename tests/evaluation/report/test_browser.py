@@ -1,6 +1,7 @@
 """The page in a real browser: sorting, filters, slider, hover, keyboard, widths, light and dark."""
 
 import json
+import re
 
 import pytest
 
@@ -146,7 +147,10 @@ def test_the_slider_moves_the_counts(page, show, by):
         return {k: f"{v:.4f}" for k, v in shares.items()} | {k: f"{v:.0f}" for k, v in counts.items()}
 
     curve = block["entries"]["a"][""]
-    assert len(home.find_elements(by.CSS_SELECTOR, "path.curve")) == 3
+    curves = home.find_elements(by.CSS_SELECTOR, "path.curve")
+    assert len(curves) == 3
+    # what is kept at a score is kept down to the next score: first to the left, then up or down
+    assert all(re.match(r"M[\d.]+ [\d.]+H[\d.]+V[\d.]+H", one.get_attribute("d")) for one in curves)
     assert told() == wanted(curve, curve["best"])
     slider = home.find_element(by.CSS_SELECTOR, "input[type=range]")
     move = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
