@@ -60,7 +60,7 @@ def _blocks(body: str) -> Iterator[PageBlock]:
     lines = [line for line in body.splitlines() if line.strip()]
     for tabular, group in groupby(lines, key=lambda line: line.startswith("|")):
         if tabular:
-            heads, _, *rows = ([_plain(cell) for cell in _CELL.split(line.strip("| \n"))] for line in group)
+            heads, _, *rows = ([_plain(cell) for cell in _CELL.split(line.strip())[1:-1]] for line in group)
             yield Sortable(PrintedTable.of(heads, rows))
         else:
             yield Words([_plain(line.removeprefix("- ")) for line in group])

@@ -53,9 +53,9 @@ def test_a_variants_page_has_the_cards_tables(run, tmp_path):
 
 
 def test_cells_with_bars_stay_whole():
-    page = card_page("# x\n\nAbout.\n\n## Part\n\n| a | b |\n|---|---|\n| 1 \\| 2 | `c` |\n\n- one\n- two\n")
+    page = card_page("# x\n\nAbout.\n\n## Part\n\n| a | b |\n|---|---|\n| 1 \\| 2 | `c` |\n| 3 |  |\n\n- one\n- two\n")
     [section] = page.sections
     table, words = section.blocks
     assert (page.title, page.subject, section.title) == ("x", "About.", "Part")
-    assert (table.table.heads, table.table.rows) == (["a", "b"], [["1 | 2", "c"]])
+    assert (table.table.heads, table.table.rows) == (["a", "b"], [["1 | 2", "c"], ["3", ""]])
     assert words.lines == ["one", "two"]
