@@ -13,8 +13,9 @@ from zoo.nn.deform import DeformConv2d
 from zoo.nn.pool import Pooler
 from zoo.runs import TrainedAlike
 
-__all__ = ["Group", "groups_of", "optimizer_of", "trained_alike"]
+__all__ = ["Group", "groups_of", "optimizer_of", "rate_notes", "trained_alike"]
 
+_FAST = 5e-3  # for AdamW
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -112,6 +113,14 @@ def optimizer_of(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
+
+
+def rate_notes(settings: Train) -> list[str]:
+    """Say where AdamW is given a rate that is meant for SGD."""
+    rate = settings.learning_rate * settings.batch / settings.reference_batch
+    if settings.optimizer == "sgd" or rate <= _FAST:
+        return []
+    return [f"AdamW at a rate of {rate:g} seldom learns; 1e-4 to 1e-3 are usual: set train.learning_rate"]
 
 
 def _compiled(pattern: str, number: int) -> re.Pattern[str]:

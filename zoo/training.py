@@ -23,7 +23,7 @@ from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
-from zoo.optimizer import optimizer_of, trained_alike
+from zoo.optimizer import optimizer_of, rate_notes, trained_alike
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
 from zoo.stopping import refuse_step
@@ -108,7 +108,7 @@ class Training:
         checkpoint = latest(folder) if resume else None
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
         teach_counts(model, category_counts(data))
-        said: tuple[str, ...] = tuple(limit_notes(config, data))
+        said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings))
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from))
             anew = (*loaded.missing, *loaded.other_shape)

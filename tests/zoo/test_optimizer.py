@@ -12,7 +12,7 @@ from zoo.cards import variant_card  # noqa: E402
 from zoo.config import Model, ParameterGroup, RoIPool, Timm, Train, replace, with_field  # noqa: E402
 from zoo.data import open_data  # noqa: E402
 from zoo.models import build  # noqa: E402
-from zoo.optimizer import groups_of, optimizer_of, trained_alike  # noqa: E402
+from zoo.optimizer import groups_of, optimizer_of, rate_notes, trained_alike  # noqa: E402
 from zoo.registry import find, variants  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.train import train  # noqa: E402
@@ -105,6 +105,21 @@ def test_contradictions(changes, where):
     with pytest.raises(InputError) as found:
         Model(train=replace(Train(), **changes)).validate("cpu")
     assert found.value.where == where
+
+
+def test_a_rate_for_sgd_is_said_to_be_none_for_adamw():
+    assert rate_notes(Train()) == rate_notes(Train(optimizer="adamw", learning_rate=1e-3)) == []
+    (note,) = rate_notes(Train(optimizer="adamw", learning_rate=1e-3, batch=128))
+    assert "AdamW at a rate of 0.008" in note
+
+
+def test_the_tiny_form_keeps_how_the_rate_falls_and_the_optimizer():
+    for falls in ({"cosine": 0.0}, {"poly": 0.9}):
+        train = tiny(Model(train=Train(segments=(), steps=9, optimizer="adamw", learning_rate=2e-4, **falls))).train
+        assert (train.steps, train.segments, train.learning_rate) == (800, (), 2e-4)
+        tiny(Model(train=train)).validate("cpu")
+    assert PLAIN.train.segments == (600, 200)
+    assert PLAIN.train.learning_rate == 0.02
 
 
 def test_groups_come_from_the_command_line():

@@ -52,6 +52,8 @@ __all__ = [
 
 _REPORT = "megdetv2-coco2019"
 _CASCADED = ("head.class_agnostic", "cascade.iou", "cascade.std", "cascade.loss_weight", "cascade.score_weight")
+# The factors start at one, as in MXNet's layer: so pre-trained convolutions are what they were (ours)
+_DEFORM = DeformConv(mask_start="one")
 _FIRST = (0.1, 0.1, 0.2, 0.2)
 _SECOND = (0.05, 0.05, 0.1, 0.1)
 _THIRD = (1 / 30, 1 / 30, 1 / 15, 1 / 15)
@@ -81,7 +83,7 @@ def md19_r50_fpn() -> Model:
 def md19_r50_dcn() -> Model:
     """Deformable convolutions in stages 3-5."""
     base = md19_r50_fpn()
-    return replace(base, backbone=replace(base.backbone, deform=DeformConv()))
+    return replace(base, backbone=replace(base.backbone, deform=_DEFORM))
 
 
 @variant(
@@ -120,12 +122,12 @@ def md19_r50_4conv() -> Model:
     reported=box(41.1, 63.4, 44.4, 26.9, 44.4, 54.4),
     note='"Lateral 3x3" is read as the 3x3 output convolutions; neck.lateral="deform3x3" is the other reading.',
     parent="md19_r50_4conv",
-    changes=("neck.out",),
+    changes=("neck.out", "neck.mask_start"),
 )
 def md19_r50_fpndeform() -> Model:
     """Deformable convolutions in the pyramid."""
     base = md19_r50_4conv()
-    return replace(base, neck=replace(base.neck, out="deform"))
+    return replace(base, neck=replace(base.neck, out="deform", mask_start="one"))
 
 
 @variant(
@@ -269,9 +271,9 @@ def md19_r50_classaware() -> Model:
 
 _LARGE_BATCH = Train(batch=128, segments=(7500, 2500, 1250))
 _BACKBONES: dict[str, tuple[Backbone, tuple[str, ...]]] = {
-    "shuffle": (ShuffleNet(deform=DeformConv()), ("backbone",)),
-    "senet154": (Timm(name="senet154.gluon_in1k", deform=DeformConv()), ("backbone.name",)),
-    "x101": (Timm(name="resnext101_64x4d.gluon_in1k", deform=DeformConv()), ("backbone.name",)),
+    "shuffle": (ShuffleNet(deform=_DEFORM), ("backbone",)),
+    "senet154": (Timm(name="senet154.gluon_in1k", deform=_DEFORM), ("backbone.name",)),
+    "x101": (Timm(name="resnext101_64x4d.gluon_in1k", deform=_DEFORM), ("backbone.name",)),
 }
 
 
