@@ -156,6 +156,7 @@ _command(_zoo, "zoo.cli.members:zoo_list", "list", "List the variants and the me
 _command(_zoo, "zoo.cli.members:zoo_show", "show", "Show the card of a variant or a member.")
 _command(_zoo, "zoo.cli.members:zoo_register", "register", "Take in a member trained elsewhere.")
 _command(_zoo, "zoo.cli.members:zoo_average", "average", "Average the weights of several epochs.")
+_command(_zoo, "zoo.cli.members:zoo_convert", "convert", "Rename the weights of other people's models.")
 _command(_zoo, "zoo.synthetic.rendered:scenes", "scenes", "Render a data set.")
 app.command(_zoo)
 _command(app, "zoo.demo:demo", "demo", "Show the main job on a small simulated data set.")

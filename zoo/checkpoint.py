@@ -79,6 +79,7 @@ class MovingAverage:
 
 
 _UPDATES = "n_averaged"
+_PASSES = "passes"
 
 
 @dataclass(frozen=True)
@@ -155,30 +156,49 @@ def weights_file(path: str | os.PathLike[str], which: Which | None = None) -> Pa
     return averaged if averaged.exists() and which != "last" else last
 
 
-def load_matching(model: nn.Module, weights: Weights) -> Partial:
+def load_matching(model: nn.Module, weights: Weights, anew: Sequence[str] = ()) -> Partial:
     """Load what has the same name and shape, leave the rest as it is, and say what that is.
 
     This is how a detector trained on one data set starts the training on another (megdetv2-coco2019,
-    sec. 2.1): the layers whose size follows the number of categories begin anew.
+    sec. 2.1): the layers whose size follows the number of categories begin anew. The kernel of a plain convolution goes
+    into a deformable one in its place. How many forward passes there were is not taken over: draws begin anew.
+
+    Args:
+        model: To be loaded.
+        weights: By name.
+        anew: Regular expressions that match at the start of names; what they match is not loaded.
 
     Raises:
-        InputError: If nothing fits.
+        InputError: If nothing fits, or an expression matches nothing.
     """
-    own = model.state_dict()
-    fits = {name for name in own if name in weights and own[name].shape == weights[name].shape}
+    own = {name: tensor for name, tensor in model.state_dict().items() if name != _PASSES}
+    expressions = [re.compile(pattern) for pattern in anew]
+    for expression in expressions:
+        if not any(expression.match(name) for name in own):
+            raise InputError("train.init_anew", f"{expression.pattern!r} matches no name of the model")
+    wanted = {name for name in own if not any(expression.match(name) for expression in expressions)}
+    given = {_in_place(name, own): tensor for name, tensor in weights.items() if name != _PASSES}
+    fits = {name for name in wanted if name in given and own[name].shape == given[name].shape}
     if not fits:
         raise InputError(
             "initial weights",
             f"no tensor has a name and shape of this model; they have {', '.join(sorted(weights)[:3])} ..., "
             f"the model {', '.join(sorted(own)[:3])} ...",
-            "Take a checkpoint of the same kind of model",
+            "Take a checkpoint of the same kind of model; those of others are renamed by quorum zoo convert",
         )
-    model.load_state_dict({name: weights[name] for name in sorted(fits)}, strict=False)
+    model.load_state_dict({name: given[name] for name in sorted(fits)}, strict=False)
     return Partial(
-        missing=tuple(sorted(set(own) - set(weights))),
-        other_shape=tuple(sorted(set(own) & set(weights) - fits)),
-        unused=tuple(sorted(set(weights) - set(own))),
+        missing=tuple(sorted(set(own) - (set(given) & wanted))),
+        other_shape=tuple(sorted(wanted & set(given) - fits)),
+        unused=tuple(sorted(set(given) - set(own))),
     )
+
+
+def _in_place(name: str, own: Weights) -> str:
+    """Return the name of the deformable convolution's kernel or bias, where one stands in the place of a plain one."""
+    layer, _, last = name.rpartition(".")
+    deformable = f"{layer}.conv.{last}"
+    return deformable if name not in own and deformable in own else name
 
 
 def average(states: Sequence[Weights]) -> dict[str, Tensor]:

@@ -55,6 +55,7 @@ def tiny(model: AnyModel) -> AnyModel:
         warmup_steps=50,
         clip=10.0,
         init_from=None,
+        init_anew=(),
         checkpoint_steps=100,
     )
     infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
@@ -140,7 +141,7 @@ def _tiny_head(head: BoxHead) -> BoxHead:
         case ConvHead():
             return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
         case FCHead():
-            return replace(head, channels=_HIDDEN)
+            return replace(head, channels=_HIDDEN, width=_CHANNELS)
 
 
 def _tiny_mask(mask: MaskHead) -> MaskHead:

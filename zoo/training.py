@@ -110,7 +110,7 @@ class Training:
         teach_counts(model, category_counts(data))
         said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings))
         if settings.init_from is not None and checkpoint is None:
-            loaded = load_matching(model, load_weights(settings.init_from))
+            loaded = load_matching(model, load_weights(settings.init_from), settings.init_anew)
             anew = (*loaded.missing, *loaded.other_shape)
             said += (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
         model.to(ranks.device).train()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.runs import TrainedAlike
     from zoo.store import Member
 
-__all__ = ["zoo_average", "zoo_list", "zoo_register", "zoo_show"]
+__all__ = ["zoo_average", "zoo_convert", "zoo_list", "zoo_register", "zoo_show"]
 
 
 def zoo_list(*, report: str | None = None, store: Store = Path("runs")) -> None:
@@ -161,6 +161,54 @@ def zoo_average(
     write_json(identity, output / "config.json")
     write_card(output)
     stderr.print(f"{output}: the mean of {len(weights)} sets of weights", highlight=False)
+
+
+def zoo_convert(
+    weights: Path,
+    /,
+    *,
+    output: Output,
+    source: Annotated[str | None, Parameter(name="--from")] = None,
+    target: Annotated[str | None, Parameter(name="--to")] = None,
+) -> None:
+    """Rename the weights of other people's models, for train.init_from; or those of a model of the zoo for theirs.
+
+    No code in the file is run: of .pth and .pt files tensors are read alone.
+
+    Args:
+        weights: A .pth, .pt or .safetensors file; with --to also the folder of a training.
+        output: With --from a .safetensors file, with --to a .pth file.
+        source: What the weights are from: torchvision, timm, mmdet or detectron2.
+        target: What they are to be for.
+    """
+    need_torch("zoo convert")
+    import torch
+
+    from fusion.atomic import replacing
+    from fusion.coco_results.vocabulary import examples
+    from zoo.checkpoint import load_weights, save_weights
+    from zoo.conversion import converted, converted_back
+    from zoo.weights_files import read_weights
+
+    if (source is None) == (target is None):
+        raise InputError("zoo convert", "expected one of --from and --to", "For example --from torchvision")
+    expected = ".safetensors" if target is None else ".pth"
+    if output.suffix != expected:
+        raise InputError("option --output", f"expected a name that ends with {expected}, got {output.name!r}")
+    if source is not None:
+        done = converted(read_weights(weights), source)
+        save_weights(done.weights, output, {"converted from": source})
+    else:
+        done = converted_back(load_weights(weights), str(target))
+        with replacing(output) as temporary:
+            torch.save(done.weights, temporary)
+    left = [name for name in done.left if not name.endswith(("num_batches_tracked", "passes"))]
+    said = f"{output}: {len(done.weights)} tensors"
+    for what, names in (("reshaped or reordered", list(done.changed)), ("left out", left)):
+        said += f", {len(names)} {what}" + (f": {examples(names)}" if names else "")
+    stderr.print(said, highlight=False, markup=False)
+    if done.about:
+        notes(weights, [done.about])
 
 
 def _measured_names(text: str, members: Sequence["Member"]) -> tuple[str, ...]:

@@ -124,8 +124,10 @@ class RPN:
     """The region proposal network.
 
     Attributes:
-        channels: Channels of its 3x3 convolution.
+        channels: Channels of its 3x3 convolutions.
+        convs: How many of them.
         scales: Anchor sides in strides of their level.
+        whole_anchors: Round the corners of anchors to whole pixels about their centre, as torchvision does.
         ratios: Heights over widths of the anchors.
         positive_iou: Anchors at least this close to a box are positive.
         negative_iou: Anchors closer to no box than this are negative.
@@ -141,7 +143,9 @@ class RPN:
     """
 
     channels: int = 256
+    convs: int = 1
     scales: tuple[float, ...] = (8.0,)
+    whole_anchors: bool = False
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     positive_iou: float = 0.7
     negative_iou: float = 0.3
@@ -157,11 +161,12 @@ class RPN:
 
 @dataclass(frozen=True, kw_only=True)
 class RoIPool:
-    """How the features of a region are taken from the pyramid: aligned RoIAlign and what may be added to it.
+    """How the features of a region are taken from the pyramid: RoIAlign and what may be added to it.
 
     Attributes:
         size: Bins along each side.
         sampling: Sampling points along each side of a bin.
+        aligned: Shift regions by half a pixel, since pixels are counted at their centres; torchvision's models do not.
         deform: "offset" shifts each bin by a learned offset, "modulated" scales it too (deformable RoI pooling).
         gamma: Offset 1 of a bin shifts it by this share of the region's width and height.
         hidden: Width of the two layers that predict the offsets.
@@ -173,6 +178,7 @@ class RoIPool:
 
     size: int = 7
     sampling: int = 2
+    aligned: bool = True
     deform: Literal["none", "offset", "modulated"] = "none"
     gamma: float = 0.1
     hidden: int = 1024

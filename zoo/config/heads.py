@@ -26,15 +26,21 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class FCHead:
-    """Two shared fully connected layers for classes and boxes.
+    """Shared fully connected layers for classes and boxes.
 
     Attributes:
-        channels: Width of both layers.
+        channels: Width of the layers.
         class_agnostic: One box per region instead of one per class.
+        layers: How many.
+        convs: 3x3 convolutions before them (torchvision's second version: 4).
+        width: Their channels.
     """
 
     channels: int = 1024
     class_agnostic: bool = False
+    layers: int = 2
+    convs: int = 0
+    width: int = 256
 
 
 @dataclass(frozen=True, kw_only=True)

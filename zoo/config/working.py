@@ -117,6 +117,7 @@ class Train:
         checkpoint_steps: Steps between checkpoints.
         keep_epochs: Epochs whose weights are kept, to be averaged.
         init_from: Checkpoint whose fitting tensors are loaded first (pre-training on another data set), or None.
+        init_anew: Regular expressions that match at the start of names; what they match is not taken from it.
         freeze: Patterns of names of parameters that are not trained.
     """
 
@@ -150,6 +151,7 @@ class Train:
     checkpoint_steps: int = 500
     keep_epochs: tuple[int, ...] = ()
     init_from: str | None = None
+    init_anew: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
 
 

@@ -21,7 +21,8 @@ def base_anchors(config: RPN, stride: int) -> Tensor:
     ratios = torch.tensor(config.ratios)
     sides = torch.tensor(config.scales)[:, None] * stride
     width, height = (sides / ratios.sqrt()).flatten(), (sides * ratios.sqrt()).flatten()
-    return torch.stack([-width, -height, width, height], dim=1) / 2
+    anchors = torch.stack([-width, -height, width, height], dim=1) / 2
+    return anchors.round() if config.whole_anchors else anchors
 
 
 def grid_anchors(base: Tensor, stride: int, height: int, width: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Heads that say what a region holds and where exactly."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -84,16 +85,21 @@ class BoxOutput(NamedTuple):
 
 
 class SharedLayers(nn.Module):
-    """Two fully connected layers that classes and boxes share."""
+    """Fully connected layers that classes and boxes share, behind convolutions where the config says so."""
 
     def __init__(self, config: FCHead, channels: int, size: int) -> None:
         super().__init__()
-        self.layers = two_layers(channels * size * size, config.channels)
+        convs: list[nn.Module] = []
+        for _ in range(config.convs):
+            convs += [nn.Conv2d(channels, config.width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = config.width
+        self.convs = nn.Sequential(*convs)
+        self.layers = fully_connected(channels * size * size, config.channels, config.layers)
         self.class_channels = self.box_channels = config.channels
 
     def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Return class and box features of pooled ones [n, c, s, s], which are the same for both."""
-        features = self.layers(classes.flatten(1))
+        features = self.layers(self.convs(classes).flatten(1))
         return features, features
 
 
@@ -189,9 +195,13 @@ class BoxStage(StageHead):
 
 def two_layers(inputs: int, width: int) -> nn.Sequential:
     """Return two fully connected layers with ReLU."""
-    layers = nn.Sequential(
-        nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, width), nn.ReLU(inplace=True)
-    )
+    return fully_connected(inputs, width, 2)
+
+
+def fully_connected(inputs: int, width: int, count: int) -> nn.Sequential:
+    """Return fully connected layers with ReLU."""
+    sizes = (inputs, *[width] * count)
+    layers = nn.Sequential(*(layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU(inplace=True))))
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, a=1)

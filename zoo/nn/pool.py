@@ -92,7 +92,7 @@ class Pooler(nn.Module):
     def _one(self, level: Tensor, index: int, rois: Tensor, shifts: Tensor | None) -> Tensor:
         scale, size, sampling = 1 / STRIDES[index], self.config.size, self.config.sampling
         if shifts is None:
-            pooled: Tensor = roi_align(level, rois, size, scale, sampling, aligned=True)
+            pooled: Tensor = roi_align(level, rois, size, scale, sampling, aligned=self.config.aligned)
             return pooled
         return deform_align(level, rois, shifts, scale, sampling)
 

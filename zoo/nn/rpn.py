@@ -46,9 +46,12 @@ class ProposalNetwork(nn.Module):
         self.config = config
         count = len(config.scales) * len(config.ratios)
         self.conv = nn.Conv2d(channels, config.channels, 3, padding=1)
+        self.more = nn.ModuleList(
+            nn.Conv2d(config.channels, config.channels, 3, padding=1) for _ in range(config.convs - 1)
+        )
         self.objectness = nn.Conv2d(config.channels, count, 1)
         self.deltas = nn.Conv2d(config.channels, 4 * count, 1)
-        for layer in (self.conv, self.objectness, self.deltas):
+        for layer in (self.conv, *self.more, self.objectness, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -61,6 +64,8 @@ class ProposalNetwork(nn.Module):
         for level, features in enumerate(pyramid):
             batch, _, height, width = features.shape
             hidden = functional.relu(self.conv(features))
+            for conv in self.more:
+                hidden = functional.relu(conv(hidden))
             scores.append(self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1).float())
             found = self.deltas(hidden).view(batch, -1, 4, height, width)
             deltas.append(found.permute(0, 3, 4, 1, 2).reshape(batch, -1, 4).float())
