@@ -39,6 +39,7 @@ class _Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left: tuple[str, ...] = ()
     folded: tuple[_Folded, ...] = ()
     folded_with: str | None = None
+    without_eps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,21 @@ def weight_sources() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
-def converted(weights: Mapping[str, Tensor], source: str) -> Converted:
+def converted(weights: Mapping[str, Tensor], source: str, sha256: str = "") -> Converted:
     """Return the weights of another source under our names.
 
     Args:
         weights: Tensors by their names there.
         source: One of `weight_sources()`.
+        sha256: Of the file that they are from: some were trained with norms that have no eps.
 
     Raises:
         InputError: If there is no such source, or none of its names is among those of the weights.
     """
     names = _map(source)
     given, changed = _folded(weights, names)
+    if any(sha256.startswith(known) for known in names.without_eps):
+        changed += _with_eps(given)
     found: dict[str, Tensor] = {}
     left: list[str] = []
     for name, tensor in given.items():
@@ -153,6 +157,16 @@ def _folded(weights: Mapping[str, Tensor], names: _Map) -> tuple[dict[str, Tenso
         given[f"{conv}.bias"] = (parts["bias"] - parts["running_mean"] * factor).to(kernel.dtype)
         changed.append(name)
     return given, changed
+
+
+def _with_eps(weights: dict[str, Tensor]) -> list[str]:
+    """Scale the weights of norms so that with an eps they do what they did without; return their names."""
+    norms = [name.removesuffix(".running_var") for name in weights if name.endswith(".running_var")]
+    for norm in norms:
+        variance = weights[f"{norm}.running_var"].double()
+        weight = weights[f"{norm}.weight"]
+        weights[f"{norm}.weight"] = (weight.double() * ((variance + _EPS) / variance).sqrt()).to(weight.dtype)
+    return [f"{norm}.weight" for norm in norms]
 
 
 @cache

@@ -294,6 +294,18 @@ def test_layers_begin_anew_by_name():
         load_matching(other, one.state_dict(), ["head.typo"])
 
 
+def test_norms_of_the_first_weights_have_no_eps():
+    norm = torch.nn.BatchNorm2d(4, eps=0.0).eval()
+    norm.running_var.uniform_(1e-5, 1e-3)
+    features = torch.rand(2, 4, 3, 3)
+    given = {f"backbone.body.bn1.{name}": tensor for name, tensor in norm.state_dict().items()}
+    for sha256, same_as in (("258fb6c6" + "0" * 56, True), ("0" * 64, False)):
+        own = torch.nn.BatchNorm2d(4).eval()
+        weights = converted(given, "torchvision", sha256).weights
+        own.load_state_dict({name.rpartition(".")[2]: tensor for name, tensor in weights.items()})
+        assert torch.allclose(own(features), norm(features), rtol=1e-4) == same_as
+
+
 def test_errors():
     assert weight_sources() == ("detectron2", "mmdet", "timm", "torchvision")
     with pytest.raises(InputError, match="expected one of detectron2, mmdet"):

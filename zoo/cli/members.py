@@ -188,6 +188,7 @@ def zoo_convert(
     from fusion.coco_results.vocabulary import examples
     from zoo.checkpoint import load_weights, save_weights
     from zoo.conversion import converted, converted_back
+    from zoo.store import hash_of
     from zoo.weights_files import read_weights
 
     if (source is None) == (target is None):
@@ -196,7 +197,7 @@ def zoo_convert(
     if output.suffix != expected:
         raise InputError("option --output", f"expected a name that ends with {expected}, got {output.name!r}")
     if source is not None:
-        done = converted(read_weights(weights), source)
+        done = converted(read_weights(weights), source, hash_of(weights))
         save_weights(done.weights, output, {"converted from": source})
     else:
         done = converted_back(load_weights(weights), str(target))

@@ -20,7 +20,11 @@ def torchvision_mrcnn() -> Model:
     return replace(torchvision_frcnn(), mask=MaskHead(pool=RoIPool(size=14, aligned=False)))
 
 
-@variant(parent="torchvision_frcnn", changes=("rpn", "head"), note=_NOTE.format("fasterrcnn_resnet50_fpn_v2"))
+@variant(
+    parent="torchvision_frcnn",
+    changes=("rpn.convs", "head.layers", "head.convs"),
+    note=_NOTE.format("fasterrcnn_resnet50_fpn_v2"),
+)
 def torchvision_frcnn_v2() -> Model:
     """Two convolutions before proposals, four before one fully connected layer; their norms are joined with them."""
     base = torchvision_frcnn()

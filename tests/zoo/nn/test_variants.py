@@ -79,6 +79,11 @@ PARAMETERS = {
     "md19_seg_shuffle_ms": 157_027_719,
     "md19_two_pass": 157_027_719,
     "md19_two_pass_mstest": 157_027_719,
+    # torchvision's own numbers, without the background's boxes and masks, and with biases in the place of norms
+    "torchvision_frcnn": 41_699_936,
+    "torchvision_mrcnn": 44_343_216,
+    "torchvision_frcnn_v2": 43_600_736,
+    "torchvision_mrcnn_v2": 46_244_016,
 }
 
 
