@@ -9,12 +9,14 @@ import pytest
 
 from fusion.errors import InputError
 from zoo.config import (
+    RPN,
     Cascade,
     ConvHead,
     DeformConv,
     FCHead,
     MaskHead,
     Model,
+    RoIPool,
     ShuffleNet,
     Stream,
     Timm,
@@ -45,7 +47,7 @@ def test_fields_left_out_keep_their_defaults():
     ("values", "where"),
     [
         ({"heda": {}}, "config.heda"),
-        ({"head": {"kind": "FCHead", "convs": 4}}, "config.head.convs"),
+        ({"head": {"kind": "FCHead", "tail": "gap"}}, "config.head.tail"),
         ({"head": {"kind": "Head"}}, "config.head"),
         ({"head": {"channels": 4}}, "config.head"),
         ({"mask": {"pool": {"size": "large"}}}, "config.mask.pool.size"),
@@ -107,6 +109,9 @@ def test_differences_are_named_by_path():
             "head.class_agnostic",
         ),
         (Model(backbone=Timm(norm="syncbn")), "backbone.norm"),
+        (Model(rpn=RPN(convs=0)), "rpn.convs"),
+        (Model(head=FCHead(layers=0)), "head.layers"),
+        (Model(pool=RoIPool(deform="offset", aligned=False)), "pool.aligned"),
         (Model(train=Train(milestones=(10,))), "train.milestones"),
         (Model(train=Train(poly=0.9)), "train.poly"),
         (Model(train=Train(segments=())), "train"),

@@ -86,6 +86,10 @@ class Model:
             raise InputError(
                 "head.class_agnostic", f"a cascade of {stages} stages refines one box per region", "Set it to true"
             )
+        if self.rpn.convs < 1:
+            raise InputError("rpn.convs", f"expected at least 1, got {self.rpn.convs}")
+        if isinstance(self.head, FCHead) and self.head.layers < 1:
+            raise InputError("head.layers", f"expected at least 1, got {self.head.layers}")
         if isinstance(self.head, FCHead) and len({"classes", "boxes"} & set(self.own_necks)) > 0:
             raise InputError(
                 "own_necks",
@@ -171,6 +175,8 @@ def _validate(model: AnyModel, device: str) -> None:
         found = len(getattr(model.cascade, name))
         if found != stages:
             raise InputError(f"cascade.{name}", f"expected {stages} entries, one per stage of cascade.iou, got {found}")
+    if model.pool.deform != "none" and not model.pool.aligned:
+        raise InputError("pool.aligned", "deformable pooling is aligned", "Set it to true, or pool.deform to none")
     if model.neck.passes < 1:
         raise InputError("neck.passes", f"expected at least 1, got {model.neck.passes}")
     if model.backbone.norm == "syncbn" and device == "cpu":
