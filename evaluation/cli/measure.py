@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices
-from evaluation.cli.members import read_member, short_names, some_tables
+from evaluation.cli.members import as_given, read_member, short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
@@ -67,20 +67,20 @@ def evaluate(
         whole = images is not None or parts is not None
         results = [(path, _measured(path, truth, prepared, images, wanted or (), whole=whole)) for path in paths]
     if as_format == "json":
-        print_json([{"table": str(path), **figures_of(result, wanted, parts)} for path, result in results])
+        print_json([{"table": str(as_given(path)), **figures_of(result, wanted, parts)} for path, result in results])
         return
     what = f"{protocol}, {iou_type}" if protocol != "coco" else iou_type
     about = f"{what}, {len(truth.image_id):,} images"
     if len(results) == 1:
         [(path, result)] = results
-        print_heading(f"{path} ({about})", as_format)
+        print_heading(f"{as_given(path)} ({about})", as_format)
         printed = [result.to_table(wanted), *([result.to_table(wanted, per_category=True)] if per_category else ())]
     else:
         beside = dict(zip(short_names(paths), (result for _, result in results), strict=True))
         print_heading(about, as_format)
         printed = [figures_beside(beside, wanted), *(categories_beside(beside, wanted) if per_category else ())]
     if parts is not None:
-        names = [path.name for path in paths] if len(paths) == 1 else short_names(paths)
+        names = [as_given(path).name for path in paths] if len(paths) == 1 else short_names(paths)
         beside = dict(zip(names, (result for _, result in results), strict=True))
         printed = [*printed, figures_table(beside, parts, wanted)]
     for table in printed:
@@ -121,5 +121,5 @@ def _measured(
         if str(path) in error.where:
             raise
         raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
-    notes(path, result.notes)
+    notes(as_given(path), result.notes)
     return result
