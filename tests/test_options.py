@@ -15,6 +15,7 @@ OTHERWISE = {
     ("zoo scenes", "--categories"): "how many are drawn",
     ("ablate", "--recipe"): "several, a row each",
     ("analyze", "--recipe"): "a file alone: what fuses the members whose worth is asked for",
+    ("predict", "--weights"): "which of a training: averaged or last; or a file of another framework",
     ("predict", "--views"): "sizes, of a detector that sees each image so often",
     ("fuse", "--masks"): "what becomes of them when boxes are corrected",
     ("train", "--data"): "several, joined",
