@@ -260,6 +260,9 @@ def test_pre_training_on_other_categories(data, tmp_path):
     start = load_weights(tmp_path / "first")
     same = [name for name, tensor in build(small(), 4).state_dict().items() if tensor.shape == start[name].shape]
     assert 0 < len(start) - len(same) < 12
+    run = train(small(steps=1, init_from=str(tmp_path / "first"), init_anew=("rpn.conv",)), data, tmp_path / "third")
+    assert "rpn.conv.weight" in run.notes[0]
+    assert "rpn.conv.weight" not in note
 
 
 def test_epochs_are_kept_for_averaging(data, tmp_path):

@@ -78,7 +78,7 @@ class TransformersModel(ForeignModel):
         return [self._segments(one) if self.has_masks else _boxes(one) for one in answers]
 
     def _size(self, size: tuple[int, int]) -> dict[str, int]:
-        if "shortest_edge" in self._processor.size:
+        if dict(self._processor.size).get("shortest_edge") is not None:
             return {"shortest_edge": size[0], "longest_edge": size[1]}
         return {"height": size[0], "width": size[0]}  # of processors that make every picture square
 
@@ -94,7 +94,7 @@ class TransformersModel(ForeignModel):
 
 
 _MAPS = {"return_binary_maps": True}
-_OURS = ("return_binary_maps", "return_coco_annotation", "label_ids_to_fuse")
+_OURS = ("kwargs", "return_binary_maps", "return_coco_annotation", "label_ids_to_fuse")
 _FILES = (".json", ".safetensors", ".bin")
 
 

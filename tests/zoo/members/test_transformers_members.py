@@ -37,6 +37,37 @@ def yolos(folder):
     return net, processor
 
 
+def rf_detr(folder):
+    torch.manual_seed(0)
+    backbone = transformers.RfDetrDinov2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        num_windows=1,
+        out_features=["stage1", "stage2"],
+        window_block_indexes=[],
+    )
+    config = transformers.RfDetrConfig(
+        backbone_config=backbone,
+        d_model=32,
+        decoder_layers=1,
+        decoder_ffn_dim=32,
+        num_queries=9,
+        group_detr=1,
+        decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2,
+        intermediate_size=32,
+        **LABELS,
+    )
+    net = transformers.RfDetrForObjectDetection(config).eval()
+    processor = transformers.RfDetrImageProcessor(size={"height": 56, "width": 56})
+    net.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return net, processor
+
+
 def mask2former(folder):
     torch.manual_seed(0)
     backbone = transformers.SwinConfig(
@@ -73,8 +104,9 @@ def answer(net, processor, picture, task, **settings):
     return getattr(processor, task)(output, threshold=0.0, target_sizes=[picture.shape[:2]], **settings)[0]
 
 
-def test_boxes_are_what_transformers_finds(tmp_path):
-    net, processor = yolos(tmp_path / "model")
+@pytest.mark.parametrize("made", [yolos, rf_detr])
+def test_boxes_are_what_transformers_finds(made, tmp_path):
+    net, processor = made(tmp_path / "model")
     data, pixels = pictures()
     found = table(f"transformers:{tmp_path / 'model'}", tmp_path / "t.parquet")
     for index, picture in enumerate(pixels):
@@ -110,6 +142,16 @@ def test_masks_are_what_transformers_finds(tmp_path):
             assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
             seen += 1
     assert seen > 3
+
+
+def test_views_of_processors_that_make_squares(tmp_path):
+    net, _ = rf_detr(tmp_path / "model")
+    data, pixels = pictures()
+    found = table(f"transformers:{tmp_path / 'model'}", tmp_path / "t.parquet", views=(View(84, 120),))
+    larger = transformers.RfDetrImageProcessor(size={"height": 84, "width": 84})
+    one = answer(net, larger, pixels[0], "post_process_object_detection")
+    real = [s for s, n in zip(one["scores"].tolist(), one["labels"].tolist(), strict=True) if n in IDS]
+    np.testing.assert_allclose(rows(found, data, 0, "84")[1], sorted(real, reverse=True), atol=1e-6)
 
 
 def test_views_take_the_place_of_the_processors_size(tmp_path):
