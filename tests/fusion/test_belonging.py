@@ -161,6 +161,6 @@ def test_kept_on_disk_and_old_tables_are_read(tmp_path, monkeypatch):
     assert read_table(tmp_path / "a.parquet").metadata == given.metadata
     old = {"version": 1, "unit": "pixel", "categories": "c", "member": "a", "boxes": "given", "made_by": {}}
     encode = msgspec.json.encode
-    monkeypatch.setattr(msgspec.json, "encode", lambda value: encode(old))
+    monkeypatch.setattr(msgspec.json, "encode", lambda value, **_: encode(old))
     write_table(given, tmp_path / "old.parquet")
     assert read_table(tmp_path / "old.parquet").metadata == Metadata(member="a", categories="c")

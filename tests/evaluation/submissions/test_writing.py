@@ -361,7 +361,7 @@ def test_sizes_are_asked_for_where_they_are_needed(form, metadata, message):
 
 
 def test_labels_are_asked_for():
-    with pytest.raises(InputError, match="classes"):
+    with pytest.raises(InputError, match="--class-descriptions"):
         Submission(small_table([]), "openimages-detection", images=small_list())
 
 
