@@ -39,6 +39,7 @@ links: .venv/docs
 
 bench: .venv/peers
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python -m benchmarks.first_minute
 	$(BIN)/python benchmarks/suppression.py
 	$(BIN)/python benchmarks/slices.py
 	$(BIN)/python benchmarks/clustering.py
