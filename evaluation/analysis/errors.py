@@ -1,5 +1,6 @@
 """TIDE: which kinds of error cost how much AP (Bolya 2020, arXiv 2008.08115)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from fusion.table import DetectionTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MAIN_ERRORS", "SPECIAL_ERRORS", "Errors", "analyze_errors"]
+    from evaluation.open_images_result import OpenImagesResult
+
+__all__ = ["MAIN_ERRORS", "SPECIAL_ERRORS", "Errors", "analyze_errors", "summed_up"]
 
 MAIN_ERRORS = {
     "Cls": "wrong category, well placed",
@@ -191,19 +194,38 @@ def analyze_errors(
         gains.append(fixes.average_precision(present, right | (chosen & moved), counted))
     gains.append(_perfect_precision(start, hits, positives))
     gains.append(fixes.average_precision(kept, right, hits))
-    average = _mean(start)
-    names = [*MAIN_ERRORS, *SPECIAL_ERRORS]
-    costs = {name: _mean(gain) - average for name, gain in zip(names, gains, strict=True)}
     counts = np.stack(
         [np.bincount(found.category[error == number], minlength=categories) for number in range(_MISS)] + [missed]
     )
+    return summed_up(gains, counts, start, iou, prepared)
+
+
+def summed_up(
+    gains: Sequence[np.ndarray],
+    counts: np.ndarray,
+    start: np.ndarray,
+    iou: float,
+    of: "Prepared | OpenImagesResult",
+) -> Errors:
+    """Sum up what kinds of error cost in each category.
+
+    Args:
+        gains: Of each kind, main ones first, then special ones: AP [categories] without it.
+        counts: int64 [main kinds, categories], how often each occurs.
+        start: AP [categories] as it is; NaN where there is nothing to find.
+        iou: From which a detection is right.
+        of: What has the categories.
+    """
+    average = _mean(start)
+    names = [*MAIN_ERRORS, *SPECIAL_ERRORS]
+    costs = {name: _mean(gain) - average for name, gain in zip(names, gains, strict=True)}
     return Errors(
         AP=average,
         iou=iou,
         counts=dict(zip(MAIN_ERRORS, counts.sum(axis=1).tolist(), strict=True)),
         costs={name: max(cost, 0.0) if name in MAIN_ERRORS else cost for name, cost in costs.items()},
-        category_ids=prepared.category_ids,
-        category_names=prepared.category_names,
+        category_ids=of.category_ids,
+        category_names=of.category_names,
         category_AP=start,
         category_counts=counts,
         category_costs=np.stack(gains) - start,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from evaluation.analysis.errors import MAIN_ERRORS, SPECIAL_ERRORS, Errors
+from evaluation.analysis.errors import MAIN_ERRORS, Errors, summed_up
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, NOTHING, Assigned, Overlaps
 from evaluation.analysis.sizes import SIDES
 from evaluation.columns import Found
@@ -129,22 +129,10 @@ def errors_of(found: Beside, result: OpenImagesResult) -> Errors:
     hits = np.bincount(result.trues.category, result.trues.label, k)
     perfect = _average_precision(result, none, none, none, hits)
     gains.append(np.where(hits > 0, perfect, np.where(np.isnan(base), np.nan, 0.0)))
-    average = _mean(base)
-    costs = {name: _mean(gain) - average for name, gain in zip((*names, *SPECIAL_ERRORS), gains, strict=True)}
     counts = np.stack(
         [np.bincount(outcomes.category[error == number], minlength=k) for number in range(len(names) - 1)] + [missed]
     )
-    return Errors(
-        AP=average,
-        iou=iou,
-        counts=dict(zip(names, counts.sum(axis=1).tolist(), strict=True)),
-        costs={name: max(cost, 0.0) if name in MAIN_ERRORS else cost for name, cost in costs.items()},
-        category_ids=result.category_ids,
-        category_names=result.category_names,
-        category_AP=base,
-        category_counts=counts,
-        category_costs=np.stack(gains) - base,
-    )
+    return summed_up(gains, counts, base, iou, result)
 
 
 def sizes_of(found: Beside, truth: GroundTruth) -> "pd.DataFrame":
@@ -248,8 +236,3 @@ def _average_precision(
     curves = Trues.of(entries, len(amount))
     curves.add_false(outcomes._replace(outcome=outcome))
     return curves.average_precision(amount.astype(np.float64))[0]
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.mean(known)) if len(known) else 0.0
