@@ -79,21 +79,8 @@ def converted(weights: Mapping[str, Tensor], source: str, sha256: str = "") -> C
     given, changed = _folded(weights, names)
     if any(sha256.startswith(known) for known in names.without_eps):
         changed += _with_eps(given)
-    found: dict[str, Tensor] = {}
-    left: list[str] = []
-    for name, tensor in given.items():
-        rule = (
-            None
-            if _any(names.left, name)
-            else next((r for r in names.names if _pattern(r.theirs).fullmatch(name)), None)
-        )
-        if rule is None:
-            left.append(name)
-            continue
-        if rule.change is not None:
-            tensor = _CHANGES[rule.change][0](tensor)
-            changed.append(name)
-        found[_filled(rule.theirs, rule.ours, name)] = tensor
+    found, own, left = _renamed(given, names.names, names.left)
+    changed += own
     if not found:
         few = ", ".join(sorted(weights)[:3])
         raise InputError("weights", f"none of their names is one of {source}: {few} ...", "Name what they are from")
@@ -107,18 +94,8 @@ def converted_back(weights: Mapping[str, Tensor], source: str) -> Converted:
         InputError: As `converted`.
     """
     names = _map(source)
-    found: dict[str, Tensor] = {}
-    changed, left = [], []
     rules = [rule for rule in names.names if not rule.old and (rule.unless is None or rule.unless not in weights)]
-    for name, tensor in weights.items():
-        rule = next((r for r in rules if _pattern(r.ours).fullmatch(name)), None)
-        if rule is None:
-            left.append(name)
-            continue
-        if rule.change is not None:
-            tensor = _CHANGES[rule.change][1](tensor)
-            changed.append(name)
-        found[_filled(rule.ours, rule.theirs, name)] = tensor
+    found, changed, left = _renamed(weights, rules, back=True)
     if not found:
         raise InputError("weights", f"none of them has a name at {source}", "Name weights of a model of the zoo")
     if names.folded_with is not None and names.folded_with in weights:
@@ -131,6 +108,26 @@ def converted_back(weights: Mapping[str, Tensor], source: str) -> Converted:
             found[f"{norm}.weight"], found[f"{norm}.bias"] = torch.full_like(bias, (1 + _EPS) ** 0.5), bias
             found[f"{norm}.running_mean"], found[f"{norm}.running_var"] = torch.zeros_like(bias), torch.ones_like(bias)
     return Converted(found, tuple(changed), tuple(left), names.about)
+
+
+def _renamed(
+    weights: Mapping[str, Tensor], rules: Sequence[_Name], kept_out: Sequence[str] = (), *, back: bool = False
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Return tensors by their new names, the old names of those that a rule changed, and of those that have no rule."""
+    found: dict[str, Tensor] = {}
+    changed, left = [], []
+    for name, tensor in weights.items():
+        fitting = (rule for rule in rules if _pattern(rule.ours if back else rule.theirs).fullmatch(name))
+        rule = None if _any(kept_out, name) else next(fitting, None)
+        if rule is None:
+            left.append(name)
+            continue
+        if rule.change is not None:
+            tensor = _CHANGES[rule.change][back](tensor)
+            changed.append(name)
+        old, new = (rule.ours, rule.theirs) if back else (rule.theirs, rule.ours)
+        found[_filled(old, new, name)] = tensor
+    return found, changed, left
 
 
 def _map(source: str) -> _Map:

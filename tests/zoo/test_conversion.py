@@ -11,7 +11,6 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 from torchvision.models import get_model
 
-import quorum
 from fusion.errors import InputError
 from zoo.checkpoint import load_matching, load_weights
 from zoo.config import DeformConv, Model, replace
@@ -314,15 +313,7 @@ def test_errors():
         converted({"head.x": torch.zeros(1)}, "mmdet")
 
 
-def run(*arguments):
-    try:
-        quorum.main([str(word) for word in arguments])
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
-def test_the_command_line(tmp_path, capsys):
+def test_the_command_line(tmp_path, run):
     weights = {
         "rpn.head.cls_logits.bias": torch.arange(3.0),
         "odd": torch.zeros(1),
@@ -330,14 +321,15 @@ def test_the_command_line(tmp_path, capsys):
     }
     torch.save({"model": weights}, tmp_path / "f.pth")
     out = tmp_path / "w.safetensors"
-    assert run("zoo", "convert", tmp_path / "f.pth", "--from", "torchvision", "-o", out) == 0
-    said = capsys.readouterr().err.replace("\n", " ")
+    code, _, said = run("zoo", "convert", tmp_path / "f.pth", "--from", "torchvision", "-o", out)
+    assert code == 0
+    said = said.replace("\n", " ")
     assert "2 tensors, 1 reshaped or reordered: roi_heads.box_predictor.bbox_pred.bias" in said
     assert "1 left out: odd" in said
     assert load_weights(out)["boxes.stages.0.predictor.bias"].tolist() == [4, 5, 6, 7]
-    assert run("zoo", "convert", out, "--to", "torchvision", "-o", tmp_path / "back.pth") == 0
+    assert run("zoo", "convert", out, "--to", "torchvision", "-o", tmp_path / "back.pth")[0] == 0
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back["roi_heads.box_predictor.bbox_pred.bias"].tolist() == [0, 0, 0, 0, 4, 5, 6, 7]
     assert np.array_equal(back["rpn.head.cls_logits.bias"], weights["rpn.head.cls_logits.bias"])
     for wrong in (("--from", "x", "-o", out), ("-o", out), ("--from", "timm", "-o", tmp_path / "x.pth")):
-        assert run("zoo", "convert", tmp_path / "f.pth", *wrong) == 2
+        assert run("zoo", "convert", tmp_path / "f.pth", *wrong)[0] == 2

@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 
-import quorum
 from fusion.errors import InputError
 from fusion.storage import read_table
 from tests.zoo.members.cases import SCENES, pictures, rows, table
@@ -135,30 +134,30 @@ def test_unknown_categories_are_dropped_where_asked(tmp_path):
     assert set(found.category_id.tolist()) == {1}
 
 
-def run(*arguments):
-    try:
-        quorum.main([str(word) for word in arguments])
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
-def test_the_command_line(tmp_path, capsys):
+def test_the_command_line(tmp_path, run):
     call = ("predict", "python:own_finders:other", "--data", SCENES, "-o", tmp_path / "t.parquet")
-    assert run(*call[:4]) == 2
-    assert "needs --output" in capsys.readouterr().err
-    assert run(*call) == 2
-    said = capsys.readouterr().err
+    code, _, said = run(*call[:4])
+    assert code == 2
+    assert "needs --output" in said
+    code, _, said = run(*call)
+    assert code == 2
     assert "--label-map" in said
     assert "--unknown-categories drop" in said
-    assert run(*call, "--label-map", "unicorn=2,red disc=3", "--flip") == 0
-    assert "3 images, 2 views" in capsys.readouterr().err
+    code, _, said = run(*call, "--label-map", "unicorn=2,red disc=3", "--flip")
+    assert code == 0
+    assert "3 images, 2 views" in said
     found = read_table(tmp_path / "t.parquet")
     assert set(found.category_id.tolist()) == {2, 3}
     assert found.metadata.member == "t"
-    assert run("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least=1") == 0
-    assert run("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least") == 2
-    assert "expected field=value" in capsys.readouterr().err
-    assert run("predict", tmp_path, "--data", SCENES, "--label-map", "1=2", "-o", tmp_path / "c") == 2
-    assert "is for models of other frameworks" in capsys.readouterr().err
-    assert run(*call, "--boxes", tmp_path / "t.parquet") == 2
+    assert (
+        run("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least=1")[0] == 0
+    )
+    code, _, said = run(
+        "predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least"
+    )
+    assert code == 2
+    assert "expected field=value" in said
+    code, _, said = run("predict", tmp_path, "--data", SCENES, "--label-map", "1=2", "-o", tmp_path / "c")
+    assert code == 2
+    assert "is for models of other frameworks" in said
+    assert run(*call, "--boxes", tmp_path / "t.parquet")[0] == 2
