@@ -10,6 +10,7 @@ from evaluation.annotations import read_ground_truth
 from evaluation.belonging import origin_of
 from evaluation.files.look import Look, stem_of
 from evaluation.formats import is_recognised
+from evaluation.hidden_tables import hidden_table
 from evaluation.results import read_results
 from fusion.errors import InputError, options_of
 from fusion.source import STANDARD_INPUT
@@ -46,8 +47,8 @@ def table_of(path: Path, ground_truth: Path | None, files: Mapping[str, Path]) -
     """
     key = _key(path, ground_truth, files)
     member = stem_of(path.resolve().name).split(".")[0] or "table"
-    for folder in (path.resolve().parent / ".quorum" / path.resolve().name, _caches() / key):
-        place = folder / f"{member}.parquet"
+    beside, cached = hidden_table(path, member), _caches() / key / f"{member}.parquet"
+    for place in (beside, cached):
         if place.exists() and _key_of(place) == key:
             return place
     truth, unreadable = None, None
@@ -62,9 +63,7 @@ def table_of(path: Path, ground_truth: Path | None, files: Mapping[str, Path]) -
             table = read_results(path, truth, metadata=Metadata(member=member, made_by={"key": key}, **origin))
     except InputError as error:
         raise unreadable or error from None
-    place = path.resolve().parent / ".quorum" / path.resolve().name / f"{member}.parquet"
-    if not _writable(path.resolve().parent):
-        place = _caches() / key / f"{member}.parquet"
+    place = beside if _writable(path.resolve().parent) else cached
     write_table(table, place)
     notes(path, [*table.metadata.made_by["notes"], f"imported ({table.metadata.made_by['format']}) into {place}"])
     return place

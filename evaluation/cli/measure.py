@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices
-from evaluation.cli.members import as_given, read_member, short_names, some_tables
+from evaluation.cli.members import read_member, short_names, some_tables
 from evaluation.cli.output import Form
 from evaluation.cli.protocols import OFFICIAL, IouType, ProtocolName, ProtocolOptions, protocol_of
 from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, prepared_truth
+from evaluation.hidden_tables import as_given
 from fusion.errors import InputError
 
 if TYPE_CHECKING:

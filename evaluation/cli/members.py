@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.hidden_tables import as_given
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from evaluation.ground_truth import GroundTruth
     from fusion.table import DetectionTable
 
-__all__ = ["as_given", "read_member", "short_names", "some_tables"]
+__all__ = ["read_member", "short_names", "some_tables"]
 
 
 def some_tables(tables: tuple[Path, ...], command: str) -> tuple[Path, ...]:
@@ -25,12 +26,6 @@ def short_names(paths: "Sequence[Path]") -> list[str]:
     """Name tables by their files, without folder and suffix where that tells them apart."""
     stems = [path.stem for path in paths]
     return [path.stem if stems.count(path.stem) == 1 else str(as_given(path)) for path in paths]
-
-
-def as_given(path: Path) -> Path:
-    """Return the result file that a table was imported from, hidden beside it; other tables as they are."""
-    hidden = path.parent.parent
-    return hidden.parent / path.parent.name if hidden.name == ".quorum" else path
 
 
 def read_member(path: Path, truth: "GroundTruth", images: Path | None) -> "DetectionTable":
