@@ -27,17 +27,11 @@ from search.splits import dealt
 
 MVOR = Path(__file__).resolve().parents[2] / "shared" / "data" / "mvor"
 TRUTH = MVOR / "annotations" / "camma_mvor_2018.json"
-SETS = {
-    "two": ["faster_rcnn_bbox", "dfcnet_rfcn_bbox"],
-    "six": [
-        "faster_rcnn_bbox",
-        "dfcnet_rfcn_bbox",
-        "alphapose_bbox",
-        "rtpose_bbox",
-        "openpose_bbox",
-        "openpose_bbox_multiscale",
-    ],
-}
+SIX = (
+    *("faster_rcnn_bbox", "dfcnet_rfcn_bbox", "alphapose_bbox"),
+    *("rtpose_bbox", "openpose_bbox", "openpose_bbox_multiscale"),
+)
+SETS = {"two": SIX[:2], "six": SIX}
 
 
 def _auto(files: Sequence[Path], folder: Path) -> tuple[float, float, float, str]:
@@ -47,11 +41,11 @@ def _auto(files: Sequence[Path], folder: Path) -> tuple[float, float, float, str
     environment = {**os.environ, "COLUMNS": "80"}
     said = subprocess.run(call, check=True, capture_output=True, text=True, env=environment).stdout
     wall, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = re.match(r"AP ([\d.]+)|.*AP ([\d.]+) on", said)
+    found = re.search(r"AP ([\d.]+)", said)
     if found is None:
         sys.exit(f"no AP in {said!r}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return float(found[1] or found[2]), wall, cpu, said
+    return float(found[1]), wall, cpu, said
 
 
 def main() -> None:
