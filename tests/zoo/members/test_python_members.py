@@ -149,12 +149,9 @@ def test_the_command_line(tmp_path, run):
     found = read_table(tmp_path / "t.parquet")
     assert set(found.category_id.tolist()) == {2, 3}
     assert found.metadata.member == "t"
-    assert (
-        run("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least=1")[0] == 0
-    )
-    code, _, said = run(
-        "predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set", "least"
-    )
+    bright = ("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set")
+    assert run(*bright, "least=1")[0] == 0
+    code, _, said = run(*bright, "least")
     assert code == 2
     assert "expected field=value" in said
     code, _, said = run("predict", tmp_path, "--data", SCENES, "--label-map", "1=2", "-o", tmp_path / "c")
