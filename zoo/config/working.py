@@ -46,7 +46,10 @@ class TrainData:
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
-        mosaic: Chance that a sample is made of two by two pictures, partners drawn by repeat factors.
+        mosaic: Chance that a sample is made of two by two pictures.
+        mosaic_kind: "shuffle" draws its partners evenly (YOLOv4), "repeat" by repeat factors (lvistraveler-lvis2020,
+            Table 1, "align with RFS"), both scale them to the room of the first; "balanced" is Algorithm 1 of
+            alibaba-lvis2020: by repeat factors, one scale for all, then a part as large as the first.
         streams: What each step is made of, in place of one `sampler`; epochs are then those of the first stream.
     """
 
@@ -59,6 +62,7 @@ class TrainData:
     sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3
     mosaic: float = 0.0
+    mosaic_kind: Literal["shuffle", "repeat", "balanced"] = "repeat"
     streams: tuple[Stream, ...] = ()
 
     def step(self, batch: int) -> tuple[Stream, ...]:

@@ -1,7 +1,7 @@
 """Samples that are made of several pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.data.masks import placed_mask
 from zoo.data.record import Target
-from zoo.data.transforms import VisitDraws, resize
+from zoo.data.transforms import VisitDraws, crop, resize
 
 __all__ = ["Mixture", "Mosaic", "joined_target"]
 
@@ -24,23 +24,27 @@ class Mixture(Protocol):
     def partners(self, draws: VisitDraws) -> list[int]:
         """Return the images that are joined with the one of these draws; none leaves it alone."""
 
-    def join(self, samples: Sequence[tuple[Tensor, Target]]) -> tuple[Tensor, Target]:
+    def join(self, samples: Sequence[tuple[Tensor, Target]], draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return one sample of several as they are on disk, the image itself first."""
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Two by two pictures, the partners drawn by how often their image is to come (alibaba-lvis2020, Algorithm 1).
+    """Two by two pictures that meet in one point, the partners drawn in proportion to `factors`.
 
-    All four get the room that the first one takes, each scaled to fit into it, and meet in the middle (ours).
+    Either all four get the room that the first one takes, each scaled to fit into it (ours); or all keep their common
+    scale, and of the whole a part as large as the first picture is cut out, at random but with the point inside
+    (`balanced_mosaic`; where it is cut is ours).
 
     Attributes:
         chance: That a sample is a mosaic.
-        factors: float64 [images], drawn in proportion.
+        factors: float64 [images].
+        common_scale: Whether the pictures keep their scale.
     """
 
     chance: float
     factors: np.ndarray
+    common_scale: bool = False
 
     def partners(self, draws: VisitDraws) -> list[int]:
         """Return three images, or none."""
@@ -51,21 +55,40 @@ class Mosaic:
         drawn: list[int] = np.searchsorted(sums, rng.random(3) * sums[-1], side="right").tolist()
         return drawn
 
-    def join(self, samples: Sequence[tuple[Tensor, Target]]) -> tuple[Tensor, Target]:
+    def join(self, samples: Sequence[tuple[Tensor, Target]], draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the mosaic of four samples."""
         height, width = samples[0][1].size
-        canvas = torch.full((3, 2 * height, 2 * width), _GREY, dtype=torch.uint8)
-        targets, corners = [], []
+        if self.common_scale:
+            up, down = (max(samples[place][1].size[0] for place in row) for row in ((0, 1), (2, 3)))
+            left, right = (max(samples[place][1].size[1] for place in column) for column in ((0, 2), (1, 3)))
+        else:
+            samples = [resize(*sample, _fitting(sample[1].size, (height, width))) for sample in samples]
+            up = down = height
+            left = right = width
+        canvas = torch.full((3, up + down, left + right), _GREY, dtype=torch.uint8)
+        corners = []
         for place, (image, target) in enumerate(samples):
-            factor = min(height / target.size[0], width / target.size[1])
-            own = max(1, round(target.size[0] * factor)), max(1, round(target.size[1] * factor))
-            image, target = resize(image, target, own)
-            top = height - own[0] if place < 2 else height
-            left = width - own[1] if place % 2 == 0 else width
-            canvas[:, top : top + own[0], left : left + own[1]] = image
-            targets.append(target)
-            corners.append((top, left))
-        return canvas, joined_target(targets, corners, (2 * height, 2 * width))
+            own = target.size
+            corner = up - own[0] if place < 2 else up, left - own[1] if place % 2 == 0 else left
+            canvas[:, corner[0] : corner[0] + own[0], corner[1] : corner[1] + own[1]] = image
+            corners.append(corner)
+        joined = joined_target([target for _, target in samples], corners, (up + down, left + right))
+        if not self.common_scale:
+            return canvas, joined
+        rng = draws.of("mosaic crop")
+        top, first = (_start(rng, *sides) for sides in ((up, down, height), (left, right, width)))
+        image, target = crop(canvas, joined, top, first, height, width)
+        return image, replace(target, original_size=target.size)
+
+
+def _fitting(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    factor = min(room[0] / size[0], room[1] / size[1])
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _start(rng: np.random.Generator, before: int, after: int, length: int) -> int:
+    """Draw where a part begins that holds the place that has so much before it and so much after."""
+    return int(rng.integers(max(before - length, 0), min(before, before + after - length) + 1))
 
 
 def joined_target(targets: Sequence[Target], corners: Sequence[tuple[int, int]], size: tuple[int, int]) -> Target:

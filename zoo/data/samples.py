@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -45,7 +46,7 @@ class TrainSet(Dataset[Sample]):
         draws = VisitDraws(self.seed, key.epoch, key.image, key.visit, key.stream)
         for mixture in self.mixtures:
             if partners := mixture.partners(draws):
-                image, target = mixture.join([(image, target), *map(self.data.load, partners)])
+                image, target = mixture.join([(image, target), *map(self.data.load, partners)], draws)
         for transform in self.transforms:
             image, target = transform(image, target, draws)
         return settle(image, target)
@@ -143,7 +144,10 @@ def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
     """Return how the settings join pictures."""
     if settings.mosaic <= 0:
         return ()
-    return (Mosaic(settings.mosaic, repeat_factors(data.image_categories, settings.repeat_threshold)),)
+    factors = np.ones(len(data))
+    if settings.mosaic_kind != "shuffle":
+        factors = repeat_factors(data.image_categories, settings.repeat_threshold)
+    return (Mosaic(settings.mosaic, factors, settings.mosaic_kind == "balanced"),)
 
 
 def training_transforms(settings: TrainData) -> tuple[Transform, ...]:

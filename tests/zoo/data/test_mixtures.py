@@ -25,7 +25,7 @@ def test_a_mosaic_has_each_picture_with_its_objects_in_its_quarter(seed, polygon
     rng = np.random.default_rng(seed)
     samples = [random_sample(rng, objects=int(rng.integers(0, 4)), polygons=polygons)[:2] for _ in range(4)]
     samples[0][1].drawn = 3
-    image, target = Mosaic(1.0, np.ones(9)).join(samples)
+    image, target = Mosaic(1.0, np.ones(9)).join(samples, VisitDraws(0, 0, 0))
     target.check()
     height, width = samples[0][1].size
     assert image.shape[1:] == target.size == (2 * height, 2 * width)
@@ -51,6 +51,53 @@ def test_a_mosaic_has_each_picture_with_its_objects_in_its_quarter(seed, polygon
     assert len(target.boxes) == len(target.masks) == at
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_balanced_mosaic_is_a_part_of_four_pictures_at_one_scale(seed):
+    rng = np.random.default_rng(seed)
+    samples = [random_sample(rng, objects=2) for _ in range(4)]
+    (height, width) = samples[0][1].size
+    image, target = Mosaic(1.0, np.ones(9), common_scale=True).join(
+        [sample[:2] for sample in samples], VisitDraws(seed, 1, 2)
+    )
+    target.check()
+    assert image.shape[1:] == target.size == target.original_size == (height, width)
+    # all pictures around the origin of a plane, then the place of the part is looked for
+    plane, at = np.full((3, 120, 120), 128, np.uint8), 60
+    objects, stuff = [], np.full((120, 120), 255, np.uint8)
+    for place, (pixels, own, dense) in enumerate(samples):
+        h, w = own.size
+        rows = slice(at - h, at) if place < 2 else slice(at, at + h)
+        columns = slice(at - w, at) if place % 2 == 0 else slice(at, at + w)
+        plane[:, rows, columns] = pixels
+        stuff[rows, columns] = own.stuff
+        shift = np.array([columns.start, rows.start] * 2)
+        for label, box, mask in zip(own.labels, own.boxes.numpy(), dense.numpy(), strict=True):
+            drawn = np.zeros((120, 120), np.uint8)
+            drawn[rows, columns] = mask
+            objects.append((int(label), box + shift, drawn))
+    found = image.numpy()
+    places = [
+        (top, left)
+        for top in range(at - height, at + 1)
+        for left in range(at - width, at + 1)
+        if np.array_equal(plane[:, top : top + height, left : left + width], found)
+    ]
+    assert len(places) == 1
+    ((top, left),) = places
+    assert np.array_equal(stuff[top : top + height, left : left + width], target.stuff)
+    expected = []
+    for label, box, drawn in objects:
+        inside = (box - (left, top, left, top)).clip(0, (width, height, width, height))
+        mask = drawn[top : top + height, left : left + width]
+        if mask.any():
+            expected.append((label, inside, mask))
+    assert target.labels.tolist() == [label for label, _, _ in expected]
+    assert np.allclose(target.boxes.numpy(), [box for _, box, _ in expected] or np.zeros((0, 4)), atol=1e-4)
+    for mask, (_, _, own) in zip(target.masks, expected, strict=True):
+        assert np.array_equal(mask_pixels(mask, target.size), own)
+
+
 def test_partners_come_in_proportion_and_by_chance():
     factors = np.array([1.0, 3.0, 0.0, 4.0])
     mosaic = Mosaic(0.5, factors)
@@ -69,12 +116,12 @@ def test_lists_of_labels_hold_for_all_pictures():
         target.neg_classes = torch.tensor([5, 6 + number])
         target.not_exhaustive = torch.tensor([number])
         target.loss_weight = float(number)
-    target = Mosaic(1.0, np.ones(4)).join(samples)[1]
+    target = Mosaic(1.0, np.ones(4)).join(samples, VisitDraws(0, 0, 0))[1]
     assert target.neg_classes.tolist() == [5]
     assert target.not_exhaustive.tolist() == [0, 1, 2, 3]
     assert target.loss_weight == 1.5
     samples[2][1].masks = samples[1][1].stuff = None
-    target = Mosaic(1.0, np.ones(4)).join(samples)[1]
+    target = Mosaic(1.0, np.ones(4)).join(samples, VisitDraws(0, 0, 0))[1]
     assert target.masks is None
     assert target.stuff is None
     target.check()
@@ -89,6 +136,11 @@ def test_training_samples_are_mosaics_as_often_as_asked_for():
     assert len(target.boxes) + len(target.ignore_boxes) >= objects[2]
     assert len(partners) == 3
     assert (target.drawn, target.stream) == (3, 1)
+    factors = [
+        TrainSet(data, TrainData(mosaic=1.0, mosaic_kind=kind), 0).mixtures[0] for kind in ("shuffle", "balanced")
+    ]
+    assert (factors[0].factors == 1).all()
+    assert [one.common_scale for one in factors] == [False, True]
     again, same = mixed[0, 2, 0, 3, 1]
     assert torch.equal(image, again)
     assert torch.equal(target.boxes, same.boxes)
