@@ -7,6 +7,7 @@ neither says anything.
 
 from dataclasses import replace
 
+from zoo.config.augment import InstaBoost, Rotation, Strong
 from zoo.config.features import (
     FPN,
     RPN,
@@ -68,6 +69,7 @@ __all__ = [
     "FCHead",
     "HighIoU",
     "Infer",
+    "InstaBoost",
     "MaskHead",
     "MaskIoU",
     "Model",
@@ -75,11 +77,13 @@ __all__ = [
     "ParameterGroup",
     "Refiner",
     "RoIPool",
+    "Rotation",
     "Sampling",
     "ShuffleNet",
     "SoftNMS",
     "Softmax",
     "Stream",
+    "Strong",
     "StuffHead",
     "TauSoftmax",
     "Timm",

@@ -26,6 +26,8 @@ class Model:
         pool: Regions to features, for the box heads.
         head: Features to class and box features.
         classifier: Class features to scores.
+        class_dropout: Share of the class features that training hides from the classifier (alibaba-lvis2020, sec. 4.1;
+            where, and 0.5 for that report, is ours).
         cascade: Stages of heads.
         mask: Instance branch, or None.
         stuff: Stuff supervision, or None.
@@ -42,6 +44,7 @@ class Model:
     pool: RoIPool = RoIPool()
     head: BoxHead = FCHead()
     classifier: Classifier = Softmax()
+    class_dropout: float = 0.0
     cascade: Cascade = Cascade()
     mask: MaskHead | None = None
     stuff: StuffHead | None = None
@@ -86,6 +89,8 @@ class Model:
             raise InputError(
                 "head.class_agnostic", f"a cascade of {stages} stages refines one box per region", "Set it to true"
             )
+        if not 0 <= self.class_dropout < 1:
+            raise InputError("class_dropout", f"expected a share from 0 to less than 1, got {self.class_dropout}")
         if self.rpn.convs < 1:
             raise InputError("rpn.convs", f"expected at least 1, got {self.rpn.convs}")
         if isinstance(self.head, FCHead) and self.head.layers < 1:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from zoo.config.augment import InstaBoost, Rotation, Strong
+
 __all__ = [
     "Infer",
     "ParameterGroup",
@@ -43,6 +45,9 @@ class TrainData:
         long: Longest side.
         flip: Probability of a horizontal flip.
         photometric: Distort brightness, contrast, saturation and hue.
+        instaboost: Objects that are moved a little, or None.
+        strong: Colour jitter, blur and cutout, or None.
+        rotation: Rotation about the middle, or None.
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
@@ -58,6 +63,9 @@ class TrainData:
     long: int = 1333
     flip: float = 0.5
     photometric: bool = False
+    instaboost: InstaBoost | None = None
+    strong: Strong | None = None
+    rotation: Rotation | None = None
     jitter: tuple[float, float] | None = None
     sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3

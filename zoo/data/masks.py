@@ -11,6 +11,7 @@ __all__ = [
     "flip_mask",
     "is_polygons",
     "mask_area",
+    "mask_box",
     "mask_pixels",
     "pack",
     "placed_mask",
@@ -59,6 +60,14 @@ def mask_pixels(mask: Mask, size: tuple[int, int]) -> np.ndarray:
 def mask_area(mask: Mask, size: tuple[int, int]) -> int:
     """Return the number of pixels inside the image."""
     return int(np.count_nonzero(mask_pixels(mask, size)))
+
+
+def mask_box(pixels: np.ndarray) -> tuple[float, float, float, float]:
+    """Return the box xyxy of the pixels of a mask [height, width], around whole pixels; zeros of an empty one."""
+    rows, columns = (np.flatnonzero(pixels.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0.0, 0.0, 0.0, 0.0
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def flip_mask(mask: Mask, width: int) -> Mask:

@@ -11,9 +11,12 @@ from torch.utils.data import Dataset
 from fusion.errors import InputError
 from zoo.config import TrainData
 from zoo.data.dataset import Data
+from zoo.data.instaboost import Boosted
 from zoo.data.mixtures import Mixture, Mosaic
 from zoo.data.order import repeat_factors
 from zoo.data.record import Key, Sample, Target, collate
+from zoo.data.rotation import Rotate
+from zoo.data.strong import Strongly
 from zoo.data.transforms import Distort, Flip, Jitter, Resize, Transform, VisitDraws, settle
 from zoo.data.views import View
 
@@ -151,13 +154,19 @@ def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
 
 
 def training_transforms(settings: TrainData) -> tuple[Transform, ...]:
-    """Return what the settings ask for: flip, colours, size, jitter of the size."""
+    """Return what the settings ask for: moved objects, flip, colours, size, strong changes, rotation, jitter."""
     transforms: list[Transform] = []
+    if settings.instaboost is not None:
+        transforms.append(Boosted(settings.instaboost))
     if settings.flip > 0:
         transforms.append(Flip(settings.flip))
     if settings.photometric:
         transforms.append(Distort())
     transforms.append(Resize(settings.short, settings.long, settings.short_range))
+    if settings.strong is not None:
+        transforms.append(Strongly(settings.strong))
+    if settings.rotation is not None:
+        transforms.append(Rotate(settings.rotation))
     if settings.jitter is not None:
         transforms.append(Jitter(*settings.jitter))
     return tuple(transforms)

@@ -29,6 +29,7 @@ __all__ = [
     "fitting_size",
     "flip",
     "resize",
+    "select",
     "settle",
 ]
 
@@ -195,7 +196,7 @@ def crop(image: Tensor, target: Target, top: int, left: int, height: int, width:
     ignore = (target.ignore_boxes - shift).clamp(min=0).minimum(limit)
     inside, still = (torch.nonzero((b[:, 2:] > b[:, :2]).all(1)).squeeze(1) for b in (boxes, ignore))
     target = replace(
-        _select(target, inside),
+        select(target, inside),
         boxes=boxes[inside],
         ignore_boxes=ignore[still],
         ignore_labels=None if target.ignore_labels is None else target.ignore_labels[still],
@@ -222,14 +223,14 @@ def _ignored(target: Target, gone: Tensor) -> Target:
         return target
     labels = target.ignore_labels
     return replace(
-        _select(target, torch.nonzero(~gone).squeeze(1)),
+        select(target, torch.nonzero(~gone).squeeze(1)),
         ignore_boxes=torch.cat((target.ignore_boxes, target.boxes[gone])),
         ignore_labels=None if labels is None else torch.cat((labels, target.labels[gone])),
     )
 
 
-def _select(target: Target, rows: Tensor) -> Target:
-    """Return the target with some of its objects."""
+def select(target: Target, rows: Tensor) -> Target:
+    """Return the target with some of its objects, int64 [n]."""
     return replace(
         target,
         boxes=target.boxes[rows],

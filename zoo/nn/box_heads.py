@@ -156,6 +156,7 @@ class BoxStage(StageHead):
         self.classifier: RegionClassifier = build_classifier(
             config.classifier, self.branches.class_channels, num_classes
         )
+        self.dropout = nn.Dropout(config.class_dropout)
         self.boxes_per_region = 1 if config.head.class_agnostic else num_classes
         self.predictor = nn.Linear(self.branches.box_channels, 4 * self.boxes_per_region)
         nn.init.normal_(self.predictor.weight, std=0.001)
@@ -169,7 +170,7 @@ class BoxStage(StageHead):
         deltas = self.predictor(boxes).float()
         if self.boxes_per_region > 1:
             deltas = deltas.view(-1, self.boxes_per_region, 4)
-        return BoxOutput(self.classifier(classes).float(), deltas)
+        return BoxOutput(self.classifier(self.dropout(classes)).float(), deltas)
 
     def losses(self, output: BoxOutput, regions: Regions, targets: list[Target], stage: Stage) -> dict[str, Tensor]:
         """Return "class" and "box", the latter of the regions that belong to an object."""

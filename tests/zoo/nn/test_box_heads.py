@@ -9,6 +9,7 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 
 from torch import nn
 
+from fusion.errors import InputError
 from tests.zoo.nn.cases import CLASSES, batch
 from zoo.config import ConvHead, CosineSoftmax, EqualizedSigmoid, FCHead, Model, Softmax, TauSoftmax, replace
 from zoo.data import Target, open_data
@@ -65,6 +66,21 @@ def test_convolutions_serve_boxes_only():
     assert not [module for module in net.branches.classes.modules() if isinstance(module, nn.Conv2d)]
     net(maps(), ROIS, Stage()).logits.sum().backward()
     assert net.branches.boxes[0].weight.grad is None
+
+
+def test_dropout_hides_class_features_in_training_alone():
+    torch.manual_seed(0)
+    net, features = BoxStage(Model(head=FCHead(channels=400), class_dropout=0.25), 16, 5), maps()
+    seen = []
+    net.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    located = [net.train(mode)(features, ROIS, Stage()).deltas for mode in (True, False)]
+    assert torch.equal(*located)
+    hidden, whole = seen
+    kept = (hidden != 0)[whole != 0].float().mean()
+    assert kept.item() == pytest.approx(0.75, abs=0.06)
+    assert torch.allclose(hidden[hidden != 0], whole[hidden != 0] / 0.75)
+    with pytest.raises(InputError, match="class_dropout"):
+        Model(class_dropout=1.0).validate()
 
 
 @pytest.mark.parametrize("config", [Softmax(), CosineSoftmax(), TauSoftmax()])
