@@ -20,6 +20,8 @@ from zoo.config.features import (
     Timm,
 )
 from zoo.config.heads import (
+    BalancedMask,
+    Boundary,
     BoxHead,
     Cascade,
     ClassAware,
@@ -57,6 +59,8 @@ __all__ = [
     "RPN",
     "AnyModel",
     "Backbone",
+    "BalancedMask",
+    "Boundary",
     "BoxHead",
     "Cascade",
     "ClassAware",

@@ -6,6 +6,8 @@ from typing import Literal
 from zoo.config.features import RoIPool
 
 __all__ = [
+    "BalancedMask",
+    "Boundary",
     "BoxHead",
     "Cascade",
     "ClassAware",
@@ -175,6 +177,41 @@ class EdgeLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BalancedMask:
+    """The balanced mask loss (lvistraveler-lvis2020, Eq. 2-5): Dice, and cross entropy with weight on thin masks.
+
+    Eq. 4 lacks its minus sign; it is put there.
+
+    Attributes:
+        cross: Factor on the cross entropy, Eq. 2.
+        smooth: The smooth term of Eq. 3.
+        pixels: The cross entropy of a region: "mean" over its pixels (ours, so that both terms are of one size), or
+            "sum" as Eq. 4 prints it.
+    """
+
+    cross: float = 1.0
+    smooth: float = 1.0
+    pixels: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundary:
+    """A branch that predicts boundaries from P2 and shares features with the masks' (boundary-preserving Mask R-CNN).
+
+    lvistraveler-lvis2020, sec. 2.2; layers and weights are the published ones.
+
+    Attributes:
+        convs: 3x3 convolutions of the branch.
+        weight: Factor on the cross entropy of boundaries.
+        dice: Factor on their Dice loss.
+    """
+
+    convs: int = 2
+    weight: float = 1.0
+    dice: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaskIoU:
     """The head that predicts the IoU of a mask, by which its score is multiplied (mask rescoring).
 
@@ -200,6 +237,12 @@ class MaskHead:
         convs: 3x3 convolutions (megvii2018's heavier header: 8, ours; public: 4).
         width: Their channels.
         weight: Factor on the mask loss.
+        level: Level that regions are pooled from: "box" by their size; "area_paper" by size and by the share of them
+            that the mask covers, as Eq. 1 of lvistraveler-lvis2020 is printed; "area_log2" with the pyramid's usual
+            rule as its first term, without which all but small boxes would go to P5 (ours). At test the share is first
+            taken from a mask by size alone (ours).
+        balanced: The balanced mask loss in place of cross entropy, or None.
+        boundary: Boundary supervision, or None.
         edge: Mask edge loss, or None.
         iou: Mask rescoring, or None.
         residual: A second head that learns what the first leaves, on the same regions (megdetv2's efficient cascade).
@@ -212,6 +255,9 @@ class MaskHead:
     convs: int = 4
     width: int = 256
     weight: float = 1.0
+    level: Literal["box", "area_paper", "area_log2"] = "box"
+    balanced: BalancedMask | None = None
+    boundary: Boundary | None = None
     edge: EdgeLoss | None = None
     iou: MaskIoU | None = None
     residual: bool = False

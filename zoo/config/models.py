@@ -91,6 +91,12 @@ class Model:
             )
         if not 0 <= self.class_dropout < 1:
             raise InputError("class_dropout", f"expected a share from 0 to less than 1, got {self.class_dropout}")
+        if self.mask is not None and self.mask.level != "box" and self.mask.pool.levels != "assigned":
+            raise InputError(
+                "mask.level",
+                f"regions are pooled from all levels by mask.pool.levels={self.mask.pool.levels}",
+                'Set it to "box", or mask.pool.levels to "assigned"',
+            )
         if self.rpn.convs < 1:
             raise InputError("rpn.convs", f"expected at least 1, got {self.rpn.convs}")
         if isinstance(self.head, FCHead) and self.head.layers < 1:

@@ -9,10 +9,12 @@ from torch.nn import functional
 from fusion.errors import InputError
 from zoo.config import MaskHead
 from zoo.data.record import Target
-from zoo.nn.edges import edge_agreement, edge_target
+from zoo.nn.boundary import BoundaryBranch
+from zoo.nn.edges import boundary_target, edge_agreement, edge_target
 from zoo.nn.losses import shared_count, weighted_mean
 from zoo.nn.mask_iou import IoUHead, mask_iou_target
-from zoo.nn.pool import Pooler
+from zoo.nn.mask_losses import balanced_mask_loss, boundary_dice, cross_entropy
+from zoo.nn.pool import Pooler, mask_levels
 from zoo.nn.rasterize import covered, rasterize
 from zoo.nn.sampling import Regions
 
@@ -26,13 +28,20 @@ class MaskOutput(NamedTuple):
         logits: float32 [n, s, s], of the region's class.
         first: float32 [n, s, s], of the first of two heads; None with one.
         edges: float32 [n, s, s], logits of edges; None without an edge layer.
+        boundary: float32 [n, s, s], logits of the boundary of the region's class; None without boundary branch.
         pooled: [n, c, s / 2, s / 2], the features.
     """
 
     logits: Tensor
     first: Tensor | None
     edges: Tensor | None
+    boundary: Tensor | None
     pooled: Tensor
+
+    @property
+    def share(self) -> Tensor:
+        """float32 [n], the share of each region that its mask covers."""
+        return (self.logits.detach() > 0).float().flatten(1).mean(1)
 
 
 def logits_of(features: Tensor, layer: nn.Conv2d, labels: Tensor) -> Tensor:
@@ -79,15 +88,19 @@ class MaskPredictor(nn.Module):
         if self.logits.bias is not None:
             nn.init.zeros_(self.logits.bias)
 
-    def forward(self, pooled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [n, 2s, 2s] of the labels' classes, the features before the deconvolution and after it."""
-        hidden = self.convs(pooled)
+    def forward(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [n, 2s, 2s] of the labels' classes, and the features after the deconvolution.
+
+        Args:
+            hidden: [n, width, s, s], what the convolutions have made of pooled features.
+            labels: int64 [n], 1..K.
+        """
         large = functional.relu(self.deconv(hidden))
-        return logits_of(large, self.logits, labels), hidden, large
+        return logits_of(large, self.logits, labels), large
 
 
 class MaskBranch(nn.Module):
-    """Pooling, one or two mask heads, the edge layer and the head that predicts the masks' IoU.
+    """Pooling, one or two mask heads, the boundary branch, the edge layer and the head that predicts the masks' IoU.
 
     Args:
         config: Settings.
@@ -104,20 +117,43 @@ class MaskBranch(nn.Module):
         if config.residual:
             self.flow = nn.Conv2d(config.width, channels, 1)
             self.residual = MaskPredictor(config.convs, channels, config.width, num_classes)
+        self.boundary = BoundaryBranch(config, channels, num_classes) if config.boundary else None
         self.edge = nn.Conv2d(config.width, 1, 1) if config.edge and config.edge.form == "bce" else None
         self.iou = IoUHead(config.iou, channels, config.pool.size, num_classes) if config.iou else None
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
-        """Draw the masks of regions [n, 5] of classes [n]."""
-        pooled = self.pool(pyramid, rois)
-        logits, hidden, large = self.head(pooled, labels)
+    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, share: Tensor | None = None) -> MaskOutput:
+        """Draw the masks of regions [n, 5] of classes [n].
+
+        Args:
+            pyramid: P2-P6.
+            rois: The regions.
+            labels: int64 [n], 1..K.
+            share: float32 [n], the share of each region that its mask covers, as far as it is known; without it, it is
+                that of a mask that is drawn first, as of a full region.
+        """
+        if self.config.level == "box":
+            return self._drawn(pyramid, rois, labels, None)
+        if share is None:
+            with torch.no_grad():
+                full = torch.ones(len(rois), device=rois.device)
+                share = self._drawn(pyramid, rois, labels, mask_levels(rois, full, self.config.level)).share
+        return self._drawn(pyramid, rois, labels, mask_levels(rois, share, self.config.level))
+
+    def _drawn(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, levels: Tensor | None) -> MaskOutput:
+        pooled = self.pool(pyramid, rois, levels)
+        hidden = self.head.convs(pooled)
+        boundary = None
+        if self.boundary is not None:
+            hidden, fine = self.boundary(pyramid, rois, hidden)
+            boundary = logits_of(fine, self.boundary.logits, labels).float()
+        logits, large = self.head(hidden, labels)
         edges = self.edge(large)[:, 0].float() if self.edge is not None else None
         first = None
         if self.residual is not None:
             first = logits.float()
-            change, _, _ = self.residual(pooled + self.flow(hidden), labels)
+            change, _ = self.residual(self.residual.convs(pooled + self.flow(hidden)), labels)
             logits = first.detach() + change.float()
-        return MaskOutput(logits.float(), first, edges, pooled)
+        return MaskOutput(logits.float(), first, edges, boundary, pooled)
 
     def losses(self, pyramid: list[Tensor], regions: Regions, targets: list[Target]) -> dict[str, Tensor]:
         """Train on the regions that belong to objects with a mask.
@@ -133,22 +169,37 @@ class MaskBranch(nn.Module):
                     "Use a data set with masks, or set mask to null",
                 )
         own = _with_masks(regions.positives(), targets)
-        output = self(pyramid, own.rois, own.labels)
-        truth = _truth(own, targets, output.logits.shape[-1])
+        truth = _truth(own, targets, 2 * self.config.pool.size)
+        output: MaskOutput = self(pyramid, own.rois, own.labels, truth.flatten(1).mean(1))
         count = shared_count(len(own), output.logits)
         nothing = output.logits.sum() * 0
-        losses = {"mask": self.config.weight * _cross(output.logits, truth, own.weight, count) + nothing}
+
+        def mean(each: Tensor) -> Tensor:
+            return weighted_mean(each, own.weight, count)
+
+        losses = {"mask": self.config.weight * mean(self._each(output.logits, truth)) + nothing}
         if output.first is not None:
-            losses["mask_first"] = self.config.weight * _cross(output.first, truth, own.weight, count) + nothing
+            losses["mask_first"] = self.config.weight * mean(self._each(output.first, truth)) + nothing
+        if output.boundary is not None and self.config.boundary is not None:
+            lines = boundary_target(truth)
+            crossed = self.config.boundary.weight * mean(cross_entropy(output.boundary, lines))
+            dice = self.config.boundary.dice * mean(boundary_dice(output.boundary, lines))
+            losses["mask_boundary"] = crossed + dice + output.boundary.sum() * 0
         if self.config.edge is not None:
             if output.edges is not None:
-                edge = _cross(output.edges, edge_target(truth), own.weight, count) + output.edges.sum() * 0
+                edge = mean(cross_entropy(output.edges, edge_target(truth))) + output.edges.sum() * 0
             else:
-                edge = weighted_mean(edge_agreement(output.logits.sigmoid(), truth), own.weight, count)
+                edge = mean(edge_agreement(output.logits.sigmoid(), truth))
             losses["mask_edge"] = self.config.edge.weight * edge
         if self.iou is not None and self.config.iou is not None:
             losses["mask_iou"] = self._iou_loss(output, truth, own, targets) * self.config.iou.weight
         return losses
+
+    def _each(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Return the loss [n] of the masks of regions."""
+        if self.config.balanced is not None:
+            return balanced_mask_loss(logits, truth, self.config.balanced)
+        return cross_entropy(logits, truth)
 
     def _iou_loss(self, output: MaskOutput, truth: Tensor, own: Regions, targets: list[Target]) -> Tensor:
         assert self.iou is not None
@@ -181,8 +232,3 @@ def _truth(own: Regions, targets: list[Target], size: int) -> Tensor:
         if len(rows) and target.masks is not None:
             truth[rows] = rasterize(target.masks, own.matched_idx[rows], own.rois[rows, 1:], size)
     return truth
-
-
-def _cross(logits: Tensor, truth: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    cross = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").flatten(1).mean(1)
-    return weighted_mean(cross, weight, count)

@@ -38,7 +38,9 @@ class MaskStages(nn.Module):
 
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Draw the masks of regions [n, 5] of classes [n]: the mean of the stages' probabilities."""
-        outputs: list[MaskOutput] = [stage(pyramid, rois, labels) for stage in self.stages]
+        outputs: list[MaskOutput] = []
+        for stage in self.stages:
+            outputs.append(stage(pyramid, rois, labels, outputs[-1].share if outputs else None))
         mean = torch.stack([output.logits.sigmoid() for output in outputs]).mean(0)
         return outputs[-1]._replace(logits=torch.logit(mean, _CERTAIN))
 

@@ -1,5 +1,7 @@
 """From regions to features of a fixed size."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
@@ -9,15 +11,29 @@ from zoo.nn.fpn import STRIDES
 from zoo.nn.geometry import grown
 from zoo.nn.grid import deform_align
 
-__all__ = ["Pooler", "levels_of"]
+__all__ = ["Pooler", "levels_of", "mask_levels"]
 
 _LEVELS = 4  # P6 is for proposals only
+_SIDE, _STEP = 56, 0.25
 
 
 def levels_of(rois: Tensor) -> Tensor:
     """Return the level (0 is P2) of regions [n, 5]: a 224-pixel square goes to P4, doubling goes one up."""
     side = (rois[:, 3:] - rois[:, 1:3]).clamp(min=0).prod(1).sqrt()
     return (torch.floor(4 + torch.log2(side / 224 + 1e-6)) - 2).clamp(0, _LEVELS - 1).long()
+
+
+def mask_levels(rois: Tensor, share: Tensor, rule: Literal["area_paper", "area_log2"]) -> Tensor:
+    """Return the level (0 is P2) of regions [n, 5] by their size and their masks' (lvistraveler-lvis2020, Eq. 1).
+
+    Args:
+        rois: The regions.
+        share: float32 [n], the share of each region that its mask covers.
+        rule: First term: "area_paper" the printed ratio of areas, "area_log2" the pyramid's usual rule.
+    """
+    area = (rois[:, 3:] - rois[:, 1:3]).clamp(min=0).prod(1)
+    size = area / _SIDE**2 if rule == "area_paper" else torch.log2(area.sqrt() / _SIDE + 1e-6)
+    return torch.minimum(size.floor(), (share / _STEP).floor()).clamp(0, _LEVELS - 1).long()
 
 
 class Pooler(nn.Module):
@@ -43,31 +59,38 @@ class Pooler(nn.Module):
                 self.factor = _zeroed(channels * bins, (config.hidden,), bins)
         self.join = nn.Conv2d(2 * channels, channels, 1) if config.context is not None else None
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor) -> Tensor:
-        """Return features [n, channels, size, size] of regions [n, 5], pooled in float32."""
+    def forward(self, pyramid: list[Tensor], rois: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Return features [n, channels, size, size] of regions [n, 5], pooled in float32.
+
+        Args:
+            pyramid: P2-P6.
+            rois: The regions.
+            chosen: int64 [n], the level of each, 0 is P2; None for that of its size.
+        """
         with torch.autocast(rois.device.type, enabled=False):
             levels = [level.float() for level in pyramid[:_LEVELS]]
-            plain = self._pool(levels, rois)
-            wide = self._pool(levels, grown(rois, self.config.context)) if self.config.context is not None else None
+            plain = self._pool(levels, rois, chosen)
+            factor = self.config.context
+            wide = self._pool(levels, grown(rois, factor), chosen) if factor is not None else None
         if wide is not None and self.join is not None:
             joined: Tensor = self.join(torch.cat([plain, wide], dim=1))
             return joined
         return plain
 
-    def _pool(self, levels: list[Tensor], rois: Tensor) -> Tensor:
-        plain = self._aligned(levels, rois, None)
+    def _pool(self, levels: list[Tensor], rois: Tensor, chosen: Tensor | None) -> Tensor:
+        plain = self._aligned(levels, rois, None, chosen)
         if self.offset is None:
             return plain
         size = self.config.size
         shifts = self.config.gamma * self.offset(plain.flatten(1)).view(-1, 2, size, size)
-        shifted = self._aligned(levels, rois, shifts)
+        shifted = self._aligned(levels, rois, shifts, chosen)
         if self.factor is not None:
             shifted = shifted * self.factor(plain.flatten(1)).sigmoid().view(-1, 1, size, size)
         return shifted
 
-    def _aligned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None) -> Tensor:
+    def _aligned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None, chosen: Tensor | None) -> Tensor:
         if self.config.levels == "assigned":
-            return self._assigned(levels, rois, shifts)
+            return self._assigned(levels, rois, shifts, levels_of(rois) if chosen is None else chosen)
         pooled = [
             conv(self._one(level, index, rois, shifts))
             for index, (conv, level) in enumerate(zip(self.convs, levels, strict=True))
@@ -75,8 +98,7 @@ class Pooler(nn.Module):
         every = torch.stack(pooled)
         return every.amax(0) if self.config.levels == "max" else every.sum(0)
 
-    def _assigned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None) -> Tensor:
-        chosen = levels_of(rois)
+    def _assigned(self, levels: list[Tensor], rois: Tensor, shifts: Tensor | None, chosen: Tensor) -> Tensor:
         parts, places = [], []
         for index, level in enumerate(levels):
             own = (chosen == index).nonzero().squeeze(1)
