@@ -7,6 +7,7 @@ from zoo.config import (
     Backbone,
     BoxHead,
     ConvHead,
+    DoubleHead,
     FCHead,
     MaskHead,
     Model,
@@ -59,7 +60,7 @@ def tiny(model: AnyModel) -> AnyModel:
         checkpoint_steps=100,
     )
     infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
-    backbone, neck = _tiny_backbone(model.backbone), replace(model.neck, channels=_CHANNELS)
+    backbone, neck = _tiny_backbone(model.backbone), replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4)
     pool = replace(model.pool, hidden=_HIDDEN)
     match model:
         case Refiner():
@@ -131,7 +132,16 @@ def _tiny_backbone(backbone: Backbone) -> Backbone:
     norm: Norm = "bn" if backbone.norm in ("bn", "syncbn") else "gn"
     match backbone:
         case Timm():
-            return replace(backbone, name="test_resnet", pretrained=False, norm=norm, frozen_stages=0)
+            split, squeezed = backbone.name.startswith("resnest"), backbone.name.startswith(("se", "legacy_se"))
+            return replace(
+                backbone,
+                name="resnest14d" if split else "test_resnet",
+                width=0.25 if split else 1.0,
+                squeeze=backbone.squeeze or squeezed,
+                pretrained=False,
+                norm=norm,
+                frozen_stages=0,
+            )
         case ShuffleNet():
             return replace(backbone, size="tiny", norm=norm, frozen_stages=0)
 
@@ -139,6 +149,8 @@ def _tiny_backbone(backbone: Backbone) -> Backbone:
 def _tiny_head(head: BoxHead) -> BoxHead:
     match head:
         case ConvHead():
+            return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
+        case DoubleHead():
             return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
         case FCHead():
             return replace(head, channels=_HIDDEN, width=_CHANNELS)

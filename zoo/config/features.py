@@ -48,6 +48,7 @@ class Timm:
         frozen_stages: 0 trains everything, 1 freezes the stem, 2 the stem and stage 2, and so on.
         deform: Deformable convolutions, or None.
         squeeze: Squeeze-and-excitation in the blocks of a ResNet: one reading of "global information".
+        width: Factor on the channels of a ResNet, for which there are no weights then (the tiny form's).
     """
 
     name: str = "resnet50.tv_in1k"
@@ -56,6 +57,7 @@ class Timm:
     frozen_stages: int = 2
     deform: DeformConv | None = None
     squeeze: bool = False
+    width: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +92,10 @@ class FPN:
         context: What is added to the lateral of C5 from its global average: "c5_add" a 1x1 convolution of the
             average, "gc" a global-context block; both ours, the figure of megvii2018 is lost.
         mask_start: Of its deformable convolutions, as in `DeformConv`.
-        passes: Times that the trunk runs, each but the first fed with the pyramid of the one before (a recursive
-            pyramid that shares the trunk's weights; where it is fed in is ours).
+        passes: Times that a trunk looks at the image, each but the first fed with the pyramid of the one before: a
+            recursive pyramid, with 3 that of alibaba-lvis2020, sec. 4.1.
+        share: All passes run the same trunk; as published, each has its own, that many times the parameters.
+        aspp: Channels of each of the four branches of what is fed back.
     """
 
     channels: int = 256
@@ -101,6 +105,8 @@ class FPN:
     context: Literal["none", "c5_add", "gc"] = "none"
     mask_start: MaskStart = "half"
     passes: int = 1
+    share: bool = False
+    aspp: int = 64
 
 
 Task = Literal["proposals", "classes", "boxes", "masks", "stuff"]

@@ -14,6 +14,7 @@ __all__ = [
     "Classifier",
     "ConvHead",
     "CosineSoftmax",
+    "DoubleHead",
     "EdgeLoss",
     "EqualizedSigmoid",
     "FCHead",
@@ -64,7 +65,30 @@ class ConvHead:
     tail: Literal["fc", "gap"] = "fc"
 
 
-BoxHead = FCHead | ConvHead
+@dataclass(frozen=True, kw_only=True)
+class DoubleHead:
+    """Fully connected layers for classes, residual blocks over a larger region for boxes (alibaba-lvis2020, sec. 4.1).
+
+    Group norm stands in the place of the published batch norm, as in `ConvHead` (ours).
+
+    Attributes:
+        channels: Width of the fully connected layers, and of the residual blocks.
+        class_agnostic: One box per region instead of one per class.
+        convs: Bottlenecks after the residual block that widens the features (public: 4).
+        width: Channels inside of them.
+        enlarged: Factor on the regions that boxes are found in, about their centre (public: 1.3).
+        weight: Factor on both losses (public: 2; inside a cascade 1 is ours).
+    """
+
+    channels: int = 1024
+    class_agnostic: bool = False
+    convs: int = 4
+    width: int = 256
+    enlarged: float = 1.3
+    weight: float = 2.0
+
+
+BoxHead = FCHead | ConvHead | DoubleHead
 
 
 @dataclass(frozen=True)
@@ -249,6 +273,8 @@ class MaskHead:
         stages: "first" is one head, trained on the regions of the first box stage; "each" has a head after every box
             stage, trained on boxes that this one has refined, assigned and drawn anew, and takes the mean of their
             masks; the last one alone learns `iou`.
+        flow: Each head but the first is also given what the one before makes of the same features, through a 1x1
+            convolution: the mask information flow of hybrid task cascades.
     """
 
     pool: RoIPool = RoIPool(size=14)
@@ -262,6 +288,7 @@ class MaskHead:
     iou: MaskIoU | None = None
     residual: bool = False
     stages: Literal["first", "each"] = "first"
+    flow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,6 +101,10 @@ class Model:
             raise InputError("rpn.convs", f"expected at least 1, got {self.rpn.convs}")
         if isinstance(self.head, FCHead) and self.head.layers < 1:
             raise InputError("head.layers", f"expected at least 1, got {self.head.layers}")
+        if self.mask is not None and self.mask.flow and self.mask.stages == "first":
+            raise InputError(
+                "mask.flow", "one mask head has none before it", "Set mask.stages to each, or mask.flow to false"
+            )
         if isinstance(self.head, FCHead) and len({"classes", "boxes"} & set(self.own_necks)) > 0:
             raise InputError(
                 "own_necks",

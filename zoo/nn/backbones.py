@@ -1,20 +1,25 @@
 """Backbones: an image to maps of strides 4, 8, 16 and 32."""
 
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import timm
 import torch
+from timm.models.resnest import ResNestBottleneck
+from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from fusion.errors import InputError
 from zoo.config import Backbone, ShuffleNet, Timm
 from zoo.nn.deform import dcnify
 from zoo.nn.norms import convert
-from zoo.nn.shufflenet import build_shufflenet
+from zoo.nn.shufflenet import ShuffleBlock, build_shufflenet
 
 __all__ = ["Trunk", "build_backbone"]
 
 STRIDES = (4, 8, 16, 32)
+_CHANNELS = (64, 128, 256, 512)  # of a ResNet, before its blocks widen them
 Place = tuple[nn.Module, str]
 """A module as the attribute of its parent, so that it can be replaced."""
 
@@ -35,27 +40,42 @@ class Trunk(nn.Module):
         self._stages = stages or []
 
     @property
-    def runs_by_stages(self) -> bool:
-        """Whether `forward` takes what is added to each stage."""
-        return len(self._stages) == 5 and all(self._stages)
+    def takes_feedback(self) -> bool:
+        """Whether `forward` takes what is added to its stages."""
+        return all(_last_activation(places) is not None for places in self._stages[2:]) and len(self._stages) == 5
 
     def forward(self, images: Tensor, added: list[Tensor] | None = None) -> list[Tensor]:
         """Return [b, channels, h / stride, w / stride] for strides 4, 8, 16 and 32.
 
         Args:
             images: [b, 3, h, w].
-            added: Of the shapes of these maps: each is added to the end of its stage, before the next one runs.
+            added: Of the shapes of C3-C5: each is added in the first block of its stage, before its last activation.
         """
-        if added is None:
+        with ExitStack() as hooks:
+            for places, more in zip(self._stages[2:], added or (), strict=False):
+                last = _last_activation(places)
+                assert last is not None
+                hooks.enter_context(last.register_forward_pre_hook(partial(_with_more, more)))
             return list(self.net(images))
-        features, maps = images, []
-        for stage, places in enumerate(self._stages):
-            for place in places:
-                features = getattr(*place)(features)
-            if stage:
-                features = features + added[stage - 1]
-                maps.append(features)
-        return maps
+
+
+def _with_more(more: Tensor, _: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (given[0] + more,)
+
+
+def _last_activation(places: list[Place]) -> nn.Module | None:
+    """Return the last activation of the first block of a stage, where it is known which that is."""
+    block = next(getattr(*places[0]).children(), None) if places else None
+    match block:
+        case BasicBlock():
+            found: nn.Module = block.act2
+        case Bottleneck() | ResNestBottleneck():
+            found = block.act3
+        case ShuffleBlock():
+            found = block.last
+        case _:
+            return None
+    return found
 
 
 def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
@@ -88,6 +108,8 @@ def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:
     arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if config.squeeze else {}
+    if config.width != 1:
+        arguments["channels"] = tuple(round(config.width * channels) for channels in _CHANNELS)
     try:
         with torch.device("meta"):
             probe: Any = timm.create_model(config.name, features_only=True, pretrained=False, **arguments)

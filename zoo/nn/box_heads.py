@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.config import ConvHead, FCHead, Model
+from zoo.config import ConvHead, DoubleHead, FCHead, Model
 from zoo.data.record import Target
 from zoo.nn.classifiers import RegionClassifier, build_classifier
 from zoo.nn.fpn import Pyramids
-from zoo.nn.geometry import decode, encode
+from zoo.nn.geometry import decode, encode, grown
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.norms import group_norm
 from zoo.nn.pool import Pooler
@@ -20,6 +20,7 @@ __all__ = [
     "BoxOutput",
     "BoxStage",
     "ConvBranches",
+    "DoubleBranches",
     "SharedLayers",
     "Stage",
     "StageHead",
@@ -131,13 +132,58 @@ class ConvBranches(nn.Module):
         return self.classes(classes.flatten(1)), located.mean((2, 3)) if self.gap else located.flatten(1)
 
 
-def build_branches(config: FCHead | ConvHead, channels: int, size: int) -> SharedLayers | ConvBranches:
+class DoubleBranches(nn.Module):
+    """Two fully connected layers for classes; residual blocks and their average for boxes."""
+
+    def __init__(self, config: DoubleHead, channels: int, size: int) -> None:
+        super().__init__()
+        self.classes = two_layers(channels * size * size, config.channels)
+        wide = config.channels
+        self.boxes = nn.Sequential(
+            _Residual(_normed((channels, channels, 3), (channels, wide, 1)), _normed((channels, wide, 1))),
+            *(
+                _Residual(_normed((wide, config.width, 1), (config.width, config.width, 3), (config.width, wide, 1)))
+                for _ in range(config.convs)
+            ),
+        )
+        self.class_channels = self.box_channels = config.channels
+
+    def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class and box features of those pooled for each, [n, c, s, s]."""
+        return self.classes(classes.flatten(1)), self.boxes(boxes).mean((2, 3))
+
+
+class _Residual(nn.Module):
+    def __init__(self, main: nn.Module, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.main = main
+        self.shortcut = shortcut if shortcut is not None else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.main(features) + self.shortcut(features))
+
+
+def _normed(*convs: tuple[int, int, int]) -> nn.Sequential:
+    """Return convolutions (inputs, outputs, size) with group norm, and ReLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs, size in convs:
+        conv = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        layers += [conv, group_norm(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1])
+
+
+def build_branches(
+    config: FCHead | ConvHead | DoubleHead, channels: int, size: int
+) -> SharedLayers | ConvBranches | DoubleBranches:
     """Build what lies between pooled features and predictors."""
     match config:
         case FCHead():
             return SharedLayers(config, channels, size)
         case ConvHead():
             return ConvBranches(config, channels, size)
+        case DoubleHead():
+            return DoubleBranches(config, channels, size)
 
 
 class BoxStage(StageHead):
@@ -152,6 +198,9 @@ class BoxStage(StageHead):
     def __init__(self, config: Model, channels: int, num_classes: int) -> None:
         super().__init__()
         self.pool = Pooler(config.pool, channels)
+        self.enlarged = self.weight = 1.0
+        if isinstance(config.head, DoubleHead):
+            self.enlarged, self.weight = config.head.enlarged, config.head.weight
         self.branches = build_branches(config.head, channels, config.pool.size)
         self.classifier: RegionClassifier = build_classifier(
             config.classifier, self.branches.class_channels, num_classes
@@ -164,8 +213,8 @@ class BoxStage(StageHead):
 
     def forward(self, pyramids: Pyramids, rois: Tensor, stage: Stage) -> BoxOutput:
         """Look at regions [n, 5] of a batch."""
-        pooled = self.pool(pyramids.boxes, rois)
-        apart = pyramids.classes is not pyramids.boxes
+        pooled = self.pool(pyramids.boxes, grown(rois, self.enlarged) if self.enlarged != 1 else rois)
+        apart = pyramids.classes is not pyramids.boxes or self.enlarged != 1
         classes, boxes = self.branches(self.pool(pyramids.classes, rois) if apart else pooled, pooled)
         deltas = self.predictor(boxes).float()
         if self.boxes_per_region > 1:
@@ -181,8 +230,8 @@ class BoxStage(StageHead):
         boxes = box_loss(deltas, goal, stage.beta)
         count = shared_count(len(regions), output.logits)
         return {
-            "class": self.classifier.loss(output.logits, regions, targets) + nothing,
-            "box": weighted_mean(boxes, regions.weight[positive], count) + nothing,
+            "class": self.weight * self.classifier.loss(output.logits, regions, targets) + nothing,
+            "box": self.weight * weighted_mean(boxes, regions.weight[positive], count) + nothing,
         }
 
     def boxes(self, output: BoxOutput, rois: Tensor, stage: Stage) -> Tensor:

@@ -60,9 +60,6 @@ class Pyramid(nn.Module):
             case "gc":
                 self.context = GlobalContext(channels[-1], fuse_add=True, fuse_scale=False)
         self.adds_context = config.context == "c5_add"
-        self.back = nn.ModuleList()
-        if config.passes > 1:
-            self.back.extend(_silent(nn.Conv2d(config.channels, outputs, 1)) for outputs in channels)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Return P2-P6, each [b, channels, h / stride, w / stride]."""
@@ -77,17 +74,6 @@ class Pyramid(nn.Module):
             )
         pyramid: list[Tensor] = [output(level) for output, level in zip(self.outputs, levels, strict=True)]
         return [*pyramid, pyramid[-1][:, :, ::2, ::2]]
-
-    def feedback(self, pyramid: list[Tensor]) -> list[Tensor]:
-        """Return what P2-P5 add to the stages of the trunk in its next pass; zero before training."""
-        return [back(level) for back, level in zip(self.back, pyramid, strict=False)]
-
-
-def _silent(conv: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
 
 
 def _lateral(config: FPN, inputs: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """The instance branch: masks of regions, and what may be learned beside them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -106,11 +107,13 @@ class MaskBranch(nn.Module):
         config: Settings.
         channels: Channels of the pyramid.
         num_classes: Classes without background.
+        follows: Whether it is given what the branches before it make of the same features.
     """
 
-    def __init__(self, config: MaskHead, channels: int, num_classes: int) -> None:
+    def __init__(self, config: MaskHead, channels: int, num_classes: int, follows: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.inflow = nn.Conv2d(config.width, channels, 1) if follows else None
         self.pool = Pooler(config.pool, channels)
         self.head = MaskPredictor(config.convs, channels, config.width, num_classes)
         self.residual: MaskPredictor | None = None
@@ -121,7 +124,14 @@ class MaskBranch(nn.Module):
         self.edge = nn.Conv2d(config.width, 1, 1) if config.edge and config.edge.form == "bce" else None
         self.iou = IoUHead(config.iou, channels, config.pool.size, num_classes) if config.iou else None
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, share: Tensor | None = None) -> MaskOutput:
+    def forward(
+        self,
+        pyramid: list[Tensor],
+        rois: Tensor,
+        labels: Tensor,
+        share: Tensor | None = None,
+        before: "Sequence[MaskBranch]" = (),
+    ) -> MaskOutput:
         """Draw the masks of regions [n, 5] of classes [n].
 
         Args:
@@ -130,21 +140,32 @@ class MaskBranch(nn.Module):
             labels: int64 [n], 1..K.
             share: float32 [n], the share of each region that its mask covers, as far as it is known; without it, it is
                 that of a mask that is drawn first, as of a full region.
+            before: The branches of the stages before, where it takes what they make of its features.
         """
         if self.config.level == "box":
-            return self._drawn(pyramid, rois, labels, None)
+            return self._drawn(pyramid, rois, labels, None, before)
         if share is None:
             with torch.no_grad():
                 full = torch.ones(len(rois), device=rois.device)
-                share = self._drawn(pyramid, rois, labels, mask_levels(rois, full, self.config.level)).share
-        return self._drawn(pyramid, rois, labels, mask_levels(rois, share, self.config.level))
+                levels = mask_levels(rois, full, self.config.level)
+                share = self._drawn(pyramid, rois, labels, levels, before).share
+        return self._drawn(pyramid, rois, labels, mask_levels(rois, share, self.config.level), before)
 
-    def _drawn(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor, levels: Tensor | None) -> MaskOutput:
+    def _drawn(
+        self,
+        pyramid: list[Tensor],
+        rois: Tensor,
+        labels: Tensor,
+        levels: Tensor | None,
+        before: "Sequence[MaskBranch]",
+    ) -> MaskOutput:
         pooled = self.pool(pyramid, rois, levels)
-        hidden = self.head.convs(pooled)
+        last: Tensor | None = None
+        for branch in before if self.inflow is not None else ():
+            last, _ = branch.hidden(pyramid, rois, pooled, last)
+        hidden, fine = self.hidden(pyramid, rois, pooled, last)
         boundary = None
-        if self.boundary is not None:
-            hidden, fine = self.boundary(pyramid, rois, hidden)
+        if self.boundary is not None and fine is not None:
             boundary = logits_of(fine, self.boundary.logits, labels).float()
         logits, large = self.head(hidden, labels)
         edges = self.edge(large)[:, 0].float() if self.edge is not None else None
@@ -155,8 +176,24 @@ class MaskBranch(nn.Module):
             logits = first.detach() + change.float()
         return MaskOutput(logits.float(), first, edges, boundary, pooled)
 
-    def losses(self, pyramid: list[Tensor], regions: Regions, targets: list[Target]) -> dict[str, Tensor]:
-        """Train on the regions that belong to objects with a mask.
+    def hidden(
+        self, pyramid: list[Tensor], rois: Tensor, pooled: Tensor, last: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the features that masks [n, width, s, s] and boundaries are predicted from.
+
+        Args:
+            pyramid: P2-P6.
+            rois: [n, 5], the regions.
+            pooled: [n, c, s, s], their features.
+            last: [n, width, s, s], what the branch of the stage before has made of the same; None of the first.
+        """
+        hidden: Tensor = self.head.convs(pooled if self.inflow is None else pooled + self.inflow(last))
+        return self.boundary(pyramid, rois, hidden) if self.boundary is not None else (hidden, None)
+
+    def losses(
+        self, pyramid: list[Tensor], regions: Regions, targets: list[Target], before: "Sequence[MaskBranch]" = ()
+    ) -> dict[str, Tensor]:
+        """Train on the regions that belong to objects with a mask, after the branches of the stages before.
 
         Raises:
             InputError: If a target has no masks.
@@ -170,7 +207,7 @@ class MaskBranch(nn.Module):
                 )
         own = _with_masks(regions.positives(), targets)
         truth = _truth(own, targets, 2 * self.config.pool.size)
-        output: MaskOutput = self(pyramid, own.rois, own.labels, truth.flatten(1).mean(1))
+        output: MaskOutput = self(pyramid, own.rois, own.labels, truth.flatten(1).mean(1), before)
         count = shared_count(len(own), output.logits)
         nothing = output.logits.sum() * 0
 

@@ -16,7 +16,7 @@ _CERTAIN = 1e-6
 
 
 class MaskStages(nn.Module):
-    """A mask branch after each box stage.
+    """A mask branch after each box stage; with `flow` each is given what those before make of its own features.
 
     Args:
         config: Settings of each branch.
@@ -29,7 +29,9 @@ class MaskStages(nn.Module):
         super().__init__()
         plain = replace(config, iou=None)
         configs = [*[plain] * (count - 1), config]
-        self.stages = nn.ModuleList(MaskBranch(one, channels, num_classes) for one in configs)
+        self.stages = nn.ModuleList(
+            MaskBranch(one, channels, num_classes, config.flow and number > 0) for number, one in enumerate(configs)
+        )
 
     @property
     def iou(self) -> IoUHead | None:
@@ -39,8 +41,9 @@ class MaskStages(nn.Module):
     def forward(self, pyramid: list[Tensor], rois: Tensor, labels: Tensor) -> MaskOutput:
         """Draw the masks of regions [n, 5] of classes [n]: the mean of the stages' probabilities."""
         outputs: list[MaskOutput] = []
-        for stage in self.stages:
-            outputs.append(stage(pyramid, rois, labels, outputs[-1].share if outputs else None))
+        for number, stage in enumerate(self.stages):
+            share = outputs[-1].share if outputs else None
+            outputs.append(stage(pyramid, rois, labels, share, self._before(number)))
         mean = torch.stack([output.logits.sigmoid() for output in outputs]).mean(0)
         return outputs[-1]._replace(logits=torch.logit(mean, _CERTAIN))
 
@@ -55,10 +58,13 @@ class MaskStages(nn.Module):
         losses: dict[str, Tensor] = {}
         for number, stage in enumerate(stages):
             regions = boxes.draw(stage.boxes, targets, draws, number, "masks ")
-            weight = boxes.cascade.loss_weight[number]
-            for name, loss in self._branch(number).losses(pyramid, regions, targets).items():
+            weight, before = boxes.cascade.loss_weight[number], self._before(number)
+            for name, loss in self._branch(number).losses(pyramid, regions, targets, before).items():
                 losses[f"{name}_{number}"] = weight * loss
         return losses
+
+    def _before(self, number: int) -> list[MaskBranch]:
+        return [self._branch(earlier) for earlier in range(number)]
 
     def _branch(self, number: int) -> MaskBranch:
         branch = self.stages[number]

@@ -14,6 +14,7 @@ from zoo.nn.backbones import build_backbone
 from zoo.nn.detections import Detections
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid
+from zoo.nn.recursion import Recursion
 
 __all__ = ["Network"]
 
@@ -47,9 +48,15 @@ class Network(nn.Module):
         self.seed = train.seed
         self.backbone = build_backbone(backbone, pretrained)
         self.neck = Pyramid(neck, self.backbone.channels)
+        self.backbone_again = nn.ModuleList()
+        self.neck_recursion: Recursion | None = None
         self.trunk_passes = neck.passes
-        if neck.passes > 1 and not self.backbone.runs_by_stages:
-            raise InputError("neck.passes", "this backbone cannot be run stage by stage", "Set it to 1")
+        if neck.passes > 1:
+            if not self.backbone.takes_feedback:
+                raise InputError("neck.passes", "nothing can be fed back into this backbone", "Set it to 1")
+            self.neck_recursion = Recursion(neck, self.backbone.channels)
+            if not neck.share:
+                self.backbone_again.extend(build_backbone(backbone, pretrained) for _ in range(neck.passes - 1))
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
@@ -122,9 +129,11 @@ class Network(nn.Module):
         """Return the last maps C2-C5 of normalised, padded images [b, 3, h, w], and their pyramid P2-P6."""
         maps: list[Tensor] = self.backbone(batch)
         pyramid: list[Tensor] = self.neck(maps)
-        for _ in range(self.trunk_passes - 1):
-            maps = self.backbone(batch, self.neck.feedback(pyramid))
-            pyramid = self.neck(maps)
+        if self.neck_recursion is not None:
+            for number in range(self.trunk_passes - 1):
+                trunk = self.backbone_again[number] if self.backbone_again else self.backbone
+                maps = trunk(batch, self.neck_recursion.feedback(pyramid, number))
+                pyramid = self.neck_recursion.joined(pyramid, self.neck(maps))
         return maps, pyramid
 
     def freeze(self, patterns: tuple[str, ...]) -> None:

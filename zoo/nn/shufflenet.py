@@ -59,7 +59,7 @@ class _Squeeze(nn.Module):
         return features * factors[:, :, None, None]
 
 
-class _Block(nn.Module):
+class ShuffleBlock(nn.Module):
     """A block of the large network; the first of a stage projects the other half as well."""
 
     def __init__(self, inputs: int, half: int, stride: int, plan: _Plan, first: bool) -> None:
@@ -74,13 +74,14 @@ class _Block(nn.Module):
             _Squeeze(half, half),
         )
         self.other = _conv(inputs, half, 3, eps, stride, relu=False) if first else None
+        self.last = nn.ReLU()
         self.join = _conv(2 * half, 2 * half, 1, eps) if stride == 2 else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         other, kept = shuffle_split(features)
         main = self.main(kept)
         other, main = (self.other(other), main) if self.other is not None else (other, main + kept)
-        joined: Tensor = self.join(torch.relu(torch.cat([other, main], dim=1)))
+        joined: Tensor = self.join(self.last(torch.cat([other, main], dim=1)))
         return joined
 
 
@@ -134,7 +135,7 @@ class ShuffleNetV2(nn.Module):
                 if plan.wide:
                     blocks.append(_WideBlock(half if index else inputs, half, stride, plan, not index))
                 else:
-                    blocks.append(_Block(half if index else inputs // 2, half, stride, plan, not index))
+                    blocks.append(ShuffleBlock(half if index else inputs // 2, half, stride, plan, not index))
             if plan.wide:
                 blocks.append(_conv(channels, channels, 1, plan.eps))
             self.stages.append(nn.Sequential(*blocks))
