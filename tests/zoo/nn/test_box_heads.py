@@ -11,7 +11,17 @@ from torch import nn
 
 from fusion.errors import InputError
 from tests.zoo.nn.cases import CLASSES, batch
-from zoo.config import ConvHead, CosineSoftmax, EqualizedSigmoid, FCHead, Model, Softmax, TauSoftmax, replace
+from zoo.config import (
+    ConvHead,
+    CosineSoftmax,
+    DoubleHead,
+    EqualizedSigmoid,
+    FCHead,
+    Model,
+    Softmax,
+    TauSoftmax,
+    replace,
+)
 from zoo.data import Target, open_data
 from zoo.data.counts import CategoryCounts, category_counts
 from zoo.models import build
@@ -46,6 +56,8 @@ def maps():
         (FCHead(channels=32, class_agnostic=True), (2, 4)),
         (ConvHead(channels=32, width=16, class_agnostic=True), (2, 4)),
         (ConvHead(channels=32, width=16, tail="gap"), (2, 5, 4)),
+        (DoubleHead(channels=32, width=16), (2, 5, 4)),
+        (DoubleHead(channels=32, width=16, class_agnostic=True), (2, 4)),
     ],
 )
 def test_shapes_and_gradients(head, shape):
@@ -81,6 +93,35 @@ def test_dropout_hides_class_features_in_training_alone():
     assert torch.allclose(hidden[hidden != 0], whole[hidden != 0] / 0.75)
     with pytest.raises(InputError, match="class_dropout"):
         Model(class_dropout=1.0).validate()
+
+
+def test_a_double_head_sees_more_around_boxes_and_shares_nothing(monkeypatch):
+    net = stage(DoubleHead(channels=32, width=16))
+    seen = []
+    pool = net.pool.forward
+    monkeypatch.setattr(net.pool, "forward", lambda pyramid, rois: seen.append(rois) or pool(pyramid, rois))
+    found = net(maps(), ROIS, Stage())
+    larger = torch.tensor([[0.0, -4.4, -2.9, 68.4, 56.9], [0.0, -2, -13.5, 102, 103.5]])
+    assert torch.allclose(seen[0], larger, atol=1e-4)
+    assert torch.equal(seen[1], ROIS)
+    convs = [layer for layer in net.branches.boxes.modules() if isinstance(layer, nn.Conv2d)]
+    shapes = [(conv.in_channels, conv.out_channels, conv.kernel_size[0]) for conv in convs]
+    assert shapes == [(16, 16, 3), (16, 32, 1), (16, 32, 1), *[(32, 16, 1), (16, 16, 3), (16, 32, 1)] * 4]
+    found.deltas.sum().backward()
+    assert all(parameter.grad is None for parameter in net.branches.classes.parameters())
+    assert all(parameter.grad is not None for parameter in net.branches.boxes.parameters())
+
+
+def test_the_losses_of_a_double_head_weigh_as_it_says():
+    own = regions(torch.tensor([0, 2]), torch.ones(2))
+    own.rois[:], own.goal[:] = ROIS, ROIS[:, 1:] + 3
+    found = []
+    for weight in (1.0, 2.0):
+        net = stage(DoubleHead(channels=32, width=16, weight=weight))
+        torch.manual_seed(1)
+        found.append(net.losses(net(maps(), ROIS, Stage()), own, [], Stage()))
+    for name, loss in found[0].items():
+        assert found[1][name].item() == pytest.approx(2 * loss.item())
 
 
 @pytest.mark.parametrize("config", [Softmax(), CosineSoftmax(), TauSoftmax()])

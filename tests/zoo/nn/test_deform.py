@@ -68,6 +68,8 @@ def test_runs_under_autocast_and_learns_shifts():
         (Timm(name="senet154"), 47),
         (Timm(name="seresnext50_32x4d"), 13),
         (Timm(name="resnest50d"), 13),
+        (Timm(name="resnest101e"), 30),
+        (Timm(name="resnest14d", width=0.25), 3),
         (Timm(name="test_resnet"), 5),
         (ShuffleNet(size="tiny"), 8),
     ],
