@@ -81,8 +81,8 @@ def test_a_head_is_given_what_the_one_before_makes_of_its_own_features():
     with torch.no_grad():
         pooled = second.pool(pyramid, rois)
         before = first.head.convs(pooled)
-        expected, _, _ = second.head(pooled + second.inflow(before), labels)
-        found = second(pyramid, rois, labels, [first]).logits
+        expected, _ = second.head(second.head.convs(pooled + second.inflow(before)), labels)
+        found = second(pyramid, rois, labels, None, [first]).logits
         both = net.masks(pyramid, rois, labels).logits.sigmoid()
         alone = first(pyramid, rois, labels).logits.sigmoid()
     assert torch.allclose(found, expected, atol=1e-6)
