@@ -219,6 +219,7 @@ def select_views(
     views: Sequence[Sequence[str]],
     side: float = 56.0,
     ratio: float = 0.25,
+    rule: str = "area",
     device: str = "cpu",
 ) -> DetectionTable: ...
 def soft_nms(

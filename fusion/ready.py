@@ -17,12 +17,18 @@ from fusion.steps.merge_scales import MergeScales
 from fusion.steps.nms import Nms
 from fusion.steps.nms_then_soft import NmsThenSoft
 from fusion.steps.reweight import Reweight
+from fusion.steps.select_views import SelectViews
 from fusion.steps.soft_nms import SoftNms
 from fusion.steps.vote import Vote
 from fusion.steps.vote_masks import VoteMasks
+from fusion.views import by_resolution
 from fusion.weights import Weights
 
 __all__ = ["READY", "Learned", "Milestone", "ReadyRecipe", "find_ready"]
+
+
+_LVIS_SCORE = 1e-4  # LVIS counts detections of low scores
+_LEVELS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +113,14 @@ _REMEDIES = {
 }
 
 
-def _road(learned: Learned, *chains: tuple[str, Sequence[Step]]) -> list[Milestone]:
-    """Make a stage of each chain of steps, of calibration after the first, and of voting masks after the last."""
+def _road(learned: Learned, *chains: tuple[str, Sequence[Step]], choose: SelectViews | None = None) -> list[Milestone]:
+    """Make a stage of each chain of steps, of calibration after the first, and of voting masks after the last.
+
+    Args:
+        learned: What goes into it.
+        chains: What each stage adds, and its steps.
+        choose: Which views' masks vote on a box; None for all.
+    """
     road = list(chains)
     if learned.maps is not None:
         calibrate = Calibrate(maps=learned.maps)
@@ -118,8 +130,12 @@ def _road(learned: Learned, *chains: tuple[str, Sequence[Step]]) -> list[Milesto
     if learned.vote_masks:
         whole = stages[-1].recipe
         nodes = {"boxes" if name == OUTPUT else name: node for name, node in whole.nodes.items()}
-        nodes[OUTPUT] = Node(VoteMasks(), ("boxes", ALL))
-        stages.append(Milestone("masks voted", Recipe(nodes, learned.tuned_on)))
+        voters, added = ALL, "masks voted"
+        if choose is not None:
+            voters, added = "voters", "masks of the views for their size voted"
+            nodes[voters] = Node(choose, ("boxes", ALL))
+        nodes[OUTPUT] = Node(VoteMasks(), ("boxes", voters))
+        stages.append(Milestone(added, Recipe(nodes, learned.tuned_on)))
     return stages
 
 
@@ -138,18 +154,23 @@ def _mmfruit(learned: Learned) -> list[Milestone]:
 
 
 def _lvistraveler(learned: Learned) -> list[Milestone]:
-    road: list[tuple[str, Sequence[Step]]] = [("NMS", [Nms(iou=0.5)]), ("NMS 0.7, soft-NMS", [NmsThenSoft(iou=0.7)])]
+    suppress = NmsThenSoft(iou=0.7, floor=_LVIS_SCORE)
+    road: list[tuple[str, Sequence[Step]]] = [("NMS", [Nms(iou=0.5)]), ("NMS 0.7, soft-NMS", [suppress])]
+    choose = None
     if learned.scales is not None:
-        road.append(("ranges of sizes, rare boost", [MergeScales(scales=learned.scales, iou=0.7)]))
-    return _road(learned, *road)
+        merged = MergeScales(scales=learned.scales, iou=0.7, floor=_LVIS_SCORE)
+        road.append(("ranges of sizes, rare boost", [merged]))
+        named = by_resolution([*learned.scales.limits, *learned.scales.weights], _LEVELS)
+        choose = SelectViews(views=named, rule="log2") if named else None
+    return _road(learned, *road, choose=choose)
 
 
 def _alibaba(learned: Learned) -> list[Milestone]:
-    soft = SoftNms(method="linear", iou=0.5)
+    soft = SoftNms(method="linear", iou=0.5, floor=_LVIS_SCORE)
     road: list[tuple[str, Sequence[Step]]] = [("NMS", [Nms(iou=0.5)]), ("soft-NMS", [soft])]
     if learned.scales is not None:
         # an IoU of 1 leaves hard suppression out
-        merged = MergeScales(scales=learned.scales, iou=1.0, method="linear", soft_iou=0.5)
+        merged = MergeScales(scales=learned.scales, iou=1.0, method="linear", soft_iou=0.5, floor=_LVIS_SCORE)
         road.append(("scale-adaptive", [merged]))
     return _road(learned, *road)
 
@@ -198,7 +219,8 @@ READY: Mapping[str, ReadyRecipe] = {
         ReadyRecipe(
             "lvistraveler-tta",
             "lvistraveler-lvis2020, sec. 3.3",
-            "views pooled, each for its range of sizes, rare categories raised, NMS 0.7, then soft-NMS, masks voted",
+            "views pooled, each for its range of sizes, rare categories raised, NMS 0.7, then soft-NMS; masks voted by "
+            "the views for the size of the box and the share of it that the mask covers, with pyramids' rule for boxes",
             ("scales", "vote_masks"),
             (),
             _lvistraveler,

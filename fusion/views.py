@@ -1,5 +1,6 @@
 """Test-time views: which there are, and the rows of each."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,12 +12,39 @@ from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.table import DetectionTable
 
-__all__ = ["levels", "split_views", "view_codes", "views_of"]
+__all__ = ["by_resolution", "levels", "split_views", "view_codes", "views_of"]
 
 
 def levels(words: tuple[str, ...]) -> list[list[str]]:
     """Read names of views per level of words as they are typed: names with commas between them for each level."""
     return [word.split(",") for word in words]
+
+
+def by_resolution(names: Sequence[str], count: int) -> list[list[str]]:
+    """Deal views to levels by the sizes that their names begin with, such as "800" and "800-flip", the largest first.
+
+    Sizes lie evenly between the first level and the last; a level has those within half a level, else the nearest.
+
+    Args:
+        names: Of views, also more than once.
+        count: Of levels.
+
+    Returns:
+        Names per level; nothing where a name does not begin with a size.
+    """
+    sizes: dict[int, list[str]] = {}
+    for name in dict.fromkeys(names):
+        number = re.match("[0-9]+", name)
+        if number is None:
+            return []
+        sizes.setdefault(int(number.group()), []).append(name)
+    ordered = sorted(sizes, reverse=True)
+    place = {size: n * (count - 1) / max(len(ordered) - 1, 1) for n, size in enumerate(ordered)}
+    dealt = []
+    for level in range(count if ordered else 0):
+        nearest = max(min(abs(at - level) for at in place.values()), 0.5)
+        dealt.append([name for size in ordered if abs(place[size] - level) <= nearest for name in sizes[size]])
+    return dealt
 
 
 def views_of(pool: Pool) -> tuple[tuple[str, ...], np.ndarray]:

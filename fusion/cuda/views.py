@@ -59,8 +59,8 @@ def select_views(step: SelectViews, pool: GpuPool) -> Resident:
         raise UnsuitableError
     views, size, instances = _views_of(pool), len(pool.rows.image), len(pool.inputs[0])
     level, used, wrong = empty(instances, np.int32), empty(size, np.int8), filled(1, np.int32)
-    square, ratio = float(step.side**2), float(step.ratio)
-    find_levels(instances, pool.rows, masks_of(pool.origins), square, ratio, len(step.views), level, wrong)
+    square, ratio, doubled = float(step.side**2), float(step.ratio), int(step.rule == "log2")
+    find_levels(instances, pool.rows, masks_of(pool.origins), square, ratio, doubled, len(step.views), level, wrong)
     votes = np.array([[name in names for name in views.names] for names in step.views], np.int8)
     listed = to_device(votes.max(axis=0))
     choose_rows(size, pool.sorted(), level, views.view, to_device(votes.ravel()), listed, used, wrong)

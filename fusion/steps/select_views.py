@@ -21,6 +21,8 @@ from fusion.views import levels, views_of
 
 __all__ = ["SelectViews"]
 
+RULES = ("area", "log2")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectViews:
@@ -34,9 +36,11 @@ class SelectViews:
 
         level = min(floor(S_box / side ** 2), floor(S_mask / (ratio * S_box)), number of levels - 1)
 
-    and the views of that level vote. An instance without a mask goes by its box alone. A row belongs to the
-    instance of its image and category that its box overlaps best (ties: higher score, then row); rows that
-    overlap none are left out. The answer has the voting tables' rows, for `vote_masks`:
+    and the views of that level vote. By `rule` "log2" the first term is floor(log2(sqrt(S_box) / side)), as pyramids
+    assign boxes: as printed, all boxes of more than twice the side are of the last level but for their masks.
+    An instance without a mask goes by its box alone. A row belongs to the instance of its image and category that its
+    box overlaps best (ties: higher score, then row); rows that overlap none are left out. The answer has the voting
+    tables' rows, for `vote_masks`:
 
         [nodes.boxes]
         step = "merge_scales"
@@ -69,6 +73,11 @@ class SelectViews:
     )
     ratio: float = field(
         default=0.25, metadata=parameter("So are masks that fill less than this of their box.", low=0.01, high=1.0)
+    )
+
+    rule: str = field(
+        default="area",
+        metadata=parameter('First term of the level: "area" as printed, "log2" as pyramids do it.', choices=RULES),
     )
 
     def __post_init__(self) -> None:
@@ -109,6 +118,10 @@ class SelectViews:
         w, h = (table.column(name).astype(np.float64, copy=False) for name in "wh")
         box = w * h
         level = np.floor(box / self.side**2)
+        if self.rule == "log2":
+            # without a logarithm, so that all devices agree at the bounds
+            bounds = self.side**2 * 4.0 ** np.arange(1, len(self.views))
+            level = np.searchsorted(bounds, box, side="right").astype(np.float64)
         given = table.mask if table.mask is not None else pa.nulls(len(table), MASK_TYPE)
         masked = numpy_array(given.is_valid()) & (box > 0)
         thin = np.floor(_areas(table, given) / (self.ratio * np.where(masked, box, 1)))

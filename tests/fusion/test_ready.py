@@ -11,6 +11,7 @@ from fusion.recipe_toml import parse_recipe
 from fusion.scales import Scales
 from fusion.score_maps import ScoreMap
 from fusion.table import DetectionTable, Metadata
+from fusion.views import by_resolution
 
 
 def make(name, seed):
@@ -66,6 +67,36 @@ def test_calibration_comes_second_and_stays():
     stages = READY["alibaba-tta"].stages(Learned(maps=maps))
     assert [stage.added for stage in stages] == ["NMS", "calibrated scores", "soft-NMS"]
     assert [len(stage.recipe.nodes) for stage in stages] == [1, 2, 2]
+
+
+def test_lvistraveler_takes_masks_from_the_views_that_eq_1_chooses():
+    scales = Scales(limits={"400-flip": (120, 9999), "400": (120, 9999), "800": (32, 150), "1600": (0, 80)})
+    recipe = READY["lvistraveler-tta"].recipe(Learned(scales=scales, vote_masks=True))
+    assert [(name, node.inputs) for name, node in recipe.nodes.items()][1:] == [
+        ("voters", ("boxes", "*")),
+        ("output", ("boxes", "voters")),
+    ]
+    step = recipe.nodes["voters"].step
+    assert (step.views, step.rule) == (
+        (("1600",), ("800",), ("800",), ("400-flip", "400")),
+        "log2",
+    )
+    assert recipe.nodes["boxes"].step.floor == 1e-4
+    # views without sizes in their names all vote, and so they do where no scales are given
+    for learned in Learned(scales=Scales(limits={"near": (0, 9)}), vote_masks=True), Learned(vote_masks=True):
+        assert list(READY["lvistraveler-tta"].recipe(learned).nodes) == ["boxes", "output"]
+
+
+def test_views_are_dealt_to_levels_by_their_sizes():
+    names = ["800", "1000", "1200", "1400", "1600"]
+    assert by_resolution(names, 4) == [["1600"], ["1400", "1200"], ["1200", "1000"], ["800"]]
+    assert by_resolution(["800", "800-flip"], 4) == [["800", "800-flip"]] * 4
+    assert by_resolution(["96", "48"], 4) == [["96"], ["96"], ["48"], ["48"]]
+    assert by_resolution(["96", "own"], 4) == by_resolution([], 4) == []
+    for count in range(2, 13):
+        dealt = by_resolution([str(n) for n in range(count)], 4)
+        assert all(dealt)
+        assert {name for names in dealt for name in names} == {str(n) for n in range(count)}
 
 
 def test_megdet_adds_models_to_the_first_and_votes_the_masks_of_two():

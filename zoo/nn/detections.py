@@ -64,7 +64,7 @@ def pick(boxes: Tensor, scores: Tensor, config: Infer) -> Detections:
     kept = (found[:, 2:] > found[:, :2]).all(1) & found.isfinite().all(1)
     found, score, label = found[kept], score[kept], label[kept] + 1
     if config.soft_nms is not None:
-        index, score = _soft(found, score, label, config.soft_nms)
+        index, score = _soft(found, score, label, config.soft_nms, min(_FLOOR, config.score))
     else:
         index = batched_nms(found, score, label, config.nms_iou)
         score = score[index]
@@ -72,7 +72,7 @@ def pick(boxes: Tensor, scores: Tensor, config: Infer) -> Detections:
     return Detections(found[index], score, label[index])
 
 
-def _soft(boxes: Tensor, scores: Tensor, labels: Tensor, config: SoftNMS) -> tuple[Tensor, Tensor]:
+def _soft(boxes: Tensor, scores: Tensor, labels: Tensor, config: SoftNMS, floor: float) -> tuple[Tensor, Tensor]:
     """Return the rows kept and their lowered scores, best first."""
     xyxy = boxes.double().cpu().numpy()
     table = DetectionTable.from_arrays(
@@ -81,7 +81,7 @@ def _soft(boxes: Tensor, scores: Tensor, labels: Tensor, config: SoftNMS) -> tup
         score=scores.double().cpu().numpy(),
         xywh=np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1),
     )
-    fused = SoftNms(method=config.method, sigma=config.sigma, iou=config.iou, floor=_FLOOR).fuse(pool_tables(table))
+    fused = SoftNms(method=config.method, sigma=config.sigma, iou=config.iou, floor=floor).fuse(pool_tables(table))
     order = np.argsort(-fused.score, kind="stable")
     return (
         torch.from_numpy(np.asarray(fused.row)[order]).to(boxes.device),

@@ -68,7 +68,7 @@ def weigh_sizes(rows, view, trust, score, used):
 
 
 @Kernel
-def find_levels(rows, masks, square, ratio, levels, level, wrong):
+def find_levels(rows, masks, square, ratio, doubled, levels, level, wrong):
     """Write the level of each instance; see `fusion.steps.select_views.SelectViews`.
 
     Args:
@@ -76,6 +76,7 @@ def find_levels(rows, masks, square, ratio, levels, level, wrong):
         masks: `Masks`, by origin.
         square: Area of a box from which it is above the first level.
         ratio: Part of its box from which a mask is above it.
+        doubled: 1 where each doubling of a box's side is a level, 0 where each such area is.
         levels: Number of levels.
         level: int32 [instances], written.
         wrong: int32 [1]; becomes 1 where a mask cannot be read.
@@ -85,6 +86,11 @@ def find_levels(rows, masks, square, ratio, levels, level, wrong):
         box = rows.w[i] * rows.h[i]
         # the least of the three, rounded down, is the least of the three rounded down
         value = box / square
+        if doubled == 1:
+            value, bound = 0.0, square * 4.0
+            while value < levels - 1 and box >= bound:
+                value += 1.0
+                bound *= 4.0
         if masks.state[own] != NONE:
             if masks.state[own] == BAD or masks.height[own] < 0:
                 wrong[0] = 1

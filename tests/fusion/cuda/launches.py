@@ -78,7 +78,7 @@ LAUNCHES = {
     "describe_cells": [(ROWS, COLUMNS, I4, CELLS)],
     "find_best": [(COLUMNS, 3, 0.5, I4, I4)],
     "find_faults": [(ROWS, MASKS, I1, I4, I1)],
-    "find_levels": [(ROWS, MASKS, 9.0, 0.25, 3, I4, I4)],
+    "find_levels": [(ROWS, MASKS, 9.0, 0.25, 1, 3, I4, I4)],
     "find_states": [(ROWS, MASKS, I1, I1)],
     "find_views": [(I4, I2, I4, I4, I4, I1)],
     "find_voters": [(ROWS, COLUMNS, MASKS, I1, F8, ELECTION, I4, MASK_VOTERS, OUTCOME, I1)],

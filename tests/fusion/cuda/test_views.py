@@ -167,16 +167,16 @@ def instances_and_voters(seed, size):
 
 
 @few
-@given(st.integers(0, 2**32), st.sampled_from([1, 4, 9]), st.booleans())
-def test_select_views(backend, on_gpu, seed, size, masked):
+@given(st.integers(0, 2**32), st.sampled_from([1, 4, 9]), st.booleans(), st.sampled_from(["area", "log2"]))
+def test_select_views(backend, on_gpu, seed, size, masked, rule):
     boxes, masks, fills, rows, views = instances_and_voters(seed, size)
     areas = [
         round(box[5] * fill) * box[6] if masked and fill is not None else None
         for box, fill in zip(boxes, fills, strict=True)
     ]
-    expected = voting(boxes, areas, rows, views)
+    expected = voting(boxes, areas, rows, views, rule)
     tables = [mask_table("boxes", boxes, masks if masked else None), mask_table("m", rows, views=views)]
-    step = SelectViews(views=LEVELS, side=40)
+    step = SelectViews(views=LEVELS, side=40, rule=rule)
     left = apply(step, tables, device=backend)
     assert list(zip(left.score.tolist(), left.arrow["view"].to_pylist(), strict=True)) == expected
     same(left, apply(step, tables))

@@ -34,13 +34,15 @@ def table(member, rows, masks=None, views=None):
     ).with_metadata(member=member)
 
 
-def level(box, mask_area, side, ratio, levels):
+def level(box, mask_area, side, ratio, levels, rule):
     of_box = math.floor(box[2] * box[3] / side**2)
+    if rule == "log2":  # floor(log2(sqrt(area) / side)) = floor(log4(area / side ** 2))
+        of_box = max(math.floor(math.log2(box[2] * box[3] / side**2) / 2), 0) if box[2] * box[3] else 0
     of_mask = levels if mask_area is None else math.floor(mask_area / (ratio * box[2] * box[3]))
     return min(of_box, of_mask, levels - 1)
 
 
-def voting(boxes, areas, rows, views):
+def voting(boxes, areas, rows, views, rule="area"):
     """Scores and views of the rows that vote, by the plain definition; `areas` are of the boxes' masks, or None."""
     left = []
     for row, view in zip(rows, views, strict=True):
@@ -51,13 +53,14 @@ def voting(boxes, areas, rows, views):
                 near.append((iou(a, b), box[2], -k))
         if near:
             k = -max(near)[2]
-            if view in LEVELS[level(boxes[k][3:], areas[k], 40, 0.25, 3)]:
+            if view in LEVELS[level(boxes[k][3:], areas[k], 40, 0.25, 3, rule)]:
                 left.append((row[2], view))
     return left
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_equals_the_plain_definition(seed):
+@pytest.mark.parametrize("rule", ["area", "log2"])
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_the_plain_definition(seed, rule):
     rng = np.random.default_rng(seed)
     boxes = [
         (int(rng.integers(1, 3)), 1, rng.random(), *rng.integers(0, 60, 2), *rng.integers(10, 130, 2)) for _ in range(8)
@@ -73,8 +76,8 @@ def test_equals_the_plain_definition(seed):
     order = sorted(range(len(rows)), key=lambda k: rows[k][0])
     rows, views = [rows[k] for k in order], [views[k] for k in order]
     areas = [None if mask is None else int(rle.area({"size": [200, 200], "counts": mask})) for mask in masks]
-    expected = voting(boxes, areas, rows, views)
-    left = select_views(table("boxes", boxes, masks), [table("m", rows, views=views)], views=LEVELS, side=40)
+    expected = voting(boxes, areas, rows, views, rule)
+    left = select_views(table("boxes", boxes, masks), [table("m", rows, views=views)], views=LEVELS, side=40, rule=rule)
     got = list(zip(left.score.tolist(), left.arrow["view"].to_pylist(), strict=True))
     assert got == expected
 
@@ -91,6 +94,16 @@ def test_small_and_thin_things_ask_for_high_resolution():
     assert left(None) == [(0.8, "400"), (0.9, "1600")]
     assert left([None, drawn(large[3:], 0.5)]) == [(0.8, "400"), (0.9, "1600")]
     assert left([None, drawn(large[3:], 0.2)]) == [(0.8, "1600"), (0.9, "1600")]
+
+
+def test_doubled_sides_make_levels_of_boxes():
+    sides = [55, 56, 111, 112, 113]
+    boxes = [(1, 1, side / 1000, 0, 0, side, side) for side in sides]
+    voters = [table(view, boxes, views=[view] * 5) for view in ("0", "1")]
+    kept = select_views(table("b", boxes), voters, views=[["0"], ["1"]], rule="log2")
+    assert sorted(zip(kept.score.tolist(), kept.arrow["view"].to_pylist(), strict=True)) == [
+        (side / 1000, "0" if side < 112 else "1") for side in sides
+    ]
 
 
 def test_works_with_vote_masks_in_a_recipe():

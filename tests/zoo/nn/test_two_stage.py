@@ -252,6 +252,8 @@ def test_soft_nms_lowers_scores_instead_of_dropping_boxes():
     soft = pick(boxes, scores, replace(PLAIN.infer, soft_nms=SoftNMS()))
     assert torch.equal(soft.boxes, boxes[[0, 2, 1]])
     assert torch.allclose(soft.scores, torch.tensor([0.9, 0.5, 0.8 * 0.2]), atol=1e-6)
+    low = torch.tensor([[0.99, 5e-4]] * 3)
+    assert len(pick(boxes, low, replace(PLAIN.infer, soft_nms=SoftNMS(), score=1e-4))) == 3
 
 
 def test_images_of_different_sizes_are_padded_and_normalised():
