@@ -113,16 +113,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
+def _configs(hint: Any) -> dict[str, type]:
+    """Return the classes of configs that a value of this type may have, by name."""
     options: tuple[Any, ...] = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    configs: dict[str, type] = {
-        option.__name__: option for option in options if hasattr(option, "__dataclass_fields__")
-    }
-    if get_origin(hint) is tuple and hasattr(get_args(hint)[0], "__dataclass_fields__"):
+    return {option.__name__: option for option in options if hasattr(option, "__dataclass_fields__")}
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    configs = _configs(hint)
+    if get_origin(hint) is tuple and _configs(get_args(hint)[0]):
         if not isinstance(value, (list, tuple)):
             raise InputError(where, f"expected a list, got {value!r}")
         return tuple(_typed(get_args(hint)[0], item, f"{where}.{number}") for number, item in enumerate(value))
-    if configs and value is None and type(None) in options:
+    if configs and value is None and type(None) in get_args(hint):
         return None
     if configs:
         if dataclasses.is_dataclass(value) and type(value).__name__ in configs:

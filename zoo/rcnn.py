@@ -40,7 +40,7 @@ class TwoStage(Network):
         channels = config.neck.channels
         self.rpn = ProposalNetwork(config.rpn, channels)
         count = len(config.cascade.iou)
-        heads = [BoxStage(config, channels, num_classes) for _ in range(count)]
+        heads = [BoxStage(config, channels, num_classes, number) for number in range(count)]
         self.boxes = BoxCascade(heads, config.cascade, config.sampling, config.rpn.ignore_iof)
         self.masks = build_masks(config.mask, channels, num_classes, count) if config.mask else None
         self.stuff = StuffBranch(config.stuff, channels) if config.stuff else None

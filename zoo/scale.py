@@ -22,6 +22,7 @@ __all__ = ["scratch", "tiny"]
 
 _CHANNELS = 32
 _HIDDEN = 64
+_BATCH = 4
 
 
 @overload
@@ -42,12 +43,13 @@ def tiny(model: AnyModel) -> AnyModel:
         A model that starts from scratch, without frozen stages; synchronised batch norm becomes plain batch norm,
         and frozen batch norm group norm.
     """
-    data = replace(model.data, short=(128,), short_range=False, long=160)
+    streams = tuple(replace(stream, images=_BATCH // len(model.data.streams)) for stream in model.data.streams)
+    data = replace(model.data, short=(128,), short_range=False, long=160, streams=streams)
     falls = model.train.poly is None and model.train.cosine is None
     train = replace(
         model.train,
-        batch=4,
-        reference_batch=4,
+        batch=_BATCH,
+        reference_batch=_BATCH,
         learning_rate=0.02 if model.train.optimizer == "sgd" else model.train.learning_rate,
         segments=(600, 200) if falls else (),
         milestones=(),

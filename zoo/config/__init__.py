@@ -8,6 +8,17 @@ neither says anything.
 from dataclasses import replace
 
 from zoo.config.augment import InstaBoost, Rotation, Strong
+from zoo.config.classifiers import (
+    Classifier,
+    CosineSoftmax,
+    DoubleClassifier,
+    EqualizedSigmoid,
+    GroupSoftmax,
+    Seesaw,
+    SingleClassifier,
+    Softmax,
+    TauSoftmax,
+)
 from zoo.config.features import (
     FPN,
     RPN,
@@ -25,19 +36,14 @@ from zoo.config.heads import (
     BoxHead,
     Cascade,
     ClassAware,
-    Classifier,
     ConvHead,
-    CosineSoftmax,
     DoubleHead,
     EdgeLoss,
-    EqualizedSigmoid,
     FCHead,
     MaskHead,
     MaskIoU,
     Sampling,
-    Softmax,
     StuffHead,
-    TauSoftmax,
 )
 from zoo.config.models import (
     AnyModel,
@@ -69,10 +75,12 @@ __all__ = [
     "ConvHead",
     "CosineSoftmax",
     "DeformConv",
+    "DoubleClassifier",
     "DoubleHead",
     "EdgeLoss",
     "EqualizedSigmoid",
     "FCHead",
+    "GroupSoftmax",
     "HighIoU",
     "Infer",
     "InstaBoost",
@@ -85,7 +93,9 @@ __all__ = [
     "RoIPool",
     "Rotation",
     "Sampling",
+    "Seesaw",
     "ShuffleNet",
+    "SingleClassifier",
     "SoftNMS",
     "Softmax",
     "Stream",

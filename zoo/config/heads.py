@@ -1,4 +1,4 @@
-"""Settings of the heads: boxes, classes and masks, their sampling and their stages."""
+"""Settings of the heads: boxes and masks, their sampling and their stages."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,19 +11,14 @@ __all__ = [
     "BoxHead",
     "Cascade",
     "ClassAware",
-    "Classifier",
     "ConvHead",
-    "CosineSoftmax",
     "DoubleHead",
     "EdgeLoss",
-    "EqualizedSigmoid",
     "FCHead",
     "MaskHead",
     "MaskIoU",
     "Sampling",
-    "Softmax",
     "StuffHead",
-    "TauSoftmax",
 ]
 
 
@@ -89,51 +84,6 @@ class DoubleHead:
 
 
 BoxHead = FCHead | ConvHead | DoubleHead
-
-
-@dataclass(frozen=True)
-class Softmax:
-    """A linear layer to the classes and background, and softmax."""
-
-
-@dataclass(frozen=True)
-class CosineSoftmax:
-    """Softmax over scaled cosines between features and class weights (megdetv2's "normalizing the score"; ours).
-
-    Attributes:
-        scale: Factor on the cosines.
-    """
-
-    scale: float = 20.0
-
-
-@dataclass(frozen=True)
-class TauSoftmax:
-    """Softmax whose class weights are divided by a power of their norms at test (the other reading).
-
-    Attributes:
-        tau: The power.
-    """
-
-    tau: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EqualizedSigmoid:
-    """A sigmoid for each category, in which objects of others teach a rare one nothing (lvistraveler, sec. 2.1; EQL).
-
-    Attributes:
-        rare: Share of images below which a category is rare (the LVIS v1 share for 796 of 1203 categories).
-        verified: A category is taken for absent only in images where annotations say so: those that list it as
-            negative, have an object of it or were drawn for its sake, unless they say that not all are annotated. For
-            data annotated in the manner of LVIS (ours).
-    """
-
-    rare: float = 1e-3
-    verified: bool = False
-
-
-Classifier = Softmax | CosineSoftmax | TauSoftmax | EqualizedSigmoid
 
 
 @dataclass(frozen=True, kw_only=True)

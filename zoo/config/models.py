@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion.errors import InputError
+from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
 from zoo.config.features import FPN, RPN, Backbone, RoIPool, Task, Timm
-from zoo.config.heads import BoxHead, Cascade, Classifier, FCHead, MaskHead, Sampling, Softmax, StuffHead
+from zoo.config.heads import BoxHead, Cascade, FCHead, MaskHead, Sampling, StuffHead
 from zoo.config.working import Infer, Train, TrainData
 from zoo.fields import diff, from_dict, to_dict
 
@@ -26,6 +27,7 @@ class Model:
         pool: Regions to features, for the box heads.
         head: Features to class and box features.
         classifier: Class features to scores.
+        stage_classifiers: In its place an entry for each stage; empty for the same in all.
         class_dropout: Share of the class features that training hides from the classifier (alibaba-lvis2020, sec. 4.1;
             where, and 0.5 for that report, is ours).
         cascade: Stages of heads.
@@ -44,6 +46,7 @@ class Model:
     pool: RoIPool = RoIPool()
     head: BoxHead = FCHead()
     classifier: Classifier = Softmax()
+    stage_classifiers: tuple[Classifier, ...] = ()
     class_dropout: float = 0.0
     cascade: Cascade = Cascade()
     mask: MaskHead | None = None
@@ -51,6 +54,11 @@ class Model:
     data: TrainData = TrainData()
     train: Train = Train()
     infer: Infer = Infer()
+
+    @property
+    def classifiers(self) -> tuple[Classifier, ...]:
+        """The classifier of each stage."""
+        return self.stage_classifiers or (self.classifier,) * len(self.cascade.iou)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, with the class of each union member under "kind"."""
@@ -111,6 +119,18 @@ class Model:
                 "FCHead takes classes and boxes from the same features",
                 "Take a ConvHead, or leave them out",
             )
+        if len(self.classifiers) != len(self.cascade.iou):
+            problem = f"expected an entry for each of {len(self.cascade.iou)} stages, got {len(self.classifiers)}"
+            raise InputError("stage_classifiers", problem)
+        if any(isinstance(one, DoubleClassifier) for one in self.classifiers) and len(self.data.streams) != 2:
+            raise InputError(
+                "data.streams",
+                f"a double classifier learns from two streams, got {len(self.data.streams)}",
+                "Give one for each of its classifiers",
+            )
+        for one in (part for whole in self.classifiers for part in _single(whole)):
+            if isinstance(one, GroupSoftmax) and list(one.bounds) != sorted(set(one.bounds)):
+                raise InputError("classifier.bounds", f"expected rising numbers, got {one.bounds}")
         return self
 
 
@@ -182,6 +202,12 @@ def read_model(values: Mapping[str, Any], where: str = "config") -> AnyModel:
         raise InputError(f"{where}.kind", f"expected one of {', '.join(kinds)}, got {kind!r}")
     model: AnyModel = from_dict(kinds[kind], values, where)
     return model
+
+
+def _single(classifier: Classifier) -> tuple[SingleClassifier, ...]:
+    if isinstance(classifier, DoubleClassifier):
+        return classifier.first, classifier.second
+    return (classifier,)
 
 
 def _validate(model: AnyModel, device: str) -> None:

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from zoo.config import ConvHead, DoubleHead, FCHead, Model
 from zoo.data.record import Target
-from zoo.nn.classifiers import RegionClassifier, build_classifier
+from zoo.nn.classifiers import build_classifier
 from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import decode, encode, grown
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
 from zoo.nn.norms import group_norm
 from zoo.nn.pool import Pooler
+from zoo.nn.region_classifier import RegionClassifier
 from zoo.nn.sampling import Regions
 
 __all__ = [
@@ -193,9 +194,10 @@ class BoxStage(StageHead):
         config: The model's settings.
         channels: Channels of the pyramid.
         num_classes: Classes without background.
+        number: Of the stage.
     """
 
-    def __init__(self, config: Model, channels: int, num_classes: int) -> None:
+    def __init__(self, config: Model, channels: int, num_classes: int, number: int = 0) -> None:
         super().__init__()
         self.pool = Pooler(config.pool, channels)
         self.enlarged = self.weight = 1.0
@@ -203,7 +205,7 @@ class BoxStage(StageHead):
             self.enlarged, self.weight = config.head.enlarged, config.head.weight
         self.branches = build_branches(config.head, channels, config.pool.size)
         self.classifier: RegionClassifier = build_classifier(
-            config.classifier, self.branches.class_channels, num_classes
+            config.classifiers[number], self.branches.class_channels, num_classes
         )
         self.dropout = nn.Dropout(config.class_dropout)
         self.boxes_per_region = 1 if config.head.class_agnostic else num_classes

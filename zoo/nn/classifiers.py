@@ -6,46 +6,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.config import Classifier, CosineSoftmax, EqualizedSigmoid, Softmax, TauSoftmax
+from zoo.config import (
+    Classifier,
+    CosineSoftmax,
+    DoubleClassifier,
+    EqualizedSigmoid,
+    GroupSoftmax,
+    Seesaw,
+    Softmax,
+    TauSoftmax,
+)
 from zoo.data.counts import CategoryCounts
 from zoo.data.record import Target
+from zoo.nn.long_tail import GroupClassifier, PairedClassifiers, SeesawClassifier
 from zoo.nn.losses import shared_count, weighted_mean
+from zoo.nn.region_classifier import RegionClassifier
 from zoo.nn.sampling import Regions
 
 __all__ = [
     "CosineClassifier",
-    "RegionClassifier",
     "SigmoidClassifier",
     "SoftmaxClassifier",
     "TauClassifier",
     "build_classifier",
     "teach_counts",
 ]
-
-
-class RegionClassifier(nn.Module):
-    """What a head asks of a classifier; class 0 is background."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits [n, ...] of features [n, channels], in whatever form the other methods take them."""
-        raise NotImplementedError
-
-    def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
-        """Return the loss, divided by what the classifier sees fit.
-
-        Args:
-            logits: What `forward` gave.
-            regions: With label and weight of each of the n.
-            targets: What is known of the images: which categories are absent, not exhaustive, or were drawn.
-        """
-        raise NotImplementedError
-
-    def scores(self, logits: Tensor) -> Tensor:
-        """Return probabilities, float32 [n, classes + 1]."""
-        raise NotImplementedError
-
-    def count(self, counts: CategoryCounts) -> None:
-        """Be told how common the categories of the training data are; what is kept of it are buffers."""
 
 
 class SoftmaxClassifier(RegionClassifier):
@@ -58,6 +43,7 @@ class SoftmaxClassifier(RegionClassifier):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
+        self.outputs = num_classes + 1
         self.linear = nn.Linear(channels, num_classes + 1)
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
@@ -125,7 +111,7 @@ class SigmoidClassifier(RegionClassifier):
 
     def __init__(self, channels: int, num_classes: int, config: EqualizedSigmoid) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.outputs = config, num_classes
         self.linear = nn.Linear(channels, num_classes)
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.constant_(self.linear.bias, -math.log(999))
@@ -185,3 +171,10 @@ def build_classifier(config: Classifier, channels: int, num_classes: int) -> Reg
             return TauClassifier(channels, num_classes, config.tau)
         case EqualizedSigmoid():
             return SigmoidClassifier(channels, num_classes, config)
+        case GroupSoftmax():
+            return GroupClassifier(channels, num_classes, config)
+        case Seesaw():
+            return SeesawClassifier(channels, num_classes, config)
+        case DoubleClassifier():
+            parts = (build_classifier(part, channels, num_classes) for part in (config.first, config.second))
+            return PairedClassifiers(*parts)

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["box_loss", "shared_count", "weighted_mean"]
+__all__ = ["box_loss", "mean_of_processes", "processes", "shared_count", "weighted_mean"]
 
 
 def shared_count(count: int | float, like: Tensor) -> Tensor:
@@ -17,12 +17,26 @@ def shared_count(count: int | float, like: Tensor) -> Tensor:
         count: What this process has.
         like: Where the answer lives.
     """
-    shared = torch.as_tensor(float(count), device=like.device)
-    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if world > 1:
+    return mean_of_processes(torch.as_tensor(float(count)), like).clamp(min=1 / processes())
+
+
+def mean_of_processes(value: Tensor, like: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes, float32.
+
+    Args:
+        value: What this process has.
+        like: Where the answer lives.
+    """
+    shared = value.to(like.device, torch.float32, copy=True)
+    if processes() > 1:
         dist.all_reduce(shared)
-        shared = shared / world
-    return shared.clamp(min=1 / world)
+        shared = shared / processes()
+    return shared
+
+
+def processes() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def weighted_mean(losses: Tensor, weight: Tensor, count: Tensor) -> Tensor:

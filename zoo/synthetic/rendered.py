@@ -108,6 +108,9 @@ def scenes(
     seed: int = 0,
     categories: int = 20,
     tail: float = 1.0,
+    rare: float = 0.01,
+    common: float = 0.05,
+    drawn_tail: float | None = None,
     objects: float = 4.0,
     clutter: float = 3.0,
     groups: float = 0.06,
@@ -125,6 +128,9 @@ def scenes(
         seed: Of all that is drawn.
         categories: Number of categories.
         tail: Exponent of the categories' long tail; 0 makes all equally common.
+        rare: Share of the objects below which a category is rare ("r" of LVIS).
+        common: Share below which another one is common ("c").
+        drawn_tail: Exponent by which this set is drawn, where it is another; "r", "c" and "f" go by --tail.
         objects: Mean number of objects per picture, before those that come with others.
         clutter: Mean number of things per picture that are of no category.
         groups: Share of the pictures with a group of many small objects.
@@ -133,7 +139,7 @@ def scenes(
     """
     scenery = Scenery(
         size=size,
-        vocabulary=PictureVocabulary(categories=categories, tail=tail),
+        vocabulary=PictureVocabulary(categories=categories, tail=tail, rare=rare, common=common, drawn_tail=drawn_tail),
         objects=objects,
         clutter=clutter,
         groups=groups,

@@ -1,6 +1,7 @@
 """The generated data set: what is drawn, how common it is, and the files it is written to."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pycocotools import mask as rle
 from evaluation import read_coco, read_open_images
 from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy, read_hierarchy
+from zoo.data import open_data
 from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery, scenes
 from zoo.synthetic.rendering.vocabulary import MOST
 
@@ -91,6 +93,29 @@ def test_the_tail_is_long(rendered):
     assert groups == "".join(sorted(groups, key="fcr".index))
     assert set(groups) == set("fcr")
     assert words.share.sum() == pytest.approx(1)
+
+
+def test_a_validation_set_may_be_drawn_more_evenly_with_the_groups_of_the_training(tmp_path):
+    """64 categories of which over ten have fewer than ten training images, in LVIS's form."""
+    words = PictureVocabulary(categories=64, tail=1.5, rare=0.0015, common=0.013)
+    assert "".join(words.frequency) == "f" * 10 + "c" * 33 + "r" * 21
+    even = replace(words, drawn_tail=0.0)
+    assert even.frequency == words.frequency
+    assert np.allclose(even.share, 1 / 64)
+    labels = Rendered(images=500, scenery=Scenery(size=32, vocabulary=words)).truth  # a third of the images will do
+    images = [len(set(labels.image[labels.category == k].tolist())) for k in range(64)]
+    assert sum(count < 10 / 3 for count in images) > 10
+    assert images[0] > 300
+    for name, value in (("drawn_tail", -1), ("rare", 2), ("common", 0.001)):
+        with pytest.raises(InputError, match=name):
+            replace(words, **{name: value})
+    scenes(tmp_path / "val", images=30, size=32, categories=64, tail=1.5, rare=0.0015, common=0.013, drawn_tail=0.0)
+    data = open_data(f"lvis:{tmp_path}/val/lvis.json,{tmp_path}/val/images")
+    assert data.truth.frequency == words.frequency
+    drawn = open_data("scenes:30,32,0,categories=64,tail=1.5,rare=.0015,common=.013,drawn_tail=0")
+    assert drawn.image_ids == data.image_ids
+    assert set(data.truth.category.tolist()) <= set(drawn.truth.category.tolist())
+    assert drawn.truth.frequency == words.frequency
 
 
 def test_some_categories_come_together(rendered):

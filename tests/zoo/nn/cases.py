@@ -52,4 +52,6 @@ def scene(number, objects=3, size=(128, 128), runs=False, stuff=True, **given):
 
 
 def batch(*numbers, **given):
-    return tuple(list(part) for part in zip(*(scene(number, **given) for number in numbers), strict=True))
+    """Images of two streams by turns, and their targets."""
+    scenes = (scene(number, stream=place % 2, **given) for place, number in enumerate(numbers))
+    return tuple(list(part) for part in zip(*scenes, strict=True))

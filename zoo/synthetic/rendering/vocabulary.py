@@ -89,6 +89,10 @@ class PictureVocabulary:
     Attributes:
         categories: Number of categories.
         tail: Exponent of the long tail: category k is drawn with weight k ** -`tail`.
+        rare: Share of the objects below which a category is rare in the sense of LVIS ("r").
+        common: Share below which another one is common ("c"); the others are frequent ("f").
+        drawn_tail: Exponent by which this set is drawn in its place, such as 0.5 for a validation set on which rare
+            categories can be measured; groups go by `tail` all the same. None draws by `tail`.
 
     Raises:
         InputError: If a value is out of its range.
@@ -96,11 +100,17 @@ class PictureVocabulary:
 
     categories: int = 20
     tail: float = 1.0
+    rare: float = 0.01
+    common: float = 0.05
+    drawn_tail: float | None = None
 
     def __post_init__(self) -> None:
         at_least("categories", self.categories, 1, whole=True)
         within("categories", self.categories, 1, MOST)
         within("tail", self.tail, 0, 5)
+        within("drawn_tail", 0.0 if self.drawn_tail is None else self.drawn_tail, 0, 5)
+        within("rare", self.rare, 0, 1)
+        within("common", self.common, self.rare, 1)
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
@@ -120,13 +130,17 @@ class PictureVocabulary:
     @cached_property
     def share(self) -> np.ndarray:
         """float64 [categories], how often each is drawn."""
-        weight = np.arange(1, self.categories + 1) ** -float(self.tail)
-        return np.asarray(weight / weight.sum())
+        return self._share(self.tail if self.drawn_tail is None else self.drawn_tail)
 
     @cached_property
     def frequency(self) -> tuple[str, ...]:
-        """LVIS's groups, by the share alone, so that they are the same in every split: "r" below 1 %, "c" below 5 %."""
-        return tuple("r" if share < 0.01 else "c" if share < 0.05 else "f" for share in self.share.tolist())
+        """LVIS's groups, by `tail` alone, so that they are the same in every split."""
+        shares = self._share(self.tail).tolist()
+        return tuple("r" if share < self.rare else "c" if share < self.common else "f" for share in shares)
+
+    def _share(self, tail: float) -> np.ndarray:
+        weight = np.arange(1, self.categories + 1) ** -float(tail)
+        return np.asarray(weight / weight.sum())
 
     @cached_property
     def companion(self) -> dict[int, int]:
