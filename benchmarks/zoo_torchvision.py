@@ -28,6 +28,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from benchmarks.measure import memory_kilobytes, reset_peak
@@ -78,8 +79,22 @@ class Features(nn.Module):
         return OrderedDict((str(level), features) for level, features in enumerate(self.neck(self.backbone(images))))
 
 
+class _Padded(GeneralizedRCNNTransform):
+    """Pixels are normalised and pictures padded; their sizes are those of the batch already."""
+
+    def resize(self, image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
+        """Leave both as they are."""
+        return image, target
+
+
 class Peer(nn.Module):
-    """torchvision's detector with the settings of ours; takes and gives what ours does."""
+    """torchvision's detector with the settings of ours; takes and gives what ours does.
+
+    Its backbone and pyramid are also there under our names, so that it takes the weights that ours takes.
+    """
+
+    boxes_given = "never"
+    moves_boxes = False
 
     def __init__(self, model: TwoStage) -> None:
         super().__init__()
@@ -88,8 +103,6 @@ class Peer(nn.Module):
         rpn, cascade = config.rpn, config.cascade
         anchors = tuple(tuple(int(stride * scale) for scale in rpn.scales) for stride in STRIDES)
         settings: dict[str, Any] = {
-            "min_size": min(config.data.short),
-            "max_size": config.data.long,
             "rpn_anchor_generator": AnchorGenerator(anchors, (rpn.ratios,) * len(anchors)),
             "rpn_pre_nms_top_n_train": rpn.before_nms[0],
             "rpn_pre_nms_top_n_test": rpn.before_nms[1],
@@ -121,6 +134,9 @@ class Peer(nn.Module):
                 mask_predictor=MaskRCNNPredictor(mask.width, mask.width, classes),
                 **settings,
             )
+        self.backbone, self.neck = self.net.backbone.backbone, self.net.backbone.neck
+        colours = [model.get_buffer(name).flatten().tolist() for name in ("mean", "std")]
+        self.net.transform = _Padded(1, 1, *colours)
         head = self.net.rpn.head  # the number of positives, and with it the time of a step, depends on its weights
         for own, other in ((head.conv[0][0], "conv"), (head.cls_logits, "objectness"), (head.bbox_pred, "deltas")):
             own.load_state_dict(getattr(model.rpn, other).state_dict())
@@ -128,7 +144,7 @@ class Peer(nn.Module):
     def forward(self, images: list[Tensor], targets: Any, given: None = None) -> Any:
         """Return losses in training, else the detections of each image."""
         if self.training:
-            return self.net(images, targets)
+            return self.net(images, targets if isinstance(targets[0], dict) else _as_pixels((images, targets))[1])
         batch, _ = self.net.transform(images)
         features = self.net.backbone(batch.tensors)
         proposals, _ = self.net.rpn(batch, features)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusion.errors import InputError
 
-__all__ = ["Converted", "converted", "converted_back", "weight_sources"]
+__all__ = ["Converted", "converted", "converted_back", "renamed_in_order", "weight_sources"]
 
 _FOLDER = Path(__file__).parent / "weight_maps"
 _WORDS = {"n": r"(?P<n>\d+)", "m": r"(?P<m>\d+)", "p": r"(?P<p>[a-z_]+)", "rest": r"(?P<rest>.+)"}
@@ -108,6 +108,31 @@ def converted_back(weights: Mapping[str, Tensor], source: str) -> Converted:
             found[f"{norm}.weight"], found[f"{norm}.bias"] = torch.full_like(bias, (1 + _EPS) ** 0.5), bias
             found[f"{norm}.running_mean"], found[f"{norm}.running_var"] = torch.zeros_like(bias), torch.ones_like(bias)
     return Converted(found, tuple(changed), tuple(left), names.about)
+
+
+def renamed_in_order(weights: Mapping[str, Tensor], names: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Return weights under the names of a network whose entries stand in the same order, whatever they are called.
+
+    What an entry is, the last part of its name such as "running_mean", and its shape have to agree, one by one.
+
+    Args:
+        weights: Tensors by other names.
+        names: The network's names with their shapes.
+
+    Raises:
+        InputError: If there are more or fewer entries, or one is another thing.
+    """
+    if len(weights) != len(names):
+        problem = f"expected {len(names)} entries as the network has them, got {len(weights)}"
+        raise InputError("weights", problem, "Name the network that they are of")
+    for place, (old, new) in enumerate(zip(weights, names, strict=True)):
+        mine, theirs = (old.rpartition(".")[2], tuple(weights[old].shape)), (new.rpartition(".")[2], tuple(names[new]))
+        if mine != theirs:
+            problem = (
+                f"entry {place + 1}, {old}, is {mine[0]} of shape {mine[1]}, where {new} of shape {theirs[1]} stands"
+            )
+            raise InputError("weights", problem, "Name the network that they are of")
+    return dict(zip(names, weights.values(), strict=True))
 
 
 def _renamed(

@@ -3,6 +3,8 @@
 from typing import overload
 
 from zoo.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     AnyModel,
     Backbone,
     BoxHead,
@@ -143,6 +145,8 @@ def _tiny_backbone(backbone: Backbone) -> Backbone:
                 pretrained=False,
                 norm=norm,
                 frozen_stages=0,
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
             )
         case ShuffleNet():
             return replace(backbone, size="tiny", norm=norm, frozen_stages=0)

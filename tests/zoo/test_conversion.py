@@ -14,8 +14,9 @@ from torchvision.models import get_model
 from fusion.errors import InputError
 from zoo.checkpoint import load_matching, load_weights
 from zoo.config import DeformConv, Model, replace
-from zoo.conversion import converted, converted_back, weight_sources
+from zoo.conversion import converted, converted_back, renamed_in_order, weight_sources
 from zoo.models import build
+from zoo.nn.backbones import names_in_order
 from zoo.registry import find
 from zoo.scale import tiny
 
@@ -157,6 +158,26 @@ def test_a_network_of_timm_becomes_the_backbone():
     with torch.inference_mode():
         for one, other in zip(own.backbone(images), features(images)[-4:], strict=True):
             assert torch.equal(one, other)
+
+
+def under_other_names(net):
+    return {f"_part{n}.{name.rpartition('.')[2]}": value for n, (name, value) in enumerate(net.state_dict().items())}
+
+
+def test_entries_in_the_order_of_a_network_of_timm_get_its_names():
+    net = timm.create_model("test_efficientnet", pretrained=False)
+    given, names = under_other_names(net), names_in_order("test_efficientnet")
+    found = renamed_in_order(given, names)
+    assert list(found) == list(net.state_dict())
+    assert all(torch.equal(value, found[name]) for name, value in net.state_dict().items())
+    one, other = [name for name in given if name.endswith((".weight", ".bias"))][1:3]  # of a norm, as long as the other
+    exchanged = {{one: other, other: one}.get(name, name): value for name, value in given.items()}
+    transposed = {name: value.mT if value.dim() == 2 else value for name, value in given.items()}
+    for wrong, problem in ((exchanged, "entry 2"), (transposed, "of shape"), (dict([*given.items()][:-1]), "entries")):
+        with pytest.raises(InputError, match=problem):
+            renamed_in_order(wrong, names)
+    with pytest.raises(InputError, match="order-of"):
+        names_in_order("efficientnet_lite_0")
 
 
 def own_shapes(name="md18_r50_base"):
@@ -331,5 +352,11 @@ def test_the_command_line(tmp_path, run):
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back["roi_heads.box_predictor.bbox_pred.bias"].tolist() == [0, 0, 0, 0, 4, 5, 6, 7]
     assert np.array_equal(back["rpn.head.cls_logits.bias"], weights["rpn.head.cls_logits.bias"])
+    net = timm.create_model("test_efficientnet", pretrained=False)
+    torch.save(under_other_names(net), tmp_path / "ordered.pth")
+    ordered = ("zoo", "convert", tmp_path / "ordered.pth", "--order-of", "test_efficientnet", "-o", out, "--from")
+    assert run(*ordered, "timm")[0] == 0
+    assert torch.equal(load_weights(out)["backbone.net.conv_stem.weight"], net.conv_stem.weight)
+    assert run(*ordered, "torchvision")[0] == 2
     for wrong in (("--from", "x", "-o", out), ("-o", out), ("--from", "timm", "-o", tmp_path / "x.pth")):
         assert run("zoo", "convert", tmp_path / "f.pth", *wrong)[0] == 2

@@ -170,6 +170,7 @@ def zoo_convert(
     output: Output,
     source: Annotated[str | None, Parameter(name="--from")] = None,
     target: Annotated[str | None, Parameter(name="--to")] = None,
+    order_of: str | None = None,
 ) -> None:
     """Rename the weights of other people's models, for train.init_from; or those of a model of the zoo for theirs.
 
@@ -180,6 +181,7 @@ def zoo_convert(
         output: With --from a .safetensors file, with --to a .pth file.
         source: What the weights are from: torchvision, timm, mmdet or detectron2.
         target: What they are to be for.
+        order_of: With --from timm, its network whose entries these are, in the same order under other names.
     """
     need_torch("zoo convert")
     import torch
@@ -187,7 +189,8 @@ def zoo_convert(
     from fusion.atomic import replacing
     from fusion.coco_results.vocabulary import examples
     from zoo.checkpoint import load_weights, save_weights
-    from zoo.conversion import converted, converted_back
+    from zoo.conversion import converted, converted_back, renamed_in_order
+    from zoo.nn.backbones import names_in_order
     from zoo.store import hash_of
     from zoo.weights_files import read_weights
 
@@ -197,7 +200,12 @@ def zoo_convert(
     if output.suffix != expected:
         raise InputError("option --output", f"expected a name that ends with {expected}, got {output.name!r}")
     if source is not None:
-        done = converted(read_weights(weights), source, hash_of(weights))
+        given = read_weights(weights)
+        if order_of is not None and source != "timm":
+            raise InputError("option --order-of", f"names a network of timm, and --from is {source}", "Leave it out")
+        if order_of is not None:
+            given = renamed_in_order(given, names_in_order(order_of))
+        done = converted(given, source, hash_of(weights))
         save_weights(done.weights, output, {"converted from": source})
     else:
         done = converted_back(load_weights(weights), str(target))

@@ -21,6 +21,8 @@ from zoo.config.classifiers import (
 )
 from zoo.config.features import (
     FPN,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     RPN,
     Backbone,
     DeformConv,
@@ -63,6 +65,8 @@ from zoo.fields import diff, from_dict, to_dict, with_field
 
 __all__ = [
     "FPN",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RPN",
     "AnyModel",
     "Backbone",

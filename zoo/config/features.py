@@ -5,6 +5,8 @@ from typing import Literal
 
 __all__ = [
     "FPN",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RPN",
     "Backbone",
     "DeformConv",
@@ -16,6 +18,8 @@ __all__ = [
     "Timm",
 ]
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 MaskStart = Literal["half", "one"]
 Norm = Literal["frozen", "bn", "syncbn", "gn"]
 
@@ -49,6 +53,9 @@ class Timm:
         deform: Deformable convolutions, or None.
         squeeze: Squeeze-and-excitation in the blocks of a ResNet: one reading of "global information".
         width: Factor on the channels of a ResNet, for which there are no weights then (the tiny form's).
+        mean: What is taken from red, green and blue (0 to 1); None is what timm's weights of this name were trained
+            with, and ImageNet's own where it has none.
+        std: What they are divided by then; None as in `mean`.
     """
 
     name: str = "resnet50.tv_in1k"
@@ -58,6 +65,8 @@ class Timm:
     deform: DeformConv | None = None
     squeeze: bool = False
     width: float = 1.0
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from evaluation.cli.truth import read_truth
 from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
@@ -22,6 +23,7 @@ _FORMS = {
     "coco": "coco:instances_train.json,images/",
     "lvis": "lvis:lvis_v1_train.json,images/",
     "openimages": "openimages:boxes.csv,images/,classes=classes.csv",
+    "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
 _COMMON = ("name", "split", "weight", "having", "stuff", "exif")
@@ -29,6 +31,7 @@ _ALLOWED = {
     "coco": ("annotations", "images", *_COMMON),
     "lvis": ("annotations", "images", *_COMMON),
     "openimages": ("boxes", "images", "classes", "labels", "masks", "mask_folder", *_COMMON),
+    "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
         "size",
@@ -51,7 +54,8 @@ def open_data(*specs: str) -> Data:
     """Open data sets.
 
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
-    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]` or
+    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]`,
+    `voc:FOLDER,FOLDER[,list=FILE]` (only the images that the file lists, a name a line) or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
     `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
     those with files take `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
@@ -90,6 +94,9 @@ def _open(spec: str) -> Data:
         "coco": lambda fields: read_coco(fields["annotations"]),
         "lvis": _lvis,
         "openimages": _open_images,
+        "voc": lambda fields: read_truth(
+            Path(fields["annotations"]), Path(fields["list"]) if "list" in fields else None
+        ),
     }
     for needed in _ALLOWED[kind][:2]:
         if needed not in given:

@@ -11,15 +11,16 @@ from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 
 from fusion.errors import InputError
-from zoo.config import Backbone, ShuffleNet, Timm
+from zoo.config import IMAGENET_MEAN, IMAGENET_STD, Backbone, ShuffleNet, Timm
 from zoo.nn.deform import dcnify
 from zoo.nn.norms import convert
 from zoo.nn.shufflenet import ShuffleBlock, build_shufflenet
 
-__all__ = ["Trunk", "build_backbone"]
+__all__ = ["Trunk", "build_backbone", "names_in_order", "pixel_statistics"]
 
 STRIDES = (4, 8, 16, 32)
 _CHANNELS = (64, 128, 256, 512)  # of a ResNet, before its blocks widen them
+Colour = tuple[float, float, float]
 Place = tuple[nn.Module, str]
 """A module as the attribute of its parent, so that it can be replaced."""
 
@@ -104,6 +105,39 @@ def build_backbone(config: Backbone, pretrained: bool = True) -> Trunk:
     for parent, name in frozen:
         getattr(parent, name).requires_grad_(False)
     return Trunk(net, channels, stages)
+
+
+def pixel_statistics(config: Backbone) -> tuple[Colour, Colour]:
+    """Return what is taken from red, green and blue in 0..1, and what they are then divided by.
+
+    Raises:
+        InputError: If timm has no such network or no such weights of it.
+    """
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if isinstance(config, Timm):
+        try:
+            trained = timm.models.get_pretrained_cfg(config.name)
+        except RuntimeError as error:
+            raise InputError("backbone.name", f"timm has no {config.name!r} ({error})") from error
+        mean = config.mean or (trained.mean if trained else mean)
+        std = config.std or (trained.std if trained else std)
+    return mean, std
+
+
+def names_in_order(name: str) -> dict[str, torch.Size]:
+    """Return the names and shapes of timm's network for telling pictures apart, in the order of its files of weights.
+
+    Raises:
+        InputError: If timm has no such network.
+    """
+    try:
+        with torch.device("meta"):
+            net = timm.create_model(name, pretrained=False)
+    except RuntimeError as error:
+        raise InputError(
+            "option --order-of", f"timm has no {name!r} ({error})", "Such as efficientnet_lite0"
+        ) from error
+    return {key: value.shape for key, value in net.state_dict().items()}
 
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:

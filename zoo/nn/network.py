@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fusion.errors import InputError
 from zoo.config import FPN, Backbone, Train
 from zoo.data.record import Target
-from zoo.nn.backbones import build_backbone
+from zoo.nn.backbones import build_backbone, pixel_statistics
 from zoo.nn.detections import Detections
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid
@@ -18,8 +18,6 @@ from zoo.nn.recursion import Recursion
 
 __all__ = ["Network"]
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 _DIVISOR = 32
 
 
@@ -58,8 +56,8 @@ class Network(nn.Module):
             if not neck.share:
                 self.backbone_again.extend(build_backbone(backbone, pretrained) for _ in range(neck.passes - 1))
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
+        for name, values in zip(("mean", "std"), pixel_statistics(backbone), strict=True):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self._frozen: list[nn.Module] = []
 
     @abstractmethod

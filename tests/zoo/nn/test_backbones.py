@@ -10,10 +10,12 @@ timm = pytest.importorskip("timm", reason="the extra zoo (timm) is not installed
 from torch import nn
 
 from fusion.errors import InputError
-from zoo.config import ShuffleNet, Timm
-from zoo.nn.backbones import build_backbone
+from zoo.config import IMAGENET_MEAN, IMAGENET_STD, ShuffleNet, Timm, replace
+from zoo.models import build
+from zoo.nn.backbones import build_backbone, pixel_statistics
 from zoo.nn.norms import convert, group_norm
 from zoo.nn.shufflenet import ShuffleNetV2, shuffle_split
+from zoo.registry import find, variants
 
 
 def on_meta(config):
@@ -54,6 +56,42 @@ def test_frozen_stages(norm, name):
     live = [key for key, module in net.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     assert bool(live) == (norm in ("bn", "syncbn"))
     assert not [key for key in live if key.startswith(stem)]
+
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "mean", "std"),
+    [
+        (Timm(), IMAGENET_MEAN, IMAGENET_STD),
+        (ShuffleNet(), IMAGENET_MEAN, IMAGENET_STD),
+        (Timm(name="tf_efficientnet_lite0.in1k"), HALF, HALF),
+        (Timm(name="efficientnet_lite0"), IMAGENET_MEAN, IMAGENET_STD),
+        (Timm(name="tf_efficientnet_lite0", std=IMAGENET_STD), HALF, IMAGENET_STD),
+        (Timm(name="test_resnet", mean=IMAGENET_MEAN), IMAGENET_MEAN, HALF),
+    ],
+)
+def test_pixels_are_shown_as_the_weights_were_trained(config, mean, std):
+    assert pixel_statistics(config) == (mean, std)
+
+
+def test_the_variants_see_pixels_as_they_always_did():
+    for variant in variants().values():
+        for scale in ("full", "tiny"):
+            assert pixel_statistics(variant.make(scale).backbone) == (IMAGENET_MEAN, IMAGENET_STD), variant.name
+
+
+def test_models_take_the_pixels_of_their_backbone():
+    config = find("md19_r50_fpn").make("tiny")
+    config = replace(config, backbone=replace(config.backbone, mean=HALF, std=(0.5, 0.25, 0.125)))
+    batch, _ = build(config, 1, pretrained=False)._batch([torch.full((3, 32, 32), 0.75)])
+    assert batch[0, :, 0, 0].tolist() == [0.5, 1.0, 2.0]
+
+
+def test_unknown_weights_are_refused():
+    with pytest.raises(InputError, match="nowhere"):
+        pixel_statistics(Timm(name="resnet50.nowhere"))
 
 
 def test_nothing_frozen():
