@@ -135,6 +135,7 @@ _command(app, "evaluation.cli.check:check", "check", "Check ground truth, and wh
 _command(app, "evaluation.cli.report:report", "report", "Write one HTML page of all that can be said of tables.")
 _command(app, "evaluation.cli.submit:submit", "submit", "Write a leaderboard's submission, or check one.")
 _command(app, "evaluation.cli.fuse:fuse", "fuse", "Fuse tables into one.")
+_command(app, "evaluation.cli.reparting:repart", "repart", "Cut a table into parts anew.")
 _command(app, "evaluation.cli.exporting:export", "export", "Write a table as result files of another format.")
 _learn = App(name="learn", help="Learn what fusion needs from a split with ground truth.")
 _command(_learn, "evaluation.cli.learn:learn_weights", "weights", "Weights per member and category.")

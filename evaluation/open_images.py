@@ -8,8 +8,10 @@ then image, then row, and a note says when that matters.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.kernels.open_images import LEFT_OUT, look_at_masks, match_boxes, match_masks
@@ -72,7 +74,11 @@ class PreparedOpenImages:
         return self._result(trues, quirks, outcomes)
 
     def evaluate_parts(
-        self, path: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+        self,
+        path: str | os.PathLike[str],
+        progress: Callable[[str, int, int], None] | None = None,
+        *,
+        images: npt.ArrayLike | None = None,
     ) -> OpenImagesResult:
         """Evaluate a folder of parts, one part in memory at a time; equal to evaluating the whole.
 
@@ -82,18 +88,20 @@ class PreparedOpenImages:
         Args:
             path: A table on disk; a single file is one part.
             progress: Called with (what, done, total) before each part.
+            images: [n] ids, to read the rows of these alone.
 
         Raises:
             InputError: As `evaluate`, and if an image is in two parts.
         """
         read_metadata(path)  # requires that all parts are there
         parts = part_paths(path)
+        read = partial(read_table, images=images)
         seen = np.zeros(len(self.ground_truth.image_id), dtype=bool)
         quirks, found = Quirks(), []
         for number, part in enumerate(parts):
             if progress:
                 progress("matching", number, 2 * len(parts))
-            detections = detections_of(read_table(part), self.ground_truth, self.protocol, quirks)
+            detections = detections_of(read(part), self.ground_truth, self.protocol, quirks)
             images = np.flatnonzero(np.diff(detections.found.start))
             if np.any(seen[images]):
                 twice = self.ground_truth.image_id[images[seen[images]][0]]
@@ -108,7 +116,7 @@ class PreparedOpenImages:
             if progress:
                 progress("counting", len(parts) + number, 2 * len(parts))
             again = Quirks()
-            detections = detections_of(read_table(part), self.ground_truth, self.protocol, again)
+            detections = detections_of(read(part), self.ground_truth, self.protocol, again)
             quirks.tied |= trues.add_false(self._match(detections, again)[0])
         return self._result(trues, quirks, None)
 

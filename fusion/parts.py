@@ -1,24 +1,35 @@
 """Fusing tables on disk: whole files at once, folders of parts one part at a time."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from fusion.atomic import keep_inputs
 from fusion.errors import InputError, Warned, option
+from fusion.parquet import content_key, part_key
 from fusion.recipe import Recipe
+from fusion.reparting import repart
+from fusion.row_groups import highest_score, rows_of, scores_of
 from fusion.run import settle
 from fusion.score_scales import scale_notes
 from fusion.steps.correct_boxes import CorrectBoxes
-from fusion.storage import BY_ID, image_ids_of, part_paths, read_metadata, read_table, write_table
+from fusion.storage import BY_ID, image_ids_of, part_name, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
-from fusion.unfinished import put_in_place, take_up
+from fusion.unfinished import claimed, others, put_in_place, whole, work_folder
 
 __all__ = ["FuseReport", "fuse_files", "signed"]
 
+_PIECE = 1 << 18  # rows of all inputs that are fused at a time: 14 MB of boxes, about 60 MB of work
+_PAUSE = 0.2  # seconds until the parts that other processes are at are looked at again
 _AS_GIVEN = "as given"
 """The rule of parts that follow folders whose own rule is not known."""
 
@@ -50,8 +61,11 @@ def fuse_files(
     """Run a recipe on tables on disk and write the fused table.
 
     When every table is a folder with the same number of parts, one part of each is in memory at a
-    time and the output is such a folder. An interrupted run leaves its finished parts in
-    `<output>.unfinished`; the same call takes them up again.
+    time and the output is such a folder. Tables of unequal numbers of parts are cut alike first, unless the output's
+    name ends in .parquet, which is one file. Any number of processes may make one output: each takes the
+    parts that no other is at, and whoever sees them all puts them in place. An interrupted run leaves
+    its finished parts in `<output>.<key>.unfinished`, where the key is the recipe's; the same call takes up those
+    whose inputs have not changed.
 
     Args:
         recipe: The steps.
@@ -67,22 +81,31 @@ def fuse_files(
     """
     if not tables:
         raise InputError("fuse", "no table was given")
-    keep_inputs({"output": Path(output)}, [Path(table) for table in tables])
-    for table in tables:
-        read_metadata(table)  # what cannot be read, or lacks a part, is said before work begins
-    device, said = settle(device, [node.step for node in recipe.nodes.values()])
+    output = Path(output)
+    keep_inputs({"output": output}, [Path(table) for table in tables])
+    said = [read_metadata(table)[0] for table in tables]  # what cannot be read is said before work begins
+    device, notes = settle(device, [node.step for node in recipe.nodes.values()])
     progress, tell = progress or _silent, _Notes(note)
-    tell(*said)
+    tell(*notes)
+    names = [metadata.member or Path(table).stem for metadata, table in zip(said, tables, strict=True)]
     parts = [part_paths(table) for table in tables]
     counts = {len(paths) for paths in parts}
-    if len(counts) == 1 and counts != {1}:
-        return _fuse_parts(recipe, parts, Path(output), progress, device, tell)
-    inputs = [named(read_table(table), table) for table in tables]
+    if len(counts) == 1 and all(Path(table).is_dir() for table in tables):
+        rule = _check_partitioning(parts)
+        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell)
+    if counts != {1} and output.suffix != ".parquet":
+        return _fuse_recut(recipe, names, tables, output, progress, device, tell)
+    if counts != {1}:
+        tell(
+            f"all of the tables are in memory at once, as {output.name} is to be one file; an output without .parquet"
+            " is a folder, which is made part by part"
+        )
+    inputs = [_named(read_table(table), name) for table, name in zip(tables, names, strict=True)]
     steps = list(recipe.nodes)
     tell(*_unsketched(inputs), *scale_notes(recipe, inputs), *_still_masks(recipe, inputs))
-    fused = recipe.fuse(inputs, lambda name: progress(name, steps.index(name), len(steps)), device=device)
+    fused = _fused(recipe, inputs, device, lambda name: progress(name, steps.index(name), len(steps)))
     write_table(signed(fused, recipe), output)
-    tell(*_unused(recipe, inputs), *_above_one(_over(fused), any(map(_over, inputs))))
+    tell(*_unused(recipe, names), *_above_one(_over(fused), any(map(_over, inputs))))
     return FuseReport(sum(map(len, inputs)), len(fused), tuple(tell.lines))
 
 
@@ -106,52 +129,145 @@ def _silent(what: str, done: int, total: int) -> None:
 
 def named(table: DetectionTable, path: str | os.PathLike[str]) -> DetectionTable:
     """Give a table without a name the name of its file."""
-    return table if table.metadata.member is not None else table.with_metadata(member=Path(path).stem)
+    return _named(table, Path(path).stem)
+
+
+def _named(table: DetectionTable, name: str) -> DetectionTable:
+    return table if table.metadata.member is not None else table.with_metadata(member=name)
+
+
+def _fused(
+    recipe: Recipe, inputs: Sequence[DetectionTable], device: str, progress: Callable[[str], None] | None = None
+) -> DetectionTable:
+    """Fuse tables some images at a time, so that what fusing takes beside them does not grow with them."""
+    if device != "cpu" or sum(map(len, inputs)) <= _PIECE:
+        return recipe.fuse(inputs, progress, device=device)
+    images = np.unique(np.concatenate([table.image_ids for table in inputs if len(table)]))
+    before = np.zeros(len(images) + 1, np.int64)
+    places = [np.searchsorted(table.image_ids, images) for table in inputs]
+    for table, place in zip(inputs, places, strict=True):
+        before[:-1] += table.image_start[place]
+        before[-1] += len(table)
+    cuts = np.unique(np.searchsorted(before, np.arange(0, before[-1], _PIECE)))
+    pieces = []
+    for low, high in itertools.pairwise([*cuts[cuts < len(images)].tolist(), len(images)]):
+        some = [_between(table, place, low, high) for table, place in zip(inputs, places, strict=True)]
+        pieces.append(recipe.fuse(some, progress, device=device))
+        progress = None
+    arrow = pa.concat_tables([piece.arrow for piece in pieces], promote_options="default").unify_dictionaries()
+    metadata = pieces[0].metadata
+    del pieces
+    return DetectionTable.from_arrow(arrow, metadata, "fusion")
+
+
+def _between(table: DetectionTable, place: np.ndarray, low: int, high: int) -> DetectionTable:
+    """Return the rows of the images `low` to `high - 1`, of which `place` says where they are in the table."""
+    start = table.image_start
+    first, last = start[place[low]], start[place[high]] if high < len(place) else len(table)
+    return replace(table, arrow=table.arrow.slice(first, last - first))
 
 
 def _fuse_parts(
     recipe: Recipe,
+    names: Sequence[str],
     parts: Sequence[Sequence[Path]],
+    output: Path,
+    rule: str,
+    progress: Callable[[str, int, int], None],
+    device: str,
+    tell: _Notes,
+) -> FuseReport:
+    """Fuse folders that are cut alike; other processes may do so at the same time."""
+    count = len(parts[0])
+    run = hashlib.sha256(f"{recipe.to_toml()}\0{count}".encode()).hexdigest()
+    keys = [_part_key(run, names, paths) for paths in zip(*parts, strict=True)]
+    if output.exists() and not whole(output, keys):
+        raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
+    largest = [
+        _named(read_table(max(paths, key=_rows_of), columns=_looked_at(recipe)), name)
+        for paths, name in zip(parts, names, strict=True)
+    ]
+    tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
+    del largest
+    tell(*(f"{path} holds finished parts of another run, which were left alone" for path in others(output, run)))
+    work, resumed, left = work_folder(output, run), 0, [] if output.exists() else list(range(count))
+    if left:
+        work.mkdir(parents=True, exist_ok=True)
+    while left:
+        waiting = []
+        for number in left:
+            try:
+                progress(f"part {number + 1} of {count}", number, count)
+                with claimed(work, part_name(number)) as ours:
+                    if not ours:
+                        waiting.append(number)
+                    elif _key_of(work / part_name(number)) == keys[number]:
+                        resumed += 1
+                    else:
+                        work.stat()  # what is gone was put in place
+                        inputs = [
+                            _named(read_table(paths[number]), name) for paths, name in zip(parts, names, strict=True)
+                        ]
+                        fused = signed(_fused(recipe, inputs, device), recipe)
+                        del inputs
+                        part = Part(rule=rule, count=count, number=number)
+                        write_table(fused, work / part_name(number), part=part, key=keys[number])
+                        del fused
+            except FileNotFoundError:
+                if not whole(output, keys):
+                    raise
+                waiting = []
+                break
+        if len(waiting) == len(left):
+            time.sleep(_PAUSE)
+        left = waiting
+    put_in_place(work, output, keys)
+    written = [output / part_name(number) for number in range(count)]
+    above = _over_in(written)
+    given = bool(above[0]) and any(_over_in(paths)[0] for paths in parts)
+    tell(*_unused(recipe, names), *_above_one(above, given))
+    if resumed:
+        tell(f"{resumed} of {count} parts were there already, of an interrupted run or of another process")
+    return FuseReport(sum(map(_rows_of, itertools.chain(*parts))), sum(map(_rows_of, written)), tuple(tell.lines))
+
+
+def _fuse_recut(
+    recipe: Recipe,
+    names: Sequence[str],
+    tables: Sequence[str | os.PathLike[str]],
     output: Path,
     progress: Callable[[str, int, int], None],
     device: str,
     tell: _Notes,
 ) -> FuseReport:
-    if output.exists():
-        raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
-    rule = _check_partitioning(parts)
-    work = take_up(output, _run_key(recipe, parts))
-    largest = [named(read_table(max(paths, key=_rows_of)), paths[0].parent) for paths in parts]
-    tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
-    del largest
-    read = written = resumed = 0
-    above, given = (0, 0.0), False
-    inputs: list[DetectionTable] = []
-    for number, paths in enumerate(zip(*parts, strict=True)):
-        progress(f"part {number + 1} of {len(parts[0])}", number, len(parts[0]))
-        target = work / f"part-{number:05d}.parquet"
-        if target.exists():
-            fused = read_table(target)
-            resumed += 1
-        else:
-            inputs = [named(read_table(path), path.parent) for path in paths]
-            fused = recipe.fuse(inputs, device=device)
-            part = Part(rule=rule, count=len(parts[0]), number=number)
-            write_table(signed(fused, recipe), target, part=part)
-            read += sum(map(len, inputs))
-            given |= any(map(_over, inputs))
-        written += len(fused)
-        over = _over(fused) or (0, 0.0)
-        above = above[0] + over[0], max(above[1], over[1])
-    put_in_place(output)
-    tell(*_unused(recipe, inputs), *_above_one(above, given))
-    if resumed:
-        tell(f"{resumed} parts were taken from an interrupted run; their input rows are not counted here")
-    return FuseReport(read, written, tuple(tell.lines))
+    """Cut tables of unequal numbers of parts as the one of most parts is, and fuse them part by part."""
+    told = [read_metadata(part_paths(table)[0])[0].part for table in tables]
+    count = max(len(part_paths(table)) for table in tables)
+    alike = [part is not None and (part.rule, part.count) == (BY_ID, count) for part in told]
+    recut = [name for name, same in zip(names, alike, strict=True) if not same]
+    tell(f"{', '.join(recut)}: cut into {count} parts first, beside the output; `quorum repart` does so for good")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".inputs", dir=output.parent) as folder:
+        parts = []
+        for number, (table, same) in enumerate(zip(tables, alike, strict=True)):
+            place = Path(table) if same else Path(folder) / str(number)
+            if not same:
+                repart(table, place, count)
+            parts.append(part_paths(place))
+        return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell)
 
 
 def _rows_of(path: Path) -> int:
-    return read_metadata(path)[1]
+    return read_metadata(path)[1] if path.is_dir() else rows_of(path)
+
+
+def _key_of(path: Path) -> str | None:
+    return part_key(path) if path.exists() else None
+
+
+def _looked_at(recipe: Recipe) -> tuple[str, ...]:
+    """Return the optional columns that notes are made of before work begins."""
+    return ("member", "mask") if _moves_boxes(recipe) else ("member",)
 
 
 def _unsketched(inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
@@ -169,13 +285,19 @@ def _unsketched(inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
 
 def _still_masks(recipe: Recipe, inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
     """Note where boxes leave their masks behind."""
+    if not _moves_boxes(recipe):
+        return ()
+    if not any(table.mask is not None and table.mask.null_count < len(table) for table in inputs):
+        return ()
+    return (f"boxes are corrected, masks stay where they are; {option('masks', 'shift')} moves them with their boxes",)
+
+
+def _moves_boxes(recipe: Recipe) -> bool:
+    """Tell whether boxes are moved, and not their masks."""
     keep = [
         node.step for node in recipe.nodes.values() if isinstance(node.step, CorrectBoxes) and node.step.masks == "keep"
     ]
-    moves = any(correction.moves for step in keep for correction in step.corrections.values())
-    if not moves or not any(table.mask is not None and table.mask.null_count < len(table) for table in inputs):
-        return ()
-    return (f"boxes are corrected, masks stay where they are; {option('masks', 'shift')} moves them with their boxes",)
+    return any(correction.moves for step in keep for correction in step.corrections.values())
 
 
 def _over(table: DetectionTable) -> tuple[int, float] | None:
@@ -183,6 +305,13 @@ def _over(table: DetectionTable) -> tuple[int, float] | None:
     score = table.score
     count = int((score > 1).sum())
     return (count, float(score.max())) if count else None
+
+
+def _over_in(paths: Iterable[Path]) -> tuple[int, float]:
+    """Number of scores above 1 in files, and the largest; scores are read where a file has such alone."""
+    scores = [scores_of(path) for path in paths if highest_score(path) > 1]
+    above = np.concatenate([np.zeros(0), *(score[score > 1] for score in scores)])
+    return len(above), float(above.max(initial=0.0))
 
 
 def _above_one(over: tuple[int, float] | None, given: bool) -> tuple[str, ...]:
@@ -214,24 +343,22 @@ def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:
                     raise InputError(
                         f"folders {place.parent} and {path.parent}",
                         f"are cut into parts in different ways: image {image!r} is in {place.name} and in {path.name}",
-                        f"Import both again with the same {option('parts')}, or as single files",
+                        "Cut both alike with `quorum repart`",
                     )
     return rules.pop() if len(rules) == 1 else _AS_GIVEN
 
 
-def _run_key(recipe: Recipe, parts: Sequence[Sequence[Path]]) -> str:
-    """Identify a run by its recipe and the state of its inputs, so that nothing stale is taken up."""
-    digest = hashlib.sha256(recipe.to_toml().encode())
-    for paths in parts:
-        for path in paths:
-            state = path.stat()
-            digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+def _part_key(run: str, names: Sequence[str], paths: Sequence[Path]) -> str:
+    """Identify what a part is made of: the recipe, and the contents of the inputs' parts."""
+    digest = hashlib.sha256(run.encode())
+    for name, path in zip(names, paths, strict=True):
+        digest.update(f"\0{name}\0{content_key(path)}".encode())
     return digest.hexdigest()
 
 
-def _unused(recipe: Recipe, inputs: Sequence[DetectionTable]) -> tuple[str, ...]:
+def _unused(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
     used = {source for node in recipe.nodes.values() for source in node.inputs}
-    names = [str(table.metadata.member) for table in inputs if table.metadata.member not in used]
+    names = [name for name in names if name not in used]
     if "*" in used or not names:
         return ()
     return (f"the recipe does not use {', '.join(names)}",)

@@ -2,24 +2,28 @@
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.atomic import replacing
+from fusion.corners import FAR
 from fusion.errors import InputError, Warned, option
-from fusion.parquet import check_bytes, opened, write_parquet
-from fusion.table import VERSION, DetectionTable, Metadata, Part
+from fusion.parquet import PART_KEY, check_bytes, opened, write_parquet
+from fusion.row_groups import WantedImages, read_groups
+from fusion.table import OPTIONAL, VERSION, DetectionTable, Metadata, Part
 
 __all__ = [
     "BY_ID",
     "check_parts",
     "image_ids_of",
+    "part_name",
     "part_of",
     "part_paths",
     "read_metadata",
@@ -34,16 +38,27 @@ BY_ID = "id"
 _KEY = b"quorum"
 _CHECKSUM = b"quorum-crc32"  # of the former, which no checksum of the file is over
 _MOST_PARTS = 512
+_SPARED = OPTIONAL.keys() - set(FAR.values())  # columns without which boxes are the same
 
 
-def read_table(path: str | os.PathLike[str]) -> DetectionTable:
+def read_table(
+    path: str | os.PathLike[str], *, images: npt.ArrayLike | None = None, columns: Collection[str] | None = None
+) -> DetectionTable:
     """Read a table: one Parquet file, or a folder of parts.
+
+    Args:
+        path: The file or folder.
+        images: [n] ids, to read the rows of these alone, some row groups at a time: memory is that of what is wanted
+            and of one row group. Ids without detections are fine.
+        columns: Which of the optional columns are wanted, such as `mask`; all by default. A table without one of them
+            is fine.
 
     Raises:
         InputError: If it is not there, is not a detection table, is of a newer version, or breaks a rule.
     """
     paths = part_paths(path)
-    tables = [_read_part(part) for part in paths]
+    wanted = None if images is None else WantedImages.of(images)
+    tables = [_read_part(part, wanted, columns) for part in paths]
     metadata = _joined(path, paths, [table.metadata for table in tables])
     if len(tables) == 1:
         return tables[0].with_metadata(part=metadata.part)
@@ -125,13 +140,18 @@ def part_paths(path: str | os.PathLike[str]) -> list[Path]:
             "Name the tables in it one by one",
         )
     for number, part in enumerate(parts):
-        if part.name != _part_name(number):
-            raise InputError(place, f"{_part_name(number)} is missing", "Copy or make all of its parts again")
+        if part.name != part_name(number):
+            raise InputError(place, f"{part_name(number)} is missing", "Copy or make all of its parts again")
     return parts
 
 
 def write_table(
-    table: DetectionTable, path: str | os.PathLike[str], *, parts: int | None = None, part: Part | None = None
+    table: DetectionTable,
+    path: str | os.PathLike[str],
+    *,
+    parts: int | None = None,
+    part: Part | None = None,
+    key: str | None = None,
 ) -> None:
     """Write a table atomically: one Parquet file, or a folder of parts.
 
@@ -143,20 +163,24 @@ def write_table(
         path: A file; with `parts`, a folder that does not exist yet.
         parts: Number of parts, at most 512; None for one file.
         part: Which part of a folder a file is; None for a whole table.
+        key: Stands for all that the file is made of, for whoever would make it again (`fusion.parquet.part_key`).
 
     Raises:
         InputError: If the place cannot be written to.
     """
     if parts is None:
         with replacing(path) as temporary:
-            _write_part(table.with_metadata(part=part), temporary)
+            _write_part(table.with_metadata(part=part), temporary, key)
         return
-    numbers = np.repeat(part_of(table.image_ids, parts), np.diff(table.image_start))
+    # 16 bits: sorted in linear time
+    numbers = np.repeat(part_of(table.image_ids, parts).astype(np.uint16), np.diff(table.image_start))
+    order = np.argsort(numbers, kind="stable")
+    start = np.concatenate(([0], np.cumsum(np.bincount(numbers, minlength=parts))))
     with replacing(path, folder=True) as folder:
         for number in range(parts):
-            rows = replace(table, arrow=table.arrow.filter(arrow_array(numbers == number)).combine_chunks())
+            rows = replace(table, arrow=table.arrow.take(arrow_array(order[start[number] : start[number + 1]])))
             part = Part(rule=BY_ID, count=parts, number=number)
-            _write_part(rows.with_metadata(part=part), folder / _part_name(number))
+            _write_part(rows.with_metadata(part=part), folder / part_name(number))
 
 
 def check_parts(parts: int) -> None:
@@ -180,13 +204,16 @@ def part_of(image_ids: np.ndarray, parts: int) -> np.ndarray:
     return ((mixed >> np.uint64(32)) % np.uint64(parts)).astype(np.int64)
 
 
-def _write_part(table: DetectionTable, path: Path) -> None:
+def _write_part(table: DetectionTable, path: Path, key: str | None = None) -> None:
     text = msgspec.json.encode(table.metadata, enc_hook=Warned.plain)
     metadata = {_KEY: text, _CHECKSUM: b"%08x" % zlib.crc32(text)}
+    if key is not None:
+        metadata[PART_KEY] = key.encode()
     write_parquet(table.arrow.replace_schema_metadata(metadata), path)
 
 
-def _part_name(number: int) -> str:
+def part_name(number: int) -> str:
+    """Return the name of the file of a part."""
     return f"part-{number:05d}.parquet"
 
 
@@ -209,12 +236,18 @@ def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTabl
         yield DetectionTable.from_arrow(rest, metadata, path)
 
 
-def _read_part(path: Path) -> DetectionTable:
-    check_bytes(path)
+def _read_part(path: Path, wanted: WantedImages | None, columns: Collection[str] | None) -> DetectionTable:
+    if wanted is None and columns is None:
+        check_bytes(path)  # of less, the pages' own checksums are looked at
     with opened(path) as file:
-        arrow = file.read()
-        table = DetectionTable.from_arrow(arrow, _metadata_of(arrow.schema, path), path)
-    part = table.metadata.part
+        schema = file.schema_arrow
+        metadata = _metadata_of(schema, path)
+        part = metadata.part
+        if wanted is not None and part is not None and part.rule == BY_ID:
+            wanted = wanted.of_part(part_of(wanted.ids, part.count) == part.number)
+        names = None if columns is None else [name for name in schema.names if name not in _SPARED or name in columns]
+        arrow = read_groups(file, wanted, names)
+        table = DetectionTable.from_arrow(arrow, metadata, path)
     if part is not None and part.rule == BY_ID:
         wrong = table.image_ids[part_of(table.image_ids, part.count) != part.number]
         if len(wrong):
@@ -256,7 +289,7 @@ def _joined(path: str | os.PathLike[str], paths: Sequence[Path], found: Sequence
         if part is None:
             continue  # of an earlier version
         if part.count != len(paths):
-            missing = f": {_part_name(len(paths))} is missing" if part.count > len(paths) else ""
+            missing = f": {part_name(len(paths))} is missing" if part.count > len(paths) else ""
             problem = f"it is a table in {part.count} parts, but has {len(paths)}{missing}"
             raise InputError(path, problem, "Copy or make all of its parts again")
         if part.number != number:

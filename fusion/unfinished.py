@@ -1,45 +1,76 @@
-"""Folders of finished parts that an interrupted run leaves beside its output, for the same run to take up again."""
+"""Folders of finished parts beside an output that is not whole yet; any number of processes may work on one."""
 
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from fusion.atomic import replacing
 from fusion.errors import InputError
+from fusion.locks import held
+from fusion.parquet import part_key
 
-__all__ = ["RUN", "put_in_place", "take_up", "work_folder"]
-
-RUN = "run"
-"""File in such a folder that says which run its parts are of."""
-
-
-def work_folder(output: Path) -> Path:
-    """Return where the finished parts of an output are until all are."""
-    return output.with_name(output.name + ".unfinished")
+__all__ = ["claimed", "others", "put_in_place", "whole", "work_folder"]
 
 
-def take_up(output: Path, key: str) -> Path:
-    """Return the folder for the finished parts of a run, which may have some.
+def work_folder(output: Path, key: str) -> Path:
+    """Return where the finished parts of an output are until all are; made where it is not there.
 
     Args:
         output: What the run makes.
-        key: Identifies the run by all that its parts depend on.
+        key: Identifies the run by what all its parts depend on; parts of other runs lie elsewhere.
+    """
+    return output.with_name(f"{output.name}.{key[:8]}.unfinished")
+
+
+def others(output: Path, key: str) -> list[Path]:
+    """Return the folders of other runs for the same output, which are not this run's to delete."""
+    found = sorted(output.parent.glob(f"{output.name}.*.unfinished")) if output.parent.is_dir() else []
+    return [path for path in found if path != work_folder(output, key)]
+
+
+@contextmanager
+def claimed(work: Path, name: str) -> Iterator[bool]:
+    """Hold a part of a run while it is made; a claim ends with its process, however that ends.
+
+    Yields:
+        Whether it is ours; otherwise another process is at it.
 
     Raises:
-        InputError: If it holds parts of another run, which are not this run's to delete.
+        FileNotFoundError: If the folder is gone: another process has put the output in place.
     """
-    work = work_folder(output)
-    run = work / RUN
-    if any(work.glob("part-*")) and not (run.exists() and run.read_text(encoding="utf-8") == key):
-        raise InputError(
-            work,
-            "holds the finished parts of another run: of something else, or of inputs that have changed since",
-            "Finish that run as it was started, remove the folder, or choose another name for the output",
-        )
-    with replacing(run) as temporary:
-        temporary.write_text(key, encoding="utf-8")
-    return work
+    lock = work / f".{name}.lock"
+    os.close(os.open(lock, os.O_CREAT | os.O_RDONLY, 0o644))
+    try:
+        holding = held(lock)
+        holding.__enter__()
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        holding.__exit__(None, None, None)
 
 
-def put_in_place(output: Path) -> None:
-    """Make the output of the folder with all its parts."""
-    work_folder(output).rename(output)
-    (output / RUN).unlink()
+def whole(output: Path, keys: Sequence[str]) -> bool:
+    """Tell whether an output has all its parts, and each is of its key."""
+    paths = sorted(output.glob("part-*.parquet")) if output.is_dir() else []
+    return len(paths) == len(keys) and all(part_key(path) == key for path, key in zip(paths, keys, strict=True))
+
+
+def put_in_place(work: Path, output: Path, keys: Sequence[str]) -> None:
+    """Make the output of the folder with all its parts; where another process has done so, that is as well.
+
+    Raises:
+        InputError: If something else stands there.
+    """
+    try:
+        work.rename(output)
+    except OSError as error:
+        if not whole(output, keys):
+            problem = f"could not be put in place: {(error.strerror or str(error)).lower()}"
+            raise InputError(output, problem, f"The finished parts are in {work}") from error
+        shutil.rmtree(work, ignore_errors=True)
+    for lock in output.glob(".*.lock"):
+        lock.unlink(missing_ok=True)

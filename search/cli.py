@@ -108,10 +108,11 @@ def search(
     wanted = figures.names(measure, "entries")
     with announcing_compilation():
         truth = read_truth(ground_truth, None, open_images)
-        members = [read_member(path, truth, None) for path in tables]
         labels = groups_of(truth, groups, "search")
         names = split.split(",")
         parts = _read_splits(splits, names, truth) if splits else dealt(truth, names, groups=labels, seed=seed)
+        chosen = np.concatenate(list(parts.values())) if splits else None
+        members = [read_member(path, truth, chosen) for path in tables]
         with progress_bar() as bar:
             task = bar.add_task("", total=None)
             problem = pose(

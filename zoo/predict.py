@@ -21,7 +21,7 @@ from fusion.parquet import check_bytes, parquet_writer
 from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.terminal import notes
-from fusion.unfinished import RUN, put_in_place, take_up, work_folder
+from fusion.unfinished import put_in_place, work_folder
 from zoo.checkpoint import Which
 from zoo.data import Data, View
 from zoo.distributed import Ranks, joined
@@ -73,8 +73,8 @@ def predict(
     """Run a model over a data set and write what it finds as a detection table.
 
     Every view of an image is seen on its own and its detections keep the view's name; merging them is fusion's
-    work. Finished parts stay in `<output>.unfinished` when a run is interrupted, and the same call takes them up; where
-    the table is complete, it runs nothing.
+    work. Finished parts stay in `<output>.<key>.unfinished` when a run is interrupted, and the same call takes them up;
+    where the table is complete, it runs nothing.
     Under torchrun the parts are shared among the processes.
 
     Args:
@@ -130,16 +130,14 @@ def predict(
         rows = _rows_of_finished(output, metadata, parts)
         if rows is not None:
             if ranks.first:
-                shutil.rmtree(work_folder(output), ignore_errors=True)
-                if output.is_dir():
-                    (output / RUN).unlink(missing_ok=True)
+                shutil.rmtree(work_folder(output, metadata.made_by["run"]), ignore_errors=True)
             return PredictReport(len(data), rows, time.perf_counter() - started, 0, complete=True)
         if output.exists() and (parts is not None or output.is_dir()):
             raise InputError(
                 output, "exists already, and a folder is not overwritten", "Remove it or choose another name"
             )
         resumed = _write_parts(inference, output, metadata, parts, ranks, progress)
-        rows = _finish(output, parts) if ranks.first else 0
+        rows = _finish(output, metadata.made_by["run"], parts) if ranks.first else 0
         ranks.wait()
         return PredictReport(len(data), rows, time.perf_counter() - started, resumed)
 
@@ -201,10 +199,8 @@ def _write_parts(
 ) -> int:
     """Write this process's share of the parts that are not there yet; return how many were."""
     pieces = _pieces(inference.data, parts)
-    work = work_folder(output)
-    if ranks.first:
-        take_up(output, metadata.made_by["run"])
-    ranks.wait()
+    run = metadata.made_by["run"]
+    work = work_folder(output, run)
     mine = list(enumerate(pieces))[ranks.rank :: ranks.world]
     total, done = len(inference.views) * sum(len(piece) for _, piece in mine), 0
 
@@ -220,7 +216,7 @@ def _write_parts(
     tables = inference.tables([piece for _, piece in left], metadata, advance)
     for (number, _), table in zip(left, tables, strict=True):
         part = None if parts is None else Part(rule=BY_ID, count=parts, number=number)
-        write_table(table, targets[number], part=part)
+        write_table(table, targets[number], part=part, key=run)
     ranks.wait()
     return len(mine) - len(left)
 
@@ -246,13 +242,13 @@ def _rows_of_finished(output: Path, metadata: Metadata, parts: int | None) -> in
     return rows if (pieces, found.made_by.get("run")) == (parts, metadata.made_by["run"]) else None
 
 
-def _finish(output: Path, parts: int | None) -> int:
+def _finish(output: Path, run: str, parts: int | None) -> int:
     """Make the output of the finished parts, one in memory at a time; return the number of rows."""
-    work = work_folder(output)
+    work = work_folder(output, run)
     files = sorted(work.glob("part-*.parquet"))
     rows = sum(int(pq.ParquetFile(file).metadata.num_rows) for file in files)
     if parts is not None:
-        put_in_place(output)
+        put_in_place(work, output, [run] * parts)
         return rows
     schema = pq.read_schema(files[0])
     with replacing(output) as temporary, parquet_writer(temporary, schema) as write:

@@ -65,7 +65,7 @@ def evaluate(
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
         parts = named_slices(slices, truth, images)
-        whole = images is not None or parts is not None
+        whole = parts is not None
         results = [(path, _measured(path, truth, prepared, images, wanted or (), whole=whole)) for path in paths]
     if as_format == "json":
         print_json([{"table": str(as_given(path)), **figures_of(result, wanted, parts)} for path, result in results])
@@ -114,10 +114,13 @@ def _measured(
             with progress_bar() as bar:
                 task = bar.add_task(path.name, total=None)
                 result = prepared.evaluate_parts(
-                    path, lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+                    path,
+                    lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+                    images=None if images is None else truth.image_id,
                 )
         else:
-            result = prepared.evaluate(read_member(path, truth, images))
+            masks = ("mask",) if prepared.protocol.iou_type == "segm" else ()
+            result = prepared.evaluate(read_member(path, truth, images, masks))
     except InputError as error:
         if str(path) in error.where:
             raise

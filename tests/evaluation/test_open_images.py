@@ -295,6 +295,10 @@ def test_parts_equal_the_whole(tmp_path, parts, masks):
     assert [step[1:] for step in steps] == [(number, 2 * parts) for number in range(2 * parts)]
     with pytest.raises(InputError, match="not in memory"):
         result.resample(np.ones((1, 30), int))
+    some = prepared.ground_truth.image_id[::2]
+    half = prepare_open_images(prepared.ground_truth.subset(some), prepared.protocol)
+    found = half.evaluate_parts(tmp_path / "parts", images=some)
+    assert found.to_dict() == half.evaluate(rows.select_images(some)).to_dict()
 
 
 def test_an_image_in_two_parts_is_refused(tmp_path):

@@ -1,13 +1,17 @@
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fusion import parts
+from fusion import parts, reparting
 from fusion.errors import InputError
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
 from fusion.steps.nms import Nms
+from fusion.steps.wbf import Wbf
 from fusion.storage import read_metadata, read_pieces, read_table, write_table
 from fusion.table import DetectionTable, Part
 
@@ -61,8 +65,10 @@ def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(parts, "write_table", real)
     report = fuse_files(RECIPE, inputs, tmp_path / "out")
-    assert "2 parts were taken from an interrupted run" in report.notes[-1]
-    assert not (tmp_path / "out.unfinished").exists()
+    assert "2 of 4 parts were there already" in report.notes[-1]
+    assert report.detections_in == 600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
+    assert len(list((tmp_path / "out").iterdir())) == 4
     fuse_files(RECIPE, inputs, tmp_path / "fresh")
     assert read_table(tmp_path / "out").arrow.equals(read_table(tmp_path / "fresh").arrow)
 
@@ -75,14 +81,111 @@ def test_parts_of_another_recipe_are_neither_taken_up_nor_deleted(tmp_path, monk
         patch.setattr(Path, "rename", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             fuse_files(RECIPE, inputs, tmp_path / "out")
-    finished = {path.name: path.read_bytes() for path in (tmp_path / "out.unfinished").iterdir()}
-    assert set(finished) == {"part-00000.parquet", "part-00001.parquet", "run"}
-    with pytest.raises(InputError, match="holds the finished parts of another run"):
-        fuse_files(Recipe.chain([Nms(iou=0.9)]), inputs, tmp_path / "out")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out.unfinished").iterdir()} == finished
+    (work,) = tmp_path.glob("out.*.unfinished")
+    finished = {path.name: path.read_bytes() for path in work.iterdir()}
+    report = fuse_files(Recipe.chain([Nms(iou=0.9)]), inputs, tmp_path / "out")
+    assert any(str(work) in note for note in report.notes)
+    assert {path.name: path.read_bytes() for path in work.iterdir()} == finished
+    shutil.rmtree(tmp_path / "out")
     report = fuse_files(RECIPE, inputs, tmp_path / "out")
-    assert "2 parts were taken from an interrupted run" in report.notes[-1]
+    assert "2 of 2 parts were there already" in report.notes[-1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+
+
+def test_only_parts_whose_inputs_have_changed_are_made_again(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=3)
+    inputs = [tmp_path / "a", tmp_path / "b"]
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "put_in_place", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fuse_files(RECIPE, inputs, tmp_path / "out")
+    copied = (tmp_path / "a" / "part-00000.parquet").read_bytes()
+    (tmp_path / "a" / "part-00000.parquet").write_bytes(copied)  # another time, the same content
+    changed = tmp_path / "b" / "part-00001.parquet"
+    table = read_table(changed)
+    write_table(table.with_scores(table.score / 2), changed, part=table.metadata.part)
+    report = fuse_files(RECIPE, inputs, tmp_path / "out")
+    assert "2 of 3 parts were there already" in report.notes[-1]
+    whole = RECIPE.fuse([read_table(path) for path in inputs])
+    assert read_table(tmp_path / "out").arrow.equals(whole.arrow)
+    for _ in range(2):  # what is there already, of the same recipe and inputs, is done
+        assert fuse_files(RECIPE, inputs, tmp_path / "out").detections_out == len(whole)
+    with pytest.raises(InputError, match="exists already"):
+        fuse_files(Recipe.chain([Nms(iou=0.9)]), inputs, tmp_path / "out")
+
+
+def test_several_at_one_output_make_each_part_once(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=8)
+    inputs, written, real = [tmp_path / "a", tmp_path / "b"], [], parts.write_table
+    together = threading.Barrier(3)
+
+    def slow(table, path, **options):
+        written.append(path.name)
+        if len(written) <= 3:
+            together.wait(20)  # all three are at a part of their own at the same time
+        real(table, path, **options)
+
+    monkeypatch.setattr(parts, "write_table", slow)
+    monkeypatch.setattr(parts, "_PAUSE", 0.01)
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(fuse_files, RECIPE, inputs, tmp_path / "out") for _ in range(3)]
+        reports = [run.result() for run in runs]
+    assert sorted(written) == [f"part-{number:05d}.parquet" for number in range(8)]
+    whole = RECIPE.fuse([read_table(path) for path in inputs])
+    assert read_table(tmp_path / "out").arrow.equals(whole.arrow)
+    assert {(report.detections_in, report.detections_out) for report in reports} == {(600, len(whole))}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
+    assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_pieces_of_a_part_give_what_the_part_gives(monkeypatch, ids):
+    tables = [member(name, seed, ids) for seed, name in enumerate("abc")]
+    for recipe in (RECIPE, Recipe.chain([Wbf()])):
+        whole = recipe.fuse(tables)
+        for rows in (1, 50, 333):
+            monkeypatch.setattr(parts, "_PIECE", rows)
+            assert parts._fused(recipe, tables, "cpu").arrow.equals(whole.arrow)
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_tables_of_unequal_numbers_of_parts_are_cut_alike(tmp_path, ids):
+    tables = [member(name, seed, ids) for seed, name in enumerate("abc")]
+    inputs = [tmp_path / "a", tmp_path / "b", tmp_path / "c.parquet"]
+    write_table(tables[0], inputs[0], parts=4)
+    write_table(tables[1], inputs[1], parts=3)
+    write_table(tables[2], inputs[2])
+    report = fuse_files(RECIPE, inputs, tmp_path / "out")
+    assert any(note.startswith("b, c: cut into 4 parts first") for note in report.notes)
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert read_table(tmp_path / "out").arrow.equals(RECIPE.fuse(tables).arrow)
+    report = fuse_files(RECIPE, inputs, tmp_path / "out.parquet")
+    assert any(note.startswith("all of the tables are in memory at once") for note in report.notes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c.parquet", "out", "out.parquet"]
+
+
+@pytest.mark.parametrize("ids", [int, str])
+@pytest.mark.parametrize("source", ["file", "folder", "as given"])
+def test_a_table_is_cut_anew(tmp_path, monkeypatch, ids, source):
+    monkeypatch.setattr(reparting, "_ROWS", 70)
+    table, path = member("a", 0, ids), tmp_path / "a"
+    if source == "as given":
+        shuffled(table, path, 1)
+    else:
+        write_table(table, path, parts=4 if source == "folder" else None)
+    assert reparting.repart(path, tmp_path / "new", 3) == 300
+    write_table(table, tmp_path / "straight", parts=3)
+    for number in range(3):
+        name = f"part-{number:05d}.parquet"
+        new, straight = (read_table(tmp_path / folder / name) for folder in ("new", "straight"))
+        assert new.arrow.equals(straight.arrow)
+        assert new.metadata == straight.metadata
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "new", "straight"]
+    write_table(table.select_images([]), tmp_path / "none.parquet")
+    assert reparting.repart(tmp_path / "none.parquet", tmp_path / "nothing", 2) == 0
+    assert len(read_table(tmp_path / "nothing")) == 0
 
 
 def shuffled(table, path, seed, count=4, part=None):
@@ -103,7 +206,7 @@ def test_folders_cut_in_different_ways_are_refused(tmp_path):
         with pytest.raises(InputError, match=r"are cut into parts in different ways: image .* is in part-0000"):
             fuse_files(RECIPE, [tmp_path / "a", tmp_path / other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.unfinished").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "old"]
 
 
 def test_folders_cut_alike_are_fused_whatever_the_rule(tmp_path):

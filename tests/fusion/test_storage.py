@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fusion import parquet
 from fusion.belonging import Sketch
 from fusion.errors import InputError
 from fusion.storage import part_of, read_metadata, read_pieces, read_table, write_table
-from fusion.table import DetectionTable
+from fusion.table import MASK_TYPE, DetectionTable
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,3 +219,45 @@ def test_metadata_of_what_is_no_table(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="not a detection table; its columns are a"):
         read_metadata(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("ids", [int, str])
+@pytest.mark.parametrize("parts", [None, 3])
+def test_of_some_images_only_their_row_groups_are_read(tmp_path, monkeypatch, ids, parts):
+    monkeypatch.setattr(parquet, "_GROUP", 10)
+    one = table(images=60, ids=ids)
+    write_table(one, tmp_path / "t", parts=parts)
+    read, real = [], pq.ParquetFile.read_row_group
+
+    def counted(file, group, columns=None, **options):
+        if columns != ["image_id"]:
+            read.append(group)
+        return real(file, group, columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    rng = np.random.default_rng(2)
+    unknown = [10**6] if ids is int else ["zebra"]
+    for count in (0, 1, 5, 60):
+        images = rng.permutation(one.image_ids)[:count].tolist() + unknown
+        read.clear()
+        found = read_table(tmp_path / "t", images=images)
+        assert found.arrow.equals(one.select_images(np.array(images, one.image_ids.dtype)).arrow)
+        assert found.metadata == one.metadata
+        assert len(read) == len(set(read)) or parts
+        assert len(read) <= 4 * count
+        if not count:
+            assert not read
+    assert len(read_table(tmp_path / "t", images=["x"] if ids is int else [3])) == 0
+
+
+def test_only_columns_that_are_wanted_are_read(tmp_path):
+    one = table()
+    n = len(one)
+    far = np.full(n, np.nan)
+    masks = pa.array([{"height": 1, "width": 2, "counts": b"0"}] * n, MASK_TYPE)
+    full = one.arrow.append_column("mask", masks).append_column("votes", pa.array(np.ones(n, np.int16)))
+    full = full.append_column("x2", pa.array(far, from_pandas=True))
+    full = DetectionTable.from_arrow(full, one.metadata)
+    write_table(full, tmp_path / "t", parts=2)
+    assert read_table(tmp_path / "t", columns=()).arrow.equals(full.arrow.drop_columns(["mask", "votes"]))
+    assert read_table(tmp_path / "t", columns=("mask", "view")).arrow.equals(full.arrow.drop_columns(["votes"]))

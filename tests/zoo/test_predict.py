@@ -158,16 +158,17 @@ def test_an_interrupted_run_is_taken_up(run, data, table, tmp_path, monkeypatch)
 def test_a_table_that_was_complete_when_the_process_died_is_done(run, data, table, tmp_path, monkeypatch, parts):
     output, views = tmp_path / "x", (VIEW, FLIP)
 
-    unlink = Path.unlink
+    rename = Path.rename
 
-    def die(path, **options):
-        if path.name in ("run", "x.unfinished"):
+    def die(path, *where, **options):
+        if path.name.endswith(".unfinished"):
+            if where:
+                rename(path, *where)
             raise SystemError("killed")
-        unlink(path, **options)
 
     with monkeypatch.context() as patch:  # between the rename and the removal of what is not needed any more
         patch.setattr("zoo.predict.shutil.rmtree", die)
-        patch.setattr(Path, "unlink", die)
+        patch.setattr(Path, "rename", die)
         with pytest.raises(SystemError):
             predict(run, data, output, views=views, parts=parts)
     assert output.exists()
@@ -197,10 +198,10 @@ def test_parts_of_another_run_are_not_taken_up(run, data, tmp_path, monkeypatch)
     path = tmp_path / "x.parquet"
     with pytest.raises(OSError, match="power"):
         predict(run, Counting(data, fail_at=6), path, views=(VIEW,))
-    finished = (tmp_path / "x.parquet.unfinished" / "part-00000.parquet").read_bytes()
-    with pytest.raises(InputError, match="holds the finished parts of another run"):
-        predict(run, data, path, views=(FLIP,))
-    assert (tmp_path / "x.parquet.unfinished" / "part-00000.parquet").read_bytes() == finished
+    (work,) = tmp_path.glob("x.parquet.*.unfinished")
+    finished = (work / "part-00000.parquet").read_bytes()
+    assert predict(run, data, tmp_path / "x.parquet", views=(FLIP,)).resumed == 0
+    assert (work / "part-00000.parquet").read_bytes() == finished
     assert predict(run, data, path, views=(VIEW,)).resumed == 1
 
 
