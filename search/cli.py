@@ -80,6 +80,8 @@ def search(
         open_images: What goes with a CSV file of Open Images boxes as ground truth.
         figures: Figures that the report has of answer and rivals beside AP.
     """
+    import numpy as np
+
     from fusion.checks import at_least
     from fusion.recipe_file import write_recipe
     from fusion.score_scales import scales_of, unlike
