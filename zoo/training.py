@@ -107,7 +107,8 @@ class Training:
         torch.manual_seed(settings.seed)
         checkpoint = latest(folder) if resume else None
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
-        teach_counts(model, category_counts(data))
+        subsets = {subset.source for stream in config.data.step(settings.batch) for subset in stream.subsets}
+        teach_counts(model, category_counts(data, subsets))
         said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings))
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from), settings.init_anew)

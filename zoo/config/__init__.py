@@ -58,6 +58,7 @@ from zoo.config.working import (
     ParameterGroup,
     SoftNMS,
     Stream,
+    Subset,
     Train,
     TrainData,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "Stream",
     "Strong",
     "StuffHead",
+    "Subset",
     "TauSoftmax",
     "Timm",
     "Train",

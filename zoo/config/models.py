@@ -232,6 +232,12 @@ def _validate(model: AnyModel, device: str) -> None:
         raise InputError(
             "infer.short" if model.data.short else "data.short", "expected at least one length of the short side"
         )
+    for stream in model.data.step(model.train.batch):
+        if stream.per_category is not None and (stream.per_category < 1 or stream.sampler != "class_aware"):
+            raise InputError(
+                "data.per_category",
+                f"expected at least 1, with the sampler class_aware, got {stream.per_category} with {stream.sampler}",
+            )
     images = sum(stream.images for stream in model.data.step(model.train.batch))
     if images != model.train.batch:
         raise InputError(

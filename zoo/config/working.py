@@ -11,11 +11,28 @@ __all__ = [
     "Sampler",
     "SoftNMS",
     "Stream",
+    "Subset",
     "Train",
     "TrainData",
 ]
 
 Sampler = Literal["shuffle", "repeat", "class_aware"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """So many images of a joined data set in each epoch, drawn anew, such as of pseudo labels (lvistraveler, sec. 2.1).
+
+    Neither samplers nor classifiers that count categories count them; `weight=` of the data set is the factor on their
+    loss.
+
+    Attributes:
+        source: Name of the joined data set.
+        images: How many, or all if there are no more.
+    """
+
+    source: str
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +44,16 @@ class Stream:
         source: Name of the joined data set that they are from; None for all of them.
         sampler: Order of an epoch, as in `TrainData`.
         repeat_threshold: As in `TrainData`.
+        per_category: As in `TrainData`.
+        subsets: As in `TrainData`.
     """
 
     images: int
     source: str | None = None
     sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3
+    per_category: int | None = None
+    subsets: tuple[Subset, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +72,9 @@ class TrainData:
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
+        per_category: For "class_aware", images of each category in an epoch (alibaba, sec. 3: 5); None for as many
+            images as there are.
+        subsets: Joined data sets of which only a part comes in each epoch.
         mosaic: Chance that a sample is made of two by two pictures.
         mosaic_kind: "shuffle" draws its partners evenly (YOLOv4), "repeat" by repeat factors (lvistraveler-lvis2020,
             Table 1, "align with RFS"), both scale them to the room of the first; "balanced" is Algorithm 1 of
@@ -69,13 +93,21 @@ class TrainData:
     jitter: tuple[float, float] | None = None
     sampler: Sampler = "shuffle"
     repeat_threshold: float = 1e-3
+    per_category: int | None = None
+    subsets: tuple[Subset, ...] = ()
     mosaic: float = 0.0
     mosaic_kind: Literal["shuffle", "repeat", "balanced"] = "repeat"
     streams: tuple[Stream, ...] = ()
 
     def step(self, batch: int) -> tuple[Stream, ...]:
         """Return the streams that a step of so many images is made of."""
-        one = Stream(images=batch, sampler=self.sampler, repeat_threshold=self.repeat_threshold)
+        one = Stream(
+            images=batch,
+            sampler=self.sampler,
+            repeat_threshold=self.repeat_threshold,
+            per_category=self.per_category,
+            subsets=self.subsets,
+        )
         return self.streams or (one,)
 
 

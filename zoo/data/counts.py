@@ -1,5 +1,6 @@
 """How common the categories of a data set are."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +26,17 @@ class CategoryCounts(NamedTuple):
     objects: Tensor
 
 
-def category_counts(data: Data) -> CategoryCounts:
-    """Count the images and objects of each category."""
+def category_counts(data: Data, without: Collection[str] = ()) -> CategoryCounts:
+    """Count the images and objects of each category.
+
+    Args:
+        data: The data set.
+        without: Names of joined data sets that are not counted.
+    """
     count = len(data.category_ids)
-    images = np.bincount(data.image_categories.category, minlength=count)
-    objects = np.zeros(count, np.int64)
-    for truth in (part.truth for part in data.parts):
-        objects += np.bincount(truth.category[~truth.crowd], minlength=count)
-    return CategoryCounts(len(data), torch.from_numpy(images.astype(np.int64)), torch.from_numpy(objects))
+    images, objects = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    parts = [part for part in data.parts if part.name not in without]
+    for part in parts:
+        images += np.bincount(part.image_categories.category, minlength=count)
+        objects += np.bincount(part.truth.category[~part.truth.crowd], minlength=count)
+    return CategoryCounts(sum(map(len, parts)), torch.from_numpy(images), torch.from_numpy(objects))

@@ -32,19 +32,26 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
         InputError: If the stream's source is unknown, or the sampler needs objects and there are none.
     """
     rng = _generator(seed, epoch, f"order {number}" if number else "order")
-    first, end = _part(data, stream.source)
-    labels = data.image_categories
-    own = Labels(labels.start[first : end + 1] - labels.start[first], labels.category[labels.start[first] :])
-    own = Labels(own.start, own.category[: own.start[-1]])
+    mine = _images(data, stream)
+    own = _rows(data.image_categories, mine)
     category = None
     if stream.sampler == "repeat":
         order = repeated(repeat_factors(own, stream.repeat_threshold), rng)
     elif stream.sampler == "class_aware":
-        order, category = class_aware(own, end - first, rng)
+        length = len(mine)
+        if stream.per_category is not None:
+            length = stream.per_category * len(np.unique(own.category))
+        order, category = class_aware(own, length, rng)
     else:
-        order = shuffled(end - first, rng)
+        order = shuffled(len(mine), rng)
     drawn = np.zeros(len(order), np.int64) if category is None else category + 1
-    order = order + first
+    order = mine[order]
+    if stream.subsets:
+        parts = (np.arange(*_part(data, subset.source)) for subset in stream.subsets)
+        more = [rng.permutation(part)[: one.images] for part, one in zip(parts, stream.subsets, strict=True)]
+        place = rng.permutation(len(order) + sum(map(len, more)))
+        order = np.concatenate([order, *more])[place]
+        drawn = np.concatenate([drawn, np.zeros(len(order) - len(drawn), np.int64)])[place]
     if stream.images > 1:
         wide = (data.sizes[:, 1] >= data.sizes[:, 0])[order]
         place = grouped(np.arange(len(order)), wide, stream.images)
@@ -52,17 +59,35 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
     return list(zip(order.tolist(), drawn.tolist(), strict=True))
 
 
-def _part(data: Data, source: str | None) -> tuple[int, int]:
+def _images(data: Data, stream: Stream) -> np.ndarray:
+    """Return the images that a stream's sampler takes, int64: those of its source without those of its subsets."""
+    taken = np.ones(len(data), bool)
+    if stream.source is not None:
+        taken[:] = False
+        taken[slice(*_part(data, stream.source))] = True
+    for subset in stream.subsets:
+        taken[slice(*_part(data, subset.source))] = False
+    return np.flatnonzero(taken)
+
+
+def _rows(labels: Labels, images: np.ndarray) -> Labels:
+    """Return the categories of some images, in their order."""
+    count = np.diff(labels.start)[images]
+    start = np.concatenate(([0], np.cumsum(count))).astype(np.int64)
+    row = np.repeat(labels.start[images] - start[:-1], count) + np.arange(start[-1])
+    return Labels(start, labels.category[row])
+
+
+def _part(data: Data, source: str) -> tuple[int, int]:
     """Return the first image of a source, and the one after its last."""
-    if source is None:
-        return 0, len(data)
     first, names = 0, []
     for part in data.parts:
         if part.name == source:
             return first, first + len(part)
         first += len(part)
         names.append(part.name)
-    raise InputError("data.streams", f"no data set is named {source!r}", f"There are {', '.join(names)}; see name=")
+    remedy = f"There are {', '.join(names)}; name them by name= of --data"
+    raise InputError("data.streams", f"no data set is named {source!r}", remedy)
 
 
 def shuffled(images: int, rng: np.random.Generator) -> np.ndarray:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from tests.zoo.data.cases import Blank, truth_of
-from zoo.config import Stream, TrainData
+from zoo.config import Model, Stream, Subset, TrainData
 from zoo.data import AnnotatedImages, JoinedData, TrainSet, epoch_order
+from zoo.data.counts import category_counts
 from zoo.data.order import class_aware, grouped, repeat_factors, repeated
 
 LISTS = st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=40)
@@ -160,3 +161,53 @@ def test_a_stream_takes_the_images_of_its_source():
     assert one != two
     with pytest.raises(InputError, match="no data set is named 'rar'"):
         epoch_order(data, Stream(images=1, source="rar"), 0, 0)
+
+
+def test_an_epoch_may_have_so_many_images_of_each_category():
+    data = data_of([[1]] * 20 + [[2, 1]] * 5 + [[4]] + [[]], categories=5)
+    stream = Stream(images=1, sampler="class_aware", per_category=5)
+    epochs = [epoch_order(data, stream, 0, epoch) for epoch in range(300)]
+    assert all(Counter(drawn for _, drawn in order) == {1: 5, 2: 5, 4: 5} for order in epochs)
+    frequent = Counter(image for order in epochs for image, drawn in order if drawn == 1)
+    assert set(frequent) == set(range(25))  # drawn anew in each epoch, evenly
+    expected = 300 * 5 / 25
+    assert all(abs(count - expected) < 5 * expected**0.5 for count in frequent.values())
+
+
+def test_rare_categories_come_as_often_as_their_repeat_factors_say():
+    """The expected number of images of a category in an epoch, by the definition."""
+    image_categories = [[1]] * 90 + [[1, 2]] * 6 + [[3]] * 2 + [[]] * 2
+    data = data_of(image_categories, categories=3)
+    epochs = [epoch_order(data, Stream(images=1, sampler="repeat", repeat_threshold=0.2), 7, e) for e in range(400)]
+    mean = Counter(image for order in epochs for image, _ in order)
+    factors = plain_factors(image_categories, 0.2)
+    assert sum(mean.values()) / 400 == pytest.approx(sum(factors), rel=0.01)
+    rare = sum(count for image, count in mean.items() if image_categories[image] == [3]) / 400
+    assert rare == pytest.approx(2 * (0.2 / 0.02) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "repeat", "class_aware"])
+def test_subsets_are_drawn_anew_and_do_not_count(sampler):
+    own, pseudo = data_of([[1], [1, 2], [2]], categories=3), data_of([[3]] * 8, categories=3)
+    pseudo.name = "pseudo"
+    both = JoinedData([own, pseudo])
+    stream = Stream(images=1, sampler=sampler, repeat_threshold=1e-9, subsets=(Subset(source="pseudo", images=2),))
+    epochs = [epoch_order(both, stream, 0, epoch) for epoch in range(200)]
+    for order in epochs:
+        drawn = [image for image, _ in order if image >= 3]
+        assert len(drawn) == len(set(drawn)) == 2
+        assert len(order) == 5
+        assert all((label > 0) == (sampler == "class_aware" and image < 3) for image, label in order)
+    often = Counter(image for order in epochs for image, _ in order if image >= 3)
+    assert all(abs(often[image] - 50) < 30 for image in range(3, 11))
+    assert len({tuple(image >= 3 for image, _ in order) for order in epochs}) > 5  # mixed with the others
+    counts = category_counts(both, {"pseudo"})
+    assert (counts.total, counts.images.tolist()) == (3, [2, 2, 0])
+    assert category_counts(both).images.tolist() == [2, 2, 8]
+    few = Stream(images=1, subsets=(Subset(source="pseudo", images=100),))
+    assert len(epoch_order(both, few, 0, 0)) == 11
+
+
+def test_images_per_category_belong_to_class_aware_sampling():
+    with pytest.raises(InputError, match=r"data\.per_category: expected at least 1, with the sampler class_aware"):
+        Model(data=TrainData(per_category=5)).validate()
