@@ -158,6 +158,7 @@ _command(_zoo, "zoo.cli.members:zoo_show", "show", "Show the card of a variant o
 _command(_zoo, "zoo.cli.members:zoo_register", "register", "Take in a member trained elsewhere.")
 _command(_zoo, "zoo.cli.members:zoo_average", "average", "Average the weights of several epochs.")
 _command(_zoo, "zoo.cli.members:zoo_convert", "convert", "Rename the weights of other people's models.")
+_command(_zoo, "zoo.cli.pseudo_labels:zoo_pseudo_label", "pseudo-label", "Make annotations of what a member finds.")
 _command(_zoo, "zoo.synthetic.rendered:scenes", "scenes", "Render a data set.")
 app.command(_zoo)
 _command(app, "zoo.demo:demo", "demo", "Show the main job on a small simulated data set.")

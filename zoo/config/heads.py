@@ -111,11 +111,15 @@ class Sampling:
         rois: Regions per image.
         positives: The largest share of positives among them.
         class_aware: megdetv2's class-aware sampling, or None.
+        ignore_by: Which proposals an ignore box keeps from being background: "iof" those with more than
+            `rpn.ignore_iof` of their area in it, for regions of several objects; "iou" those whose IoU with it is more
+            than that, for pseudo labels of single ones (lvistraveler, sec. 2.1; its threshold is not given).
     """
 
     rois: int = 512
     positives: float = 0.25
     class_aware: ClassAware | None = None
+    ignore_by: Literal["iof", "iou"] = "iof"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,13 +91,26 @@ class AnnotatedImages:
         name: Of the data set; targets carry it as their source.
         split: Of the data set, such as "train".
         loss_weight: Factor on the loss of each of its images.
+        missing: Objects that the annotations lack, such as pseudo labels of the same images; they become ignore boxes.
+
+    Raises:
+        InputError: If what is missing has other categories, or an image that is not annotated.
     """
 
     def __init__(
-        self, truth: GroundTruth, pictures: Pictures, *, name: str, split: str = "", loss_weight: float = 1.0
+        self,
+        truth: GroundTruth,
+        pictures: Pictures,
+        *,
+        name: str,
+        split: str = "",
+        loss_weight: float = 1.0,
+        missing: GroundTruth | None = None,
     ) -> None:
         self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
-        self._weight = loss_weight
+        self._weight, self._missing = loss_weight, missing
+        if missing is not None:
+            _check_missing(missing, truth)
 
     def __len__(self) -> int:
         return len(self.truth.image_id)
@@ -109,8 +122,10 @@ class AnnotatedImages:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the annotations."""
-        return self.truth.fingerprint
+        """SHA-256 of the annotations, and of what is missing in them."""
+        if self._missing is None:
+            return self.truth.fingerprint
+        return hashlib.sha256(f"{self.truth.fingerprint} {self._missing.fingerprint}".encode()).hexdigest()
 
     @property
     def category_ids(self) -> np.ndarray:
@@ -183,7 +198,7 @@ class AnnotatedImages:
         rows = self._rows[self._start[index] : self._start[index + 1]]
         unusable = self._unusable[rows]
         labels = torch.from_numpy(truth.category[rows].astype(np.int64) + 1)
-        boxes = torch.from_numpy(self._boxes(rows, size))
+        boxes = torch.from_numpy(self._boxes(truth.xywh[rows], size))
         good, bad = torch.from_numpy(~unusable), torch.from_numpy(unusable)
         stuff = self.pictures.stuff(index)
         if stuff is not None and stuff.shape != size:
@@ -192,6 +207,7 @@ class AnnotatedImages:
                 f"is {size[0]} x {size[1]} pixels (height x width), its stuff map {stuff.shape[0]} x {stuff.shape[1]}",
                 "Use the stuff maps of these pictures",
             )
+        more, more_labels = self._missing_in(index, size)
         positive, negative = self._listed(truth.positive, index), self._listed(truth.negative, index)
         return Target.empty(
             truth.image_id[index : index + 1].tolist()[0],
@@ -199,8 +215,8 @@ class AnnotatedImages:
             boxes=boxes[good],
             labels=labels[good],
             masks=[self._mask(row, size) for row in rows[~unusable].tolist()] if self.has_masks else None,
-            ignore_boxes=boxes[bad],
-            ignore_labels=labels[bad],
+            ignore_boxes=torch.cat([boxes[bad], more]),
+            ignore_labels=torch.cat([labels[bad], more_labels]),
             image_labels=self._hot(positive) if truth.positive is not None else None,
             verified=self._hot(torch.cat((positive, negative))) if truth.positive is not None else None,
             neg_classes=negative,
@@ -224,8 +240,26 @@ class AnnotatedImages:
         bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
         return np.asarray(bad if truth.ignore is None else bad | truth.ignore)
 
-    def _boxes(self, rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        x, y, w, h = self.truth.xywh[rows].T
+    @cached_property
+    def _missing_rows(self) -> dict[int | str, np.ndarray]:
+        """Rows of what is missing, by the id of the image."""
+        missing = self._missing
+        if missing is None:
+            return {}
+        order = np.argsort(missing.image, kind="stable")
+        start = np.searchsorted(missing.image[order], np.arange(len(missing.image_id) + 1))
+        return {image: order[start[i] : start[i + 1]] for i, image in enumerate(missing.image_id.tolist())}
+
+    def _missing_in(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return boxes, float32 [n, 4], and labels, int64 [n], of what the annotations of an image lack."""
+        rows = self._missing_rows.get(self.truth.image_id[index : index + 1].tolist()[0])
+        if rows is None or self._missing is None:
+            return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+        boxes = torch.from_numpy(self._boxes(self._missing.xywh[rows], size))
+        return boxes, torch.from_numpy(self._missing.category[rows].astype(np.int64) + 1)
+
+    def _boxes(self, xywh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        x, y, w, h = xywh.T
         if self.truth.unit == "normalized":
             x, y, w, h = x * size[1], y * size[0], w * size[1], h * size[0]
         corners = np.stack([x, y, x + w, y + h], axis=1)
@@ -282,6 +316,15 @@ class AnnotatedImages:
         hot = torch.zeros(len(self.category_ids), dtype=torch.bool)
         hot[labels - 1] = True
         return hot
+
+
+def _check_missing(missing: GroundTruth, truth: GroundTruth) -> None:
+    if missing.category_id.tolist() != truth.category_id.tolist():
+        problem = f"its {len(missing.category_id)} categories are not the {len(truth.category_id)} of {truth.source}"
+        raise InputError(missing.source, problem, "Make it by quorum zoo pseudo-label with -g of these annotations")
+    unknown = sorted(set(missing.image_id.tolist()) - set(truth.image_id.tolist()))
+    if unknown:
+        raise InputError(missing.source, f"has image {unknown[0]}, which {truth.source} has not", "Give its own images")
 
 
 class JoinedData:

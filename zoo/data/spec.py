@@ -26,7 +26,7 @@ _FORMS = {
     "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "having", "stuff", "exif")
+_COMMON = ("name", "split", "weight", "having", "stuff", "exif", "missing")
 _ALLOWED = {
     "coco": ("annotations", "images", *_COMMON),
     "lvis": ("annotations", "images", *_COMMON),
@@ -59,7 +59,7 @@ def open_data(*specs: str) -> Data:
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
     `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
     those with files take `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
-    marks, see `FolderPictures`).
+    marks, see `FolderPictures`) and `missing=FILE`, a COCO file of pseudo labels of the same images, which are ignored.
 
     Args:
         specs: One, or several to be joined.
@@ -135,7 +135,12 @@ def _fields(spec: str, kind: str, rest: str) -> dict[str, str]:
 def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures: Pictures, name: str) -> Data:
     weight = _number(spec, given, "weight", 1.0)
     data = AnnotatedImages(
-        truth, pictures, name=given.get("name", name), split=given.get("split", ""), loss_weight=weight
+        truth,
+        pictures,
+        name=given.get("name", name),
+        split=given.get("split", ""),
+        loss_weight=weight,
+        missing=read_coco(given["missing"]) if "missing" in given else None,
     )
     if "having" not in given:
         return data

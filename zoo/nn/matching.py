@@ -1,6 +1,7 @@
 """Which ground-truth box each anchor or proposal belongs to."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,11 +28,12 @@ class Match:
     index: Tensor
 
 
-def ignored(boxes: Tensor, target: Target, share: float) -> Tensor:
-    """Return which boxes [n, 4] have more than a share of their area in one ignore box, bool [n]."""
+def ignored(boxes: Tensor, target: Target, share: float, by: Literal["iof", "iou"] = "iof") -> Tensor:
+    """Return which boxes [n, 4] have more than a share of their area in one ignore box, or such an IoU, bool [n]."""
     if not len(target.ignore_boxes):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    return (iof(target.ignore_boxes, boxes) > share).any(0)
+    overlaps = iof(target.ignore_boxes, boxes) if by == "iof" else box_iou(target.ignore_boxes, boxes)
+    return (overlaps > share).any(0)
 
 
 def match_anchors(anchors: Tensor, target: Target, config: RPN) -> Match:
@@ -72,7 +74,12 @@ def match_anchors(anchors: Tensor, target: Target, config: RPN) -> Match:
 
 
 def match_proposals(
-    boxes: Tensor, target: Target, iou: float, ignore_iof: float, class_aware: ClassAware | None = None
+    boxes: Tensor,
+    target: Target,
+    iou: float,
+    ignore_iof: float,
+    class_aware: ClassAware | None = None,
+    ignore_by: Literal["iof", "iou"] = "iof",
 ) -> Match:
     """Assign proposals to objects.
 
@@ -82,6 +89,7 @@ def match_proposals(
         iou: From which on a proposal is positive.
         ignore_iof: Proposals with a larger share in an ignore box are no background.
         class_aware: Thresholds per class instead.
+        ignore_by: As in `Sampling`.
 
     Returns:
         Labels 1..K, 0 and -1.
@@ -95,7 +103,7 @@ def match_proposals(
         labels = torch.where(positive, target.labels[index], 0)
         if class_aware and class_aware.rest == "ignored":
             labels[(best >= iou) & ~positive] = IGNORED
-    labels[ignored(boxes, target, ignore_iof) & (labels == 0)] = IGNORED
+    labels[ignored(boxes, target, ignore_iof, ignore_by) & (labels == 0)] = IGNORED
     return Match(labels, index)
 
 

@@ -69,7 +69,7 @@ def draw_regions(
     parts = []
     for image, (boxes, target) in enumerate(zip(proposals, targets, strict=True)):
         every = torch.cat([boxes, target.boxes])
-        match = match_proposals(every, target, iou, ignore_iof, config.class_aware)
+        match = match_proposals(every, target, iou, ignore_iof, config.class_aware, config.ignore_by)
         positive = draws[image].choose(
             (match.labels > 0).nonzero().squeeze(1), int(config.rois * config.positives), f"objects {stage}"
         )
