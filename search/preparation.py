@@ -204,5 +204,5 @@ def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:
 
 def _joined(parts: Sequence[DetectionTable]) -> DetectionTable:
     """Join tables of different images of one member."""
-    arrow = pa.concat_tables([part.arrow for part in parts], promote_options="default").unify_dictionaries()
+    arrow = pa.concat_tables([part.arrow for part in parts], promote_options="permissive").unify_dictionaries()
     return DetectionTable.from_arrow(arrow, parts[0].metadata, "members")

@@ -12,7 +12,7 @@ from fusion.run import apply
 from fusion.steps.calibrate import Calibrate
 from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.table import DetectionTable
-from search.preparation import TREATMENTS, prepare_members, worthwhile
+from search.preparation import TREATMENTS, _joined, prepare_members, worthwhile
 from tests.search.members import make_members, make_truth
 
 TRUTH = make_truth(3, images=60, categories=3, objects=400)
@@ -103,6 +103,15 @@ def test_unlike_scales_are_always_brought_together():
     tables[1] = changed(tables[1], score=100 * tables[1].score)
     found = prepare_members(tables, prepare(TRUTH), folds_of(TRUTH))
     assert set(found.AP) == {name for name, kinds in TREATMENTS.items() if "calibrate" in kinds}
+
+
+def test_folds_whose_boxes_are_corrected_join_those_of_single_precision():
+    [table] = make_members(3, 1, TRUTH)
+    single = changed(table, score=table.score.astype(np.float32), xywh=table.xywh.astype(np.float32))
+    first, rest = single.select_images(TRUTH.image_id[:20]), table.select_images(TRUTH.image_id[20:])
+    joined = _joined([first, rest])
+    assert joined.select_images(first.image_ids).xywh.tobytes() == first.xywh.astype(float).tobytes()
+    assert joined.select_images(rest.image_ids).xywh.tobytes() == rest.xywh.tobytes()
 
 
 def test_a_member_that_finds_nothing():
