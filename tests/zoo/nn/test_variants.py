@@ -87,7 +87,10 @@ PARAMETERS = {
     "lt_s101": 101_970_245,
     "lt_s101_tricks": 101_970_245,
     "lt_s101_ms": 118_310_549,
+    "lt_s101_gs": 101_988_695,
+    "lt_s101_gs_hm": 110_313_287,
     "ab_repr": 444_771_710,
+    "ab_bgs": 444_787_085,
     # torchvision's own numbers, without the background's boxes and masks, and with biases in the place of norms
     "torchvision_frcnn": 41_699_936,
     "torchvision_mrcnn": 44_343_216,
