@@ -15,6 +15,7 @@ from zoo.config import (
     MaskIoU,
     Model,
     Rotation,
+    Timm,
     Train,
     TrainData,
     replace,
@@ -161,7 +162,7 @@ def lt_s101() -> Model:
     base = lt_r50_htc()
     return replace(
         base,
-        backbone=replace(base.backbone, name="resnest101e.in1k", deform=DeformConv(mask_start="one")),
+        backbone=Timm(name="resnest101e.in1k", deform=DeformConv(mask_start="one")),
         data=replace(base.data, short=(400, 1400), short_range=True, long=1600, jitter=None),
         train=replace(base.train, epochs=15, milestones=(11, 14)),
         infer=replace(base.infer, short=(800,), long=1333),
