@@ -1,7 +1,7 @@
 """Backbones: an image to maps of strides 4, 8, 16 and 32."""
 
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import timm
@@ -141,15 +141,8 @@ def names_in_order(name: str) -> dict[str, torch.Size]:
 
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:
-    arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if config.squeeze else {}
-    if config.width != 1:
-        arguments["channels"] = tuple(round(config.width * channels) for channels in _CHANNELS)
-    try:
-        with torch.device("meta"):
-            probe: Any = timm.create_model(config.name, features_only=True, pretrained=False, **arguments)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError("backbone.name", f"timm cannot build {config.name!r} as a backbone ({error})") from error
-    info = list(probe.feature_info.info)
+    arguments = _arguments(config.squeeze, config.width)
+    info = _every_map(config.name, config.squeeze, config.width)
     last = {entry["reduction"]: index for index, entry in enumerate(info)}
     if not set(STRIDES) <= set(last):
         raise InputError(
@@ -172,6 +165,24 @@ def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], l
         ) from error
     channels = tuple(int(info[index]["num_chs"]) for index in chosen)
     return net, channels, _stages(net, [info[index]["module"] for index in chosen])
+
+
+def _arguments(squeeze: bool, width: float) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if squeeze else {}
+    if width != 1:
+        arguments["channels"] = tuple(round(width * channels) for channels in _CHANNELS)
+    return arguments
+
+
+@cache
+def _every_map(name: str, squeeze: bool, width: float) -> list[dict[str, Any]]:
+    """Return what timm says of each map that a network could give."""
+    try:
+        with torch.device("meta"):
+            probe: Any = timm.create_model(name, features_only=True, pretrained=False, **_arguments(squeeze, width))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError("backbone.name", f"timm cannot build {name!r} as a backbone ({error})") from error
+    return list(probe.feature_info.info)
 
 
 def _stages(net: nn.Module, ends: list[str]) -> list[list[Place]]:
