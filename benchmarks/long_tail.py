@@ -54,7 +54,7 @@ from zoo.train import train
 _TAIL = {"categories": 64, "tail": 1.5, "rare": 0.0015, "common": 0.013}
 _SETS = {"train": (1500, 200, None), "val": (600, 201, 0.5), "unlabelled": (2500, 202, None)}
 _FIGURES = ("AP", "APr", "APc", "APf")
-_FROZEN = ("backbone", "neck", "rpn", r"boxes\.stages\.\d+\.(branches|predictor)")
+_FROZEN = (r"(?!boxes\.stages\.\d+\.classifier\.)",)
 _REPEAT = 0.05  # share of pictures below which a category is repeated
 _BATCH = 4
 _REPEATED = Stream(images=_BATCH, sampler="repeat", repeat_threshold=_REPEAT)
