@@ -55,6 +55,7 @@ def tiny(model: AnyModel) -> AnyModel:
         learning_rate=0.02 if model.train.optimizer == "sgd" else model.train.learning_rate,
         segments=(600, 200) if falls else (),
         milestones=(),
+        unit="step",
         steps=None if falls else 800,
         epochs=None,
         warmup_steps=50,
