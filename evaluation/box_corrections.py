@@ -12,7 +12,7 @@ from fusion.box_corrections import BoxCorrection, terms
 from fusion.checks import one_of
 from fusion.table import DetectionTable
 
-__all__ = ["FORMS", "learn_box_correction"]
+__all__ = ["FORMS", "BoxPairs", "correction_of", "learn_box_correction", "pair_boxes"]
 
 FORMS = ("best", "none", "constant", "size", "position")
 _COUNTS = {"none": 0, "constant": 1, "size": 5, "position": 9}
@@ -40,11 +40,11 @@ def learn_box_correction(
 ) -> BoxCorrection:
     """Learn how far the sides of a member's boxes are from the annotated ones.
 
-    Detections are paired with objects of their category at IoU 0.5 or more, best score first. The distances of the
-    sides, as shares of the box, are fitted by sums of absolute values (iteratively reweighted least squares), with a
-    ridge on what depends on size. `best` takes the form, and the part of it, that leaves the smallest distances on
-    images held back group by group; nothing, if nothing helps there. What a category differs by is added where that
-    helps there too, shrunk towards 0 by the number of its pairs.
+    Detections are paired with objects (`pair_boxes`). The distances of the sides, as shares of the box, are fitted by
+    sums of absolute values (iteratively reweighted least squares), with a ridge on what depends on size. `best` takes
+    the form, and the part of it, that leaves the smallest distances on images held back group by group; nothing, if
+    nothing helps there. What a category differs by is added where that helps there too, shrunk towards 0 by the number
+    of its pairs.
 
     Args:
         table: One member's detections; those on images outside `ground_truth` are not used.
@@ -60,7 +60,49 @@ def learn_box_correction(
     Raises:
         InputError: If an option is not one of these, or boxes are in another unit than the ground truth's.
     """
-    one_of("form", form, FORMS)
+    return correction_of(pair_boxes(table, ground_truth, groups), form, per_category=per_category)
+
+
+class BoxPairs(NamedTuple):
+    """A member's boxes with the objects that they find; n pairs.
+
+    Attributes:
+        boxes: float64 [n, 4], corners as the member has them.
+        wanted: float64 [n, 4], how far the sides are from the annotated ones, as shares of the box.
+        category: int32 [n], ids.
+        fold: int64 [n], of the image; see `folds_of`.
+        frame: Size of the images where all have the same; see `BoxCorrection`.
+    """
+
+    boxes: np.ndarray
+    wanted: np.ndarray
+    category: np.ndarray
+    fold: np.ndarray
+    frame: tuple[float, ...]
+
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """Mean distance of the four sides as they are, as shares; empty without pairs."""
+        return _spread(self.wanted)
+
+    def where(self, chosen: np.ndarray) -> "BoxPairs":
+        """Return some of the pairs."""
+        return BoxPairs(self.boxes[chosen], self.wanted[chosen], self.category[chosen], self.fold[chosen], self.frame)
+
+
+def pair_boxes(
+    table: DetectionTable, ground_truth: GroundTruth, groups: Sequence[object] | np.ndarray | None = None
+) -> BoxPairs:
+    """Pair detections with objects of their category at IoU 0.5 or more, best score first.
+
+    Args:
+        table: One member's detections; those on images outside `ground_truth` are not used.
+        ground_truth: The split to learn on.
+        groups: [images] label of each image; see `folds_of`.
+
+    Raises:
+        InputError: If boxes are in another unit than the ground truth's.
+    """
     table = table.select_images(ground_truth.image_id)
     _, annotation = pair_objects(table, ground_truth, _LEAST_IOU)
     rows = np.flatnonzero(annotation >= 0)
@@ -70,43 +112,40 @@ def learn_box_correction(
     usable = np.flatnonzero(np.all(size > 0, axis=1))
     rows, boxes, size = rows[usable], boxes[usable], size[usable]
     wanted = (ground_truth.corners[annotation[rows]] - boxes) / np.hstack((size, size))
-    category = table.category_id[rows]
-    pairs = _Pairs(boxes, wanted, category, folds_of(ground_truth, groups)[ground_truth.image[annotation[rows]]])
-    frame = _frame(ground_truth)
-    if len(rows) < 2 or form == "none":
-        return BoxCorrection(spread=_spread(wanted), frame=frame)
+    fold = folds_of(ground_truth, groups)[ground_truth.image[annotation[rows]]]
+    return BoxPairs(boxes, wanted, table.category_id[rows], fold, _frame(ground_truth))
+
+
+def correction_of(pairs: BoxPairs, form: str = "best", *, per_category: bool = True) -> BoxCorrection:
+    """Fit a correction to pairs; see `learn_box_correction`.
+
+    Raises:
+        InputError: If the form is none of `FORMS`.
+    """
+    one_of("form", form, FORMS)
+    frame, nothing = pairs.frame, BoxCorrection(spread=pairs.spread, frame=pairs.frame)
+    if len(pairs.wanted) < 2 or form == "none":
+        return nothing
+    size = pairs.boxes[:, 2:] - pairs.boxes[:, :2]
     least, most = np.quantile(np.log(size), [_TAIL, 1 - _TAIL], axis=0).tolist()
     bounds = (tuple(least), tuple(most))
+    part = 1.0
     if form == "best":
         form, part = _choose(pairs, bounds)
         if form == "none":
-            return BoxCorrection(spread=_spread(wanted), frame=frame)
-    else:
-        part = 1.0
+            return nothing
     side = part * _fit(pairs, _COUNTS[form], bounds)
     own = _own_shifts(pairs, _COUNTS[form], part, bounds) if per_category else {}
     low, high = bounds if _COUNTS[form] > 1 else ((), ())
     about: dict[str, Any] = {"side": side.T.tolist(), "low": low, "high": high, "category": own, "frame": frame}
-    left = wanted - BoxCorrection(**about).shifts(boxes, category)
+    left = pairs.wanted - BoxCorrection(**about).shifts(pairs.boxes, pairs.category)
     return BoxCorrection(**about, spread=_spread(left))
-
-
-class _Pairs(NamedTuple):
-    """Boxes float64 [n, 4], the shares by which sides should move [n, 4], category ids [n], and folds [n]."""
-
-    boxes: np.ndarray
-    wanted: np.ndarray
-    category: np.ndarray
-    fold: np.ndarray
-
-    def where(self, chosen: np.ndarray) -> "_Pairs":
-        return _Pairs._make(column[chosen] for column in self)
 
 
 _Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def _choose(pairs: _Pairs, bounds: _Bounds) -> tuple[str, float]:
+def _choose(pairs: BoxPairs, bounds: _Bounds) -> tuple[str, float]:
     """Choose the form and the part of it that leave the smallest distances on the folds held back."""
     best, least = ("none", 1.0), np.abs(pairs.wanted).mean()
     for form in ("constant", "size"):
@@ -118,7 +157,7 @@ def _choose(pairs: _Pairs, bounds: _Bounds) -> tuple[str, float]:
     return best
 
 
-def _held_back(pairs: _Pairs, count: int, bounds: _Bounds) -> np.ndarray:
+def _held_back(pairs: BoxPairs, count: int, bounds: _Bounds) -> np.ndarray:
     """Return the shifts of each box as learned on the other folds: float64 [n, 4]; 0 where there are none."""
     found = np.zeros_like(pairs.wanted)
     for number in np.unique(pairs.fold):
@@ -133,7 +172,7 @@ def _shifts(boxes: np.ndarray, coefficients: np.ndarray, bounds: _Bounds) -> np.
     return shifts
 
 
-def _fit(pairs: _Pairs, count: int, bounds: _Bounds) -> np.ndarray:
+def _fit(pairs: BoxPairs, count: int, bounds: _Bounds) -> np.ndarray:
     """Return the coefficients of the sides, float64 [count, 4], that leave about the least absolute distances."""
     values = np.stack(terms(pairs.boxes, count, *bounds), axis=1)
     middle, scale = values.mean(axis=0), values.std(axis=0)
@@ -154,7 +193,7 @@ def _fit(pairs: _Pairs, count: int, bounds: _Bounds) -> np.ndarray:
     return found
 
 
-def _own_shifts(pairs: _Pairs, count: int, part: float, bounds: _Bounds) -> dict[int, tuple[float, ...]]:
+def _own_shifts(pairs: BoxPairs, count: int, part: float, bounds: _Bounds) -> dict[int, tuple[float, ...]]:
     """Return what categories differ by from the member, each shrunk by its number of pairs; {} where that is no help.
 
     How much is shrunk is chosen on the folds held back.

@@ -7,7 +7,9 @@ import numpy as np
 
 from fusion.box_corrections import BoxCorrection, read_corrections
 from fusion.checks import listing, shown
+from fusion.columns import SideWeights
 from fusion.errors import InputError, option
+from fusion.pool import Pool
 from fusion.steps.base import parameter
 
 __all__ = ["BOX_WEIGHTS", "box_weights_of", "checked_box_weights", "read_box_weights", "side_weights"]
@@ -76,14 +78,15 @@ def checked_box_weights(weights: BoxWeights | None) -> BoxWeights | None:
     return found
 
 
-def side_weights(weights: BoxWeights | None, members: Sequence[str]) -> np.ndarray | None:
-    """Return the weights of the pool's members as kernels take them: float64 [members, 4], 1 the largest of a side.
+def side_weights(weights: BoxWeights | None, pool: Pool) -> SideWeights | None:
+    """Return the weights of a pool's boxes as kernels take them, 1 the largest of a side.
 
     Raises:
         InputError: If some members have none.
     """
     if weights is None:
         return None
+    members, voice = pool.voices
     missing = [member for member in members if member not in weights]
     if missing:
         raise InputError(
@@ -93,8 +96,7 @@ def side_weights(weights: BoxWeights | None, members: Sequence[str]) -> np.ndarr
         )
     values = np.array([weights[member] for member in members], np.float64).reshape(-1, 4)
     # only ratios count: equal weights become 1, by which nothing changes
-    shares: np.ndarray = values / values.max(axis=0, initial=np.finfo(np.float64).tiny)
-    return shares
+    return SideWeights(values / values.max(axis=0, initial=np.finfo(np.float64).tiny), voice)
 
 
 BOX_WEIGHTS = parameter(

@@ -8,7 +8,7 @@ import numpy as np
 from fusion.kernels.jit import chunks, run
 from fusion.kernels.sort import fill_images, group_by_image
 
-__all__ = ["Columns", "Fused", "Sorter", "Sources", "fuse_in_ranges", "sort_columns"]
+__all__ = ["Columns", "Fused", "SideWeights", "Sorter", "Sources", "fuse_in_ranges", "sort_columns"]
 
 # Detections that are sorted and fused at a time; between 16,384 and 65,536 the time is the same.
 _RANGE = 32768
@@ -37,6 +37,18 @@ class Columns(NamedTuple):
     start: np.ndarray
     image: np.ndarray
     category: np.ndarray
+
+
+class SideWeights(NamedTuple):
+    """Weights of the sides of boxes in means.
+
+    Attributes:
+        weight: float64 [voices, 4], of the left, upper, right and lower side.
+        voice: int16 [n], whose weights each row of `Columns` has.
+    """
+
+    weight: np.ndarray
+    voice: np.ndarray
 
 
 class Sources(NamedTuple):

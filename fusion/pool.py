@@ -42,6 +42,11 @@ class Pool:
         """What kernels see; sorted when first asked for."""
         return self.sorter().columns()
 
+    @property
+    def voices(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Whose weights the sides of boxes have in means: names, and int16 [n] of each row of `columns`; members."""
+        return self.members, self.columns.member
+
     def sorter(self) -> Sorter:
         """Return the rows, grouped by image."""
         x, y, score = (self.column(name) for name in ("x", "y", "score"))

@@ -82,7 +82,7 @@ def fusers_of(problem: Problem) -> list[CpuFuser]:
 def _on_gpu(problem: Problem, memory: int) -> Serial:
     from search.on_gpu import GpuFuser
 
-    if problem.sides:
+    if problem.sides is not None:
         raise InputError(
             "device cuda", "members weighted by side are fused on the CPU alone", f"Use {option('device', 'cpu')}"
         )

@@ -252,7 +252,7 @@ def with_sides(step: Step, sides: Mapping[str, Sides]) -> Step:
     return replace(step, box_weights=dict(sides)) if isinstance(step, _AVERAGES) else step
 
 
-def blended(sides: Iterable[Sides]) -> Sides:
+def blended(sides: Iterable[Sequence[float]]) -> Sides:
     """Return the weights of boxes that were averaged from those of some members: the mean, in whatever order."""
     columns = zip(*sides, strict=True)
     return tuple(math.fsum(column) / len(column) for column in columns)

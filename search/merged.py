@@ -14,7 +14,7 @@ from fusion.kernels.partners import pair_cells
 from fusion.kernels.support import supported_rows
 from fusion.steps.dropout import Dropout
 from fusion.steps.support import Support
-from search.genome import Sides, blended, with_sides
+from search.genome import blended, with_sides
 from search.kernels.sheets import lower_cells, merge_cells
 from search.sheet import Boxes, Grid, Sheet, offsets
 
@@ -65,7 +65,7 @@ class Merged:
     count: int
     first: int
     boxes: str
-    sides: tuple[Sides, ...]
+    sides: np.ndarray
 
     def boxes_of(self, rows: Any) -> Boxes:
         """Return the boxes of some rows."""
@@ -75,6 +75,12 @@ class Merged:
     def members(self) -> tuple[str, ...]:
         """Names, as steps want them."""
         return tuple(map(str, range(self.count)))
+
+    @property
+    def voices(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Whose weights the sides of boxes have, as `Pool.voices`: a member has others in each fold."""
+        fold = np.repeat(self.grid.fold, np.diff(self.start))
+        return _voices(self.sides), (fold * self.count + self.member).astype(np.int16)
 
     @property
     def rank(self) -> np.ndarray:
@@ -111,9 +117,8 @@ def merge(grid: Grid, a: Sheet, b: Sheet) -> Merged:
     x1, y1, x2, y2, w, h, score = numbers
     member, row, source = codes
     count = a.members + b.members
-    return Merged(
-        grid, start, x1, y1, x2, y2, w, h, score, member, row, source, count, len(a), boxes, a.sides + b.sides
-    )
+    sides = np.concatenate((a.sides, b.sides), axis=1)
+    return Merged(grid, start, x1, y1, x2, y2, w, h, score, member, row, source, count, len(a), boxes, sides)
 
 
 def pooled(merged: Merged) -> Sheet:
@@ -127,8 +132,10 @@ def pooled(merged: Merged) -> Sheet:
 
 def fused(merged: Merged, step: Any) -> Sheet:
     """Run a step that answers with `Fused`."""
-    if merged.sides:
-        step = with_sides(step, dict(zip(merged.members, merged.sides, strict=True)))
+    if merged.sides.size:
+        # in each fold 1 is the largest of a side, as it is where the fold is fused by itself
+        shares = (merged.sides / merged.sides.max(axis=1, keepdims=True)).reshape(-1, 4)
+        step = with_sides(step, dict(zip(_voices(merged.sides), map(tuple, shares.tolist()), strict=True)))
     answer: Fused = step.fuse(merged)
     counts = np.zeros(len(merged.start) - 1, np.int64)
     counts[merged.cells] = np.bincount(answer.cell, minlength=len(merged.cells))
@@ -144,8 +151,12 @@ def fused(merged: Merged, step: Any) -> Sheet:
     member = np.zeros(len(place), np.int16)
     left, top, w, h = np.ascontiguousarray(x1), np.ascontiguousarray(y1), x2 - x1, y2 - y1
     # the table of new boxes has x and w alone
-    sides = (blended(merged.sides),) if merged.sides else ()
+    sides = np.array([[blended(own)] for own in merged.sides.tolist()]) if merged.sides.size else merged.sides
     return Sheet(start, left, top, left + w, top + h, w, h, answer.score, member, _NONE, source, 1, "given", sides)
+
+
+def _voices(sides: np.ndarray) -> tuple[str, ...]:
+    return tuple(map(str, range(sides.size // 4)))
 
 
 def supported(merged: Merged, step: Support) -> Merged:

@@ -14,9 +14,9 @@ from fusion.steps.dropout import Dropout
 from fusion.steps.support import Support
 from fusion.table import DetectionTable
 from search.engine import Profile
-from search.genome import Operator, Sides
+from search.genome import Operator
 from search.merged import Merged, dropped, fused, merge, pooled, supported
-from search.sheet import Leaves, Sheet, leaves_of, table_of, weighted
+from search.sheet import FoldSides, Leaves, Sheet, leaves_of, table_of, weighted
 
 __all__ = ["CpuFuser", "Measure", "cpu_fusers"]
 
@@ -84,7 +84,7 @@ def cpu_fusers(
     tables: Sequence[DetectionTable],
     chunks: Sequence[np.ndarray],
     measure: Measure,
-    sides: Sequence[Sides] = (),
+    sides: FoldSides | None = None,
 ) -> list[CpuFuser]:
     """Sort the members' rows of each chunk of categories.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable
 from search.genome import Sides, with_sides
 
-__all__ = ["LEARNED", "TREATMENTS", "Preparation", "prepare_members", "worthwhile"]
+__all__ = ["LEARNED", "TREATMENTS", "Held", "Preparation", "by_fold", "prepare_members", "worthwhile"]
 
 TREATMENTS: Mapping[str, tuple[str, ...]] = {
     "as they are": (),
@@ -44,6 +45,13 @@ _FLAT: tuple[Step, ...] = (Wbf(iou=0.55), Wbf(iou=0.65), Wbf(iou=0.75), Nms(iou=
 _REPLICATES = 300
 
 
+class Held(NamedTuple):
+    """A fold: ids of its images, and by name of the member the weights of its sides as learned without it."""
+
+    image_id: np.ndarray
+    box_weights: Mapping[str, Sides]
+
+
 @dataclass(frozen=True, eq=False)
 class Preparation:
     """Members made ready for fusion; m members.
@@ -55,6 +63,7 @@ class Preparation:
             that what is seen on them is not what they were learned on.
         box_weights: By name of the member, the weights of its sides in means, learned on the whole split; None where
             all are equal.
+        held: For each fold the ids of its images, and these weights as learned without it; none where all are equal.
         AP: By treatment, the AP of the best flat fusion of all members so treated.
     """
 
@@ -62,6 +71,7 @@ class Preparation:
     steps: Mapping[str, tuple[Step, ...]]
     tables: tuple[DetectionTable, ...]
     box_weights: Mapping[str, Sides] | None
+    held: tuple[Held, ...]
     AP: Mapping[str, float]
 
 
@@ -92,7 +102,7 @@ def prepare_members(
     kinds = sorted({kind for steps in wanted.values() for kind in steps})
     ways = dict.fromkeys(map(_of_members, wanted.values()))
     parts: dict[tuple[str, ...], list[list[DetectionTable]]] = {way: [[] for _ in tables] for way in ways}
-    weighed: list[tuple[np.ndarray, Mapping[str, Sides]]] = []
+    folds: list[Held] = []
     truth = prepared.ground_truth
     for number in np.unique(fold) if kinds else ():
         if progress is not None:
@@ -104,7 +114,7 @@ def prepare_members(
             for way, own in parts.items():
                 own[place].append(_through(_taken(learned[place], way), table.select_images(held)))
         if "weigh" in kinds:
-            weighed.append((held, _box_weights(learned)))
+            folds.append(Held(held, _box_weights(learned)))
     made = {way: tuple(map(_joined, own)) if kinds else tuple(tables) for way, own in parts.items()}
     chosen = next(iter(wanted))
     figures: dict[str, float] = {}
@@ -114,7 +124,7 @@ def prepare_members(
             if progress is not None:
                 progress(f"trying members {name}")
             ready = made[_of_members(all_kinds)]
-            runs = _weighed(ready, weighed) if "weigh" in all_kinds else (apply(step, ready) for step in _FLAT)
+            runs = (_flat(step, ready, folds if "weigh" in all_kinds else ()) for step in _FLAT)
             results[name] = max(map(prepared.evaluate, runs), key=lambda result: result.AP)
             figures[name] = float(results[name].AP)
         for name in list(wanted)[1:]:
@@ -125,8 +135,9 @@ def prepare_members(
     way = _of_members(TREATMENTS[chosen])
     learned = [_learn(table, prepared, fold, way) for table in tables]
     steps = {str(table.metadata.member): _taken(own, way) for table, own in zip(tables, learned, strict=True)}
-    box_weights = _box_weights(learned) if "weigh" in TREATMENTS[chosen] else None
-    return Preparation(chosen, steps, made[way], box_weights, figures)
+    weigh = "weigh" in TREATMENTS[chosen]
+    box_weights = _box_weights(learned) if weigh else None
+    return Preparation(chosen, steps, made[way], box_weights, tuple(folds) if weigh else (), figures)
 
 
 def _of_members(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -181,15 +192,25 @@ def _box_weights(learned: Sequence[Mapping[str, Step]]) -> Mapping[str, Sides]:
     return box_weights_of(corrections)
 
 
-def _weighed(
-    tables: Sequence[DetectionTable], weighed: Sequence[tuple[np.ndarray, Mapping[str, Sides]]]
-) -> Iterator[DetectionTable]:
-    """Yield flat fusions, the images of each fold with the weights that were learned without it."""
-    for step in _FLAT:
-        parts = [
-            apply(with_sides(step, sides), [table.select_images(held) for table in tables]) for held, sides in weighed
-        ]
-        yield _joined(parts)
+def by_fold(
+    tables: Sequence[DetectionTable],
+    folds: Sequence[Held],
+    fuse: Callable[[Sequence[DetectionTable], Mapping[str, Sides] | None], DetectionTable],
+) -> DetectionTable:
+    """Fuse tables, the images of each fold with the weights of sides that were learned without it.
+
+    Args:
+        tables: One per member.
+        folds: Those of `Preparation.held`; none where all sides are equal.
+        fuse: Fuses tables with weights of their sides, or with none.
+    """
+    if not folds:
+        return fuse(tables, None)
+    return _joined([fuse([table.select_images(one.image_id) for table in tables], one.box_weights) for one in folds])
+
+
+def _flat(step: Step, tables: Sequence[DetectionTable], folds: Sequence[Held]) -> DetectionTable:
+    return by_fold(tables, folds, lambda part, sides: apply(step if sides is None else with_sides(step, sides), part))
 
 
 def _through(steps: Sequence[Step], table: DetectionTable) -> DetectionTable:

@@ -22,8 +22,9 @@ from fusion.recipe import Recipe
 from fusion.score_models import ScoreModel
 from fusion.table import DetectionTable
 from search.engine import category_chunks
-from search.genome import Genome, Sides, recipe_of
-from search.preparation import Preparation, prepare_members
+from search.genome import Genome, recipe_of
+from search.preparation import Preparation, by_fold, prepare_members
+from search.sheet import FoldSides
 
 __all__ = ["CategoryAp", "Problem", "Side", "agreement", "pose"]
 
@@ -99,6 +100,8 @@ class Problem:
     @property
     def origin(self) -> dict[str, Any]:
         """What trials depend on besides the genome, for the journal."""
+        sides = self.sides
+        weighed = {} if sides is None else {"sides": hashlib.sha256(sides.weight.tobytes()).hexdigest()}
         return {
             "members": list(self.names),
             "detections": [len(table) for table in self.search.tables],
@@ -106,6 +109,7 @@ class Problem:
             "protocol": repr(self.search.prepared.protocol),
             "learned": self.preparation.treatment,
             "folds": hashlib.sha256(self.fold.tobytes()).hexdigest(),
+            **weighed,
         }
 
     @property
@@ -123,14 +127,21 @@ class Problem:
 
     def fused(self, genome: Genome) -> DetectionTable:
         """Fuse the members on the search split as a candidate does, each image by what was learned without its fold."""
-        recipe = recipe_of(genome, self.names, box_weights=self.preparation.box_weights)
-        return recipe.fuse(self.preparation.tables)
+        made = self.preparation
+        return by_fold(
+            made.tables,
+            made.held,
+            lambda tables, sides: recipe_of(genome, self.names, box_weights=sides).fuse(tables),
+        )
 
     @property
-    def sides(self) -> tuple[Sides, ...]:
-        """Weights of the sides of each member's boxes in means; none where all are equal."""
-        weights = self.preparation.box_weights
-        return () if weights is None else tuple(weights[name] for name in self.names)
+    def sides(self) -> FoldSides | None:
+        """Weights of the sides of each member's boxes in means on the search split; None where all are equal."""
+        folds = self.preparation.held
+        if not folds:
+            return None
+        weight = np.array([[one.box_weights[name] for name in self.names] for one in folds])
+        return FoldSides(weight, self.search.truth.image_id, self.fold)
 
     def recipe(self, genome: Genome, model: ScoreModel | None = None) -> Recipe:
         """Return the recipe of a candidate, to be replayed on tables of the members as imported.

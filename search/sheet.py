@@ -20,12 +20,26 @@ from fusion.corners import FAR, unlike_sum
 from fusion.kernels.jit import chunks, run
 from fusion.masks import taken
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
-from search.genome import Sides
 from search.kernels.sheets import settle_cells
 
-__all__ = ["Boxes", "Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
+__all__ = ["Boxes", "FoldSides", "Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]
 
 _NONE = np.zeros(0, np.int32)
+_EQUAL = np.zeros((0, 0, 4))
+
+
+class FoldSides(NamedTuple):
+    """Weights of the sides of members' boxes in means, as learned without each fold of the images.
+
+    Attributes:
+        weight: float64 [folds, m, 4].
+        image_id: [images], ascending.
+        fold: int64 [images].
+    """
+
+    weight: np.ndarray
+    image_id: np.ndarray
+    fold: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +51,7 @@ class Grid:
         category_ids: int32, ids of the dense category indices, ascending.
         image: int32 [cells], ascending.
         category: int32 [cells], ascending within an image.
+        fold: int64 [cells], of the image; of size 0 where sides have no weights.
         masks: Of all members' rows, one member behind the other; None where no member has masks.
         corners: Whether a member has far sides that x + w does not give.
         metadata: Of the tables.
@@ -46,6 +61,7 @@ class Grid:
     category_ids: np.ndarray
     image: np.ndarray
     category: np.ndarray
+    fold: np.ndarray
     masks: pa.StructArray | None
     corners: bool
     metadata: Metadata
@@ -81,7 +97,8 @@ class Sheet:
         source: int32 [n], row of the grid's masks; of size 0 without masks.
         members: How many members the rows may come from.
         boxes: See `Metadata.boxes`.
-        sides: Weights of the sides of each member's boxes in means; empty where all are equal.
+        sides: float64 [folds, members, 4], weights of the sides of each member's boxes in means; of size 0 where all
+            are equal.
     """
 
     start: np.ndarray
@@ -97,7 +114,7 @@ class Sheet:
     source: np.ndarray
     members: int
     boxes: str
-    sides: tuple[Sides, ...] = ()
+    sides: np.ndarray
 
     def __len__(self) -> int:
         return len(self.score)
@@ -127,12 +144,12 @@ class Leaves:
     sheets: tuple[Sheet, ...]
 
 
-def leaves_of(tables: Sequence[DetectionTable], sides: Sequence[Sides] = ()) -> Leaves:
+def leaves_of(tables: Sequence[DetectionTable], sides: FoldSides | None = None) -> Leaves:
     """Sort members' tables into sheets of one grid.
 
     Args:
         tables: One per member.
-        sides: Weights of the sides of each member's boxes in means; none where all are equal.
+        sides: Weights of the sides of their boxes in means; none where all are equal.
     """
     image_ids = np.unique(np.concatenate([t.image_ids for t in tables if len(t)] or [np.zeros(0, np.int64)]))
     category_ids = np.unique(np.concatenate([table.category_id for table in tables])).astype(np.int32)
@@ -142,8 +159,7 @@ def leaves_of(tables: Sequence[DetectionTable], sides: Sequence[Sides] = ()) -> 
     cells = np.unique(np.concatenate(keys))
     has_masks = any(table.mask is not None for table in tables)
     sheets, begin = [], 0
-    own: list[tuple[Sides, ...]] = [(weights,) for weights in sides] or [()] * len(tables)
-    for table, part, key, voice in zip(tables, columns, keys, own, strict=True):
+    for number, (table, part, key) in enumerate(zip(tables, columns, keys, strict=True)):
         counts = np.zeros(len(cells), np.int64)
         counts[np.searchsorted(cells, key)] = np.diff(part.start)
         x2, y2 = (table.far(name)[part.row] for name in "xy")
@@ -153,15 +169,24 @@ def leaves_of(tables: Sequence[DetectionTable], sides: Sequence[Sides] = ()) -> 
         begin += len(table)
         member = np.zeros(len(table), np.int16)
         boxes = Boxes(part.x1, part.y1, x2, y2, w, h)
-        sheets.append(Sheet(offsets(counts), *boxes, part.score, member, rank, source, 1, table.metadata.boxes, voice))
+        own = _EQUAL if sides is None else sides.weight[:, number : number + 1]
+        sheets.append(Sheet(offsets(counts), *boxes, part.score, member, rank, source, 1, table.metadata.boxes, own))
     masks = None
     if has_masks:
         parts = [pa.nulls(len(t), MASK_TYPE) if t.mask is None else t.mask for t in tables]
         masks = pa.concat_arrays([part.cast(MASK_TYPE) for part in parts])
     image, category = np.divmod(cells, k)
     corners = any(table.known_far(near) is not None for table in tables for near in FAR)
+    fold = _NONE if sides is None else sides.fold[np.searchsorted(sides.image_id, image_ids)][image]
     grid = Grid(
-        image_ids, category_ids, image.astype(np.int32), category.astype(np.int32), masks, corners, tables[0].metadata
+        image_ids,
+        category_ids,
+        image.astype(np.int32),
+        category.astype(np.int32),
+        fold,
+        masks,
+        corners,
+        tables[0].metadata,
     )
     return Leaves(grid, tuple(sheets))
 

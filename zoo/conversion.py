@@ -26,6 +26,7 @@ class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     change: str | None = None
     old: bool = False  # how earlier versions of the source had it
     unless: str | None = None  # on the way back: not where we have this tensor
+    beside: str | None = None  # on the way here: only where they have this tensor
 
 
 class _Folded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +80,8 @@ def converted(weights: Mapping[str, Tensor], source: str, sha256: str = "") -> C
     given, changed = _folded(weights, names)
     if any(sha256.startswith(known) for known in names.without_eps):
         changed += _with_eps(given)
-    found, own, left = _renamed(given, names.names, names.left)
+    rules = [rule for rule in names.names if rule.beside is None or rule.beside in weights]
+    found, own, left = _renamed(given, rules, names.left)
     changed += own
     if not found:
         few = ", ".join(sorted(weights)[:3])

@@ -39,7 +39,7 @@ def learn_boxes(
             together. Taken from the file names, if they tell, when not given.
         open_images: What goes with a CSV file as ground truth.
     """
-    from evaluation.box_corrections import learn_box_correction
+    from evaluation.box_corrections import correction_of, pair_boxes
     from evaluation.learning import tuned_on
     from fusion.learned import write_learned
     from fusion.printed_table import PrintedTable, print_table
@@ -56,10 +56,9 @@ def learn_boxes(
             name = str(member.metadata.member)
             if name in corrections:
                 raise InputError("learn boxes", f"two tables are of member {name!r}", "Rename one with --member")
-            before[name] = learn_box_correction(member, truth, form="none").spread
-            corrections[name] = learn_box_correction(
-                member, truth, form="position" if position else form, groups=labels
-            )
+            pairs = pair_boxes(member, truth, labels)
+            before[name] = pairs.spread
+            corrections[name] = correction_of(pairs, "position" if position else form)
     write_learned(output, "corrections", corrections, tuned_on(truth, "corrections of boxes"))
     rows = [
         [name, one.form, *(f"{100 * sum(of) / 4:.1f} %" if of else None for of in (before[name], one.spread))]

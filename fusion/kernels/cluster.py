@@ -171,7 +171,7 @@ def cluster(columns, first, last, options, size, work, sides):
     The sums of a cluster are kept as they stand after each box, so that no box is read twice: added in the same
     order, float32 where the public WBF and NMW add in float32, they are what adding all its boxes anew would give.
 
-    `sides` are weights of the members' sides, float64 [members, 4], or None: code of its own is compiled for each.
+    `sides` are `SideWeights` or None: code of its own is compiled for each.
     """
     kind, weights = options.kind, options.weights
     box, sums, tally, near = work.box, work.sums, work.tally, work.near
@@ -219,7 +219,7 @@ def cluster(columns, first, last, options, size, work, sides):
                 sums[c, 0], sums[c, 1] = added(sums[c, 0], score, x1), added(sums[c, 1], score, y1)
                 sums[c, 2], sums[c, 3] = added(sums[c, 2], score, x2), added(sums[c, 3], score, y2)
             else:
-                _add_weighed(sums, c, score, (x1, y1, x2, y2), sides, member)
+                _add_weighed(sums, c, score, (x1, y1, x2, y2), sides, i)
             sums[c, 4] += score
             sums[c, 5] += weights[member]
             if kind == WBF and found >= 0 and sums[c, 4] != 0.0:
@@ -238,10 +238,10 @@ def cluster(columns, first, last, options, size, work, sides):
 
 
 @part
-def _add_weighed(sums, c, score, corners, sides, member):
-    """Add a box to a cluster, each side by score times its weight."""
+def _add_weighed(sums, c, score, corners, sides, i):
+    """Add box i to a cluster, each side by score times its weight."""
     for s in range(4):
-        weight = score * sides[member, s]
+        weight = score * sides.weight[sides.voice[i], s]
         sums[c, s] = added(sums[c, s], weight, corners[s])
         sums[c, 6 + s] += weight
 

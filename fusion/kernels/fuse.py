@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fusion.columns import Columns, Fused, Sources
+from fusion.columns import Columns, Fused, SideWeights, Sources
 from fusion.formulas import clusters, odds
 from fusion.kernels.cluster import (
     CONSENSUS,
@@ -92,7 +92,7 @@ def allocate(size, sources):
     )
 
 
-def fuse_columns(columns: Columns, options: Options, sides: np.ndarray | None = None) -> Fused:
+def fuse_columns(columns: Columns, options: Options, sides: SideWeights | None = None) -> Fused:
     """Run `fuse_cells` over all cells on the kernel threads.
 
     Each piece of cells is trimmed to what it gave before the next begins, so that memory beyond the
@@ -166,7 +166,7 @@ def _trace(columns, size, count, kept, work, answer, at, traced):
 def fuse_cells(columns, low, high, options, answer, sides):
     """Fuse the boxes of cells low..high-1, in order of (cell, score descending, row).
 
-    With weights of the members' sides, float64 [members, 4] or None, WBF and NMW average each side by its own.
+    With `SideWeights`, or None, WBF and NMW average each side by its own.
 
     Returns:
         (number of fused boxes, number of rows behind them).

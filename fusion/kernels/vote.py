@@ -81,7 +81,7 @@ def vote_scratch(k: int, members: int, largest: int) -> VoteScratch:
 def vote_cells(columns, kept, total, options, work, out, sides):
     """Let the boxes of each cell vote for its kept boxes `kept.position[:total]`; return the number of sources.
 
-    `sides` are weights of the members' sides, float64 [members, 4], or None.
+    `sides` are `SideWeights` or None.
     """
     threshold, score_share, box_share, sources = options
     x1, y1, x2, y2, member, row = columns.x1, columns.y1, columns.x2, columns.y2, columns.member, columns.row
@@ -165,11 +165,11 @@ def _weigh(columns, sides, i, position, found, share, corners):
     """
     given = (columns.x1, columns.y1, columns.x2, columns.y2)
     for s in range(4):
-        weight = (1.0 - share) * sides[columns.member[i], s]
+        weight = (1.0 - share) * sides.weight[sides.voice[i], s]
         total = weight * given[s][i]
         for v in range(found):
             j = position[v]
-            more = share / found * sides[columns.member[j], s]
+            more = share / found * sides.weight[sides.voice[j], s]
             weight += more
             total += more * given[s][j]
         corners[s] = total / weight if weight > 0.0 else given[s][i]

@@ -70,4 +70,4 @@ class Nmw:
             unsorted=bool((weights != 1).any()),
             sources=sources,
         )
-        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool.members))
+        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool))

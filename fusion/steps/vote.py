@@ -8,7 +8,7 @@ import numpy as np
 
 from fusion.across import across_categories
 from fusion.box_weights import BOX_WEIGHTS, checked_box_weights, side_weights
-from fusion.columns import Columns, Fused, Sources
+from fusion.columns import Columns, Fused, SideWeights, Sources
 from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.suppress import Picked, nms_cells, nms_scratch
 from fusion.kernels.vote import Voted, vote_cells, vote_scratch
@@ -68,7 +68,7 @@ class Vote:
         if self.across_categories:
             return across_categories(self, pool, sources)
         columns = pool.columns
-        sides = side_weights(self.box_weights, pool.members) if self.box_weights is not None else None
+        sides = side_weights(self.box_weights, pool)
         pieces = run(lambda low, high: self._cells(columns, low, high, sources, sides), chunks(columns.start))
         if not pieces:
             pieces = [_in_order(allocate(0, False), _room(0, 0), 0)]
@@ -77,7 +77,7 @@ class Vote:
         return Fused(cell, row, score, corners, votes, Sources(start, source) if sources else None)
 
     def _cells(
-        self, columns: Columns, low: int, high: int, sources: bool, sides: np.ndarray | None
+        self, columns: Columns, low: int, high: int, sources: bool, sides: SideWeights | None
     ) -> tuple[np.ndarray, ...]:
         sizes = np.diff(columns.start[low : high + 1])
         largest = int(sizes.max())

@@ -103,4 +103,4 @@ class Wbf:
             unsorted=bool((weights != 1).any()),
             sources=sources,
         )
-        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool.members))
+        return fuse_columns(pool.columns, options, side_weights(self.box_weights, pool))

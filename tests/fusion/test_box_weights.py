@@ -76,7 +76,7 @@ def test_wbf_and_nmw_equal_the_plain_definition(scene, ratio, iou, weighted, ski
 def test_vote_equals_the_plain_definition(seed, size, members, k, box, iou, ratio, ties):
     pool, cells = suppression.scene(seed, size, members=members, scale=640.0, ties=ties)
     raw, sides = drawn(seed, members, ratio)
-    pool = SimpleNamespace(columns=pool.columns, members=tuple(f"m{m}" for m in range(members)))
+    pool = SimpleNamespace(columns=pool.columns, voices=(tuple(f"m{m}" for m in range(members)), pool.columns.member))
     fused = Vote(k=k, box=box, iou=iou, box_weights=named(raw)).fuse(pool, sources=True)
     expected = suppression.expected(cells, suppression.vote, k=k, box=box, threshold=iou, sides=sides)
     assert suppression.listed(fused) == expected
@@ -97,7 +97,7 @@ def test_equal_weights_leave_every_bit(scene, weight, iou):
 @given(st.integers(0, 2**32), st.integers(1, 90), st.sampled_from([0.0, 0.3, 1.0]))
 def test_equal_weights_leave_votes_but_for_rounding(seed, size, box):
     pool, _ = suppression.scene(seed, size, members=2)
-    pool = SimpleNamespace(columns=pool.columns, members=("a", "b"))
+    pool = SimpleNamespace(columns=pool.columns, voices=(("a", "b"), pool.columns.member))
     ours = Vote(box=box, box_weights=dict.fromkeys("ab", (0.3, 1, 2, 3))).fuse(pool, sources=True)
     plain = Vote(box=box).fuse(pool, sources=True)
     for one, other in zip(

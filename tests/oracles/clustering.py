@@ -213,7 +213,9 @@ def scene(seed, size, members=5, cells=3, *, scale=1.0, offset=0.0, ties=False, 
     columns = sort_columns(np.zeros(size, np.int32), kind, score, *low.T.copy(), *high.T.copy(), member)
     rows = zip(*low.T.tolist(), *high.T.tolist(), score.tolist(), member.tolist(), range(size), strict=True)
     names = tuple(f"m{m}" for m in range(members))
-    return SimpleNamespace(columns=columns, members=names), in_cells(zip(kind.tolist(), rows, strict=True))
+    return SimpleNamespace(columns=columns, members=names, voices=(names, columns.member)), in_cells(
+        zip(kind.tolist(), rows, strict=True)
+    )
 
 
 def table(member, xywh, score, category=1):

@@ -111,7 +111,7 @@ class Deadly:
         return self.measure(table, category_ids)
 
 
-def fusers_on(device, tables, chunks, measure, sides=()):
+def fusers_on(device, tables, chunks, measure, sides=None):
     """What computes nodes on a device; `measure` takes tables and category ids."""
     if device == "cpu":
         return cpu_fusers(tables, chunks, measure, sides)
@@ -121,7 +121,7 @@ def fusers_on(device, tables, chunks, measure, sides=()):
     return [GpuFuser(tables, chunks, lambda origins: lambda answer: measure(answer.to_table(), ids))]
 
 
-def table_of(device, tables, genome, sides=()):
+def table_of(device, tables, genome, sides=None):
     """What the engine hands to the evaluation."""
     [fuser] = fusers_on(device, tables, [np.arange(1, 5)], None, sides)
     result = Engine([fuser], memory=0).fuse(genome, 0)

@@ -19,6 +19,7 @@ from search.genome import KINDS, PARTS, Genome, Operator, recipe_of
 from search.population import mutated
 from search.problem import CategoryAp
 from search.pruning import Incumbent
+from search.sheet import FoldSides
 from tests.search.members import SIMULATED, fusers_on, make_members, make_truth, table_of, with_corners, with_ties
 from tests.search.test_genome import random_genome
 
@@ -80,35 +81,45 @@ def test_a_candidate_is_its_recipe_to_the_last_bit(backend, seed, members, steps
 @examples(80)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.booleans(), st.booleans())
 def test_with_weights_of_sides_a_candidate_is_its_recipe_to_the_last_bit(seed, members, steps, treated):
-    """Whether a leaf is a member's table or the answer of a step, in which a column names the member."""
+    """Of each fold its own; whether a leaf is a member's table or the answer of a step, which names it in a column."""
     rng = np.random.default_rng((seed, 3))
-    tables = make_members(seed, members, make_truth(seed))
+    truth = make_truth(seed)
+    tables = make_members(seed, members, truth)
     tables = with_ties(tables, 20) if steps else tables
     names = [table.metadata.member for table in tables]
-    sides = [tuple(row) for row in rng.uniform(0.05, 4, (members, 4)).tolist()]
+    folds = int(rng.integers(1, 4))
+    sides = FoldSides(
+        rng.uniform(0.05, 4, (folds, members, 4)), truth.image_id, rng.integers(0, folds, len(truth.image_id))
+    )
     genome = random_genome(seed, members).canonical()
     if genome.pruned is None:
         return
     leaf_steps = {name: (Reweight(weights={name: 1.0}),) for name in names} if treated else None
-    recipe = recipe_of(genome, names, leaf_steps=leaf_steps, box_weights=dict(zip(names, sides, strict=True)))
-    own, other = table_of("cpu", tables, genome, sides), parse_recipe(recipe.to_toml()).fuse(tables)
-    assert_same(own, other)
+    own = table_of("cpu", tables, genome, sides)
+    for fold, rows in enumerate(sides.weight.tolist()):
+        weights = {name: tuple(row) for name, row in zip(names, rows, strict=True)}
+        recipe = parse_recipe(recipe_of(genome, names, leaf_steps=leaf_steps, box_weights=weights).to_toml())
+        held = truth.image_id[sides.fold == fold]
+        assert_same(own.select_images(held), recipe.fuse([table.select_images(held) for table in tables]))
 
 
 def test_weights_of_sides_move_the_boxes_of_every_node_that_averages():
-    tables = make_members(5, 3, make_truth(5))
-    names, equal = [table.metadata.member for table in tables], [(1.0,) * 4] * 3
-    sides = [(1.0,) * 4, (0.1, 0.1, 4.0, 4.0), (2.0,) * 4]
+    truth = make_truth(5)
+    tables = make_members(5, 3, truth)
+    names, ones = [table.metadata.member for table in tables], (1.0,) * 4
+    rows = [ones, (0.1, 0.1, 4.0, 4.0), (2.0,) * 4]
+    one_fold = truth.image_id, np.zeros(len(truth.image_id), int)
+    equal, sides = (FoldSides(np.array([own]), *one_fold) for own in ([ones] * 3, rows))
     tree = ((0, 1), 2)
     for kind in ("wbf", "nmw", "vote"):
         for kinds in (("concat", kind), (kind, "concat"), ("nms", kind)):
             genome = Genome(tree, (1.0,) * 3, tuple(Operator(kind=one) for one in kinds))
-            plain, level, moved = (table_of("cpu", tables, genome, one) for one in ((), equal, sides))
+            plain, level, moved = (table_of("cpu", tables, genome, one) for one in (None, equal, sides))
             assert plain.score.tobytes() == level.score.tobytes()
             if kind != "vote":  # of weights that are all 1 sums are taken in another order
                 np.testing.assert_allclose(plain.xywh, level.xywh, rtol=1e-5)
             assert not np.allclose(plain.xywh, moved.xywh, rtol=1e-3)
-            weights = dict(zip(names, sides, strict=True))
+            weights = dict(zip(names, rows, strict=True))
             assert_same(moved, recipe_of(genome, names, box_weights=weights).fuse(tables))
 
 

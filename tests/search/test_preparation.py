@@ -35,7 +35,9 @@ def test_each_image_comes_from_what_was_learned_without_its_fold(treatment):
     found = prepare_members(tables, prepared, fold, treatment)
     assert found.treatment == treatment
     assert found.AP == {}
+    without = []
     for number in range(5):
+        own_corrections = {}
         rest = TRUTH.subset(TRUTH.image_id[fold != number])
         held = TRUTH.image_id[fold == number]
         for table, ours in zip(tables, found.tables, strict=True):
@@ -44,17 +46,20 @@ def test_each_image_comes_from_what_was_learned_without_its_fold(treatment):
                 seen = table.select_images(rest.image_id)
                 own = learn_box_correction(seen, rest, groups=fold[fold != number])
                 theirs = apply(CorrectBoxes(corrections={name: own}), theirs)
+                own_corrections[name] = own
             if "calibrate" in TREATMENTS[treatment]:
                 maps = {name: learn_calibration(table.select_images(rest.image_id), rest)}
                 theirs = apply(Calibrate(maps=maps), theirs)
             part = ours.select_images(held)
             assert part.score.tobytes() == theirs.score.astype(float).tobytes()
             assert part.xywh.tobytes() == theirs.xywh.tobytes()
+        without.append(own_corrections)
     assert [table.metadata.member for table in found.tables] == [table.metadata.member for table in tables]
     kinds = set(TREATMENTS[treatment])
     assert {len(steps) for steps in found.steps.values()} == {len(kinds - {"weigh"})}
     corrections = {name: step.corrections[name] for name, (step, *_) in found.steps.items()} if "weigh" in kinds else {}
     assert found.box_weights == (box_weights_of(corrections) if corrections else None)
+    assert [one.box_weights for one in found.held] == ([box_weights_of(own) for own in without] if corrections else [])
 
 
 def test_what_helps_is_taken():

@@ -180,8 +180,8 @@ def test_entries_in_the_order_of_a_network_of_timm_get_its_names():
         names_in_order("efficientnet_lite_0")
 
 
-def own_shapes(name="md18_r50_base"):
-    own = build(find(name).make(), CLASSES, device="meta").state_dict()
+def own_shapes(config):
+    own = build(config, CLASSES, device="meta").state_dict()
     del own["passes"]
     return {key: tuple(value.shape) for key, value in own.items()}
 
@@ -245,7 +245,7 @@ DETECTRON2 = [
 
 @pytest.mark.parametrize(("source", "rules"), [("mmdet", MMDET), ("detectron2", DETECTRON2)])
 def test_mask_r_cnn_of_other_frameworks(source, rules):
-    shapes = own_shapes("torchvision_mrcnn")
+    shapes = own_shapes(find("torchvision_mrcnn").make())
     given = made(rules, shapes)
     assert not [name for name in given if name.startswith(("rpn.", "boxes.", "masks.", "neck.laterals"))]
     done = converted(given, source)
@@ -280,6 +280,44 @@ def test_deformable_layers_of_mmdet():
     )
     assert list(done.weights) == ["backbone.net.layer2.0.conv2.offset.weight"]
     assert done.left == ("bbox_head.x",)
+
+
+def test_group_norms_of_mmdet():
+    """Names of its backbone and pyramid with group norm; a convolution before a norm has no bias there, ours has."""
+    config = find("torchvision_frcnn").make()
+    config = replace(
+        config, backbone=replace(config.backbone, norm="gn", frozen_stages=0), neck=replace(config.neck, norm="gn")
+    )
+    shapes = own_shapes(config)
+    rules = [
+        *[(f"neck.laterals.{n}.{at}.", f"neck.lateral_convs.{n}.{name}.") for n in range(4) for at, name in NORMED],
+        *[(f"neck.outputs.{n}.{at}.", f"neck.fpn_convs.{n}.{name}.") for n in range(4) for at, name in NORMED],
+        ("backbone.net.bn1.", "backbone.gn1."),
+        *[
+            (f"backbone.net.layer{s}.{b}.bn{c}.", f"backbone.layer{s}.{b}.gn{c}.")
+            for s in range(1, 5)
+            for b in range(6)
+            for c in (1, 2, 3)
+        ],
+        *MMDET,
+    ]
+    given = {name: value for name, value in made(rules, shapes).items() if not without_bias(name)}
+    assert sum(".gn" in name for name in given) > 100
+    done = converted(given, "mmdet")
+    assert done.left == ()
+    assert {key: tuple(value.shape) for key, value in done.weights.items()} == {
+        name: shape for name, shape in shapes.items() if not name.startswith("neck.") or not name.endswith(".0.bias")
+    }
+    back = converted_back(done.weights, "mmdet").weights
+    assert set(back) == set(given)
+    assert all(torch.equal(back[key], value) for key, value in given.items() if "fc_cls" not in key)
+
+
+NORMED = ((0, "conv"), (1, "gn"))
+
+
+def without_bias(name):
+    return name.startswith("neck.") and name.endswith(".conv.bias")
 
 
 def test_plain_kernels_go_into_deformable_ones_and_passes_are_not_taken():
