@@ -12,10 +12,17 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
+from zoo.config import GroupSoftmax, Model, Seesaw
+from zoo.data.counts import CategoryCounts
 from zoo.models import build
+from zoo.nn.classifiers import teach_counts
 from zoo.registry import find
+from zoo.scale import tiny
 
-NAMES = ("md19_seg_maskcascade", "md19_r50_strong")
+CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "md19_r50_strong")}
+CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
+CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
+COUNTS = CategoryCounts(100, torch.tensor([3, 3, 30]), torch.tensor([3, 3, 30]))
 
 
 def images_and_targets(numbers):
@@ -30,7 +37,9 @@ def images_and_targets(numbers):
 def model(name):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return build(find(name).make("tiny"), CLASSES).train()
+    net = build(CONFIGS[name], CLASSES).train()
+    teach_counts(net, COUNTS)
+    return net
 
 
 def gradients(net):
@@ -39,7 +48,7 @@ def gradients(net):
 
 def one_of_two(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    for name in NAMES:
+    for name in CONFIGS:
         net = model(name)
         wrapped = DistributedDataParallel(net)
         sum(wrapped(*images_and_targets([1 + rank])).values()).backward()
@@ -49,7 +58,7 @@ def one_of_two(rank, folder):
 
 def test_gradients_of_two_processes(tmp_path):
     multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
-    for name in NAMES:
+    for name in CONFIGS:
         net = model(name)
         sum(net(*images_and_targets([1, 2])).values()).backward()
         expected = gradients(net)
