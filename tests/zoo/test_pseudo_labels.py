@@ -72,7 +72,7 @@ def test_labels_of_images_with_a_rare_category(files, capsys):
     """The filter on a toy set: 8 has no rare label left, so its common one goes too."""
     write_table(table(ON_OTHERS), files / "table.parquet")
     command = ["zoo", "pseudo-label", str(files / "table.parquet"), "-g", str(files / "train.json")]
-    main([*command, "--images", str(files / "others.json"), "--rare", "-o", str(files / "pseudo.json")])
+    main([*command, "--images", str(files / "others.json"), "--having-rare", "-o", str(files / "pseudo.json")])
     found = json.loads((files / "pseudo.json").read_text())
     assert found["images"] == [image(7)]
     assert [(a["image_id"], a["category_id"], a["score"], a["bbox"], a["area"]) for a in found["annotations"]] == [

@@ -21,7 +21,7 @@ def zoo_pseudo_label(
     images: Path | None = None,
     score: float = 0.8,
     iou: float = 0.3,
-    rare: Annotated[bool, Parameter(negative="")] = False,
+    having_rare: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Make annotations of what a member finds, to learn from them or to ignore what is not annotated.
 
@@ -33,7 +33,7 @@ def zoo_pseudo_label(
         images: A COCO file that lists the images, where they are not those of --ground-truth.
         score: The least score.
         iou: Without --images, boxes that overlap an annotated one this much are left out.
-        rare: Keep only images with a label of a rare category.
+        having_rare: Keep only images with a label of a rare category.
     """
     from evaluation.annotations import read_ground_truth
     from evaluation.belonging import check_belongs
@@ -45,7 +45,7 @@ def zoo_pseudo_label(
     found = read_table(table)
     if listed is None:
         notes(table, check_belongs(table, found.metadata, truth))
-    labels = pseudo_labels(found, truth, listed, score=score, iou=iou, rare=rare)
+    labels = pseudo_labels(found, truth, listed, score=score, iou=iou, rare=having_rare)
     labels.write(output)
     print_table(labels.counts())
     print_table(labels.by_category())
