@@ -47,8 +47,8 @@ class Boosted:
         canvas = filled(image.permute(1, 2, 0).numpy(), hole, self.settings.radius)
         changed: set[int] = set()
         for group in groups:
-            alpha, pixels, moved = self._moved(image, planes, group, rng)
-            canvas = canvas * (1 - alpha) + pixels * alpha
+            part, alpha, pixels, moved = self._moved(image, planes, group, rng)
+            canvas[part] = canvas[part] * (1 - alpha) + pixels * alpha
             for row, plane in zip(group, moved, strict=True):
                 planes[row] = plane
             seen = _union(planes, group)
@@ -68,26 +68,32 @@ class Boosted:
 
     def _moved(
         self, image: Tensor, planes: Sequence[Any], group: Sequence[int], rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Return alpha [h, w, 1] and pixels [h, w, 3] of a group at its new place, and its masks there."""
+    ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Return a part of the image, alpha [h, w, 1] and pixels [h, w, 3] of a moved group there, and its masks."""
         own, whole = self.settings, _union(planes, group)
         x1, y1, x2, y2 = mask_box(whole)
+        # as far as a corner may get, and what is feathered
+        far = int((x2 - x1 + y2 - y1) * (max(own.scale[1] - 1, 0) / 2 + own.shift + np.radians(own.degrees)) + 8)
+        top, left = max(int(y1) - far, 0), max(int(x1) - far, 0)
+        part = slice(top, int(y2) + far), slice(left, int(x2) + far)
+        image = image[:, part[0], part[1]]
         angle, scale = float(rng.uniform(-own.degrees, own.degrees)), float(rng.uniform(*own.scale))
         shift = rng.uniform(-own.shift, own.shift, 2) * (x2 - x1, y2 - y1)
         if rng.random() < own.colour:
             image = recoloured(image, _STRENGTH, rng)
 
         def move(values: Tensor, how: InterpolationMode) -> np.ndarray:
-            center = [(x1 + x2) / 2, (y1 + y2) / 2]
+            center = [(x1 + x2) / 2 - left, (y1 + y2) / 2 - top]
             moved: Tensor = F.affine(values, angle, shift.tolist(), scale, [0.0, 0.0], how, None, center)
             return np.asarray(moved.permute(1, 2, 0).numpy())
 
-        soft = ndimage.gaussian_filter(whole.astype(np.float32), _FEATHER)
+        soft = ndimage.gaussian_filter(whole[part].astype(np.float32), _FEATHER)
         alpha = move(torch.from_numpy(soft)[None], InterpolationMode.BILINEAR)
         pixels = move(image.float(), InterpolationMode.BILINEAR)
-        sharp = torch.from_numpy(np.stack([planes[row] for row in group])).to(torch.uint8)
-        masks = move(sharp, InterpolationMode.NEAREST) > 0
-        return alpha, pixels, list(np.moveaxis(masks, 2, 0))
+        sharp = torch.from_numpy(np.stack([planes[row][part] for row in group])).to(torch.uint8)
+        masks = np.zeros((len(group), *whole.shape), bool)
+        masks[:, part[0], part[1]] = np.moveaxis(move(sharp, InterpolationMode.NEAREST) > 0, 2, 0)
+        return part, alpha, pixels, list(masks)
 
 
 def touching(planes: Sequence[np.ndarray | None]) -> list[list[int]]:
@@ -105,7 +111,7 @@ def touching(planes: Sequence[np.ndarray | None]) -> list[list[int]]:
 
 
 def filled(pixels: np.ndarray, hole: np.ndarray, radius: int) -> np.ndarray:
-    """Return a picture whose hole is filled from its rim inwards, ring by ring, by means of what is near.
+    """Return a picture whose hole is filled from its rim inwards, some pixels at a time, by means of what is near.
 
     Args:
         pixels: uint8 [h, w, 3].
@@ -121,7 +127,7 @@ def filled(pixels: np.ndarray, hole: np.ndarray, radius: int) -> np.ndarray:
         own, known = canvas[window], ~hole[window]
         own *= known[..., None]
         while not known.all() and known.any():
-            ring = ndimage.binary_dilation(known) & ~known
+            ring = ndimage.binary_dilation(known, iterations=max(radius // 2, 1)) & ~known
             weight = ndimage.gaussian_filter(known.astype(np.float32), radius / 2, truncate=2.0)
             for channel in range(3):
                 near = ndimage.gaussian_filter(own[..., channel], radius / 2, truncate=2.0)
