@@ -17,7 +17,7 @@ from safetensors.torch import load_file  # noqa: E402
 from fusion.errors import InputError  # noqa: E402
 from tests.fusion.test_appending import files_of_at_most  # noqa: E402
 from zoo.checkpoint import latest, load_weights, read_state  # noqa: E402
-from zoo.config import EqualizedSigmoid, MaskHead, Model, ParameterGroup, Stream, replace  # noqa: E402
+from zoo.config import Cascade, DoubleHead, EqualizedSigmoid, MaskHead, Model, ParameterGroup, Stream, replace  # noqa: E402
 from zoo.data import JoinedData, open_data  # noqa: E402
 from zoo.models import build  # noqa: E402
 from zoo.runs import Run, read_json  # noqa: E402
@@ -189,12 +189,20 @@ def test_ctrl_c_writes_a_checkpoint_first(data, whole, tmp_path):
     assert [row["step"] for row in log_of(tmp_path)] == ["3", "4"]
 
 
-def test_streams_mosaics_and_counts_resume_to_the_same_bits(tmp_path):
+def test_streams_mosaics_and_counts_of_a_hybrid_task_cascade_resume_to_the_same_bits(tmp_path):
     both = open_data("scenes:7,64,0,categories=4,name=many", "scenes:5,64,1,categories=4,name=few")
     config = small()
     few = Stream(images=2, source="few", sampler="class_aware")
     streams = replace(config.data, streams=(Stream(images=2, source="many"), few), mosaic=0.5)
-    config = replace(config, data=streams, classifier=EqualizedSigmoid(rare=0.5, verified=True))
+    config = replace(
+        config,
+        data=streams,
+        classifier=EqualizedSigmoid(rare=0.5, verified=True),
+        neck=replace(config.neck, passes=2, share=True),
+        head=DoubleHead(class_agnostic=True, channels=32, width=16, convs=1, weight=1.0),
+        cascade=Cascade(iou=(0.5, 0.6), std=((0.1, 0.1, 0.2, 0.2),) * 2, loss_weight=(1, 0.5), score_weight=(1, 1)),
+        mask=replace(config.mask, stages="each", flow=True),
+    )
     run = train(config, both, tmp_path / "whole")
     assert run.epochs == pytest.approx(1 + 1 / 7)  # of the first stream, which has 2 images in each of 4 steps
     with pytest.raises(OSError, match="power"):

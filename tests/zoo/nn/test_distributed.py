@@ -19,7 +19,7 @@ from zoo.nn.classifiers import teach_counts
 from zoo.registry import find
 from zoo.scale import tiny
 
-CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "md19_r50_strong")}
+CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "md19_r50_strong", "ab_repr")}
 CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
 CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
 COUNTS = CategoryCounts(100, torch.tensor([3, 3, 30]), torch.tensor([3, 3, 30]))
@@ -43,7 +43,7 @@ def model(name):
 
 
 def gradients(net):
-    return {name: parameter.grad for name, parameter in net.named_parameters()}
+    return {name: parameter.grad for name, parameter in net.named_parameters() if parameter.requires_grad}
 
 
 def one_of_two(rank, folder):
