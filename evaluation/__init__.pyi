@@ -21,6 +21,7 @@ from evaluation.protocol import OpenImages as OpenImages
 from evaluation.result import CocoResult as CocoResult
 from evaluation.results import read_results as read_results
 from evaluation.results import write_results as write_results
+from evaluation.stored import evaluate_stored as evaluate_stored
 from evaluation.suspects import Suspects as Suspects
 
 from . import analysis as analysis

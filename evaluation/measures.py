@@ -101,14 +101,11 @@ class AveragePrecision:
         cls, result: "CocoResult", weights: np.ndarray, measures: Sequence["AveragePrecision"]
     ) -> list[np.ndarray | None]:
         """Return float64 [b, categories of the group] for each measure."""
-        from evaluation.resampling import resample_precision  # here: its kernels are slow to load
-
         found: dict[tuple[Ranges, int, float | None], np.ndarray] = {}
         for ranges in dict.fromkeys(measure.ranges for measure in measures):
             own = [measure for measure in measures if measure.ranges is ranges]
             wanted = dict.fromkeys((measure.place, measure.iou) for measure in own)
-            matches, truth, image = result.matches_in(ranges)
-            arrays = resample_precision(matches, truth, image, result.iou_thresholds, weights, tuple(wanted))
+            arrays = result.resample_in(ranges, weights, tuple(wanted))
             found |= {(ranges, *key): array for key, array in zip(wanted, arrays, strict=True)}
         grouped: list[np.ndarray | None] = []
         for measure in measures:

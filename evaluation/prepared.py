@@ -23,7 +23,7 @@ from evaluation.result import CocoResult
 from fusion.arrow_arrays import numpy_array
 from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_array, mask_text, taken
-from fusion.table import DetectionTable
+from fusion.table import MASK_TYPE, DetectionTable
 
 __all__ = ["Prepared", "evaluate", "prepare"]
 
@@ -155,6 +155,7 @@ class Prepared:
             order = np.argsort(image, kind="stable")
             image, category, scores, boxes = image[order], category[order], scores[order], boxes[order]
             mask = None if mask is None else taken(mask, order)
+        mask = None if mask is None else mask.cast(MASK_TYPE)
         columns = tuple(np.ascontiguousarray(boxes[:, i]) for i in range(4))
         return self.evaluate_paired(self._paired_arrays(image, category, scores, columns, mask, mask_areas=mask_areas))
 

@@ -145,6 +145,14 @@ class CocoResult(Measured):
         own = self._matched(ranges)
         return own.matches, own.truth, self.found.image
 
+    def resample_in(
+        self, ranges: Ranges, weights: np.ndarray, wanted: tuple[tuple[int, float | None], ...]
+    ) -> list[np.ndarray]:
+        """Return average precisions of replicates by some ranges; see `evaluation.resampling.resample_precision`."""
+        from evaluation.resampling import resample_precision  # here: its kernels are slow to load
+
+        return resample_precision(*self.matches_in(ranges), self.iou_thresholds, weights, wanted)
+
     def precision_in(self, ranges: Ranges) -> np.ndarray:
         """Return float64 [ranges, t, r, k], precision at the largest cap; -1 where no ground truth counts."""
         return self.best_precision if ranges is AREA else self._matched(ranges).precision

@@ -3,18 +3,24 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from evaluation.formats import format_of, recognised
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings import check_reading, check_table
-from fusion.coco_results import AS_FOUND, RawResults, Reading
+from fusion.atomic import replacing
+from fusion.coco_results import AS_FOUND, Pieces, RawResults, Reading
 from fusion.errors import InputError, Warned, option
+from fusion.reparting import Dealer
 from fusion.table import DetectionTable, Metadata
 
-__all__ = ["read_label_map", "read_results", "table_of_raw", "write_results"]
+__all__ = ["deal_results", "read_label_map", "read_results", "table_of_raw", "write_results"]
+
+_ROWS = 1 << 19  # records that become rows at a time
 
 
 def read_results(
@@ -66,6 +72,70 @@ def read_results(
     )
 
 
+def deal_results(
+    path: str | os.PathLike[str],
+    truth: GroundTruth | None,
+    reading: Reading = AS_FOUND,
+    *,
+    output: str | os.PathLike[str],
+    parts: int,
+    format: str | None = None,  # noqa: A002 - the word that users know it by
+    as_is: bool = False,
+    unknown_images: str = "error",
+    unknown_categories: str = "error",
+    scores: str = "any",
+    metadata: Metadata | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Metadata, int, int]:
+    """Read results as `read_results` does, into a folder of parts: of a COCO list of any length in bounded memory.
+
+    Records are gathered on disk, in the folder for temporary files and beside the output; one part is in memory at a
+    time.
+
+    Args:
+        path: As in `read_results`.
+        truth: As in `read_results`.
+        reading: As in `read_results`.
+        output: A folder that does not exist yet.
+        parts: Number of parts, at most 512.
+        format: As in `read_results`.
+        as_is: As in `read_results`.
+        unknown_images: As in `read_results`.
+        unknown_categories: As in `read_results`.
+        scores: As in `read_results`.
+        metadata: As in `read_results`.
+        progress: As in `read_results`.
+
+    Returns:
+        What the table says about itself, and its number of rows and of images.
+
+    Raises:
+        InputError: As `read_results`, or if the folder cannot be written.
+    """
+    kind = recognised(path, "results") if format is None else format_of(format, "results")
+    with replacing(output, folder=True) as folder, Dealer(folder.parent, parts) as dealer:
+        raw = kind.results(Path(path), None if truth is None else truth.vocabulary, reading, progress)
+        pieces = _read_pieces(
+            raw,
+            truth,
+            reading,
+            format=kind.name,
+            as_is=as_is,
+            unknown_images=unknown_images,
+            unknown_categories=unknown_categories,
+            scores=scores,
+            metadata=metadata,
+            rows=_ROWS,
+        )
+        said: list[str] = []
+        for number, piece in enumerate(pieces):
+            said += [] if number else _checked(piece, truth, as_is)
+            dealer.take(piece.arrow)
+        told = _with_notes(pieces.metadata, said)
+        rows, images = dealer.write(folder, told)
+    return told, rows, images
+
+
 def write_results(
     table: DetectionTable,
     path: str | os.PathLike[str],
@@ -103,24 +173,55 @@ def table_of_raw(
     categories_of: GroundTruth | None = None,
 ) -> DetectionTable:
     """Make a table of results as they stand, as `read_results` says; the table says in what format they were."""
-    if truth is not None and not as_is and not raw.faulty:
-        raw.notes += map(Warned, check_reading(raw, truth, reading))
-    metadata = metadata or Metadata()
-    table = raw.table(
-        None if truth is None else truth.vocabulary,
+    pieces = _read_pieces(
+        raw,
+        truth,
         reading,
+        format=format,
+        as_is=as_is,
         unknown_images=unknown_images,
         unknown_categories=unknown_categories,
         scores=scores,
+        metadata=metadata,
+        categories_of=categories_of,
+    )
+    (table,) = pieces
+    return replace(table, metadata=_with_notes(pieces.metadata, _checked(table, truth, as_is)))
+
+
+def _read_pieces(
+    raw: RawResults,
+    truth: GroundTruth | None,
+    reading: Reading,
+    *,
+    format: str,  # noqa: A002 - the word that users know it by
+    as_is: bool,
+    metadata: Metadata | None,
+    categories_of: GroundTruth | None = None,
+    **options: Any,
+) -> Pieces:
+    if truth is not None and not as_is and not raw.faulty:
+        raw.notes += map(Warned, check_reading(raw, truth, reading))
+    metadata = metadata or Metadata()
+    return raw.pieces(
+        None if truth is None else truth.vocabulary,
+        reading,
         metadata=msgspec.structs.replace(metadata, made_by={**metadata.made_by, "format": format}),
         categories=None if categories_of is None else categories_of.vocabulary,
+        **options,
     )
+
+
+def _checked(table: DetectionTable, truth: GroundTruth | None, as_is: bool) -> list[str]:
+    """Return what is said of boxes that are shares of sides: other readings of these cannot be tried."""
     if truth is None or as_is or truth.unit == "pixel":
-        return table
-    made_by = table.metadata.made_by  # other readings of shares cannot be tried
-    return table.with_metadata(
-        made_by={**made_by, "notes": [*made_by["notes"], *map(Warned, check_table(table, truth))]}
-    )
+        return []
+    return list(map(Warned, check_table(table, truth)))
+
+
+def _with_notes(metadata: Metadata, notes: list[str]) -> Metadata:
+    made_by = metadata.made_by
+    return msgspec.structs.replace(metadata, made_by={**made_by, "notes": [*made_by["notes"], *notes]})
 
 
 def read_label_map(text: str) -> dict[int | str, int | str]:

@@ -32,18 +32,19 @@ def arrow_array(values: np.ndarray | Sequence[str | bytes | None], kind: pa.Data
 def _words(words: list[str | bytes | None], kind: pa.DataType | None) -> pa.Array:
     if kind is None and not words:
         return pa.nulls(0)
-    expected = {pa.string(): str, pa.binary(): bytes}.get(kind or pa.string())
+    expected = {pa.string(): str, pa.binary(): bytes, pa.large_binary(): bytes}.get(kind or pa.string())
     if expected is None or not all(word is None or type(word) is expected for word in words):
         return pa.array(words, kind)
     texts = [word.encode() if isinstance(word, str) else word or b"" for word in words]
     ends = np.zeros(len(words) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=ends[1:])
-    if ends[-1] >= 1 << 31:
+    long = kind == pa.large_binary()
+    if ends[-1] >= 1 << 31 and not long:
         return pa.array(words, kind)
     there = None
     if None in words:
         there = pa.py_buffer(np.packbits([word is not None for word in words], bitorder="little"))
-    buffers = [there, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(texts))]
+    buffers = [there, pa.py_buffer(ends if long else ends.astype(np.int32)), pa.py_buffer(b"".join(texts))]
     return pa.Array.from_buffers(kind or pa.string(), len(words), buffers)
 
 

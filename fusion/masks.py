@@ -54,7 +54,7 @@ def mask_array(height: Sequence[int], width: Sequence[int], counts: Iterable[byt
     Returns:
         [n] structs (height, width, counts).
     """
-    texts = arrow_array(list(counts), pa.binary())
+    texts = arrow_array(list(counts), pa.large_binary())
     arrays: list[pa.Array[Any]] = [*(arrow_array(np.asarray(side, np.int32)) for side in (height, width)), texts]
     return pa.StructArray.from_arrays(
         arrays, fields=list(MASK_TYPE), mask=texts.is_null() if texts.null_count else None
@@ -65,12 +65,13 @@ def mask_text(masks: pa.StructArray) -> MaskText:
     """Return the buffers of a mask column; the text is not copied. Of a null only the size, 0 x 0, means anything."""
     height, width, counts = masks.flatten()  # unlike `field`, minds that the array may be a slice
     _, ends, data = counts.buffers()
-    offset = np.zeros(1, np.int32)
+    offset: np.ndarray = np.zeros(1, np.int64)
     if ends is not None and len(counts):
-        offset = np.frombuffer(memoryview(ends), np.int32)[counts.offset : counts.offset + len(counts) + 1]
+        width_of_ends = np.int64 if pa.types.is_large_binary(counts.type) else np.int32
+        offset = np.frombuffer(memoryview(ends), width_of_ends)[counts.offset : counts.offset + len(counts) + 1]
     return MaskText(
         np.frombuffer(memoryview(data), np.uint8) if data is not None else np.zeros(0, np.uint8),
-        offset.astype(np.int64),
+        offset.astype(np.int64, copy=False),
         numpy_array(height, 0),
         numpy_array(width, 0),
     )
@@ -139,7 +140,7 @@ def joined_masks(parts: Sequence[MaskText] | Sequence[SoftMaps]) -> list[np.ndar
     offset = np.concatenate(([0], np.cumsum(sizes)))
     return [
         data[0] if len(data) == 1 else np.concatenate(data),
-        offset,
+        offset.astype(np.int64, copy=False),
         np.concatenate([part.height for part in parts]),
         np.concatenate([part.width for part in parts]),
     ]
@@ -177,10 +178,5 @@ def _place(pool: Pool, row: int) -> str:
 
 def mask_texts(data: np.ndarray, length: np.ndarray) -> pa.Array:
     """Make an array of the texts that stand one behind the other in `data`."""
-    end = np.concatenate(([0], np.cumsum(length)))
-    if end[-1] >= 2**31:
-        raise InputError(
-            "mask voting", f"{end[-1]:,} bytes of masks do not fit in one table", "Import the members with --parts"
-        )
-    buffers = [None, pa.py_buffer(end.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.binary(), len(length), buffers)
+    end = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
+    return pa.Array.from_buffers(pa.large_binary(), len(length), [None, pa.py_buffer(end), pa.py_buffer(data)])

@@ -74,22 +74,28 @@ class Dealer:
         if self._rows >= _ROWS:
             self._deal()
 
-    def write(self, folder: Path, metadata: Metadata) -> None:
+    def write(self, folder: Path, metadata: Metadata) -> tuple[int, int]:
         """Write the parts, sorted by image and checked; rows of an image stay in the order in which they came.
 
         Args:
             folder: Where they go.
             metadata: What the table says about itself.
 
+        Returns:
+            The number of rows and of images.
+
         Raises:
             InputError: If a value is not allowed.
         """
         self._deal()
+        rows = images = 0
         for number in range(self._parts):
             part = Part(rule=BY_ID, count=self._parts, number=number)
             whole = msgspec.structs.replace(metadata, part=None)
             table = DetectionTable.from_arrow(self._read(number), whole, folder.name)
             write_table(table, folder / part_name(number), part=part)
+            rows, images = rows + len(table), images + len(table.image_ids)
+        return rows, images
 
     def _deal(self) -> None:
         if not self._rows:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata", "Part"]
 
-MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.binary())])
+MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.large_binary())])
+_SHORT_MASK = pa.struct([*list(MASK_TYPE)[:2], ("counts", pa.binary())])  # up to 2 GiB of text, as libraries make it
 _NUMBERS = ("score", "x", "y", "w", "h")
 _REQUIRED = ("image_id", "category_id", *_NUMBERS)
 OPTIONAL = {
@@ -313,6 +314,9 @@ def _checked_schema(arrow: pa.Table, where: object) -> pa.Table:
         raise InputError(where, f"column {', '.join(unknown)} is not one of a detection table", "Drop it")
     for name in names:
         kind = arrow.schema.field(name).type
+        if kind == _SHORT_MASK:
+            arrow = arrow.set_column(arrow.column_names.index(name), name, arrow[name].cast(MASK_TYPE))
+            continue
         if not _type_fits(name, kind):
             raise InputError(where, f"column {name} is of type {kind}, expected {_expected(name)}")
     if len({arrow.schema.field(name).type for name in "xywh"}) > 1:

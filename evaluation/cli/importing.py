@@ -1,7 +1,8 @@
 """Command `quorum import`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -9,9 +10,6 @@ from evaluation.cli.output import Output
 from evaluation.cli.truth import NO_FILES, OpenImagesFiles, read_truth
 from fusion.box_formats import BoxFormat
 from fusion.coco_results.reading import Categories, Images
-
-if TYPE_CHECKING:
-    from fusion.table import DetectionTable
 
 __all__ = ["import_results"]
 
@@ -69,17 +67,18 @@ def import_results(
         unknown_images: What to do with detections on images that the ground truth does not have.
         unknown_categories: The same for categories, and for labels that the label map does not have.
         scores: Accept any finite score, or only those in [0, 1].
-        parts: Cut the table into this many files, for data sets that do not fit in memory.
+        parts: Cut the table into this many files, for data sets that do not fit in memory: of a COCO list of any length
+            one part is in memory at a time.
         split_name: Name of the split, kept in the table.
         open_images: What goes with a CSV file of boxes as ground truth.
     """
     from evaluation.belonging import origin_of
-    from evaluation.results import read_label_map, read_results
+    from evaluation.results import deal_results, read_label_map, read_results
     from fusion.box_formats import Picture
     from fusion.coco_results import Reading
-    from fusion.storage import check_parts
-    from fusion.table import Metadata
-    from fusion.terminal import announcing_compilation, progress_bar
+    from fusion.storage import check_parts, write_table
+    from fusion.table import DetectionTable, Metadata
+    from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
     if parts is not None:
         check_parts(parts)
@@ -95,7 +94,8 @@ def import_results(
     )
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"reading {results.name}", total=None)
-        table = read_results(
+        read = read_results if parts is None else partial(deal_results, output=output, parts=parts)
+        found = read(
             results,
             truth,
             reading,
@@ -112,17 +112,9 @@ def import_results(
             ),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _write(table, results, output, parts)
-
-
-def _write(table: "DetectionTable", results: Path, output: Path, parts: int | None) -> None:
-    """Write a table, and say what was noticed in its source and what became of it."""
-    from fusion.storage import write_table
-    from fusion.terminal import notes, stderr
-
-    write_table(table, output, parts=parts)
-    notes(results, table.metadata.made_by["notes"])
-    stderr.print(
-        f"{output}: {len(table):,} detections on {len(table.image_ids):,} images, member {table.metadata.member}",
-        highlight=False,
-    )
+    if isinstance(found, DetectionTable):
+        write_table(found, output)
+        found = found.metadata, len(found), len(found.image_ids)
+    metadata, rows, images_there = found
+    notes(results, metadata.made_by["notes"])
+    stderr.print(f"{output}: {rows:,} detections on {images_there:,} images, member {metadata.member}", highlight=False)

@@ -1,6 +1,7 @@
 """Command `quorum evaluate`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,20 +101,27 @@ def _measured(
     """Evaluate a table; notes and errors name its file."""
     from evaluation.belonging import check_belongs
     from evaluation.figures import figure_of
-    from evaluation.measures import AtScore
+    from evaluation.measures import AREA, AtScore
     from evaluation.open_images import PreparedOpenImages
+    from evaluation.stored import evaluate_stored
     from fusion.storage import part_paths, read_metadata
     from fusion.terminal import notes, progress_bar
 
     result: CocoResult | OpenImagesResult
     try:
-        whole = whole or any(isinstance(figure_of(name).measure, AtScore) for name in names)
-        if isinstance(prepared, PreparedOpenImages) and len(part_paths(path)) > 1 and not whole:
-            # part by part: Open Images tables need not fit in memory
+        measures = [figure_of(name).measure for name in names]
+        whole = whole or any(isinstance(one, AtScore) or getattr(one, "ranges", AREA) is not AREA for one in measures)
+        whole = whole or getattr(prepared.protocol, "fixed_ap", False)
+        if len(part_paths(path)) > 1 and not whole:  # part by part: such tables need not fit in memory
             notes(path, check_belongs(path, read_metadata(path)[0], truth))
+            by_parts = (
+                prepared.evaluate_parts
+                if isinstance(prepared, PreparedOpenImages)
+                else partial(evaluate_stored, prepared)
+            )
             with progress_bar() as bar:
                 task = bar.add_task(path.name, total=None)
-                result = prepared.evaluate_parts(
+                result = by_parts(
                     path,
                     lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
                     images=None if images is None else truth.image_id,

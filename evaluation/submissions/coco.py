@@ -93,5 +93,5 @@ def _opened(temporary: Path, path: Path, name: str, size: int) -> Iterator[IO[by
 
 def _masks(masks: pa.StructArray) -> list[Rle]:
     height, width, counts = masks.flatten()
-    texts = counts.cast(pa.string()).to_pylist()
+    texts = counts.cast(pa.large_string()).to_pylist()
     return [Rle((h, w), text) for h, w, text in zip(height.to_pylist(), width.to_pylist(), texts, strict=True)]

@@ -1,6 +1,7 @@
 """The names of the package and their types."""
 
-from fusion.coco_results.reader import RawResults as RawResults
+from fusion.coco_results.raw_results import Pieces as Pieces
+from fusion.coco_results.raw_results import RawResults as RawResults
 from fusion.coco_results.reader import gather_coco_results as gather_coco_results
 from fusion.coco_results.reader import read_coco_results as read_coco_results
 from fusion.coco_results.reading import AS_FOUND as AS_FOUND

@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from fusion.arrow_arrays import arrow_array
 from fusion.coco_results.records import NamedResult, Problems, Result
+from fusion.coco_results.stored import StoredColumns
 from fusion.kernels.rle_check import fitting_runs
 from fusion.table import MASK_TYPE
 
-__all__ = ["Keys", "RawColumns", "RawGatherer", "RecordKey"]
+__all__ = ["Keys", "RawColumns", "RawGatherer", "RecordKey", "counted"]
 
+_IN_MEMORY = 1 << 22  # records, of more the columns are kept on disk
 _SPAN = 1 << 13  # ids of a block that lie so near to one another are told apart by a table
 
 
@@ -87,6 +89,31 @@ class RawColumns(NamedTuple):
     mask: pa.ChunkedArray | None
     number: np.ndarray
 
+    def part(self, low: int, high: int) -> "RawColumns":
+        """Return the records `low` to `high - 1`."""
+        rows = slice(low, high)
+        mask = None if self.mask is None else self.mask.slice(low, high - low)
+        columns = self.category[rows], self.score[rows], self.box[rows], mask, self.number[rows]
+        return RawColumns(self.images, self.image[rows], self.categories, *columns)
+
+
+def counted(codes: np.ndarray, count: int, of: np.ndarray | None = None, kept: np.ndarray | None = None) -> np.ndarray:
+    """Return how often each of `count` codes occurs, int64, without a copy of a column that lies on disk.
+
+    Args:
+        codes: int32 [n].
+        count: Number of different codes.
+        of: int32 [n], another code of each; None counts all.
+        kept: bool, which of those count.
+    """
+    found = np.zeros(count, np.int64)
+    for low in range(0, len(codes), _IN_MEMORY):
+        some = codes[low : low + _IN_MEMORY]
+        if of is not None and kept is not None:
+            some = some[kept[of[low : low + _IN_MEMORY]]]
+        found += np.bincount(some, minlength=count)
+    return found
+
 
 class RawGatherer:
     """Takes records block by block, checks what can be checked of each by itself, and gathers the columns.
@@ -105,6 +132,7 @@ class RawGatherer:
         self._mask: list[pa.Array] = []
         self._number: list[np.ndarray] = []
         self._masked = False
+        self._rows, self._stored = 0, StoredColumns()
 
     def take(self, results: Sequence[Result] | Sequence[NamedResult], number: np.ndarray) -> None:
         """Take over records, all of one of the two types.
@@ -127,9 +155,17 @@ class RawGatherer:
         self._mask.append(self._masks_of(results, number))
         self._box.append(self._boxes(results, number))
         self._number.append(number)
+        self._rows += len(number)
+        if self._rows >= _IN_MEMORY:
+            self._store()
 
     def columns(self) -> RawColumns:
-        """Return what was gathered."""
+        """Return what was gathered; of many records the columns lie on disk and are mapped into memory."""
+        if self._stored:
+            self._store()
+            image, category, score, box, number = self._stored.arrays()
+            mask = self._stored.masks() if self._masked else None
+            return RawColumns(self._images.all, image, self._categories.all, category, score, box, mask, number)
         return RawColumns(
             self._images.all,
             np.concatenate([np.zeros(0, np.int32), *self._image]),
@@ -140,6 +176,13 @@ class RawGatherer:
             pa.chunked_array(self._mask) if self._masked else None,
             np.concatenate([np.zeros(0, np.int64), *self._number]),
         )
+
+    def _store(self) -> None:
+        lists = self._image, self._category, self._score, self._box, self._number
+        self._stored.append([np.concatenate(column) for column in lists if column], self._mask)
+        for column in (*lists, self._mask):
+            column.clear()
+        self._rows = 0
 
     def _masks_of(self, results: Sequence[Any], number: np.ndarray) -> pa.StructArray:
         """Return the mask column, null where a mask is missing or damaged."""
@@ -163,7 +206,9 @@ class RawGatherer:
         there &= fits
         self._masked |= bool(there.any())
         sides = [arrow_array(np.ascontiguousarray(side), pa.int32()) for side in size.T.astype(np.int32)]
-        return pa.StructArray.from_arrays([*sides, counts], fields=list(MASK_TYPE), mask=arrow_array(~there))
+        return pa.StructArray.from_arrays(
+            [*sides, counts.cast(pa.large_binary())], fields=list(MASK_TYPE), mask=arrow_array(~there)
+        )
 
     def _boxes(self, results: Sequence[Any], number: np.ndarray) -> np.ndarray:
         given = [result.bbox for result in results]

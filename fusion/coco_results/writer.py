@@ -84,7 +84,7 @@ def _records(rows: pa.Table, boxes: bool) -> Iterator[_Boxed | _Masked]:
 def _masks(rows: pa.Table) -> list[Rle | None]:
     mask = rows["mask"].combine_chunks()
     height, width, counts = (pc.struct_field(mask, name) for name in ("height", "width", "counts"))
-    texts = counts.cast(pa.string()).to_pylist()
+    texts = counts.cast(pa.large_string()).to_pylist()
     parts = zip(height.to_pylist(), width.to_pylist(), texts, strict=True)
     return [None if text is None else Rle((h, w), text) for h, w, text in parts]
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from fusion.coco_results import reader
+from fusion.coco_results import raw_results
 
 
 class Refusing:
@@ -19,6 +19,6 @@ class Refusing:
 def only_careful(careful=True):
     with pytest.MonkeyPatch.context() as patch:
         if careful:
-            patch.setattr(reader, "_PLAIN", Refusing())
-            patch.setattr(reader, "_NAMED", Refusing())
+            patch.setattr(raw_results, "_PLAIN", Refusing())
+            patch.setattr(raw_results, "_NAMED", Refusing())
         yield

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.errors import InputError
+from fusion.masks import mask_text
 from fusion.table import MASK_TYPE, DetectionTable, Metadata
 
 
@@ -93,6 +96,31 @@ def test_optional_columns_are_kept_and_sorted():
     assert table.member is not None
     assert table.member.to_pylist() == ["b", "a", "a"]
     assert table.arrow["votes"].to_pylist() == [2, 1, 3]
+
+
+def test_masks_of_other_libraries_have_short_offsets():
+    short = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.binary())])
+    rows = [{"height": 1, "width": 2, "counts": b"0"}, None, {"height": 3, "width": 4, "counts": b"123"}]
+    table = small(mask=pa.array(rows, short))
+    assert table.mask.type == MASK_TYPE
+    for mask in (table.mask, table.mask.cast(short)):
+        text = mask_text(mask[1:])
+        assert [bytes(text.data[a:b]) for a, b in itertools.pairwise(text.offset)] == [b"0", b"123"]
+
+
+@pytest.mark.slow  # 2.2 GB of text, in sparse pages but for the copy that is tested
+def test_masks_of_more_than_two_gigabytes_of_text():
+    one = np.zeros(1100 << 20, np.uint8)
+    halves = []
+    for _ in range(2):
+        ends = pa.py_buffer(np.array([0, len(one)], np.int64))
+        text = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(one)])
+        side = pa.array([1], pa.int32())
+        halves.append(pa.StructArray.from_arrays([side, side, text], fields=list(MASK_TYPE)))
+    table = DetectionTable.from_arrays(
+        image_id=[1, 2], category_id=[1, 1], score=[0.5, 0.5], xywh=np.ones((2, 4)), mask=pa.chunked_array(halves)
+    )
+    assert mask_text(table.mask).offset.tolist() == [0, len(one), 2 * len(one)]
 
 
 def test_schema_errors():

@@ -1,0 +1,73 @@
+"""Columns of results that are too many for memory: files without a name, mapped into memory."""
+
+import tempfile
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fusion.table import MASK_TYPE
+
+__all__ = ["StoredColumns", "close_all"]
+
+_KINDS = ((np.int32, 1), (np.int32, 1), (np.float64, 1), (np.float64, 4), (np.int64, 1))
+_MASKS = pa.schema([("mask", MASK_TYPE)])
+
+
+class StoredColumns:
+    """Image, category, score, box and number of records, and their masks, in the folder for temporary files.
+
+    The system reads back what is looked at and lets go of it where memory is short. Nothing is left when the process
+    ends, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[IO[bytes]] = []
+        self._text: IO[bytes] | None = None
+        self._masks: Any = None
+
+    def __bool__(self) -> bool:
+        return bool(self._files)
+
+    def append(self, columns: Sequence[np.ndarray], masks: Sequence[pa.Array]) -> None:
+        """Store some records behind those that are there.
+
+        Args:
+            columns: Image, category, score, box and number; none where there are no records.
+            masks: Arrays of `MASK_TYPE`, of as many rows in all.
+        """
+        if not self._files:
+            self._files = [tempfile.TemporaryFile(prefix="quorum-") for _ in _KINDS]  # noqa: SIM115 - open as long as mapped
+            self._text = tempfile.TemporaryFile(prefix="quorum-")  # noqa: SIM115
+            weakref.finalize(self, close_all, [*self._files, self._text])
+            self._masks = pa.ipc.new_stream(pa.PythonFile(self._text, mode="w"), _MASKS)
+        for file, column, (kind, _) in zip(self._files, columns, _KINDS, strict=False):
+            file.write(np.ascontiguousarray(column, kind).data)
+        for mask in masks:
+            self._masks.write_batch(pa.record_batch([mask], schema=_MASKS))
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return image, category, score, box [n, 4] and number, read-only."""
+        found = []
+        for file, (kind, width) in zip(self._files, _KINDS, strict=True):
+            file.flush()
+            column = np.memmap(file, kind, mode="r")
+            found.append(np.asarray(column.reshape(-1, width) if width > 1 else column))
+        return found
+
+    def masks(self) -> pa.ChunkedArray:
+        """Return the masks; nothing can be appended after it."""
+        self._masks.close()
+        if self._text is None:
+            raise ValueError("nothing was stored")
+        self._text.flush()
+        mapped = pa.py_buffer(np.memmap(self._text, np.uint8, mode="r"))
+        return pa.ipc.open_stream(pa.BufferReader(mapped)).read_all()["mask"]
+
+
+def close_all(files: Iterable[IO[bytes]]) -> None:
+    """Close files that nobody will read any more."""
+    for file in files:
+        file.close()
