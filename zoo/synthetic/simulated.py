@@ -132,7 +132,9 @@ class SimulatedDetections:
         mask = None
         if self.mask is not None:
             height, width = (pa.array(np.full(len(self.mask), side, np.int32)) for side in self.size)
-            mask = pa.StructArray.from_arrays([height, width, pa.array(self.mask, pa.large_binary())], fields=list(MASK_TYPE))
+            mask = pa.StructArray.from_arrays(
+                [height, width, pa.array(self.mask, pa.large_binary())], fields=list(MASK_TYPE)
+            )
         return DetectionTable.from_arrays(
             image_id=self.image_id,
             category_id=self.category_id,
