@@ -243,7 +243,27 @@ def _validate(model: AnyModel, device: str) -> None:
         raise InputError(
             "data.streams", f"its streams have {images} images, a step has train.batch={model.train.batch}"
         )
+    _validate_chances(model.data)
     _validate_schedule(model.train)
+
+
+def _validate_chances(data: TrainData) -> None:
+    chances = {"flip": data.flip, "mosaic": data.mosaic}
+    if data.rotation is not None:
+        chances["rotation.chance"] = data.rotation.chance
+    if data.instaboost is not None:
+        chances |= {"instaboost.chance": data.instaboost.chance, "instaboost.colour": data.instaboost.colour}
+    if data.strong is not None:
+        chances |= {f"strong.{name}": getattr(data.strong, name) for name in ("colour", "blur", "cutout")}
+    for name, chance in chances.items():
+        if not 0 <= chance <= 1:
+            raise InputError(f"data.{name}", f"expected a chance from 0 to 1, got {chance}")
+    ranges = {"instaboost.scale": data.instaboost.scale} if data.instaboost is not None else {}
+    if data.strong is not None:
+        ranges |= {"strong.sigma": data.strong.sigma, "strong.area": data.strong.area}
+    for name, (low, high) in ranges.items():
+        if not 0 < low <= high:
+            raise InputError(f"data.{name}", f"expected a range above 0, got {low} to {high}")
 
 
 def _validate_schedule(train: Train) -> None:

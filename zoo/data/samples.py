@@ -38,21 +38,35 @@ class TrainSet(Dataset[Sample]):
         self.data, self.seed = data, seed
         self.mixtures = training_mixtures(settings, data)
         self.transforms = training_transforms(settings)
+        self.strong = None if settings.strong is None else Strongly(settings.strong)
+        known = [part.name for part in data.parts]
+        for name in settings.strong.sources if settings.strong is not None else ():
+            if name not in known:
+                remedy = f"There are {', '.join(known)}; name= in --data names them"
+                raise InputError("data.strong.sources", f"no data set is named {name!r}", remedy)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, numbers: tuple[int, ...]) -> Sample:
         key = Key(*numbers)
-        image, target = self.data.load(key.image)
-        target = replace(target, drawn=key.category, stream=key.stream)
         draws = VisitDraws(self.seed, key.epoch, key.image, key.visit, key.stream)
+        image, target = self._picture(key.image, draws, 0)
+        target = replace(target, drawn=key.category, stream=key.stream)
         for mixture in self.mixtures:
             if partners := mixture.partners(draws):
-                image, target = mixture.join([(image, target), *map(self.data.load, partners)], draws)
+                others = [self._picture(partner, draws, place) for place, partner in enumerate(partners, 1)]
+                image, target = mixture.join([(image, target), *others], draws)
         for transform in self.transforms:
             image, target = transform(image, target, draws)
         return settle(image, target)
+
+    def _picture(self, index: int, draws: VisitDraws, place: int) -> tuple[Tensor, Target]:
+        """Return a picture of a sample, changed by what its own data set asks for."""
+        image, target = self.data.load(index)
+        if self.strong is None:
+            return image, target
+        return self.strong(image, target, draws._replace(image=index, visit=4 * draws.visit + place))
 
 
 class ViewSet(Dataset[Sample]):
@@ -154,7 +168,7 @@ def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
 
 
 def training_transforms(settings: TrainData) -> tuple[Transform, ...]:
-    """Return what the settings ask for: moved objects, flip, colours, size, strong changes, rotation, jitter."""
+    """Return what the settings ask for: moved objects, flip, colours, size, rotation, jitter."""
     transforms: list[Transform] = []
     if settings.instaboost is not None:
         transforms.append(Boosted(settings.instaboost))
@@ -163,8 +177,6 @@ def training_transforms(settings: TrainData) -> tuple[Transform, ...]:
     if settings.photometric:
         transforms.append(Distort())
     transforms.append(Resize(settings.short, settings.long, settings.short_range))
-    if settings.strong is not None:
-        transforms.append(Strongly(settings.strong))
     if settings.rotation is not None:
         transforms.append(Rotate(settings.rotation))
     if settings.jitter is not None:

@@ -10,9 +10,10 @@ pytest.importorskip("torchvision", reason="torchvision is not installed")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusion.errors import InputError
 from tests.zoo.data.cases import random_sample
-from zoo.config import InstaBoost, Rotation, Strong, TrainData, replace
-from zoo.data import Target, TrainSet, open_data
+from zoo.config import InstaBoost, Model, Rotation, Strong, TrainData, replace
+from zoo.data import JoinedData, Target, TrainSet, open_data
 from zoo.data.instaboost import Boosted, filled, touching
 from zoo.data.masks import mask_pixels, pack
 from zoo.data.rotation import Rotate, rotate
@@ -195,7 +196,7 @@ def test_a_training_set_applies_them_all():
     )
     plain = TrainSet(data, replace(settings, rotation=None, instaboost=None, strong=None), 0)
     kinds = [type(one).__name__ for one in TrainSet(data, settings, 0).transforms]
-    assert kinds == ["Boosted", "Flip", "Resize", "Strongly", "Rotate"]
+    assert kinds == ["Boosted", "Flip", "Resize", "Rotate"]
     for index in range(4):
         image, target = TrainSet(data, settings, 0)[0, index]
         target.check()
@@ -203,3 +204,39 @@ def test_a_training_set_applies_them_all():
         again = TrainSet(data, settings, 0)[0, index]
         assert torch.equal(image, again[0])
         assert torch.equal(target.boxes, again[1].boxes)
+
+
+def test_each_picture_of_a_mosaic_is_changed_by_its_own_source():
+    sets = [open_data(f"scenes:3,64,{seed},categories=4,name={name}") for seed, name in enumerate(("own", "pseudo"))]
+    data = JoinedData(sets)
+    strong = Strong(sources=("pseudo",), colour=0, blur=0, cutout=1, area=(0.5, 0.5))
+    joined = TrainSet(data, TrainData(short=(64,), long=64, mosaic=1.0, strong=strong, flip=0.0), 0)
+    same = TrainSet(data, TrainData(short=(64,), long=64, mosaic=1.0, flip=0.0), 0)
+    changed = {True: 0, False: 0}
+    for index in range(6):
+        partners = joined.mixtures[0].partners(VisitDraws(0, 0, index))
+        one, other = (samples[0, index][0] for samples in (joined, same))
+        height, width = (side // 2 for side in one.shape[1:])
+        for place, picture in enumerate([index, *partners]):
+            rows = slice(0, height - 2) if place < 2 else slice(height + 2, None)
+            columns = slice(0, width - 2) if place % 2 == 0 else slice(width + 2, None)
+            differs = not torch.equal(one[:, rows, columns], other[:, rows, columns])
+            assert differs == (picture >= 3)
+            changed[differs] += 1
+    assert min(changed.values()) > 3
+    with pytest.raises(InputError, match=r"strong\.sources.*no data set is named 'pseudo'.*There are own"):
+        TrainSet(sets[0], TrainData(strong=strong), 0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mosaic": 1.5},
+        {"rotation": Rotation(chance=-0.1)},
+        {"instaboost": InstaBoost(scale=(1.2, 0.8))},
+        {"strong": Strong(sigma=(0.0, 1.0))},
+    ],
+)
+def test_chances_and_ranges_are_checked(given):
+    with pytest.raises(InputError, match=rf"data\.{next(iter(given))}"):
+        Model(data=TrainData(**given)).validate()
