@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from zoo.config import Model
 from zoo.data.record import Target
-from zoo.nn.box_heads import BoxStage
 from zoo.nn.cascade import BoxCascade
+from zoo.nn.decoupled_head import build_stage
 from zoo.nn.detections import Detections, pick, rescaled
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid, Pyramids
@@ -40,7 +40,7 @@ class TwoStage(Network):
         channels = config.neck.channels
         self.rpn = ProposalNetwork(config.rpn, channels)
         count = len(config.cascade.iou)
-        heads = [BoxStage(config, channels, num_classes, number) for number in range(count)]
+        heads = [build_stage(config, channels, num_classes, number) for number in range(count)]
         self.boxes = BoxCascade(heads, config.cascade, config.sampling, config.rpn.ignore_iof)
         self.masks = build_masks(config.mask, channels, num_classes, count) if config.mask else None
         self.stuff = StuffBranch(config.stuff, channels) if config.stuff else None

@@ -9,6 +9,7 @@ from zoo.config import (
     Backbone,
     BoxHead,
     ConvHead,
+    DecoupledHead,
     DoubleHead,
     FCHead,
     MaskHead,
@@ -159,6 +160,8 @@ def _tiny_head(head: BoxHead) -> BoxHead:
             return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
         case DoubleHead():
             return replace(head, channels=_HIDDEN, width=_CHANNELS, convs=min(head.convs, 2))
+        case DecoupledHead():
+            return replace(head, channels=_HIDDEN, hidden=_HIDDEN)
         case FCHead():
             return replace(head, channels=_HIDDEN, width=_CHANNELS)
 

@@ -12,6 +12,7 @@ __all__ = [
     "Cascade",
     "ClassAware",
     "ConvHead",
+    "DecoupledHead",
     "DoubleHead",
     "EdgeLoss",
     "FCHead",
@@ -83,7 +84,33 @@ class DoubleHead:
     weight: float = 2.0
 
 
-BoxHead = FCHead | ConvHead | DoubleHead
+@dataclass(frozen=True, kw_only=True)
+class DecoupledHead:
+    """The decoupling head, also called TSD: classes and boxes look where each of them sees best.
+
+    mmfruit-openimages2019, sec. 2. What a region holds is read from bins that are each shifted on their own (Eq. 1, 3),
+    where it lies from the region as a whole shifted (Eq. 2, 4), from where its box is then learned and decoded. Eq. 3-4
+    leave out that shifts are in widths and heights of the region times `gamma`, as in the published code. A plain head
+    beside it is there in training only: the margin loss (Eq. 5-6) asks to be better than that one by a margin.
+
+    Attributes:
+        channels: Width of the two fully connected layers for classes, of the two for boxes, and of the plain head's.
+        class_agnostic: One box per region instead of one per class.
+        hidden: Width of the layers that predict the shifts; their last ones start at zero (ours).
+        gamma: Shift 1 is this share of the region's width and height.
+        margins: In score and in IoU over the plain head (the published code's configs: 0.3).
+        clip: Ask for no score and no IoU above 1: margins are at most what the plain head lacks of it (public).
+    """
+
+    channels: int = 1024
+    class_agnostic: bool = False
+    hidden: int = 256
+    gamma: float = 0.1
+    margins: tuple[float, float] = (0.2, 0.2)
+    clip: bool = True
+
+
+BoxHead = FCHead | ConvHead | DoubleHead | DecoupledHead
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
 """Whole models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fusion.errors import InputError
 from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
 from zoo.config.features import FPN, RPN, Backbone, RoIPool, Task, Timm
-from zoo.config.heads import BoxHead, Cascade, FCHead, MaskHead, Sampling, StuffHead
+from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead
 from zoo.config.working import Infer, Train, TrainData
 from zoo.fields import diff, from_dict, to_dict
 
@@ -112,6 +112,12 @@ class Model:
         if self.mask is not None and self.mask.flow and self.mask.stages == "first":
             raise InputError(
                 "mask.flow", "one mask head has none before it", "Set mask.stages to each, or mask.flow to false"
+            )
+        if isinstance(self.head, DecoupledHead) and replace(self.pool, size=7, sampling=2) != RoIPool(
+            gamma=self.pool.gamma, hidden=self.pool.hidden
+        ):
+            raise InputError(
+                "pool", "a DecoupledHead shifts plain regions by itself", "Leave deform, levels, context, aligned out"
             )
         if isinstance(self.head, FCHead) and len({"classes", "boxes"} & set(self.own_necks)) > 0:
             raise InputError(

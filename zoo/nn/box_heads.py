@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.config import ConvHead, DoubleHead, FCHead, Model
+from zoo.config import BoxHead, ConvHead, DecoupledHead, DoubleHead, FCHead, Model
 from zoo.data.record import Target
 from zoo.nn.classifiers import build_classifier
 from zoo.nn.fpn import Pyramids
@@ -22,6 +22,7 @@ __all__ = [
     "BoxStage",
     "ConvBranches",
     "DoubleBranches",
+    "SeparateLayers",
     "SharedLayers",
     "Stage",
     "StageHead",
@@ -105,6 +106,20 @@ class SharedLayers(nn.Module):
         return features, features
 
 
+class SeparateLayers(nn.Module):
+    """Two fully connected layers for classes and two for boxes."""
+
+    def __init__(self, config: DecoupledHead, channels: int, size: int) -> None:
+        super().__init__()
+        self.classes = two_layers(channels * size * size, config.channels)
+        self.boxes = two_layers(channels * size * size, config.channels)
+        self.class_channels = self.box_channels = config.channels
+
+    def forward(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class and box features of those pooled for each, [n, c, s, s]."""
+        return self.classes(classes.flatten(1)), self.boxes(boxes.flatten(1))
+
+
 class ConvBranches(nn.Module):
     """Two fully connected layers for classes; stacked convolutions with group norm for boxes."""
 
@@ -175,12 +190,14 @@ def _normed(*convs: tuple[int, int, int]) -> nn.Sequential:
 
 
 def build_branches(
-    config: FCHead | ConvHead | DoubleHead, channels: int, size: int
-) -> SharedLayers | ConvBranches | DoubleBranches:
+    config: BoxHead, channels: int, size: int
+) -> SharedLayers | SeparateLayers | ConvBranches | DoubleBranches:
     """Build what lies between pooled features and predictors."""
     match config:
         case FCHead():
             return SharedLayers(config, channels, size)
+        case DecoupledHead():
+            return SeparateLayers(config, channels, size)
         case ConvHead():
             return ConvBranches(config, channels, size)
         case DoubleHead():
@@ -217,7 +234,11 @@ class BoxStage(StageHead):
         """Look at regions [n, 5] of a batch."""
         pooled = self.pool(pyramids.boxes, grown(rois, self.enlarged) if self.enlarged != 1 else rois)
         apart = pyramids.classes is not pyramids.boxes or self.enlarged != 1
-        classes, boxes = self.branches(self.pool(pyramids.classes, rois) if apart else pooled, pooled)
+        return self.predict(self.pool(pyramids.classes, rois) if apart else pooled, pooled)
+
+    def predict(self, classes: Tensor, boxes: Tensor) -> BoxOutput:
+        """Say what the features [n, c, s, s] mean that were pooled for classes and for boxes."""
+        classes, boxes = self.branches(classes, boxes)
         deltas = self.predictor(boxes).float()
         if self.boxes_per_region > 1:
             deltas = deltas.view(-1, self.boxes_per_region, 4)

@@ -59,16 +59,22 @@ class Pooler(nn.Module):
                 self.factor = _zeroed(channels * bins, (config.hidden,), bins)
         self.join = nn.Conv2d(2 * channels, channels, 1) if config.context is not None else None
 
-    def forward(self, pyramid: list[Tensor], rois: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def forward(
+        self, pyramid: list[Tensor], rois: Tensor, chosen: Tensor | None = None, shifts: Tensor | None = None
+    ) -> Tensor:
         """Return features [n, channels, size, size] of regions [n, 5], pooled in float32.
 
         Args:
             pyramid: P2-P6.
             rois: The regions.
             chosen: int64 [n], the level of each, 0 is P2; None for that of its size.
+            shifts: [n, 2, size, size], of each bin in x and y in widths and heights of its region, in the place of
+                those that the config predicts; gradients reach them.
         """
         with torch.autocast(rois.device.type, enabled=False):
             levels = [level.float() for level in pyramid[:_LEVELS]]
+            if shifts is not None:
+                return self._aligned(levels, rois, shifts.float(), chosen)
             plain = self._pool(levels, rois, chosen)
             factor = self.config.context
             wide = self._pool(levels, grown(rois, factor), chosen) if factor is not None else None
