@@ -177,3 +177,8 @@ def test_variants_are_known_without_torch():
     code = "import sys; sys.modules['torch'] = None; from zoo.registry import variants; print(len(variants()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(variants())
+
+
+def test_the_small_form_counts_steps_whatever_the_variant_counts():
+    epochs = Train(segments=(), milestones=(16, 22), epochs=24, unit="epoch")
+    assert tiny(Model(train=epochs)).train == tiny(Model()).train

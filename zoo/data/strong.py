@@ -18,7 +18,7 @@ _RATIO = 3.0
 
 @dataclass(frozen=True)
 class Strongly:
-    """Change colours, blur, cut out; each by its chance, of pictures of the sources named alone, before they are joined.
+    """Change colours, blur, cut out; each by its chance, of pictures of the sources named, before they are joined.
 
     Attributes:
         settings: Chances, strengths and sources.
