@@ -13,7 +13,7 @@ from evaluation.ground_truth import GroundTruth
 from fusion.arrow_arrays import arrow_array
 from fusion.atomic import replacing
 from fusion.checks import within
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.printed_table import PrintedTable
 from fusion.table import DetectionTable
 
@@ -167,6 +167,11 @@ def pseudo_labels(
         is_rare = np.array(categories.frequency) == "r"
         found = table.image_id[kept & is_rare[np.searchsorted(categories.category_id, table.category_id)]]
         kept &= np.isin(table.image_id, np.unique(found))
+    if not kept.any():
+        rest = "no detection is left" if rare or images is None else f"no detection has a score of {score:g}"
+        raise InputError(
+            "pseudo labels", rest, f"Lower {option('score')}; the highest is {table.score.max(initial=0):g}"
+        )
     return PseudoLabels(replace(table, arrow=table.arrow.filter(arrow_array(kept)).combine_chunks()), known, categories)
 
 

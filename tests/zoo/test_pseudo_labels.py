@@ -130,6 +130,8 @@ def test_what_cannot_be_is_said(files):
         pseudo_labels(table([(1, 4, 0.9, (0, 0, 9, 9))]), truth)
     with pytest.raises(InputError, match="score"):
         pseudo_labels(table(ON_OTHERS), truth, score=2)
+    with pytest.raises(InputError, match=r"no detection has a score of 0\.96.*Lower .*score.*; the highest is 0\.95"):
+        pseudo_labels(table(ON_OTHERS), truth, read_coco(files / "others.json"), score=0.96)
     plain = json.loads((files / "train.json").read_text())
     plain["categories"] = [{"id": 3, "name": "cat"}, {"id": 5, "name": "owl"}]
     (files / "plain.json").write_text(json.dumps(plain))
