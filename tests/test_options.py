@@ -19,6 +19,7 @@ OTHERWISE = {
     ("predict", "--views"): "sizes, of a detector that sees each image so often",
     ("fuse", "--masks"): "what becomes of them when boxes are corrected",
     ("train", "--data"): "several, joined",
+    ("zoo anchors", "--data"): "several, joined",
 }
 OPTIONAL = " | None"
 
