@@ -16,6 +16,7 @@ from fusion.atomic import replacing
 from fusion.coco_results import AS_FOUND, Pieces, RawResults, Reading
 from fusion.errors import InputError, Warned, option
 from fusion.reparting import Dealer
+from fusion.storage import read_table
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["deal_results", "read_label_map", "read_results", "table_of_raw", "write_results"]
@@ -137,7 +138,7 @@ def deal_results(
 
 
 def write_results(
-    table: DetectionTable,
+    table: DetectionTable | Path,
     path: str | os.PathLike[str],
     format: str,  # noqa: A002 - the word that users know it by
     truth: GroundTruth | None = None,
@@ -145,7 +146,7 @@ def write_results(
     """Write a table as result files.
 
     Args:
-        table: The detections.
+        table: The detections, or their file or folder of parts, which is not read as a whole for COCO.
         path: The file, or the folder of formats with a file per image.
         format: One of those that are written: coco, csv, kitti, mot, openimages, voc, yolo.
         truth: The names and sizes of images and the names of categories, which most formats have in place of ids.
@@ -156,7 +157,10 @@ def write_results(
     Raises:
         InputError: If the format cannot carry the table, or needs a ground truth.
     """
-    return format_of(format, "write").write(table, Path(path), truth)
+    kind = format_of(format, "write")
+    if not isinstance(table, DetectionTable) and not kind.streams:
+        table = read_table(table)
+    return kind.write(table, Path(path), truth)  # type: ignore[arg-type]
 
 
 def table_of_raw(

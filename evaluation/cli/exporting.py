@@ -31,10 +31,10 @@ def export(
         open_images: What goes with a CSV file of boxes as ground truth.
     """
     from evaluation.results import write_results
-    from fusion.storage import read_table
+    from fusion.storage import read_metadata
     from fusion.terminal import notes, stderr
 
     truth = None if ground_truth is None else read_truth(ground_truth, None, open_images)
-    detections = read_table(table)
-    notes(output, write_results(detections, output, format, truth))
-    stderr.print(f"{output}: {len(detections):,} detections", highlight=False)
+    rows = read_metadata(table)[1]
+    notes(output, write_results(table, output, format, truth))
+    stderr.print(f"{output}: {rows:,} detections", highlight=False)

@@ -19,9 +19,11 @@ class Format:
 
     Attributes:
         title: What it is, in a few words.
+        streams: Whether `write` takes a table's path as well, and has some rows in memory at a time.
     """
 
     title: ClassVar[str]
+    streams: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -52,7 +52,9 @@ class CocoFormat(Format):
         """Read annotations; of a folder the one file that is named as annotations are."""
         return read_coco(_only(path, _ANNOTATED))
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    streams = True
+
+    def write(self, table: DetectionTable | Path, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write a list of results."""
         write_coco_results(table, path)
         return []

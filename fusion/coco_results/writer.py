@@ -14,6 +14,7 @@ from fusion.atomic import replacing
 from fusion.coco_results.records import Rle
 from fusion.errors import InputError
 from fusion.masks import mask_bounds
+from fusion.storage import read_metadata, read_pieces
 from fusion.table import DetectionTable
 
 __all__ = ["write_coco_results"]
@@ -37,7 +38,7 @@ class _Masked(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 def write_coco_results(
-    table: DetectionTable,
+    table: DetectionTable | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -50,26 +51,37 @@ def write_coco_results(
     Members, views and votes have no place in this format. The file appears as a whole or not at all.
 
     Args:
-        table: What to write.
+        table: What to write, or its file or folder of parts: of that some rows at a time are in memory, and of a
+            folder the images stand part by part.
         path: The file.
         progress: Called with the rows written so far and in all.
 
     Raises:
-        InputError: If boxes are in normalized units, or the file cannot be written.
+        InputError: If boxes are in normalized units, the table cannot be read, or the file cannot be written.
     """
-    if table.metadata.unit != "pixel":
-        raise InputError(path, f"COCO results are in pixels, the boxes of the table are {table.metadata.unit}")
-    boxes = table.metadata.boxes != "from_masks" or not _bounds(table)
-    encoder = msgspec.json.Encoder()
+    if isinstance(table, DetectionTable):
+        metadata, count = table.metadata, len(table)
+    else:
+        metadata, count = read_metadata(table)
+    if metadata.unit != "pixel":
+        raise InputError(path, f"COCO results are in pixels, the boxes of the table are {metadata.unit}")
+    boxes = metadata.boxes != "from_masks" or not all(map(_bounds, _blocks(table)))
+    encoder, done = msgspec.json.Encoder(), 0
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(b"[")
-        for low in range(0, len(table), _ROWS):
-            text = encoder.encode(list(_records(table.arrow.slice(low, _ROWS), boxes)))
-            file.write(b"," if low else b"")
-            file.write(memoryview(text)[1:-1])
+        for rows in _blocks(table):
+            file.write(b"," if done else b"")
+            file.write(memoryview(encoder.encode(list(_records(rows, boxes))))[1:-1])
+            done += len(rows)
             if progress is not None:
-                progress(min(low + _ROWS, len(table)), len(table))
+                progress(done, count)
         file.write(b"]\n")
+
+
+def _blocks(table: DetectionTable | str | os.PathLike[str]) -> Iterator[pa.Table]:
+    for piece in [table] if isinstance(table, DetectionTable) else read_pieces(table):
+        for low in range(0, len(piece), _ROWS):
+            yield piece.arrow.slice(low, _ROWS)
 
 
 def _records(rows: pa.Table, boxes: bool) -> Iterator[_Boxed | _Masked]:
@@ -93,13 +105,9 @@ def _doubles(rows: pa.Table, name: str) -> np.ndarray:
     return numpy_array(rows[name]).astype(np.float64, copy=False)
 
 
-def _bounds(table: DetectionTable) -> bool:
+def _bounds(rows: pa.Table) -> bool:
     """Tell whether every box is, to the last bit, the bounds of its mask."""
-    if "mask" not in table.arrow.column_names or table.arrow["mask"].null_count:
+    if "mask" not in rows.column_names or rows["mask"].null_count:
         return False
-    for low in range(0, len(table), _ROWS):
-        rows = table.arrow.slice(low, _ROWS)
-        box = np.stack([_doubles(rows, name) for name in "xywh"], axis=1)
-        if not np.array_equal(box, mask_bounds(rows["mask"])):
-            return False
-    return True
+    box = np.stack([_doubles(rows, name) for name in "xywh"], axis=1)
+    return np.array_equal(box, mask_bounds(rows["mask"]))

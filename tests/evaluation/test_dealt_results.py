@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from evaluation import results as reading_results
-from evaluation.results import deal_results, read_results
+from evaluation.results import deal_results, read_results, write_results
 from fusion import reparting
-from fusion.coco_results import raw
+from fusion.coco_results import raw, writer
 from fusion.errors import InputError
-from fusion.storage import read_table
+from fusion.storage import read_table, write_table
 from fusion.table import Metadata
 from tests.evaluation.cases import ground_truth, random_case
 
@@ -81,3 +81,21 @@ def test_columns_on_disk_are_those_in_memory(tmp_path, monkeypatch):
     codes.append(raw.counted(np.array([row["category_id"] for row in found]), 1000))
     assert np.array_equal(*codes)
     assert codes[0].sum() == 300
+
+
+@pytest.mark.parametrize("boxless", [False, True])
+def test_exports_of_files_and_folders_are_those_of_the_table(tmp_path, monkeypatch, boxless):
+    monkeypatch.setattr(writer, "_ROWS", 23)
+    written(tmp_path / "r.json", masks=True, boxless=boxless)
+    table = read_results(tmp_path / "r.json", None)
+    write_table(table, tmp_path / "t.parquet")
+    write_table(table, tmp_path / "t", parts=3)
+    for name, given in (("a", table), ("b", tmp_path / "t.parquet"), ("c", tmp_path / "t")):
+        write_results(given, tmp_path / f"{name}.json", "coco")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert ("bbox" in json.loads((tmp_path / "a.json").read_text())[0]) != boxless
+    back = [read_results(tmp_path / f"{name}.json", None) for name in "ac"]
+    assert back[0].arrow.equals(back[1].arrow)
+    write_results(tmp_path / "t", tmp_path / "r.csv", "csv")  # of other formats the table is read as a whole
+    write_results(table, tmp_path / "s.csv", "csv")
+    assert (tmp_path / "r.csv").read_bytes() == (tmp_path / "s.csv").read_bytes()
