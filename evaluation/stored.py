@@ -153,9 +153,11 @@ class StoredResult(CocoResult):
 
     Attributes:
         looked_at: int64 [k], detections that were looked at.
+        rows: Number of rows of the table that were read.
     """
 
     looked_at: np.ndarray
+    rows: int
 
     @cached_property
     def detections(self) -> np.ndarray:
@@ -234,6 +236,7 @@ def evaluate_stored(
     matches = StoredMatches(prepared.positives, prepared.protocol.caps, RECALLS)
     looked_at, seen = np.zeros(len(prepared.category_ids), np.int64), np.zeros(count, np.bool_)
     notes: dict[str, int] = {}
+    rows = 0
     for number, part in enumerate(parts):
         if progress is not None:
             progress("matching", number, len(parts))
@@ -259,7 +262,9 @@ def evaluate_stored(
             matches.append(own, found.image)
             looked_at += np.bincount(found.category[found.category >= 0], minlength=len(looked_at))
             _count(notes, paired.notes)
-    return StoredResult(prepared, _nothing(count, _told(notes)), _nothing(count, ()).found, matches, looked_at)  # type: ignore[arg-type]
+            rows += len(piece)
+    nothing = _nothing(count, _told(notes))
+    return StoredResult(prepared, nothing, nothing.found, matches, looked_at, rows)  # type: ignore[arg-type]
 
 
 def _pieces(table: DetectionTable) -> Iterator[DetectionTable]:

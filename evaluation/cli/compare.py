@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from evaluation.cli.by_parts import evaluate_by_parts
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices, read_groups
 from evaluation.cli.members import read_member, short_names
@@ -31,13 +32,15 @@ class Drawn(NamedTuple):
     """A table and its figures on draws of the images.
 
     Attributes:
-        table: The table.
+        table: The table; of one that was measured part by part what it says about itself, without rows.
+        detections: Number of its rows on the images.
         result: Its evaluation.
         entry: Its figures on all images.
         by_slice: On each slice.
     """
 
     table: "DetectionTable"
+    detections: int
     result: "CocoResult | OpenImagesResult"
     entry: "Replicates"
     by_slice: "dict[str, Replicates]"
@@ -99,7 +102,7 @@ def compare(
     first, second = (
         replicated(
             path, truth, prepared, images,
-            replicates=replicates, seed=seed, groups=labels, figures=wanted, slices=parts,
+            replicates=replicates, seed=seed, groups=labels, figures=wanted, slices=parts, by_parts=html is None,
         )
         for path in (a, b)
     )  # fmt: skip
@@ -140,19 +143,38 @@ def replicated(
     figures: Sequence[str] | None = None,
     drawn: Sequence[str] | None = None,
     slices: "Slices | None" = None,
+    by_parts: bool = False,
 ) -> Drawn:
-    """Read a table, evaluate it and its replicates, and those of slices of the images."""
+    """Read a table, evaluate it and its replicates, and those of slices of the images.
+
+    Args:
+        path: A Parquet file or a folder of parts.
+        truth: Ground truth of the images that are measured.
+        prepared: The same, prepared.
+        images: Whether the user chose images.
+        replicates: Number of draws.
+        seed: Of the draws.
+        groups: Of the images, see `bootstrap`.
+        figures: As in `bootstrap`.
+        drawn: As in `bootstrap`.
+        slices: Named subsets of the images.
+        by_parts: Whether a folder may be measured part by part, since neither its rows nor curves are wanted.
+    """
     from evaluation.on_slices import bootstrap_slices
     from evaluation.statistics import bootstrap
     from fusion.terminal import announcing_compilation, notes, progress_bar
 
-    table = read_member(path, truth, images)
+    with announcing_compilation():
+        try:
+            table, rows, result = _evaluated(
+                path, truth, prepared, images, (figures or ()) if by_parts and slices is None else None
+            )
+        except InputError as error:
+            if str(path) in error.where:
+                raise
+            raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
     with announcing_compilation(), progress_bar() as bar:
         task = bar.add_task(f"drawing {path.name}", total=replicates)
-        try:
-            result: CocoResult | OpenImagesResult = prepared.evaluate(table)
-        except InputError as error:
-            raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
         notes(path, result.notes)
         entry = bootstrap(
             result,
@@ -170,4 +192,23 @@ def replicated(
                 result, slices, groups=groups, replicates=replicates, seed=seed, figures=figures, drawn=drawn
             )
         )
-    return Drawn(table, result, entry, parts)
+    return Drawn(table, rows, result, entry, parts)
+
+
+def _evaluated(
+    path: Path,
+    truth: "GroundTruth",
+    prepared: "Prepared | PreparedOpenImages",
+    images: Path | None,
+    names: Sequence[str] | None,
+) -> "tuple[DetectionTable, int, CocoResult | OpenImagesResult]":
+    """Evaluate a table: part by part where some figures are all that is asked for."""
+    from evaluation.stored import StoredResult
+    from fusion.parts import named
+    from fusion.storage import read_table
+
+    stored = None if names is None else evaluate_by_parts(path, truth, prepared, images, names, replicates=True)
+    if isinstance(stored, StoredResult):
+        return named(read_table(path, images=[]), path), stored.rows, stored
+    table = read_member(path, truth, images)
+    return table, len(table), prepared.evaluate(table)

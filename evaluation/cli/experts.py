@@ -52,8 +52,8 @@ def learn_experts(
     truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
-        table, _, entry, _ = replicated(
-            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",)
+        table, _, _, entry, _ = replicated(
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",), by_parts=True
         )
         name = str(table.metadata.member)
         if name in drawn:

@@ -130,8 +130,9 @@ def _verdict(
 
     entries = []
     for path in (*tables, output):
-        table, _, found, _ = replicated(
-            path, truth, prepared, images, replicates=1000, seed=0, groups=None, figures=(), drawn=("AP",)
-        )
-        entries.append(Entry.of(path.stem, path, len(table), found))
+        drawn = replicated(
+            path, truth, prepared, images,
+            replicates=1000, seed=0, groups=None, figures=(), drawn=("AP",), by_parts=True,
+        )  # fmt: skip
+        entries.append(Entry.of(path.stem, path, drawn.detections, drawn.entry))
     return against_best(entries[-1], entries[:-1], len(truth.image_id))

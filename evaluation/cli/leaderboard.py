@@ -91,11 +91,12 @@ def leaderboard(
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
         drawn = ("AP",) if wanted is None else None
-        table, results[name], entry, sliced = replicated(
+        table, rows, results[name], entry, sliced = replicated(
             path, truth, prepared, images,
             replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn, slices=parts,
+            by_parts=html is None,
         )  # fmt: skip
-        new = Entry.of(name, path, len(table), entry)
+        new = Entry.of(name, path, rows, entry)
         if earlier is not None and same:
             new = new.joined(earlier)
         elif earlier is not None:

@@ -1,10 +1,10 @@
 """Command `quorum evaluate`."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.cli.by_parts import evaluate_by_parts
 from evaluation.cli.figure_options import USUAL, FigureOptions
 from evaluation.cli.image_lists import named_slices
 from evaluation.cli.members import read_member, short_names, some_tables
@@ -99,34 +99,12 @@ def _measured(
     whole: bool,
 ) -> "CocoResult | OpenImagesResult":
     """Evaluate a table; notes and errors name its file."""
-    from evaluation.belonging import check_belongs
-    from evaluation.figures import figure_of
-    from evaluation.measures import AREA, AtScore
-    from evaluation.open_images import PreparedOpenImages
-    from evaluation.stored import evaluate_stored
-    from fusion.storage import part_paths, read_metadata
-    from fusion.terminal import notes, progress_bar
+    from fusion.terminal import notes
 
-    result: CocoResult | OpenImagesResult
+    result: CocoResult | OpenImagesResult | None
     try:
-        measures = [figure_of(name).measure for name in names]
-        whole = whole or any(isinstance(one, AtScore) or getattr(one, "ranges", AREA) is not AREA for one in measures)
-        whole = whole or getattr(prepared.protocol, "fixed_ap", False)
-        if len(part_paths(path)) > 1 and not whole:  # part by part: such tables need not fit in memory
-            notes(path, check_belongs(path, read_metadata(path)[0], truth))
-            by_parts = (
-                prepared.evaluate_parts
-                if isinstance(prepared, PreparedOpenImages)
-                else partial(evaluate_stored, prepared)
-            )
-            with progress_bar() as bar:
-                task = bar.add_task(path.name, total=None)
-                result = by_parts(
-                    path,
-                    lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-                    images=None if images is None else truth.image_id,
-                )
-        else:
+        result = None if whole else evaluate_by_parts(path, truth, prepared, images, names)
+        if result is None:
             masks = ("mask",) if prepared.protocol.iou_type == "segm" else ()
             result = prepared.evaluate(read_member(path, truth, images, masks))
     except InputError as error:

@@ -121,3 +121,27 @@ def test_the_command_measures_parts_as_it_measures_the_whole(tmp_path, monkeypat
             said.append(capsys.readouterr().out.replace("m.parquet", "m").split())
         assert said[-1] == said[-2]
     assert called == [Path("m")] * 2  # F1 needs all detections
+
+
+def test_replicates_of_parts_are_those_of_the_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dataset, results = random_case(8, images=8, results=200)
+    Path("truth.json").write_text(json.dumps(dataset))
+    for kind, parts in (("whole", None), ("cut", 3)):
+        for name, rows in (("a", results), ("b", results[::2])):
+            write_table(table_of(rows), Path(kind) / f"{name}.parquet", parts=parts)
+    called = []
+    real = stored.evaluate_stored
+    monkeypatch.setattr(stored, "evaluate_stored", lambda *a, **o: called.append(a[1]) or real(*a, **o))
+    for command in ("compare", "leaderboard"):
+        said = []
+        for kind in ("whole", "cut"):
+            tables = [f"{kind}/{name}.parquet" for name in "ab"]
+            quorum.main([command, *tables, "-g", "truth.json", "--replicates", "20", "--format", "json"])
+            said.append(json.loads(capsys.readouterr().out))
+        if command == "leaderboard":
+            for board in said:
+                for line in board["entries"]:
+                    del line["bytes"]
+        assert said[0] == said[1]
+    assert called == [Path("cut/a.parquet"), Path("cut/b.parquet")] * 2

@@ -1,0 +1,69 @@
+"""Folders measured part by part at the command line, where all that is asked for can be told so."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evaluation.ground_truth import GroundTruth
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.open_images_result import OpenImagesResult
+    from evaluation.prepared import Prepared
+    from evaluation.stored import StoredResult
+
+__all__ = ["evaluate_by_parts"]
+
+
+def evaluate_by_parts(
+    path: Path,
+    truth: "GroundTruth",
+    prepared: "Prepared | PreparedOpenImages",
+    images: Path | None,
+    names: Iterable[str],
+    *,
+    replicates: bool = False,
+) -> "StoredResult | OpenImagesResult | None":
+    """Evaluate a folder of parts with one part in memory at a time.
+
+    Args:
+        path: A table on disk.
+        truth: Ground truth of the images that are measured.
+        prepared: The same, prepared.
+        images: Whether the user chose images.
+        names: Figures that are asked for beside the official ones.
+        replicates: Whether they are asked for of replicates, too.
+
+    Returns:
+        None where the table is one file, or something is asked for that needs all detections.
+
+    Raises:
+        InputError: As the evaluation of the whole table.
+    """
+    from evaluation.belonging import check_belongs
+    from evaluation.figures import figure_of
+    from evaluation.measures import AREA, AtScore
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.stored import evaluate_stored
+    from fusion.storage import part_paths, read_metadata
+    from fusion.terminal import notes, progress_bar
+
+    measures = [figure_of(name).measure for name in names]
+    if (
+        len(part_paths(path)) == 1
+        or any(isinstance(one, AtScore) or getattr(one, "ranges", AREA) is not AREA for one in measures)
+        or getattr(prepared.protocol, "fixed_ap", False)
+        or (replicates and isinstance(prepared, PreparedOpenImages))
+    ):
+        return None
+    notes(path, check_belongs(path, read_metadata(path)[0], truth))
+    evaluate = (
+        prepared.evaluate_parts if isinstance(prepared, PreparedOpenImages) else partial(evaluate_stored, prepared)
+    )
+    with progress_bar() as bar:
+        task = bar.add_task(path.name, total=None)
+        return evaluate(
+            path,
+            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            images=None if images is None else truth.image_id,
+        )
