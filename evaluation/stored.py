@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["StoredMatches", "StoredResult", "evaluate_stored"]
 
 _ROWS = 1 << 20  # rows that are matched at a time
-_MERGED = 1 << 21  # matches in memory at a time, or those of one category
+_MERGED = 1 << 19  # matches in memory at a time, or those of one category
 _RECORD = np.dtype(
     [("score", "f8"), ("true", "u8"), ("spared", "u8"), ("image", "i4"), ("rank", "i4"), ("outside", "u1")]
 )
