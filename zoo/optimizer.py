@@ -13,7 +13,7 @@ from zoo.nn.deform import DeformConv2d
 from zoo.nn.pool import Pooler
 from zoo.runs import TrainedAlike
 
-__all__ = ["Group", "groups_of", "optimizer_of", "rate_notes", "trained_alike"]
+__all__ = ["Group", "freeze_notes", "groups_of", "optimizer_of", "rate_notes", "trained_alike"]
 
 _FAST = 5e-3  # for AdamW
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -121,6 +121,15 @@ def rate_notes(settings: Train) -> list[str]:
     if settings.optimizer == "sgd" or rate <= _FAST:
         return []
     return [f"AdamW at a rate of {rate:g} seldom learns; 1e-4 to 1e-3 are usual: set train.learning_rate"]
+
+
+def freeze_notes(model: nn.Module, settings: Train) -> list[str]:
+    """Say where something is not trained that nothing has trained before; backbones may have ImageNet weights."""
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad and not name.startswith("backbone")]
+    if settings.init_from is not None or not frozen:
+        return []
+    kept = f"train.freeze keeps {len(frozen)} tensors that nothing has trained, such as {frozen[0]}"
+    return [f"{kept}: set train.init_from to the training that they are from"]
 
 
 def _compiled(pattern: str, number: int) -> re.Pattern[str]:

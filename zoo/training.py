@@ -23,7 +23,7 @@ from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
-from zoo.optimizer import optimizer_of, rate_notes, trained_alike
+from zoo.optimizer import freeze_notes, optimizer_of, rate_notes, trained_alike
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
 from zoo.stopping import refuse_step
@@ -109,7 +109,7 @@ class Training:
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
         subsets = {subset.source for stream in config.data.step(settings.batch) for subset in stream.subsets}
         teach_counts(model, category_counts(data, subsets))
-        said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings))
+        said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings), *freeze_notes(model, settings))
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from), settings.init_anew)
             anew = (*loaded.missing, *loaded.other_shape)

@@ -8,11 +8,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 
 from fusion.errors import InputError  # noqa: E402
+from tests.zoo.nn.test_variants import networks  # noqa: E402
 from zoo.cards import variant_card  # noqa: E402
 from zoo.config import Model, ParameterGroup, RoIPool, Timm, Train, replace, with_field  # noqa: E402
 from zoo.data import open_data  # noqa: E402
 from zoo.models import build  # noqa: E402
-from zoo.optimizer import groups_of, optimizer_of, rate_notes, trained_alike  # noqa: E402
+from zoo.optimizer import freeze_notes, groups_of, optimizer_of, rate_notes, trained_alike  # noqa: E402
 from zoo.registry import find, variants  # noqa: E402
 from zoo.scale import tiny  # noqa: E402
 from zoo.train import train  # noqa: E402
@@ -30,21 +31,25 @@ def by_name(model, settings):
     return {name: group for group in groups_of(model, settings) for name in group.names}
 
 
-@pytest.mark.parametrize("name", list(variants()))
+@pytest.mark.parametrize("name", networks())
 def test_every_parameter_is_in_one_group_and_only_offsets_learn_slower(name):
     config = find(name).make("tiny")
     model = model_of(config)
     groups = groups_of(model, config.train)
     names = [name for group in groups for name in group.names]
     assert sorted(names) == sorted(dict(model.named_parameters()))
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert {name for group in groups if group.what == "frozen" for name in group.names} == frozen
     for group in groups:
+        if group.what == "frozen":
+            continue
         pool = config.train.pool_offset_rate
         for name in group.names:
             if re.search(r"pool\.(offset|factor)\.", name):
                 assert group.rate == pool, name
             else:
                 assert group.rate == (0.1 if ".offset." in name else 1.0), name
-        assert group.weight_decay == 1e-4
+        assert group.weight_decay == config.train.weight_decay
 
 
 def test_the_first_group_that_matches_decides_and_offsets_take_their_share_of_it():
@@ -111,6 +116,16 @@ def test_a_rate_for_sgd_is_said_to_be_none_for_adamw():
     assert rate_notes(Train()) == rate_notes(Train(optimizer="adamw", learning_rate=1e-3)) == []
     (note,) = rate_notes(Train(optimizer="adamw", learning_rate=1e-3, batch=128))
     assert "AdamW at a rate of 0.008" in note
+
+
+def test_what_is_frozen_without_a_training_before_is_said():
+    retrained = find("ab_bgs").make("tiny")
+    (note,) = freeze_notes(model_of(retrained), retrained.train)
+    assert "neck." in note
+    assert "train.init_from" in note
+    assert freeze_notes(model_of(retrained), replace(retrained.train, init_from="runs/first")) == []
+    backbone = replace(PLAIN, train=replace(PLAIN.train, freeze=("backbone",)))
+    assert freeze_notes(model_of(backbone), backbone.train) == []
 
 
 def test_the_tiny_form_keeps_how_the_rate_falls_and_the_optimizer():
@@ -211,7 +226,9 @@ def test_cards_show_the_groups(tmp_path):
 def test_imagenet_weights_are_named(name):
     backbone = find(name).make().backbone
     if isinstance(backbone, Timm) and backbone.pretrained:
-        assert re.fullmatch(r"resnet50\.tv_in1k|senet154\.gluon_in1k|resnext101_64x4d\.gluon_in1k", backbone.name)
+        assert re.fullmatch(
+            r"resnet50\.tv_in1k|resnest\d+e\.in1k|senet154\.gluon_in1k|resnext101_64x4d\.gluon_in1k", backbone.name
+        )
 
 
 def test_the_named_weights_are_known_to_timm():
