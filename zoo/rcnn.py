@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from zoo.config import Model
 from zoo.data.record import Target
 from zoo.nn.cascade import BoxCascade
-from zoo.nn.decoupled_head import build_stage
+from zoo.nn.decoupled_backbone import ClassBranch, build_head
 from zoo.nn.detections import Detections, pick, rescaled
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid, Pyramids
@@ -40,7 +40,8 @@ class TwoStage(Network):
         channels = config.neck.channels
         self.rpn = ProposalNetwork(config.rpn, channels)
         count = len(config.cascade.iou)
-        heads = [build_stage(config, channels, num_classes, number) for number in range(count)]
+        self.apart = ClassBranch(self.backbone, self.neck) if config.decoupled else None
+        heads = [build_head(config, channels, num_classes, number) for number in range(count)]
         self.boxes = BoxCascade(heads, config.cascade, config.sampling, config.rpn.ignore_iof)
         self.masks = build_masks(config.mask, channels, num_classes, count) if config.mask else None
         self.stuff = StuffBranch(config.stuff, channels) if config.stuff else None
@@ -50,6 +51,10 @@ class TwoStage(Network):
         """Return the pyramid of each task of normalised, padded images [b, 3, h, w]."""
         maps, pyramid = self.look(batch)
         own = {task: neck(maps) for task, neck in self.own_necks.items()}
+        if self.apart is not None and self.config.decoupled is not None:
+            own["classes"] = self.apart(maps)
+            if self.config.decoupled.proposals == "classes":
+                own["proposals"] = own["classes"]
         return Pyramids.shared(pyramid)._replace(**own)
 
     def losses(
@@ -70,7 +75,8 @@ class TwoStage(Network):
                 losses.update(self.masks.losses(pyramids.masks, stages, self.boxes, targets, draws))
         if self.stuff is not None:
             losses["stuff"] = self.stuff.loss(pyramids.stuff, targets)
-        for task in self.own_necks:  # no region may have been pooled from some of its levels
+        apart = ("classes", "boxes") if self.apart is not None else ()
+        for task in (*self.own_necks, *apart):  # no region may have been pooled from some of its levels
             losses["rpn_objectness"] = losses["rpn_objectness"] + 0 * sum(
                 level.sum() for level in getattr(pyramids, task)
             )

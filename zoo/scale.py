@@ -143,6 +143,7 @@ def _tiny_backbone(backbone: Backbone) -> Backbone:
                 backbone,
                 name="resnest14d" if split else "test_resnet",
                 width=0.25 if split else 1.0,
+                depths=None,
                 squeeze=backbone.squeeze or squeezed,
                 pretrained=False,
                 norm=norm,

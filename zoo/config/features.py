@@ -9,6 +9,7 @@ __all__ = [
     "IMAGENET_STD",
     "RPN",
     "Backbone",
+    "DecoupledBackbone",
     "DeformConv",
     "HighIoU",
     "Norm",
@@ -52,7 +53,8 @@ class Timm:
         frozen_stages: 0 trains everything, 1 freezes the stem, 2 the stem and stage 2, and so on.
         deform: Deformable convolutions, or None.
         squeeze: Squeeze-and-excitation in the blocks of a ResNet: one reading of "global information".
-        width: Factor on the channels of a ResNet, for which there are no weights then (the tiny form's).
+        width: Factor on the channels of a ResNet or a NASNet, for which there are no weights then.
+        depths: Blocks of each stage of a ResNet in place of its own, for which there are no weights then; or None.
         mean: What is taken from red, green and blue (0 to 1); None is what timm's weights of this name were trained
             with, and ImageNet's own where it has none.
         std: What they are divided by then; None as in `mean`.
@@ -65,6 +67,7 @@ class Timm:
     deform: DeformConv | None = None
     squeeze: bool = False
     width: float = 1.0
+    depths: tuple[int, int, int, int] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
 
@@ -87,6 +90,22 @@ class ShuffleNet:
 
 
 Backbone = Timm | ShuffleNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoupledBackbone:
+    """Two branches from stride 8 on, each with C4, C5, a pyramid and heads of its own (mmfruit-openimages2019, 5.2).
+
+    Both learn classes and boxes, each one task at a lower weight; at test scores come from one, boxes from the other.
+
+    Attributes:
+        weight: Factor on the losses of boxes in the branch for classes, and on those of classes in the branch for boxes
+            (the report gives no number; 0.25 is ours).
+        proposals: Branch that proposals come from (ours).
+    """
+
+    weight: float = 0.25
+    proposals: Literal["boxes", "classes"] = "boxes"
 
 
 @dataclass(frozen=True, kw_only=True)

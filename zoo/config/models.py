@@ -6,7 +6,7 @@ from typing import Any
 
 from fusion.errors import InputError
 from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
-from zoo.config.features import FPN, RPN, Backbone, RoIPool, Task, Timm
+from zoo.config.features import FPN, RPN, Backbone, DecoupledBackbone, RoIPool, Task, Timm
 from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead
 from zoo.config.working import Infer, Train, TrainData
 from zoo.fields import diff, from_dict, to_dict
@@ -20,6 +20,7 @@ class Model:
 
     Attributes:
         backbone: Image to C2-C5.
+        decoupled: A backbone with a branch for classes and one for boxes, or None.
         neck: C2-C5 to P2-P6.
         own_necks: Tasks that get a pyramid of their own, made like `neck`.
         rpn: Pyramid to proposals.
@@ -39,6 +40,7 @@ class Model:
     """
 
     backbone: Backbone = Timm()
+    decoupled: DecoupledBackbone | None = None
     neck: FPN = FPN()
     own_necks: tuple[Task, ...] = ()
     rpn: RPN = RPN()
@@ -124,6 +126,12 @@ class Model:
                 "own_necks",
                 "FCHead takes classes and boxes from the same features",
                 "Take a ConvHead, or leave them out",
+            )
+        if self.decoupled is not None and (self.own_necks or self.neck.passes > 1):
+            raise InputError(
+                "decoupled",
+                "its branches have pyramids of their own, of one pass",
+                "Leave own_necks and neck.passes out",
             )
         if len(self.classifiers) != len(self.cascade.iou):
             problem = f"expected an entry for each of {len(self.cascade.iou)} stages, got {len(self.classifiers)}"

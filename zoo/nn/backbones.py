@@ -20,6 +20,7 @@ __all__ = ["Trunk", "build_backbone", "names_in_order", "pixel_statistics"]
 
 STRIDES = (4, 8, 16, 32)
 _CHANNELS = (64, 128, 256, 512)  # of a ResNet, before its blocks widen them
+_NASNET = 4032  # features of NASNet-A large
 Colour = tuple[float, float, float]
 Place = tuple[nn.Module, str]
 """A module as the attribute of its parent, so that it can be replaced."""
@@ -58,6 +59,16 @@ class Trunk(nn.Module):
                 assert last is not None
                 hooks.enter_context(last.register_forward_pre_hook(partial(_with_more, more)))
             return list(self.net(images))
+
+    def last_stages(self) -> list[nn.Sequential]:
+        """Return what makes C4 of C3, and C5 of C4.
+
+        Raises:
+            InputError: If it is not known where its stages are.
+        """
+        if not all(self._stages[3:]) or len(self._stages) != 5:
+            raise InputError("decoupled", "this backbone cannot be cut behind stride 8", "Take a ResNet")
+        return [nn.Sequential(*(getattr(*place) for place in stage)) for stage in self._stages[3:]]
 
 
 def _with_more(more: Tensor, _: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -141,8 +152,8 @@ def names_in_order(name: str) -> dict[str, torch.Size]:
 
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:
-    arguments = _arguments(config.squeeze, config.width)
-    info = _every_map(config.name, config.squeeze, config.width)
+    arguments = _arguments(config)
+    info = _every_map(Timm(name=config.name, squeeze=config.squeeze, width=config.width, depths=config.depths))
     last = {entry["reduction"]: index for index, entry in enumerate(info)}
     if not set(STRIDES) <= set(last):
         raise InputError(
@@ -167,22 +178,29 @@ def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], l
     return net, channels, _stages(net, [info[index]["module"] for index in chosen])
 
 
-def _arguments(squeeze: bool, width: float) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if squeeze else {}
-    if width != 1:
-        arguments["channels"] = tuple(round(width * channels) for channels in _CHANNELS)
+def _arguments(config: Timm) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if config.squeeze else {}
+    if config.depths is not None:
+        arguments["layers"] = config.depths
+    if config.width != 1 and config.name.startswith("nasnet"):
+        arguments["num_features"] = round(config.width * _NASNET)
+    elif config.width != 1:
+        arguments["channels"] = tuple(round(config.width * channels) for channels in _CHANNELS)
     return arguments
 
 
 @cache
-def _every_map(name: str, squeeze: bool, width: float) -> list[dict[str, Any]]:
+def _every_map(config: Timm) -> list[dict[str, Any]]:
     """Return what timm says of each map that a network could give."""
     try:
         with torch.device("meta"):
-            probe: Any = timm.create_model(name, features_only=True, pretrained=False, **_arguments(squeeze, width))
+            probe: Any = timm.create_model(config.name, features_only=True, pretrained=False, **_arguments(config))
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError("backbone.name", f"timm cannot build {name!r} as a backbone ({error})") from error
-    return list(probe.feature_info.info)
+        raise InputError("backbone.name", f"timm cannot build {config.name!r} as a backbone ({error})") from error
+    info = list(probe.feature_info.info)
+    if config.name.startswith("nasnet"):  # what timm says is of the full width
+        info = [{**entry, "num_chs": round(config.width * entry["num_chs"])} for entry in info]
+    return info
 
 
 def _stages(net: nn.Module, ends: list[str]) -> list[list[Place]]:
