@@ -171,6 +171,12 @@ def test_schedules_of_the_report():
     tuned = find("md19_shuffle_o365").make().train
     assert tuned.learning_rate * tuned.batch / tuned.reference_batch == pytest.approx(0.024)
     assert (tuned.milestones, tuned.steps, tuned.gamma) == ((5500, 7500), 8000, 0.2)
+    alibaba = find("ab_repr").make().train
+    assert alibaba.learning_rate * alibaba.batch / alibaba.reference_batch == pytest.approx(3e-2)
+    assert (alibaba.milestones, alibaba.epochs, alibaba.gamma) == ((20, 24, 26, 27), 28, 0.1)  # ends at 3e-6
+    small, large = find("lt_r50_htc").make().train, find("lt_s101_tricks").make().train
+    assert (small.milestones, small.epochs, small.weight_decay) == ((16, 22), 24, 1e-4)
+    assert (large.milestones, large.epochs, large.weight_decay) == ((11, 14), 15, 5e-5)
 
 
 def test_variants_are_known_without_torch():
