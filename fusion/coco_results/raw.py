@@ -1,6 +1,6 @@
 """The detections of a results file as they stand there: numbers in columns, ids and names not yet joined."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -78,6 +78,7 @@ class RawColumns(NamedTuple):
         box: float64 [n, 4], four numbers in the file's format; NaN where a record has no box.
         mask: [n] masks, null where a record has none; None where no record has one.
         number: int64 [n], number of the record in the file.
+        forget: Lets go of the memory of what was read of columns on disk.
     """
 
     images: list[RecordKey]
@@ -88,9 +89,11 @@ class RawColumns(NamedTuple):
     box: np.ndarray
     mask: pa.ChunkedArray | None
     number: np.ndarray
+    forget: Callable[[], None] = lambda: None
 
     def part(self, low: int, high: int) -> "RawColumns":
         """Return the records `low` to `high - 1`."""
+        self.forget()
         rows = slice(low, high)
         mask = None if self.mask is None else self.mask.slice(low, high - low)
         columns = self.category[rows], self.score[rows], self.box[rows], mask, self.number[rows]
@@ -165,7 +168,8 @@ class RawGatherer:
             self._store()
             image, category, score, box, number = self._stored.arrays()
             mask = self._stored.masks() if self._masked else None
-            return RawColumns(self._images.all, image, self._categories.all, category, score, box, mask, number)
+            columns = category, score, box, mask, number, self._stored.forget
+            return RawColumns(self._images.all, image, self._categories.all, *columns)
         return RawColumns(
             self._images.all,
             np.concatenate([np.zeros(0, np.int32), *self._image]),

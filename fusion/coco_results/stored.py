@@ -1,5 +1,6 @@
 """Columns of results that are too many for memory: files without a name, mapped into memory."""
 
+import mmap
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ class StoredColumns:
         self._files: list[IO[bytes]] = []
         self._text: IO[bytes] | None = None
         self._masks: Any = None
+        self._mapped: list[mmap.mmap] = []
 
     def __bool__(self) -> bool:
         return bool(self._files)
@@ -52,9 +54,8 @@ class StoredColumns:
         """Return image, category, score, box [n, 4] and number, read-only."""
         found = []
         for file, (kind, width) in zip(self._files, _KINDS, strict=True):
-            file.flush()
-            column = np.memmap(file, kind, mode="r")
-            found.append(np.asarray(column.reshape(-1, width) if width > 1 else column))
+            column = np.frombuffer(self._map(file), kind)
+            found.append(column.reshape(-1, width) if width > 1 else column)
         return found
 
     def masks(self) -> pa.ChunkedArray:
@@ -62,9 +63,18 @@ class StoredColumns:
         self._masks.close()
         if self._text is None:
             raise ValueError("nothing was stored")
-        self._text.flush()
-        mapped = pa.py_buffer(np.memmap(self._text, np.uint8, mode="r"))
-        return pa.ipc.open_stream(pa.BufferReader(mapped)).read_all()["mask"]
+        return pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(self._map(self._text)))).read_all()["mask"]
+
+    def forget(self) -> None:
+        """Let go of the pages that were read; they are read again when they are looked at."""
+        for mapped in self._mapped:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _map(self, file: IO[bytes]) -> mmap.mmap:
+        file.flush()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._mapped.append(mapped)
+        return mapped
 
 
 def close_all(files: Iterable[IO[bytes]]) -> None:
