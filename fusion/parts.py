@@ -21,6 +21,7 @@ from fusion.reparting import repart
 from fusion.row_groups import highest_score, rows_of, scores_of
 from fusion.run import settle
 from fusion.score_scales import scale_notes
+from fusion.shards import Shard
 from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.storage import BY_ID, image_ids_of, part_name, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
@@ -57,6 +58,7 @@ def fuse_files(
     *,
     device: str = "cpu",
     note: Callable[[str], None] | None = None,
+    shard: Shard | None = None,
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -74,6 +76,7 @@ def fuse_files(
         progress: Called with (what, done, total) before each node or part.
         device: "cpu", "cuda", or "auto" for the GPU where there is one; a note says where there is none.
         note: Called with each note as soon as it is known: what scores are like before any work is done.
+        shard: Make only this share of the parts; whoever makes the last of all puts the output in place.
 
     Raises:
         InputError: If a table cannot be read, they do not go together, the output cannot be written, or the device
@@ -92,7 +95,10 @@ def fuse_files(
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and all(Path(table).is_dir() for table in tables):
         rule = _check_partitioning(parts)
-        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell)
+        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard)
+    if shard is not None:
+        problem = "is of the parts of folders that are cut alike, and these tables are not"
+        raise InputError(f"option {option('shard')}", problem, "Cut them with `quorum repart`")
     if counts != {1} and output.suffix != ".parquet":
         return _fuse_recut(recipe, names, tables, output, progress, device, tell)
     if counts != {1}:
@@ -176,6 +182,7 @@ def _fuse_parts(
     progress: Callable[[str, int, int], None],
     device: str,
     tell: _Notes,
+    shard: Shard | None = None,
 ) -> FuseReport:
     """Fuse folders that are cut alike; other processes may do so at the same time."""
     count = len(parts[0])
@@ -190,7 +197,8 @@ def _fuse_parts(
     tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
     del largest
     tell(*(f"{path} holds finished parts of another run, which were left alone" for path in others(output, run)))
-    work, resumed, left = work_folder(output, run), 0, [] if output.exists() else list(range(count))
+    own = (shard or Shard(0, 1)).of(count)
+    work, resumed, made, left = work_folder(output, run), 0, 0, [] if output.exists() else own
     if left:
         work.mkdir(parents=True, exist_ok=True)
     while left:
@@ -203,6 +211,7 @@ def _fuse_parts(
                         waiting.append(number)
                     elif _key_of(work / part_name(number)) == keys[number]:
                         resumed += 1
+                        made += rows_of(work / part_name(number))
                     else:
                         work.stat()  # what is gone was put in place
                         inputs = [
@@ -212,8 +221,9 @@ def _fuse_parts(
                         del inputs
                         part = Part(rule=rule, count=count, number=number)
                         write_table(fused, work / part_name(number), part=part, key=keys[number])
+                        made += len(fused)
                         del fused
-            except FileNotFoundError:
+            except (FileNotFoundError, InputError):
                 if not whole(output, keys):
                     raise
                 waiting = []
@@ -221,7 +231,11 @@ def _fuse_parts(
         if len(waiting) == len(left):
             time.sleep(_PAUSE)
         left = waiting
-    put_in_place(work, output, keys)
+    if shard is None or _all_there(work, keys):
+        put_in_place(work, output, keys)
+    if not whole(output, keys):
+        tell(f"{len(own)} of {count} parts are done; whoever makes the last of the others puts the output in place")
+        return FuseReport(sum(_rows_of(paths[number]) for paths in parts for number in own), made, tuple(tell.lines))
     written = [output / part_name(number) for number in range(count)]
     above = _over_in(written)
     given = bool(above[0]) and any(_over_in(paths)[0] for paths in parts)
@@ -259,6 +273,16 @@ def _fuse_recut(
 
 def _rows_of(path: Path) -> int:
     return read_metadata(path)[1] if path.is_dir() else rows_of(path)
+
+
+def _all_there(work: Path, keys: Sequence[str]) -> bool:
+    """Tell whether all parts wait to be put in place; another process may do so meanwhile."""
+    try:
+        return all(_key_of(work / part_name(number)) == key for number, key in enumerate(keys))
+    except InputError:
+        if work.exists():
+            raise
+        return False
 
 
 def _key_of(path: Path) -> str | None:

@@ -39,6 +39,7 @@ def fuse(
     iou_type: IouType = "bbox",
     threads: int | None = None,
     device: str = "cpu",
+    shard: str | None = None,
 ) -> None:
     """Fuse tables into one, by a method or by a recipe.
 
@@ -64,10 +65,12 @@ def fuse(
         iou_type: Boxes or masks.
         threads: Number of threads; all processors when not given. The result is the same.
         device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
+        shard: Of folders of parts, make only a share, such as 1/4; auto is what torchrun or SLURM say of this process.
     """
     from fusion.parts import fuse_files
     from fusion.ready import find_ready
     from fusion.recipe_file import read_recipe, saving
+    from fusion.shards import Shard
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
 
     if threads is not None:
@@ -107,12 +110,13 @@ def fuse(
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             device=device,
             note=lambda line: notes(output, [line]),
+            shard=None if shard is None else Shard.parse(shard),
         )
     stderr.print(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
         highlight=False,
     )
-    if measured is not None:
+    if measured is not None and output.exists():
         notes(output, [_verdict(tables, output, *measured, images)])
 
 

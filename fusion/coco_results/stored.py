@@ -67,7 +67,7 @@ class StoredColumns:
 
     def forget(self) -> None:
         """Let go of the pages that were read; they are read again when they are looked at."""
-        for mapped in self._mapped:
+        for mapped in self._mapped if hasattr(mmap, "MADV_DONTNEED") else ():
             mapped.madvise(mmap.MADV_DONTNEED)
 
     def _map(self, file: IO[bytes]) -> mmap.mmap:

@@ -10,6 +10,7 @@ from fusion import parts, reparting
 from fusion.errors import InputError
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
+from fusion.shards import Shard
 from fusion.steps.nms import Nms
 from fusion.steps.wbf import Wbf
 from fusion.storage import read_metadata, read_pieces, read_table, write_table
@@ -138,6 +139,38 @@ def test_several_at_one_output_make_each_part_once(tmp_path, monkeypatch):
     assert {(report.detections_in, report.detections_out) for report in reports} == {(600, len(whole))}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
     assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+def test_shares_make_the_output_together(tmp_path):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=5)
+    inputs, out = [tmp_path / "a", tmp_path / "b"], tmp_path / "out"
+    done = []
+    for text in ("3/3", "1/3", "2/3"):
+        assert not out.exists()
+        done.append(fuse_files(RECIPE, inputs, out, shard=Shard.parse(text)))
+    assert "1 of 5 parts are done" in done[0].notes[-1]
+    assert "2 of 5 parts are done" in done[1].notes[-1]
+    whole = RECIPE.fuse([read_table(path) for path in inputs])
+    assert read_table(out).arrow.equals(whole.arrow)
+    assert (done[2].detections_in, done[2].detections_out) == (600, len(whole))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
+    assert fuse_files(RECIPE, inputs, out, shard=Shard(0, 3)).detections_out == len(whole)
+    write_table(member("c", 2), tmp_path / "c.parquet")
+    with pytest.raises(InputError, match="folders that are cut alike"):
+        fuse_files(RECIPE, [tmp_path / "a", tmp_path / "c.parquet"], tmp_path / "more", shard=Shard(0, 2))
+
+
+def test_shares_are_read_from_the_option_or_the_environment():
+    assert Shard.parse("2/7") == Shard(1, 7)
+    assert [Shard(k, 3).of(7) for k in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
+    slurm = {"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}
+    array = slurm | {"SLURM_ARRAY_TASK_ID": "6", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5"}
+    torchrun = slurm | {"RANK": "3", "WORLD_SIZE": "8"}
+    assert [Shard.parse("auto", said) for said in (slurm, array, torchrun)] == [Shard(1, 4), Shard(1, 3), Shard(3, 8)]
+    for wrong in ("0/3", "4/3", "1", "a/b", "auto"):
+        with pytest.raises(InputError, match="option shard"):
+            Shard.parse(wrong, {})
 
 
 @pytest.mark.parametrize("ids", [int, str])
