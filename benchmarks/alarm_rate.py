@@ -4,6 +4,9 @@ Members and truth are of one distribution (`benchmarks/search_zoo.py`), images a
 that nothing but the search itself can fit the split that it is run on. Each search has its own members, images and
 seed. Of a dozen images most of what a search finds is noise, and rivals are better: there the alarm ought to ring.
 
+With `--learned`, corrections, calibrations and scores are learned as `quorum search` does, and the first candidate is
+among the rivals.
+
     python -m benchmarks.alarm_rate
 """
 
@@ -18,12 +21,10 @@ from scipy.stats import beta
 
 from benchmarks.search_zoo import make_zoo
 from evaluation.protocol import Coco
-from search.answer import Answer, find_answer
-from search.device import fusers_of
-from search.engine import Engine
-from search.evaluators import Serial
-from search.problem import agreement, pose
-from search.study import Settings, Study
+from search.answer import Answer
+from search.problem import pose
+from search.seek import seek
+from search.study import Settings
 
 _MEMBERS, _CATEGORIES, _DETECTIONS = 6, 4, 10.0
 
@@ -44,13 +45,14 @@ def main() -> None:
     """Search again and again, and print how often the alarm rang."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the searches")
+    parser.add_argument("--learned", action="store_true", help="learn as quorum search does")
     options = parser.parse_args()
     print("| searched on | verified on | trials | searches | the alarm rang | 95 % interval | s |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for setting in SETTINGS:
         begin = time.process_time()
         count = max(int(setting.searches * options.share), 1)
-        rang = sum(run(setting, seed).alarm is not None for seed in range(count))
+        rang = sum(run(setting, seed, learned=options.learned).alarm is not None for seed in range(count))
         low = beta.ppf(0.025, rang, count - rang + 1) if rang else 0.0
         high = beta.ppf(0.975, rang + 1, count - rang) if rang < count else 1.0
         print(
@@ -60,16 +62,14 @@ def main() -> None:
         )
 
 
-def run(setting: Setting, seed: int) -> Answer:
+def run(setting: Setting, seed: int, *, learned: bool = False) -> Answer:
     """Simulate members and search."""
     truth, tables = make_zoo(seed, _MEMBERS, setting.searched + setting.verified, _CATEGORIES, _DETECTIONS)
     ids = np.random.default_rng((seed, 5)).permutation(truth.image_id)
     splits = {"search": ids[: setting.searched], "verify": ids[setting.searched :]}
-    problem = pose(tables, truth, splits, Coco(), treatment="as they are")
-    study = Study(Settings(budget=setting.trials, seed=seed), problem.search.category_ids, agreement(problem.search))
-    fusers = fusers_of(problem)
-    study.run(Serial(Engine(fusers, memory=1 << 28)))
-    return find_answer(problem, study, scores=False)
+    problem = pose(tables, truth, splits, Coco(), treatment=None if learned else "as they are")
+    _, answer = seek(problem, Settings(budget=setting.trials, seed=seed), memory=0.25, scores=learned)
+    return answer
 
 
 if __name__ == "__main__":

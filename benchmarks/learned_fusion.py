@@ -38,9 +38,6 @@ from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.steps.rescore import Rescore
 from fusion.steps.wbf import Wbf
 from fusion.table import DetectionTable, Metadata
-from search.device import fusers_of
-from search.engine import Engine
-from search.evaluators import Serial
 from search.problem import pose
 from search.seek import seek
 from search.study import Settings
@@ -166,7 +163,7 @@ def _searched(case: Case, trials: int, treatment: str | None, seconds: float = n
     study, answer = seek(
         problem,
         settings,
-        Serial(Engine(fusers_of(problem), memory=1 << 30)),
+        memory=1.0,
         scores=treatment is None,
         stop=lambda: "the time is over" if time.process_time() - begin > _SEARCHING * seconds else None,
     )

@@ -22,11 +22,9 @@ from fusion.recipe_file import write_recipe
 from fusion.table import DetectionTable
 from search.answer import Answer
 from search.baselines import single
-from search.device import open_evaluator
 from search.journal import Journal
 from search.preparation import prepare_members
 from search.problem import Problem, Side, agreement, pose
-from search.scratch import scratch_folder
 from search.seek import in_words, seek
 from search.splits import dealt
 from search.stack import stack
@@ -131,18 +129,15 @@ def improve(
         if folder is not None:
             write_recipe(recipe, folder / "best.toml")
 
-    with scratch_folder("quorum-auto-") as scratch:
-        evaluator, _ = open_evaluator(problem, scratch, device="cpu", workers=1, memory=2 << 30)
-        study, answer = seek(
-            problem,
-            Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed),
-            evaluator,
-            journal=journal,
-            stop=over,
-            chosen=keep,
-            said=progress,
-            progress=in_words(tell),
-        )
+    study, answer = seek(
+        problem,
+        Settings(budget=_TRIALS, patience=_PATIENCE, seed=seed),
+        journal=journal,
+        stop=over,
+        chosen=keep,
+        said=progress,
+        progress=in_words(tell),
+    )
     gain = answer.gain("best member", "verify")
     helps = gain.value > 0
     tell("learning again on all images")

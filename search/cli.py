@@ -86,11 +86,10 @@ def search(
     from fusion.recipe_file import write_recipe
     from fusion.score_scales import scales_of, unlike
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
-    from search.device import open_evaluator, settle_device
+    from search.device import settle_device
     from search.journal import Journal
     from search.preparation import LEARNED
     from search.problem import pose
-    from search.scratch import scratch_folder
     from search.seek import seek
     from search.splits import dealt
     from search.study import Settings
@@ -138,22 +137,21 @@ def search(
             stderr.print(f"{side.name} split: {len(side.truth.image_id):,} images", highlight=False)
     journal = Journal(storage or journal_path, problem.origin | {"mode": mode, "splits": _fingerprint(parts)}, island)
     notes(storage or journal_path, journal.notes)
-    with scratch_folder("quorum-search-") as scratch:
-        evaluator, said = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
-        notes("search", said)
-        with announcing_compilation(), progress_bar() as bar:
-            task = bar.add_task("search", total=budget)
-            study, answer = seek(
-                problem,
-                settings,
-                evaluator,
-                scores=learn == "all",
-                journal=journal,
-                figures=wanted,
-                chosen=lambda recipe: write_recipe(recipe, output / "best.toml"),
-                said=lambda what: stderr.print(what, highlight=False),
-                progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            )
+    with announcing_compilation(), progress_bar() as bar:
+        task = bar.add_task("search", total=budget)
+        study, answer = seek(
+            problem,
+            settings,
+            device=device,
+            workers=workers,
+            memory=memory,
+            scores=learn == "all",
+            journal=journal,
+            figures=wanted,
+            chosen=lambda recipe: write_recipe(recipe, output / "best.toml"),
+            said=lambda what: stderr.print(what, highlight=False),
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
     _write(answer, study, output)
     _tell(answer, study, output)
 

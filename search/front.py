@@ -26,12 +26,11 @@ from fusion.table import DetectionTable
 from fusion.terminal import notes
 from search.answer import Answer
 from search.auto import Improvement, improve
-from search.device import open_evaluator, settle_device
+from search.device import settle_device
 from search.journal import Journal
 from search.preparation import LEARNED
 from search.problem import pose
 from search.report import write_report
-from search.scratch import scratch_folder
 from search.seek import in_words, seek
 from search.splits import dealt
 from search.study import Settings
@@ -178,6 +177,7 @@ def search(
     one_of("learn", learn, tuple(LEARNED))
     settings = Settings(mode=mode, budget=budget, seed=seed, patience=patience)
     device, said = settle_device(device, workers)
+    notes("search", said)
     measured = protocol_of(protocol, iou_type) if isinstance(protocol, str) else protocol
     tables = _named(members, [one if isinstance(one, DetectionTable) else load(one, truth) for one in members])
     parts = dealt(truth, ("search", "verify"), groups=labels, seed=seed) if splits is None else splits
@@ -201,19 +201,18 @@ def search(
         if folder is not None:
             write_recipe(recipe, folder / "best.toml")
 
-    with scratch_folder("quorum-search-") as scratch:
-        evaluator, more = open_evaluator(problem, scratch, device=device, workers=workers, memory=int(memory * 2**30))
-        notes("search", (*said, *more))
-        study, answer = seek(
-            problem,
-            settings,
-            evaluator,
-            scores=learn == "all",
-            journal=journal,
-            chosen=keep,
-            said=progress,
-            progress=None if progress is None else in_words(progress),
-        )
+    study, answer = seek(
+        problem,
+        settings,
+        device=device,
+        workers=workers,
+        memory=memory,
+        scores=learn == "all",
+        journal=journal,
+        chosen=keep,
+        said=progress,
+        progress=None if progress is None else in_words(progress),
+    )
     if folder is not None:
         write_report(answer, study, folder)
     return answer

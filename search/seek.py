@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from fusion.errors import InputError, option
 from fusion.recipe import Recipe
+from fusion.terminal import notes
 from search.answer import Answer, find_answer, paired_error, recipe_with
-from search.evaluators import Evaluator
+from search.device import open_evaluator
 from search.journal import Journal
 from search.problem import Problem, agreement
+from search.scratch import scratch_folder
 from search.stack import Stack, best_stack, learn_first
 from search.study import Settings, Study
 
@@ -32,8 +34,10 @@ def in_words(tell: Callable[[str], None]) -> Progress:
 def seek(
     problem: Problem,
     settings: Settings,
-    evaluator: Evaluator,
     *,
+    device: str = "cpu",
+    workers: int = 1,
+    memory: float = 2.0,
     scores: bool = True,
     journal: Journal | None = None,
     stop: Callable[[], str | None] | None = None,
@@ -50,7 +54,9 @@ def seek(
     Args:
         problem: Members and splits.
         settings: What the search may spend.
-        evaluator: Runs candidates; it is closed when they are done.
+        device: What runs candidates, from `settle_device`.
+        workers: Processes that run them.
+        memory: GiB for results of sub-trees, in each process or on the GPU.
         scores: Whether scores may be learned.
         journal: Where trials are kept.
         stop: Asked after every batch of trials whether to end, and why.
@@ -61,7 +67,7 @@ def seek(
         progress: Told what is being done.
 
     Raises:
-        InputError: If it was ended before anything was measured.
+        InputError: If it was ended before anything was measured, or the GPU that was asked for cannot be used.
     """
     study = Study(settings, problem.search.category_ids, agreement(problem.search))
     learned: list[Stack] = []
@@ -88,17 +94,22 @@ def seek(
         scored = f"; with learned scores {100 * learned[0].result.AP:.2f}" if learned else ""
         tell(f"{phase}: best AP {100 * best:.2f}{scored}", done, wanted)
 
-    try:
-        study.run(
-            evaluator,
-            journal,
-            paired_error=lambda a, b: paired_error(problem, a, b),
-            begun=begin,
-            stop=stop,
-            progress=trials,
+    with scratch_folder("quorum-search-") as scratch:
+        evaluator, on_device = open_evaluator(
+            problem, scratch, device=device, workers=workers, memory=int(memory * 2**30)
         )
-    finally:
-        evaluator.close()
+        notes("search", on_device)
+        try:
+            study.run(
+                evaluator,
+                journal,
+                paired_error=lambda a, b: paired_error(problem, a, b),
+                begun=begin,
+                stop=stop,
+                progress=trials,
+            )
+        finally:
+            evaluator.close()
     if not study.measured:
         raise InputError(
             "search", "ended before its first trial", f"Start it again; {option('resume')} goes on with what was kept"

@@ -11,7 +11,6 @@ from fusion.table import DetectionTable
 from search.answer import FIRST
 from search.device import fusers_of
 from search.engine import Engine
-from search.evaluators import Serial
 from search.problem import pose
 from search.report import report_text
 from search.seek import seek
@@ -49,8 +48,7 @@ def problem():
 
 
 def sought(problem, *, budget=30, **more):
-    evaluator = Serial(Engine(fusers_of(problem), memory=1 << 24))
-    return seek(problem, Settings(budget=budget), evaluator, **more)
+    return seek(problem, Settings(budget=budget), memory=1 / 64, **more)
 
 
 def test_the_first_candidate_is_known_shown_and_kept_before_trials(problem):
@@ -132,7 +130,7 @@ def test_the_recipe_is_what_was_measured_to_the_last_bit(problem):
     assert one.arrow.equals(other.arrow)
 
 
-def test_one_member_and_an_end_before_anything():
+def test_one_member_and_an_end_before_anything(monkeypatch):
     problem = pose(TABLES[:1], TRUTH, SPLITS, Coco())
     _, answer = sought(problem)
     assert len(answer.stacks) == 1
@@ -144,5 +142,6 @@ def test_one_member_and_an_end_before_anything():
         def close(self):
             pass
 
+    monkeypatch.setattr("search.seek.open_evaluator", lambda *_, **__: (Stopped(), ()))
     with pytest.raises(InputError, match="ended before its first trial"):
-        seek(problem, Settings(budget=10), Stopped())
+        seek(problem, Settings(budget=10))
