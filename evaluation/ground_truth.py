@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evaluation.masks import encode_segmentations
+from evaluation.truth_columns import check_boxes, check_unique, ids_of, indices, places_of, sizes_of, some_of
 from fusion.arrow_arrays import arrow_array
 from fusion.belonging import Sketch
 from fusion.checks import one_of
@@ -19,7 +20,7 @@ from fusion.corners import far_side, from_corners
 from fusion.errors import InputError
 from fusion.printed_table import PrintedTable, notebook_html
 
-__all__ = ["GroundTruth", "Labels", "check_boxes", "check_unique", "indices", "places_of"]
+__all__ = ["GroundTruth", "Labels"]
 
 _SHOWN = 10  # categories in a notebook
 
@@ -153,14 +154,14 @@ class GroundTruth:
         Raises:
             InputError: If lengths differ, an id is unknown or occurs twice, or a box is not usable.
         """
-        images = _ids(image_id, source, "image")
-        categories = _ids(category_id, source, "category").astype(np.int32)
+        images = ids_of(image_id, source, "image")
+        categories = ids_of(category_id, source, "category").astype(np.int32)
         if (xywh is None) == (xyxy is None):
             raise InputError(source, "expected boxes as either xywh or xyxy", "Give one of them")
         boxes, far = (np.asarray(xywh, np.float64).reshape(-1, 4), None) if xyxy is None else from_corners(xyxy)
         count = len(boxes)
         areas = boxes[:, 2] * boxes[:, 3] if area is None else np.asarray(area, dtype=np.float64)
-        ids = np.arange(1, count + 1) if annotation_id is None else _ids(annotation_id, source, "annotation")
+        ids = np.arange(1, count + 1) if annotation_id is None else ids_of(annotation_id, source, "annotation")
         check_boxes(boxes, areas, source)
         image_order, image = indices(images, np.asarray(annotation_image_id), source, "image")
         category_order, category = indices(categories, np.asarray(annotation_category_id), source, "category")
@@ -169,8 +170,8 @@ class GroundTruth:
         names = category_name if category_name is not None else [str(i) for i in categories.tolist()]
         truth = cls(
             image_id=images[image_order],
-            width=_sizes(width, len(images), source, "width")[image_order],
-            height=_sizes(height, len(images), source, "height")[image_order],
+            width=sizes_of(width, len(images), source, "width")[image_order],
+            height=sizes_of(height, len(images), source, "height")[image_order],
             file_name=np.array([""] * len(images) if file_name is None else list(file_name), dtype=object)[image_order],
             category_id=categories[category_order],
             category_name=tuple(names[k] for k in category_order),
@@ -324,10 +325,10 @@ class GroundTruth:
         Raises:
             InputError: If an id is unknown.
         """
-        wanted = np.unique(_ids(image_ids, self.source, "image"))
+        wanted = np.unique(ids_of(image_ids, self.source, "image"))
         unknown = wanted[~np.isin(wanted, self.image_id)]
         if len(unknown):
-            raise InputError(self.source, f"it has no image {_some(unknown)}", "Choose among its own images")
+            raise InputError(self.source, f"it has no image {some_of(unknown)}", "Choose among its own images")
         images = np.flatnonzero(np.isin(self.image_id, wanted))
         place = np.full(len(self.image_id), -1, dtype=np.int32)
         place[images] = np.arange(len(images), dtype=np.int32)
@@ -368,119 +369,9 @@ class GroundTruth:
         return [masks[row] for row in rows.tolist()]
 
 
-def places_of(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the place of each wanted id among the known ones.
-
-    Args:
-        known: [k] ids, ascending: integers, or an object array of str.
-        wanted: [n] ids of either kind.
-
-    Returns:
-        int64 [n]; -1 where an id is not there.
-    """
-    if known.dtype == object or wanted.dtype.kind not in "iu":
-        index = dict(zip(known.tolist(), range(len(known)), strict=True))
-        return np.array([index.get(i, -1) for i in wanted.tolist()], dtype=np.int64)
-    if len(known) == 0:
-        return np.full(len(wanted), -1, dtype=np.int64)
-    low, high = int(known[0]), int(known[-1])
-    if high - low < 1 << 20 and len(wanted) > len(known):
-        # a table with one more entry on either side, for all that is out of range: ten times faster than searching
-        table = np.full(high - low + 3, -1, dtype=np.int64)
-        table[known - low + 1] = np.arange(len(known))
-        return np.asarray(table[np.clip(wanted.astype(np.int64), low - 1, high + 1) - (low - 1)])
-    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[place] == wanted, place, -1)
-
-
 def _labels_of(labels: Labels | None, images: np.ndarray) -> Labels | None:
     if labels is None:
         return None
     parts = [labels.category[labels.start[i] : labels.start[i + 1]] for i in images]
     start = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
     return Labels(start, np.concatenate([labels.category[:0], *parts]))
-
-
-def _ids(values: npt.ArrayLike, source: object, noun: str) -> np.ndarray:
-    ids = np.asarray(values)
-    if ids.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    bits = 32 if noun == "category" else 64
-    if ids.ndim == 1 and ids.dtype.kind in "iu" and -(2 ** (bits - 1)) <= ids.min() and ids.max() < 2 ** (bits - 1):
-        return ids.astype(np.int64)
-    if ids.ndim == 1 and ids.dtype.kind in "UO" and noun == "image" and all(isinstance(i, str) for i in ids.tolist()):
-        return ids.astype(object)
-    expected = f"integers of {bits} bits" + (", or all strings" if noun == "image" else "")
-    got = f"{ids.dtype} {list(ids.shape)}: {_some(ids.ravel())}"
-    raise InputError(source, f"{noun} ids must be {expected}, got {got}", "Number them anew, or make them of one kind")
-
-
-def indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the order that sorts `ids`, and the place of each of `used` in the sorted ids.
-
-    Raises:
-        InputError: If an id occurs twice, or one that is used is not there.
-    """
-    check_unique(ids, source, noun)
-    order = np.argsort(ids, kind="stable")
-    if used.size == 0:
-        return order, np.zeros(0, dtype=np.int32)
-    known = dict(zip(ids[order].tolist(), range(len(ids)), strict=True))
-    place = np.array([known.get(i, -1) for i in used.tolist()], dtype=np.int32)
-    wrong = np.flatnonzero(place < 0)
-    if len(wrong):
-        raise InputError(
-            f"{source}, annotation {wrong[0]}, field '{noun}_id'",
-            f"there is no {noun} {used.tolist()[wrong[0]]!r}; {len(wrong)} annotations name an unknown {noun}",
-            f"Add the {noun} or drop these annotations",
-        )
-    return order, place
-
-
-def check_unique(ids: np.ndarray, source: object, noun: str) -> None:
-    """Check that no id occurs twice.
-
-    Raises:
-        InputError: If one does.
-    """
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
-        raise InputError(source, f"{noun} id {_some(values[counts > 1])} occurs more than once", "Ids must be unique")
-
-
-def check_boxes(boxes: np.ndarray, areas: np.ndarray, source: object) -> None:
-    """Check that boxes, float64 [a, 4] xywh, and areas are finite, and no side is below 0.
-
-    Raises:
-        InputError: If one is; the first is named.
-    """
-    for field, values in (("bbox", boxes), ("area", areas[:, None])):
-        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(wrong):
-            raise InputError(
-                f"{source}, annotation {wrong[0]}, field '{field}'",
-                f"expected finite numbers, got {np.squeeze(values[wrong[0]]).tolist()}",
-                "Mend or drop the annotation",
-            )
-    wrong = np.flatnonzero((boxes[:, 2:] < 0).any(axis=1))
-    if len(wrong):
-        raise InputError(
-            f"{source}, annotation {wrong[0]}, field 'bbox'",
-            f"expected [x, y, width, height] without a negative size, got {boxes[wrong[0]].tolist()}",
-            "Mend the box; corners have to be turned into sizes",
-        )
-
-
-def _sizes(values: npt.ArrayLike | None, count: int, source: object, name: str) -> np.ndarray:
-    if values is None:
-        return np.zeros(count, dtype=np.int32)
-    sides = np.asarray(values)
-    for index in np.flatnonzero((sides >= 2**31) | (sides < -(2**31)))[:1].tolist():
-        where = f"{source}, image {index}, field '{name}'"
-        raise InputError(where, f"expected pixels, got {sides[index]}", "Mend it; without it the size is not known")
-    return sides.astype(np.int32)
-
-
-def _some(values: np.ndarray) -> str:
-    shown = ", ".join(repr(value) for value in values[:3].tolist())
-    return shown + (f" and {len(values) - 3} more" if len(values) > 3 else "")

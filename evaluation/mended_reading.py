@@ -12,7 +12,8 @@ import numpy as np
 from evaluation.checks.base import TruthFinding, at
 from evaluation.coco_ground_truth import coco_columns, coco_truth
 from evaluation.formats import recognised
-from evaluation.ground_truth import GroundTruth, check_boxes, check_unique, indices
+from evaluation.ground_truth import GroundTruth
+from evaluation.truth_columns import check_boxes, check_unique, indices
 from fusion.errors import InputError
 
 __all__ = ["read_mended"]

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.pairs import decode_masks
 from evaluation.protocol import OpenImages
+from evaluation.truth_columns import places_of
 from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_text, taken
 from fusion.table import DetectionTable

@@ -12,7 +12,7 @@ from evaluation.attached import Attached, attach
 from evaluation.columns import Found, MaskRuns, Paired, Pairs, Truth
 from evaluation.federated import Federated
 from evaluation.gathering import gathered
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.masks import box_masks
 from evaluation.matches import find_matches
 from evaluation.open_images import PreparedOpenImages, prepare_open_images
@@ -20,6 +20,7 @@ from evaluation.open_images_result import OpenImagesResult
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
 from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
+from evaluation.truth_columns import places_of
 from fusion.arrow_arrays import numpy_array
 from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_array, mask_text, taken

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
+from evaluation.truth_columns import places_of
 from fusion.errors import InputError, option
 from fusion.source import Source
 

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.kernels.best_match import match_cells
 from evaluation.kernels.open_images import LEFT_OUT, TRUE
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.protocol import OpenImages
+from evaluation.truth_columns import places_of
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
 from fusion.pool import pool_tables

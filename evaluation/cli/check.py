@@ -80,8 +80,8 @@ def check(
 def _splits(paths: tuple[Path, ...], truth: "GroundTruth") -> "tuple[dict[str, list[str]], dict[str, np.ndarray]]":
     """Read other splits: names of files by split, and places of images of lists."""
     from evaluation.cli.image_lists import read_image_list
-    from evaluation.ground_truth import places_of
     from evaluation.mended_reading import read_mended
+    from evaluation.truth_columns import places_of
 
     names: dict[str, list[str]] = {}
     lists: dict[str, np.ndarray] = {}

@@ -51,7 +51,7 @@ def read_groups(path: Path, truth: "GroundTruth") -> "np.ndarray":
     import pyarrow as pa
     import pyarrow.csv
 
-    from evaluation.ground_truth import places_of
+    from evaluation.truth_columns import places_of
 
     text = {"image_id": pa.string(), "group": pa.string()}
     try:

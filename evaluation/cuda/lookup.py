@@ -3,7 +3,8 @@
 import numpy as np
 
 from evaluation.cuda.kernels.lookup import Lookup
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
+from evaluation.truth_columns import places_of
 from fusion.cuda.kernels.device import to_device
 from fusion.cuda.resident import Origins
 

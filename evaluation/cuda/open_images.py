@@ -17,9 +17,9 @@ from evaluation.cuda.kernels.open_images import (
     usable,
 )
 from evaluation.cuda.lookup import keys_of, lookup_of
-from evaluation.ground_truth import places_of
 from evaluation.open_images import PreparedOpenImages
 from evaluation.open_images_curve import average_precision
+from evaluation.truth_columns import places_of
 from fusion.cuda.kernels.cells import sort_rows
 from fusion.cuda.kernels.device import empty, to_device, to_host
 from fusion.cuda.resident import Origins, Resident

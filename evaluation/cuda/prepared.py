@@ -23,11 +23,11 @@ from evaluation.cuda.kernels.precision import events_of, interpolated
 from evaluation.cuda.lookup import keys_of, lookup_of
 from evaluation.cuda.open_images import OpenImagesOnGpu
 from evaluation.formulas.matching import IGNORED, LOST, SHARED
-from evaluation.ground_truth import places_of
 from evaluation.kernels.precision import needed
 from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.protocol import AREA_RANGES, RECALLS, Lvis
+from evaluation.truth_columns import places_of
 from fusion.cuda.kernels.cells import GpuColumns, Rows, sort_rows
 from fusion.cuda.kernels.device import empty, filled, to_device, to_host
 from fusion.cuda.kernels.rescore import flag_best

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
+from evaluation.truth_columns import places_of
 from fusion.coco_results.file_names import normal_name
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable

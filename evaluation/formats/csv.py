@@ -10,8 +10,9 @@ from evaluation.files.box_tables import BoxColumns, results_of
 from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
 from evaluation.formats.base import Format, Progress
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv.columns import TEXT, read_csv
+from evaluation.truth_columns import places_of
 from fusion.arrow_arrays import arrow_array
 from fusion.atomic import replacing
 from fusion.coco_results import RawResults, Reading, Vocabulary

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.pictures.verdicts import NEITHER, RIGHT, WRONG, Verdicts, judge, per_image
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis
 from evaluation.result import CocoResult
+from evaluation.truth_columns import places_of
 from fusion.errors import InputError, option
 from fusion.table import DetectionTable
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.readings.agreement import Objects, meeting
 from evaluation.readings.candidates import LOW
 from evaluation.readings.sample import expected_objects, most_confident, of_annotated, some_rows
+from evaluation.truth_columns import places_of
 from fusion.errors import Warned
 from fusion.table import DetectionTable
 

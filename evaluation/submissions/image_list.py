@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from evaluation.ground_truth import GroundTruth, places_of
+from evaluation.ground_truth import GroundTruth
 from evaluation.lists import check_siblings
 from evaluation.submissions.csv_files import read_rows
+from evaluation.truth_columns import places_of
 from fusion.belonging import Sketch
 from fusion.errors import InputError
 from fusion.source import Source
