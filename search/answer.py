@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,19 +15,18 @@ from evaluation.statistics import Replicates, bootstrap
 from fusion.printed_table import PrintedTable, notebook_html
 from fusion.recipe import Recipe
 from search.baselines import single
+from search.dissection import Change, NodeAp, nodes_of, with_defaults, without_each
 from search.genome import Genome, Operator, used_members
 from search.journal import Trial
-from search.problem import Problem, Side
-from search.stack import Stack, best_stack, learn_more
+from search.problem import Problem
+from search.stack import Stack, best_stack, learn_more, measured_on
 from search.study import Study
-from search.tree import clades, depths, key, without
+from search.tree import depths
 
 __all__ = [
     "FIRST",
     "Answer",
-    "Change",
     "Gain",
-    "NodeAp",
     "Rival",
     "choose",
     "find_answer",
@@ -72,25 +71,6 @@ class Gain:
     over: str
     split: str
     difference: Difference
-
-
-@dataclass(frozen=True)
-class NodeAp:
-    """One node of the answer's tree: the members below it, its operator and its AP on the verify split."""
-
-    members: tuple[int, ...]
-    operator: Operator | None
-    depth: int
-    ap: float
-
-
-@dataclass(frozen=True)
-class Change:
-    """What the answer is worth on the verify split with one thing changed, and what it loses by that."""
-
-    what: str
-    ap: float
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -264,17 +244,17 @@ def find_answer(
     tell("choosing among the best trials")
     search, verify = problem.search, problem.others[0]
     best = study.measured[:_TOP]
-    top = [(t.outcome.value, _result(problem, verify, t.genome).AP) for t in best]
+    top = [(t.outcome.value, measured_on(problem, verify, t.genome).AP) for t in best]
     if len(problem.others) > 1:
         # a split is left to quote, so that this one may choose
         trial = best[int(np.argmax([ap for _, ap in top]))]
     else:
         trial = choose(study, lambda a, b: paired_error(problem, a, b))
     stacks = [*learned]
-    own = _result(problem, search, trial.genome)
+    own = measured_on(problem, search, trial.genome)
     plain = next((t.genome for t in study.measured if t.phase in ("members", "naive")), trial.genome)
     # a simple trial that was chosen may be a little behind
-    simple = min(_result(problem, search, plain), own, key=lambda result: result.AP)
+    simple = min(measured_on(problem, search, plain), own, key=lambda result: result.AP)
     stacked = best_stack(simple, stacks, own, trial.genome)
     if chosen is not None:
         chosen(recipe_with(problem, trial.genome, stacked))
@@ -297,24 +277,24 @@ def find_answer(
     rivals = {}
     for side in (search, *problem.others):
         tell(f"measuring on the {side.name} split")
-        own = _result(problem, side, answer, stacked)
+        own = measured_on(problem, side, answer, stacked)
         member = side.prepared.evaluate(side.tables[0])
         results = {"answer": (answer, own), "best member": (single(0, len(problem.names)), member)}
-        results |= {name: (genome, _result(problem, side, genome, one)) for name, (genome, one) in named.items()}
+        results |= {name: (genome, measured_on(problem, side, genome, one)) for name, (genome, one) in named.items()}
         rivals[side.name] = tuple(
             Rival(name, genome, _drawn(result, figures)) for name, (genome, result) in results.items()
         )
     tell("taking the answer apart")
-    full = _result(problem, verify, answer).AP
+    full = measured_on(problem, verify, answer).AP
     return Answer(
         problem=problem,
         trial=trial,
         stack=stacked,
         stacks=tuple(stacks),
         rivals=rivals,
-        nodes=tuple(_nodes(problem, verify, answer)),
-        without_member=tuple(_left_out(problem, verify, answer, full)),
-        genes=tuple(sorted(_reset(problem, verify, answer, full), key=lambda change: -change.loss)),
+        nodes=tuple(nodes_of(problem, verify, answer)),
+        without_member=tuple(without_each(problem, verify, answer, full)),
+        genes=tuple(sorted(with_defaults(problem, verify, answer, full), key=lambda change: -change.loss)),
         top=np.array(top),
     )
 
@@ -338,20 +318,10 @@ def front(study: Study) -> list[Trial]:
 
 def paired_error(problem: Problem, a: Genome, b: Genome) -> float:
     """Return the standard error of the AP difference of two candidates on the search split."""
-    ours, theirs = (_drawn(_result(problem, problem.search, genome)) for genome in (a, b))
+    ours, theirs = (_drawn(measured_on(problem, problem.search, genome)) for genome in (a, b))
     return difference_of(
         ours.observed["AP"], theirs.observed["AP"], ours.values["AP"], theirs.values["AP"], ours.units
     ).error
-
-
-def _result(
-    problem: Problem, side: Side, genome: Genome, stacked: Stack | None = None
-) -> CocoResult | OpenImagesResult:
-    """Evaluate a candidate; on the search split by what was learned without each image's fold."""
-    if side is problem.search:
-        return side.prepared.evaluate(problem.fused(genome)) if stacked is None else stacked.result
-    recipe = problem.recipe(genome, None if stacked is None else stacked.model)
-    return side.prepared.evaluate(recipe.fuse(side.tables))
 
 
 def _drawn(result: CocoResult | OpenImagesResult, figures: Sequence[str] | None = None) -> Replicates:
@@ -364,51 +334,3 @@ def _complexity(genome: Genome) -> tuple[int, int]:
         w not in (0, 1) for w in genome.weights
     )
     return len(used_members(genome)), changed
-
-
-def _nodes(problem: Problem, side: Side, genome: Genome) -> list[NodeAp]:
-    tree = genome.pruned
-    if tree is None:
-        return []
-    nodes = []
-    depth = depths(tree)
-    for leaf in depth:
-        ap = side.prepared.evaluate(side.tables[leaf]).AP
-        nodes.append(NodeAp((leaf,), None, depth[leaf], ap))
-    for pair in clades(tree):
-        below = tuple(depths(pair))
-        weights = tuple(w if leaf in below else 0.0 for leaf, w in enumerate(genome.weights))
-        ap = _result(problem, side, replace(genome, weights=weights).canonical()).AP
-        above = min(depth[leaf] - own for leaf, own in depths(pair).items())
-        nodes.append(NodeAp(below, genome.operators[key(pair) - 1], above, ap))
-    return nodes
-
-
-def _left_out(problem: Problem, side: Side, genome: Genome, full: float) -> list[Change]:
-    changes = []
-    for leaf in used_members(genome):
-        if genome.pruned is None or without(genome.pruned, (leaf,)) is None:
-            continue
-        weights = tuple(0.0 if other == leaf else w for other, w in enumerate(genome.weights))
-        ap = _result(problem, side, replace(genome, weights=weights).canonical()).AP
-        changes.append(Change(problem.names[leaf], ap, full - ap))
-    return changes
-
-
-def _reset(problem: Problem, side: Side, genome: Genome, full: float) -> list[Change]:
-    """Set one gene at a time to its default."""
-    changed: list[tuple[str, Genome]] = []
-    for leaf in used_members(genome):
-        if genome.weights[leaf] != 1:
-            weights: Sequence[float] = [1.0 if other == leaf else w for other, w in enumerate(genome.weights)]
-            changed.append((f"weight of {problem.names[leaf]}", replace(genome, weights=tuple(weights))))
-    default = Operator()
-    used = [] if genome.pruned is None else [key(pair) for pair in clades(genome.pruned)]
-    for number in used:
-        operator = genome.operators[number - 1]
-        for field in ("kind", "iou", "factor", "part"):
-            if getattr(operator, field) != getattr(default, field):
-                operators = list(genome.operators)
-                operators[number - 1] = replace(operator, **{field: getattr(default, field)})
-                changed.append((f"{field} of node {number}", replace(genome, operators=tuple(operators))))
-    return [Change(what, ap := _result(problem, side, other.canonical()).AP, full - ap) for what, other in changed]

@@ -10,7 +10,8 @@ from evaluation.score_models import KINDS
 from evaluation.statistics import Replicates
 from fusion.atomic import replacing
 from fusion.printed_table import PrintedTable
-from search.answer import Answer, Change, NodeAp, front
+from search.answer import Answer, front
+from search.dissection import Change, NodeAp
 from search.genome import Genome, used_members
 from search.page import search_page
 from search.study import Study

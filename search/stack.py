@@ -17,10 +17,10 @@ from search.baselines import flat
 from search.genome import Genome, Operator
 from search.journal import Trial
 from search.preparation import worthwhile
-from search.problem import Problem
+from search.problem import Problem, Side
 from search.study import Study
 
-__all__ = ["Stack", "best_stack", "learn_first", "learn_more", "stack"]
+__all__ = ["Stack", "best_stack", "learn_first", "learn_more", "measured_on", "stack"]
 
 # With learned scores the best bases are those that leave most boxes, which by their own scores they are not
 # (benchmarks/score_bases.py): high thresholds, and soft-NMS, which keeps every box. So many detections take it some
@@ -59,6 +59,16 @@ def stack(problem: Problem, genome: Genome) -> Stack:
     learned = learn_scores(boxes, problem.preparation.tables, prepared, groups=problem.fold)
     scored = boxes.with_scores(learned.held_back)
     return Stack(genome, learned.model, learned.AP, scored, prepared.evaluate(scored))
+
+
+def measured_on(
+    problem: Problem, side: Side, genome: Genome, stacked: Stack | None = None
+) -> CocoResult | OpenImagesResult:
+    """Evaluate a candidate; on the search split by what was learned without each image's fold."""
+    if side is problem.search:
+        return side.prepared.evaluate(problem.fused(genome)) if stacked is None else stacked.result
+    recipe = problem.recipe(genome, None if stacked is None else stacked.model)
+    return side.prepared.evaluate(recipe.fuse(side.tables))
 
 
 def best_stack(

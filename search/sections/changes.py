@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from evaluation.report import Section, Sortable
 from fusion.printed_table import Cell, PrintedColumn, PrintedTable
-from search.answer import Answer, Change
+from search.answer import Answer
+from search.dissection import Change
 
 __all__ = ["section"]
 
