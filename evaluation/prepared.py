@@ -13,7 +13,7 @@ from evaluation.columns import Found, MaskRuns, Paired, Pairs, Truth
 from evaluation.federated import Federated
 from evaluation.gathering import gathered
 from evaluation.ground_truth import GroundTruth
-from evaluation.masks import box_masks
+from evaluation.mask_text import truth_text, with_boxes
 from evaluation.matches import find_matches
 from evaluation.open_images import PreparedOpenImages, prepare_open_images
 from evaluation.open_images_result import OpenImagesResult
@@ -21,9 +21,8 @@ from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
 from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
 from evaluation.truth_columns import places_of
-from fusion.arrow_arrays import numpy_array
 from fusion.errors import InputError, option
-from fusion.masks import MaskText, mask_array, mask_text, taken
+from fusion.masks import mask_text, taken
 from fusion.table import MASK_TYPE, DetectionTable
 
 __all__ = ["Prepared", "evaluate", "prepare"]
@@ -229,37 +228,13 @@ class Prepared:
         count = len(self.category_ids)
         if self.masks is None:
             return find_box_pairs(self.truth, found, count, least), None
-        text = mask_text(self.with_boxes_as_masks(found, mask, notes))
+        text = mask_text(with_boxes(mask, found, self.ground_truth, notes))
         pairs, area, strange = find_mask_pairs(self.truth, self.masks, found, text, count, least, areas=mask_areas)
         if strange:
             notes.append(
                 f"{strange} detections have a mask of another size than the ground truth's; they match nothing"
             )
         return pairs, area
-
-    def with_boxes_as_masks(self, found: Found, mask: pa.StructArray | None, notes: list[str]) -> pa.StructArray:
-        """Give detections without a mask their box as mask, as pycocotools does."""
-        n = len(found.score)
-        rows = np.arange(n) if mask is None else np.flatnonzero(numpy_array(mask.is_null()))
-        if mask is not None and not len(rows):
-            return mask
-        image = found.image[rows]
-        height, width = self.ground_truth.height[image], self.ground_truth.width[image]
-        if np.any((height <= 0) | (width <= 0)):
-            unknown = self.ground_truth.image_id[image[(height <= 0) | (width <= 0)][0]]
-            raise InputError(
-                self.ground_truth.source,
-                f"{len(rows)} detections have no mask, and the size of image {unknown!r} is not known",
-                f"Evaluate boxes with {option('iou_type', 'bbox')}, or give the images their width and height",
-            )
-        notes.append(f"{len(rows)} detections have no mask; their boxes were taken as masks")
-        xywh = np.stack([column[rows] for column in (found.x, found.y, found.w, found.h)], axis=1)
-        drawn = mask_array(height, width, box_masks(xywh, height, width))
-        if mask is None:
-            return drawn
-        source = np.arange(n)
-        source[rows] = n + np.arange(len(rows))
-        return taken(pa.concat_arrays([mask, drawn]), source)
 
     def _locate(self, ids: np.ndarray) -> np.ndarray:
         """Return the dense index of each image id, int32."""
@@ -338,7 +313,7 @@ def prepare(
     )
     masks = None
     if protocol.iou_type == "segm":
-        masks = decode_masks(_truth_text(ground_truth, order), f"{ground_truth.source}, annotation", order)
+        masks = decode_masks(truth_text(ground_truth, order), f"{ground_truth.source}, annotation", order)
     return Prepared(
         ground_truth=ground_truth,
         protocol=protocol,
@@ -396,21 +371,6 @@ def _outside(area: np.ndarray) -> np.ndarray:
     for a, (low, high) in enumerate(AREA_RANGES.values()):
         bits |= ((area < low) | (area > high)).astype(np.uint8) << np.uint8(a)
     return bits
-
-
-def _truth_text(ground_truth: GroundTruth, order: np.ndarray) -> MaskText:
-    masks = ground_truth.masks
-    missing = len(ground_truth) if masks is None else masks.null_count
-    if missing:
-        raise InputError(
-            ground_truth.source,
-            f"{missing} of {len(ground_truth)} annotations have no segmentation, which "
-            f"{option('iou_type', 'segm')} needs",
-            f"Evaluate boxes with {option('iou_type', 'bbox')}",
-        )
-    if masks is None:
-        return mask_text(mask_array([], [], []))
-    return mask_text(taken(masks, order))
 
 
 def _notes(protocol: Coco | Lvis, has_zero: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation.columns import Found, Pairs, Truth
 from evaluation.kernels.assign import assign
+from evaluation.mask_text import with_boxes
 from evaluation.pairs import find_box_pairs, find_mask_pairs
 from evaluation.prepared import Prepared
 from fusion.kernels.jit import chunks, run
@@ -124,6 +125,6 @@ def find_overlaps(table: DetectionTable, prepared: Prepared, least: float = 0.1,
     if prepared.masks is None:
         return Overlaps(prepared, found, area, find_box_pairs(cells, dense, 1, least))
     measured = table.metadata.boxes == "from_masks"
-    text = mask_text(prepared.with_boxes_as_masks(found, table.mask, []))
+    text = mask_text(with_boxes(table.mask, found, prepared.ground_truth, []))
     pairs, pixels, _ = find_mask_pairs(cells, prepared.masks, dense, text, 1, least, areas=measured)
     return Overlaps(prepared, found, pixels.astype(np.float64) if measured else area, pairs)
