@@ -23,7 +23,8 @@ from evaluation.result import CocoResult
 from evaluation.truth_columns import places_of
 from fusion.errors import InputError, option
 from fusion.masks import mask_text, taken
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["Prepared", "evaluate", "prepare"]
 

@@ -11,7 +11,7 @@ from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.errors import InputError
 from fusion.pool import Pool
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
-from fusion.table import MASK_TYPE
+from fusion.table_columns import MASK_TYPE
 
 __all__ = [
     "MaskText",

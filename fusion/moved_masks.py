@@ -8,7 +8,7 @@ from fusion.kernels.jit import chunks, joined, run
 from fusion.kernels.mask_shift import shift_masks
 from fusion.masks import MaskText, joined_masks, mask_text, mask_texts, unreadable
 from fusion.pool import Pool
-from fusion.table import MASK_TYPE
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["moved_masks"]
 

@@ -11,7 +11,8 @@ from fusion.columns import Columns, Fused, Sources, fuse_in_ranges
 from fusion.corners import FAR
 from fusion.pool import Pool, Tables, pool_tables
 from fusion.steps.base import Rebuilt, Rescored, Step
-from fusion.table import OPTIONAL, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import OPTIONAL
 
 __all__ = ["fuse_tables", "id_column", "taken", "to_table", "trace"]
 

@@ -17,7 +17,8 @@ from fusion.corners import FAR
 from fusion.errors import InputError, Warned, option
 from fusion.parquet import PART_KEY, check_bytes, opened, write_parquet
 from fusion.row_groups import WantedImages, read_groups
-from fusion.table import OPTIONAL, VERSION, DetectionTable, Metadata, Part
+from fusion.table import VERSION, DetectionTable, Metadata, Part
+from fusion.table_columns import OPTIONAL
 
 __all__ = [
     "BY_ID",

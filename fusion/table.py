@@ -9,34 +9,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fusion.arrays import STRING_IDS, box_columns, float_array, id_array, int32_array
+from fusion.arrays import box_columns, float_array, id_array, int32_array
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.belonging import Sketch
 from fusion.corners import FAR, far_side
 from fusion.errors import InputError
 from fusion.printed_table import PrintedTable, notebook_html
-from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
+from fusion.table_columns import OPTIONAL, check_values, checked_schema, single, with_sorted_dictionary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MASK_TYPE", "OPTIONAL", "VERSION", "DetectionTable", "Metadata", "Part"]
+__all__ = ["VERSION", "DetectionTable", "Metadata", "Part"]
 
-MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.large_binary())])
-_SHORT_MASK = pa.struct([*list(MASK_TYPE)[:2], ("counts", pa.binary())])  # up to 2 GiB of text, as libraries make it
-_NUMBERS = ("score", "x", "y", "w", "h")
-_REQUIRED = ("image_id", "category_id", *_NUMBERS)
-OPTIONAL = {
-    "x2": pa.float64(),
-    "y2": pa.float64(),
-    "mask": MASK_TYPE,
-    "soft_mask": SOFT_MASK_TYPE,
-    "member": pa.dictionary(pa.int32(), pa.string()),
-    "view": pa.dictionary(pa.int32(), pa.string()),
-    "votes": pa.int16(),
-}
 VERSION = 2
 _SHOWN = 5  # rows in a notebook
 
@@ -177,14 +163,14 @@ class DetectionTable:
         Raises:
             InputError: If a column is missing, of another type, or holds a value that is not allowed.
         """
-        arrow = _checked_schema(arrow, where).combine_chunks()
-        _check_values(arrow, where)
+        arrow = checked_schema(arrow, where).combine_chunks()
+        check_values(arrow, where)
         ids = arrow["image_id"]
         if pa.types.is_dictionary(ids.type):
-            arrow = _with_sorted_dictionary(arrow)
-            keys = _numpy(arrow["image_id"].combine_chunks().indices)
+            arrow = with_sorted_dictionary(arrow)
+            keys = numpy_array(arrow["image_id"].combine_chunks().indices)
         else:
-            keys = _numpy(ids)
+            keys = numpy_array(ids)
         if not bool(np.all(keys[1:] >= keys[:-1])):
             arrow = arrow.take(arrow_array(np.argsort(keys, kind="stable"))).combine_chunks()
         return cls(arrow.replace_schema_metadata(None), metadata)
@@ -214,7 +200,7 @@ class DetectionTable:
 
     def column(self, name: str) -> Any:
         """Return a numeric column as a NumPy array without copying."""
-        return _numpy(self.arrow[name])
+        return numpy_array(self.arrow[name])
 
     @cached_property
     def image_id(self) -> np.ndarray:
@@ -226,16 +212,16 @@ class DetectionTable:
         """The images that have detections, ascending: int64, or an object array of str."""
         ids = self.arrow["image_id"]
         if pa.types.is_dictionary(ids.type):
-            array = _single(ids)
+            array = single(ids)
             names = np.array(array.dictionary.to_pylist(), dtype=object)
-            return names[_numpy(array.indices)[self.image_start[:-1]]] if len(self) else names[:0]
-        return np.ascontiguousarray(_numpy(ids)[self.image_start[:-1]])
+            return names[numpy_array(array.indices)[self.image_start[:-1]]] if len(self) else names[:0]
+        return np.ascontiguousarray(numpy_array(ids)[self.image_start[:-1]])
 
     @cached_property
     def image_start(self) -> np.ndarray:
         """int64 [images + 1]: offsets of the rows of each image in `image_ids` (CSR)."""
         ids = self.arrow["image_id"]
-        keys = _numpy(_single(ids).indices) if pa.types.is_dictionary(ids.type) else _numpy(ids)
+        keys = numpy_array(single(ids).indices) if pa.types.is_dictionary(ids.type) else numpy_array(ids)
         if len(keys) == 0:
             return np.zeros(1, dtype=np.int64)
         return np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)])).astype(np.int64)
@@ -266,17 +252,17 @@ class DetectionTable:
     @property
     def mask(self) -> pa.StructArray | None:
         """[n] structs (height, width, counts), null where a detection has none; None without the column."""
-        return _single(self.arrow["mask"]) if "mask" in self.arrow.column_names else None
+        return single(self.arrow["mask"]) if "mask" in self.arrow.column_names else None
 
     @property
     def soft_mask(self) -> pa.StructArray | None:
         """[n] structs (height, width, values), null where a detection has none; None without the column."""
-        return _single(self.arrow["soft_mask"]) if "soft_mask" in self.arrow.column_names else None
+        return single(self.arrow["soft_mask"]) if "soft_mask" in self.arrow.column_names else None
 
     @property
     def member(self) -> pa.DictionaryArray | None:
         """[n] names of the models the rows come from; None without the column."""
-        return _single(self.arrow["member"]) if "member" in self.arrow.column_names else None
+        return single(self.arrow["member"]) if "member" in self.arrow.column_names else None
 
     def with_metadata(self, **changes: Any) -> "DetectionTable":
         """Return the same columns with some of the metadata changed."""
@@ -296,117 +282,3 @@ class DetectionTable:
         """Return the rows of some categories; ids without detections are fine."""
         keep = np.isin(self.category_id, np.asarray(category_ids))
         return replace(self, arrow=self.arrow.filter(arrow_array(keep)).combine_chunks())
-
-
-def _checked_schema(arrow: pa.Table, where: object) -> pa.Table:
-    missing = [name for name in _REQUIRED if name not in arrow.column_names]
-    if missing:
-        raise InputError(
-            where,
-            f"column {', '.join(missing)} is missing; it has {', '.join(arrow.column_names)}",
-            "A detection table needs " + ", ".join(_REQUIRED),
-        )
-    if len(set(arrow.column_names)) < len(arrow.column_names):
-        raise InputError(where, "a column name occurs twice")
-    names = [name for name in (*_REQUIRED, *OPTIONAL) if name in arrow.column_names]
-    unknown = sorted(set(arrow.column_names) - set(names))
-    if unknown:
-        raise InputError(where, f"column {', '.join(unknown)} is not one of a detection table", "Drop it")
-    for name in names:
-        kind = arrow.schema.field(name).type
-        if kind == _SHORT_MASK:
-            arrow = arrow.set_column(arrow.column_names.index(name), name, arrow[name].cast(MASK_TYPE))
-            continue
-        if not _type_fits(name, kind):
-            raise InputError(where, f"column {name} is of type {kind}, expected {_expected(name)}")
-    if len({arrow.schema.field(name).type for name in "xywh"}) > 1:
-        raise InputError(where, "columns x, y, w, h are of different types")
-    return arrow.select(names)
-
-
-def _type_fits(name: str, kind: pa.DataType) -> bool:
-    if name == "image_id":
-        return kind in (pa.int64(), STRING_IDS)
-    if name == "category_id":
-        return bool(kind == pa.int32())
-    if name in _NUMBERS:
-        return kind in (pa.float64(), pa.float32())
-    return bool(kind == OPTIONAL[name])
-
-
-def _expected(name: str) -> str:
-    if name == "image_id":
-        return "int64 or dictionary<int32, string>"
-    if name == "category_id":
-        return "int32"
-    return "float64 or float32" if name in _NUMBERS else str(OPTIONAL[name])
-
-
-def _check_values(arrow: pa.Table, where: object) -> None:
-    for name in arrow.column_names:
-        if name not in ("mask", "soft_mask", "view", *FAR.values()) and arrow[name].null_count:
-            rows = np.flatnonzero(numpy_array(pc.is_null(arrow[name])))
-            raise InputError(where, f"column {name} is null in {_rows(rows)}", "Every detection needs it")
-    for name in _NUMBERS:
-        values = _numpy(arrow[name])
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
-            raise InputError(where, f"column {name} is not finite in {_rows(wrong, values)}", "Drop or mend these rows")
-        if name in "wh":
-            wrong = np.flatnonzero(values < 0)
-            if len(wrong):
-                raise InputError(
-                    where,
-                    f"column {name} is negative in {_rows(wrong, values)}",
-                    "If the boxes are xyxy, say so at import",
-                )
-    for near, size in (("x", "w"), ("y", "h")):
-        if FAR[near] in arrow.column_names:
-            _check_far(_numpy(arrow[near]), _numpy(arrow[size]), _numpy(arrow[FAR[near]]), FAR[near], where)
-    if "soft_mask" in arrow.column_names:
-        check_soft_masks(_single(arrow["soft_mask"]), where)
-
-
-def _check_far(near: np.ndarray, size: np.ndarray, far: np.ndarray, name: str, where: object) -> None:
-    """Require of a far side that is there that it is near + size but for rounding."""
-    near, size = near.astype(np.float64, copy=False), size.astype(np.float64, copy=False)
-    unit = np.spacing(np.maximum(np.maximum(np.abs(near), size), np.abs(far)))
-    wrong = np.flatnonzero(~(np.isnan(far) | (np.isfinite(far) & (np.abs(near + size - far) <= 2 * unit))))
-    if len(wrong):
-        raise InputError(
-            where,
-            f"column {name} is not where the box ends in {_rows(wrong, far)}",
-            f"Leave column {name} out where boxes have changed",
-        )
-
-
-def _rows(rows: np.ndarray, values: np.ndarray | None = None) -> str:
-    shown = [f"row {row}" if values is None else f"row {row} ({values[row]:g})" for row in rows[:3]]
-    return ", ".join(shown) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
-
-
-def _with_sorted_dictionary(arrow: pa.Table) -> pa.Table:
-    """Re-code string image ids so that the codes sort as the names do."""
-    array = _single(arrow["image_id"])
-    names = array.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
-    if order == list(range(len(names))):
-        return arrow
-    code = np.empty(len(names), dtype=np.int32)
-    code[order] = np.arange(len(names), dtype=np.int32)
-    ids = pa.DictionaryArray.from_arrays(
-        arrow_array(code[_numpy(array.indices)]), arrow_array([names[i] for i in order], pa.string())
-    )
-    return arrow.set_column(arrow.column_names.index("image_id"), "image_id", ids)
-
-
-def _single(column: pa.ChunkedArray | pa.Array) -> Any:
-    if isinstance(column, pa.Array):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return column.combine_chunks() if column.num_chunks else pa.nulls(0, column.type)
-
-
-def _numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    return numpy_array(column)

@@ -19,7 +19,8 @@ from fusion.columns import Columns, sort_columns
 from fusion.corners import FAR, unlike_sum
 from fusion.kernels.jit import chunks, run
 from fusion.masks import taken
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 from search.kernels.sheets import settle_cells
 
 __all__ = ["Boxes", "FoldSides", "Grid", "Leaves", "Sheet", "leaves_of", "offsets", "sorting", "table_of", "weighted"]

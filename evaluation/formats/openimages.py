@@ -20,7 +20,8 @@ from evaluation.submissions.open_images import EVALUATOR_BOXES, KAGGLE_BOXES
 from evaluation.submissions.open_images_file import CsvSubmission, checked_blocks
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.errors import InputError, option
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["OpenimagesFormat"]
 

@@ -20,7 +20,8 @@ from evaluation.submissions.report import Findings
 from fusion.corners import from_corners
 from fusion.errors import InputError
 from fusion.masks import mask_array, mask_bounds
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["CsvSubmission", "check_csv", "checked_blocks", "read_open_images_submission"]
 

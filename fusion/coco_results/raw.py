@@ -11,7 +11,7 @@ from fusion.arrow_arrays import arrow_array
 from fusion.coco_results.records import NamedResult, Problems, Result
 from fusion.coco_results.stored import StoredColumns
 from fusion.kernels.rle_check import fitting_runs
-from fusion.table import MASK_TYPE
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["Keys", "RawColumns", "RawGatherer", "RecordKey", "counted"]
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from fusion.table import MASK_TYPE
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["StoredColumns", "close_all"]
 

@@ -16,7 +16,8 @@ from fusion.masks import MaskText, joined_masks, mask_text, mask_texts
 from fusion.soft_masks import SOFT_MASK_TYPE, SoftMaps, soft_maps
 from fusion.steps.mask_nms import MaskNms
 from fusion.steps.vote_masks import VoteMasks
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 from fusion.views import view_codes
 
 __all__ = ["mask_bytes", "mask_nms", "masks_of", "upload_masks", "vote_masks"]

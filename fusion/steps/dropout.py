@@ -13,7 +13,8 @@ from fusion.kernels.jit import chunks, run
 from fusion.kernels.partners import pair_cells
 from fusion.pool import Pool
 from fusion.steps.base import Rebuilt, check, parameter
-from fusion.table import OPTIONAL, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import OPTIONAL
 
 __all__ = ["PARTS", "Dropout"]
 

@@ -19,7 +19,8 @@ from fusion.slices import check_offsets, offsets_of, read_offsets
 from fusion.soft_masks import SOFT_MASK_TYPE
 from fusion.steps.base import Rebuilt, check, parameter
 from fusion.suppression import suppress
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 
 __all__ = ["MergeSlices"]
 

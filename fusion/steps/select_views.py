@@ -16,7 +16,8 @@ from fusion.kernels.partners import pair_cells
 from fusion.masks import mask_text
 from fusion.pool import Pool
 from fusion.steps.base import Rescored, check, parameter
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 from fusion.views import levels, views_of
 
 __all__ = ["SelectViews"]

@@ -17,7 +17,8 @@ from fusion.kernels.mask_vote import HARD, NONE, SOFT, Votes, VotingRows, vote_c
 from fusion.masks import PooledMasks, mask_texts, pool_masks, unreadable
 from fusion.pool import Pool
 from fusion.steps.base import Rebuilt, check, parameter
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 from fusion.views import view_codes
 from fusion.weights import check_member_weights, numbers
 

@@ -16,7 +16,8 @@ from evaluation.open_images import prepare_open_images
 from evaluation.protocol import OpenImages
 from fusion.errors import InputError
 from fusion.storage import write_table
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 from tests.evaluation.open_images_cases import (
     HEIGHT,
     WIDTH,

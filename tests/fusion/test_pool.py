@@ -7,7 +7,8 @@ from fusion.errors import InputError
 from fusion.pool import pool_tables
 from fusion.run import apply, trace
 from fusion.steps.base import Rescored
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 from tests.fusion.steps.cases import STEPS
 
 

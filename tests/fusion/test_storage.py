@@ -14,7 +14,8 @@ from fusion import parquet
 from fusion.belonging import Sketch
 from fusion.errors import InputError
 from fusion.storage import part_of, read_metadata, read_pieces, read_table, write_table
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 
 ROOT = Path(__file__).parents[2]
 

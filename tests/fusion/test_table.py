@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from fusion.masks import mask_text
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 
 
 def small(**changes):

@@ -60,7 +60,8 @@ from pycocotools import mask as rle
 from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 from zoo.synthetic.scenes import BLOCK, Scene, cut, draw_boxes, draw_masks, draw_scene
 from zoo.synthetic.skills import Scenario, Skill, demo_members
 

@@ -21,7 +21,8 @@ from fusion.steps.nmw import Nmw
 from fusion.steps.reweight import Reweight
 from fusion.steps.soft_nms import SoftNms
 from fusion.steps.wbf import Wbf
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 LINEAR = SoftNms(method="linear")

@@ -10,7 +10,8 @@ from fusion.pool import pool_tables
 from fusion.recipe_toml import parse_recipe
 from fusion.run import trace
 from fusion.steps.dropout import Dropout
-from fusion.table import MASK_TYPE, DetectionTable
+from fusion.table import DetectionTable
+from fusion.table_columns import MASK_TYPE
 from tests.oracles import partners as oracle
 
 

@@ -11,7 +11,8 @@ from fusion.parents import ancestors_of
 from fusion.pool import pool_tables
 from fusion.run import trace
 from fusion.steps.expand_hierarchy import ExpandHierarchy
-from fusion.table import MASK_TYPE, DetectionTable, Metadata
+from fusion.table import DetectionTable, Metadata
+from fusion.table_columns import MASK_TYPE
 from tests.oracles import hierarchy as oracle
 
 # 1 entity-like top, 5 has two parents, 6 is four levels deep, 9 stands alone
