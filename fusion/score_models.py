@@ -75,14 +75,16 @@ class ScoreModel:
     Attributes:
         members: Names of the members; a fusion needs all of them and no others.
         linear: For "logistic" regression, whose score is the sigmoid of its sum; with trees, their constant alone.
-        trees: For "boosting"; none for "logistic".
+        trees: For "boosting"; none for "logistic". Those for all boxes first, then those of single categories.
         prior: Category id -> what a box of it is worth on average.
+        own: Category id -> how many of the trees are for its boxes alone; these trees come in the order of the ids.
     """
 
     members: tuple[str, ...]
     linear: Linear
     trees: Trees = NO_TREES
     prior: Mapping[int, float] = field(default_factory=dict)
+    own: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -104,23 +106,43 @@ class ScoreModel:
         Raises:
             InputError: If the members behind the other tables are not those that the model was learned with.
         """
-        rows, score = describe(pool, self.members, self.prior, self.score_features)
+        category = pool.tables[0].category_id
+        rows, score = describe(
+            pool, self.members, self.prior, lambda features, rows: self.score_features(features, category[rows])
+        )
         order = np.argsort(rows)
         return rows[order], score[order]
 
-    def score_features(self, features: np.ndarray) -> np.ndarray:
-        """Score descriptions: float64 [n, f] -> float64 [n], inside (0, 1)."""
+    def score_features(self, features: np.ndarray, category: np.ndarray | None = None) -> np.ndarray:
+        """Score descriptions.
+
+        Args:
+            features: float64 [n, f].
+            category: [n], ids; none where no category has trees of its own.
+
+        Returns:
+            float64 [n], inside (0, 1).
+        """
         out = np.empty(len(features))
-        if len(self.trees.roots):
-            scratch = np.empty(_TOGETHER, np.uint32), np.empty(_TOGETHER)
-            score_by_trees(features, self._walk, self.linear.constant, *scratch, out)
-        else:
+        if not len(self.trees.roots):
             score_by_sum(features, *self.linear, out)
+            return out
+        scratch = np.empty(_TOGETHER, np.uint32), np.empty(_TOGETHER)
+        common, alone = self._walks
+        if not alone or category is None:
+            score_by_trees(features, common, self.linear.constant, *scratch, out)
+            return out
+        several = np.isin(category, list(alone), invert=True)
+        parts = [(several, common), *((category == key, walk) for key, walk in alone.items())]
+        for rows, walk in ((np.flatnonzero(chosen), walk) for chosen, walk in parts):
+            some = np.empty(len(rows))
+            score_by_trees(features[rows], walk, self.linear.constant, *scratch, some)
+            out[rows] = some
         return out
 
     @cached_property
-    def _walk(self) -> tuple[np.ndarray, ...]:
-        """The trees as the kernel takes them."""
+    def _walks(self) -> tuple[tuple[np.ndarray, ...], dict[int, tuple[np.ndarray, ...]]]:
+        """The trees as the kernel takes them: those for all boxes, and by category the ones for its boxes."""
         trees = self.trees
         children = np.stack((trees.right, trees.left), axis=1).ravel().astype(np.uint32)
         depth = np.zeros(len(trees.value), np.int64)
@@ -128,7 +150,25 @@ class ScoreModel:
             if trees.left[node] != node:
                 depth[node] = 1 + max(depth[trees.left[node]], depth[trees.right[node]])
         whole = trees.threshold, trees.value, trees.feature.astype(np.uint32), children, trees.missing
-        return *whole, trees.roots.astype(np.uint32), depth[trees.roots]
+
+        def walk(roots: np.ndarray) -> tuple[np.ndarray, ...]:
+            return *whole, roots.astype(np.uint32), depth[roots]
+
+        end = len(trees.roots) - sum(self.own.values())
+        common, alone = trees.roots[:end], {}
+        for key, count in sorted(self.own.items()):
+            alone[key] = walk(np.concatenate((common, trees.roots[end : end + count])))
+            end += count
+        return walk(common), alone
+
+    def with_own(self, own: Mapping[int, Trees]) -> "ScoreModel":
+        """Return a model of trees for all boxes with more of them for those of single categories, by id."""
+        trees = self.trees
+        for _, more in sorted(own.items()):
+            before = len(trees.value)
+            moved = more._replace(left=more.left + before, right=more.right + before, roots=more.roots + before)
+            trees = Trees._make(np.concatenate(pair).astype(pair[0].dtype) for pair in zip(trees, moved, strict=True))
+        return replace(self, trees=trees, own={key: len(more.roots) for key, more in sorted(own.items())})
 
     def first(self, rounds: int) -> "ScoreModel":
         """Return the model with the first trees alone."""
@@ -148,6 +188,7 @@ class ScoreModel:
             "sha256": hashlib.sha256(data).hexdigest(),
             "data": "\n".join(textwrap.wrap(packed, 100)),
             "prior": {str(key): float(value) for key, value in self.prior.items()},
+            **({"own": {str(key): count for key, count in self.own.items()}} if self.own else {}),
         }
 
 
@@ -167,6 +208,7 @@ class _Written:
     sha256: str
     data: str
     prior: Mapping[int, float]
+    own: Mapping[int, int] = field(default_factory=dict)
 
     def model(self, where: str) -> ScoreModel:
         """Unpack the numbers; they must be those that the hash was made of."""
@@ -195,6 +237,7 @@ class _Written:
             linear=Linear(weight, known, float(constant[0])),
             trees=Trees(*trees),
             prior=self.prior,
+            own=self.own,
         )
         if self.features != len(feature_names(model.members)) or not _sound(model):
             raise InputError(where, "its trees or features are not those of a model", remedy)
@@ -204,13 +247,14 @@ class _Written:
 def _sound(model: ScoreModel) -> bool:
     """Whether every path through the trees ends: children stand behind their parents."""
     trees, nodes = model.trees, len(model.trees.value)
-    own = np.arange(nodes)
-    leaf = trees.left == own
-    behind = (trees.left > own) & (trees.right > own) & (trees.left < nodes) & (trees.right < nodes)
+    itself = np.arange(nodes)
+    leaf = trees.left == itself
+    behind = (trees.left > itself) & (trees.right > itself) & (trees.left < nodes) & (trees.right < nodes)
     features = (trees.feature >= 0) & (trees.feature < len(model.linear.weight))
     roots = (trees.roots >= 0) & (trees.roots < nodes)
     finite = all(np.all(np.isfinite(array)) for array in (trees.value, *model.linear))
-    return bool(np.all(leaf | (behind & features)) and np.all(roots) and finite)
+    own = all(count > 0 for count in model.own.values()) and sum(model.own.values()) < max(len(trees.roots), 1)
+    return bool(np.all(leaf | (behind & features)) and np.all(roots) and finite and own)
 
 
 def read_score_model(entry: Any, where: str) -> Any:
@@ -221,7 +265,8 @@ def read_score_model(entry: Any, where: str) -> Any:
     """
     if not isinstance(entry, Mapping):
         return entry
-    values = {**entry, "prior": by_category(entry.get("prior", {}), f"{where}.prior")}
+    tables = {name: by_category(entry.get(name, {}), f"{where}.{name}") for name in ("prior", "own")}
+    values = {**entry, **tables}
     written: _Written = build(_Written, values, where)
     return written.model(where)
 
@@ -268,7 +313,7 @@ def describe(
         pool: Fused boxes, then the tables of the members.
         members: Members by name, in the order of their features.
         prior: Category id -> what a box of it is worth.
-        use: Makes an array [n] or [n, ...] of features float64 [n, f], some rows at a time.
+        use: Makes an array [n] or [n, ...] of features float64 [n, f] and rows int64 [n], some at a time.
 
     Returns:
         int64 [n], rows of the first table, and what `use` made of each.
@@ -290,11 +335,12 @@ def describe(
         out, rows = np.full((size, count), np.nan), np.empty(size, np.int64)
         best = np.empty(_RIVALS, np.int64)
         describe_images(low, high, columns, cells, instances, code, len(members), known, best, out, rows)
-        return rows, use(out)
+        return rows, use(out, rows)
 
     pieces = run(task, chunks(columns.start[cells], _RANGE))
     if not pieces:
-        return np.zeros(0, np.int64), use(np.zeros((0, count)))
+        nothing = np.zeros(0, np.int64)
+        return nothing, use(np.zeros((0, count)), nothing)
     rows, made = joined(pieces)
     return rows, made
 

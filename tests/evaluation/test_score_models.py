@@ -148,6 +148,63 @@ def test_what_is_held_back_has_not_seen_its_own_group():
     assert abs(means[1] - means[0]) < 0.02
 
 
+@pytest.fixture(scope="module")
+def opposed():
+    """Wide boxes are right in every other category and wrong in the rest; of 9 there are few."""
+    rng = np.random.default_rng(6)
+    images, each = 120, 30
+    n = images * each
+    image = np.repeat(np.arange(images), each)
+    category = np.where(rng.random(n) < 0.02, 9, rng.integers(1, 9, n))
+    wide = rng.random(n) < 0.5
+    right = rng.random(n) < np.where(wide == (category % 2 == 1), 0.9, 0.1)
+    low = np.stack([np.tile(np.arange(each) * 100.0, images), np.zeros(n)], axis=1)
+    boxes = np.hstack([low, np.where(wide[:, None], [60.0, 40.0], [40.0, 60.0])])
+    truth = GroundTruth.from_arrays(
+        image_id=np.arange(images),
+        category_id=np.arange(1, 10),
+        annotation_image_id=image[right],
+        annotation_category_id=category[right],
+        xywh=boxes[right],
+    )
+    table = DetectionTable.from_arrays(
+        image_id=image, category_id=category, score=rng.random(n), xywh=boxes, metadata=Metadata(member="a")
+    )
+    return truth, table
+
+
+def test_categories_unlike_each_other_get_trees_of_their_own(opposed, monkeypatch):
+    truth, table = opposed
+    monkeypatch.setattr("evaluation.score_models._ROUNDS", 10)  # too few to tell the categories apart
+    learned = learn_scores(table, [table], prepare(truth), kind="boosting")
+    assert learned.model.own
+    assert 9 not in learned.model.own
+    monkeypatch.setattr("evaluation.score_models._OWN_LEAST", len(table))
+    common = learn_scores(table, [table], prepare(truth), kind="boosting")
+    assert not common.model.own
+    assert learned.AP["boosting"] > common.AP["boosting"] + 0.02
+    rows = np.isin(table.category_id, list(learned.model.own), invert=True)
+    assert learned.held_back[rows].tobytes() == common.held_back[rows].tobytes()
+    inside = learned.held_back
+    assert np.all((inside > 0) & (inside < 1))
+
+
+def test_no_trees_of_their_own_where_categories_are_alike(opposed):
+    truth, table = opposed
+    alike = np.random.default_rng(7).integers(1, 9, len(table))
+    mixed = DetectionTable.from_arrays(
+        image_id=table.image_id, category_id=alike, score=table.score, xywh=table.xywh, metadata=table.metadata
+    )
+    assert not learn_scores(mixed, [mixed], prepare(truth), kind="boosting").model.own
+
+
+def test_a_member_that_is_there_in_one_fold_only(confirmed):
+    truth, tables = confirmed
+    part = [tables[0], tables[1].select_images(truth.image_id[:20])]
+    fused = apply(Wbf(iou=0.6), part)
+    assert learn_scores(fused, part, prepare(truth), kind="boosting").model.members == ("a", "b")
+
+
 def test_too_little_to_learn_from(confirmed):
     truth, tables = confirmed
     fused = apply(Wbf(iou=0.6), tables)

@@ -82,14 +82,28 @@ def model_of(seed, *, trees=0, members=MEMBERS):
     return ScoreModel(members=members, linear=Linear(rng.normal(size=count), rng.normal(size=count), -0.3), prior=PRIOR)
 
 
-def plain_score(model, row):
+def with_own_trees(model, seed=11):
+    """The model with trees of two categories' own, of which one does not occur."""
+    count = len(model.linear.weight)
+    return model.with_own(
+        {9: random_trees(np.random.default_rng(1), count, 4), 2: random_trees(np.random.default_rng(seed), count, 3)}
+    )
+
+
+def plain_score(model, row, category=None):
     """The score of one description, by the definition."""
     trees, total = model.trees, model.linear.constant
+    common = len(trees.roots) - sum(model.own.values())
+    roots, first = trees.roots[:common].tolist(), common
+    for key in sorted(model.own):
+        if key == category:
+            roots += trees.roots[first : first + model.own[key]].tolist()
+        first += model.own[key]
     if not len(trees.roots):
         for value, weight, known in zip(row, *model.linear[:2], strict=True):
             total += 0.0 if math.isnan(value) else weight * value + known
         return 1 / (1 + math.exp(-min(max(total, -690), 36)))
-    for root in trees.roots:
+    for root in roots:
         node = root
         while trees.left[node] != node:
             value = row[trees.feature[node]]
@@ -105,7 +119,7 @@ def test_descriptions_are_those_of_the_oracle(seed, size, voters):
     rng = np.random.default_rng(seed)
     boxes = random_table(rng, "fused", size)
     tables = [random_table(rng, name, voters) for name in MEMBERS]
-    rows, features = describe(pool_tables([boxes, *tables]), MEMBERS, PRIOR, np.copy)
+    rows, features = describe(pool_tables([boxes, *tables]), MEMBERS, PRIOR, lambda part, _: part.copy())
     assert features.shape == (size, len(feature_names(MEMBERS)))
     fused = rows_of(boxes)
     others = [row for table, name in zip(tables, MEMBERS, strict=True) for row in rows_of(table, name)]
@@ -117,24 +131,25 @@ def test_descriptions_are_those_of_the_oracle(seed, size, voters):
 def test_more_boxes_of_other_categories_than_are_looked_at():
     rng = np.random.default_rng(0)
     boxes = random_table(rng, "fused", 400, images=1, categories=5)
-    rows, features = describe(pool_tables([boxes, random_table(rng, "a", 9)]), ("a",), {}, np.copy)
+    rows, features = describe(pool_tables([boxes, random_table(rng, "a", 9)]), ("a",), {}, lambda part, _: part.copy())
     fused = rows_of(boxes)
     for row, found in zip(rows.tolist(), features, strict=True):
         wanted = oracle.describe(fused[row], fused, [], (), {})
         np.testing.assert_allclose(found[PER_MEMBER + 15 : -1], wanted[15:-1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("trees", [0, 30])
-def test_scores_are_those_of_plain_python(trees, monkeypatch):
+@pytest.mark.parametrize(("trees", "own"), [(0, False), (30, False), (30, True)])
+def test_scores_are_those_of_plain_python(trees, own, monkeypatch):
     rng = np.random.default_rng(3)
     boxes = random_table(rng, "fused", 200, images=20)
     tables = [random_table(rng, name, 300, images=20) for name in MEMBERS]
-    model = model_of(4, trees=trees)
+    model = with_own_trees(model_of(4, trees=trees)) if own else model_of(4, trees=trees)
     rows, score = model.score(pool_tables([boxes, *tables]))
     assert rows.tolist() == list(range(200))
     assert np.all((score > 0) & (score < 1))
-    places, features = describe(pool_tables([boxes, *tables]), MEMBERS, PRIOR, np.copy)
-    wanted = np.array([plain_score(model, row) for row in features[np.argsort(places)].tolist()])
+    places, features = describe(pool_tables([boxes, *tables]), MEMBERS, PRIOR, lambda part, _: part.copy())
+    described = zip(features[np.argsort(places)].tolist(), boxes.category_id.tolist(), strict=True)
+    wanted = np.array([plain_score(model, row, category) for row, category in described])
     middle = (wanted > 0.02) & (wanted < 0.98)
     np.testing.assert_allclose(score[middle], wanted[middle], rtol=1e-12)
     order = np.argsort(wanted, kind="stable")
@@ -155,12 +170,13 @@ def test_members_may_come_in_any_order_and_in_one_table():
     assert straight.xywh.tobytes() == boxes.xywh.tobytes()
 
 
-@pytest.mark.parametrize("trees", [0, 30])
-def test_a_model_is_written_and_read_to_the_last_bit(trees):
-    model = model_of(7, trees=trees)
+@pytest.mark.parametrize(("trees", "own"), [(0, False), (30, False), (30, True)])
+def test_a_model_is_written_and_read_to_the_last_bit(trees, own):
+    model = with_own_trees(model_of(7, trees=trees)) if own else model_of(7, trees=trees)
     text = tomli_w.dumps(toml_value(model), multiline_strings=True)
     again = read_score_model(tomllib.loads(text), "model")
     assert again == model
+    assert again.own == ({2: 3, 9: 4} if own else {})
     assert hash(again) == hash(model)
     for ours, theirs in zip((*model.trees, *model.linear), (*again.trees, *again.linear), strict=True):
         assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
@@ -178,6 +194,8 @@ def damaged(**changes):
         ({"nodes": 1}, "do not fit its data"),
         ({"members": ["a", "b"]}, "not those of a model"),
         ({"prior": {"x": 1.0}}, "category ids as keys"),
+        ({"own": {"5": 3}}, "not those of a model"),
+        ({"own": {"5": 0}}, "not those of a model"),
         ({"extra": 1}, "'extra' is unknown"),
     ],
 )
