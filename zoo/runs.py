@@ -115,8 +115,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where a member comes from that was trained elsewhere; `origin.json`.
 
     Attributes:
-        source: The file it was registered from.
-        sha256: Of that file.
+        source: The file it was registered from, or FRAMEWORK:MODEL.
+        sha256: Of that file, or of those of the model, with commas between.
         about: What its owner says of it.
     """
 

@@ -4,7 +4,7 @@
     runs/NAME/config.json         which model, which categories      (of models trained here)
     runs/NAME/run.json            how it was trained                 (of models trained here)
     runs/NAME/checkpoint-*/       weights                            (of models trained here)
-    runs/NAME/origin.json         where it came from                 (of members registered)
+    runs/NAME/origin.json         where it came from                 (of members trained elsewhere)
     runs/NAME/tables/SPLIT.parquet       its detections
     runs/NAME/figures/SPLIT.bbox.json    AP, also per category; .segm.json for masks
 
@@ -36,7 +36,18 @@ from fusion.table import DetectionTable, Metadata
 from zoo.cards import member_card
 from zoo.runs import CategoryFigure, Figures, Identity, Origin, Run, read_json, write_json
 
-__all__ = ["Member", "add_figures", "find_member", "hash_of", "list_members", "measure", "register", "write_card"]
+__all__ = [
+    "Member",
+    "add_figures",
+    "check_origin",
+    "find_member",
+    "hash_of",
+    "keep_origin",
+    "list_members",
+    "measure",
+    "register",
+    "write_card",
+]
 
 
 _T = TypeVar("_T")
@@ -160,6 +171,31 @@ def register(
             write_json(measured, folder / "figures" / f"{split}.{kind}.json")
     write_card(store / name)
     return Member.read(store / name)
+
+
+def keep_origin(folder: Path, origin: Origin) -> None:
+    """Make a folder a member whose model came from elsewhere, or see that it is one already.
+
+    Raises:
+        InputError: If it is a member of another model.
+    """
+    check_origin(folder, origin.source)
+    known = _read_if_there(folder / "origin.json", Origin)
+    if known is not None and known.sha256 != origin.sha256:
+        raise InputError(folder, f"is a member of other weights of {known.source}", "Choose another folder")
+    write_json(origin, folder / "origin.json")
+
+
+def check_origin(folder: Path, source: str) -> None:
+    """Check that a folder may become, or is, a member that comes from a source.
+
+    Raises:
+        InputError: If it is a member of another model.
+    """
+    known = _read_if_there(folder / "origin.json", Origin)
+    if (folder / "config.json").exists() or (known is not None and known.source != source):
+        other = "a model trained here" if known is None else known.source
+        raise InputError(folder, f"is a member already, of {other}", "Choose another folder")
 
 
 def add_figures(folder: Path, split: str, table: DetectionTable, truth: GroundTruth | None, protocol: str) -> None:

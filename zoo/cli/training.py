@@ -109,6 +109,7 @@ def predict(
     weights: str | None = None,
     label_map: str | None = None,
     unknown_categories: Literal["error", "drop"] = "error",
+    member: Path | None = None,
 ) -> None:
     """Run a trained model, also one of another framework, over a data set and write a detection table.
 
@@ -134,15 +135,20 @@ def predict(
         label_map: Which category of another framework's model is which of the data, by numbers or names, as in
             `quorum import`: 1=3,3=10,dog=18, JSON, or a file of it.
         unknown_categories: Whether what such a model finds of categories that the data do not have is dropped.
+        member: Of such a model, its folder in the store, such as runs/theirs, made where it is not there: it gets a
+            card, AP, and MEMBER/tables/SPLIT.parquet when --output is not given.
     """
     need_torch("predict")
     import torch
 
     from evaluation.results import read_label_map
+    from fusion.storage import read_metadata
     from zoo.data import open_data
     from zoo.members import foreign, framework_names, is_foreign
     from zoo.members.base import Wanted
     from zoo.members.joined import Joining
+    from zoo.runs import Origin
+    from zoo.store import check_origin, keep_origin, write_card
     from zoo.views import views_of_foreign
 
     use_threads()
@@ -151,15 +157,32 @@ def predict(
         notes(source.name, source.notes)
     loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
     if is_foreign(str(run)):
-        if output is None:
-            raise InputError("predict", f"{run} needs --output", "For example -o tables/theirs.parquet")
+        if member is not None:
+            check_origin(member, str(run))
+            table = output or _table_of(member, source, parts)
+        elif output is not None:
+            table = output
+        else:
+            remedy = "For example -o tables/theirs.parquet, or --member runs/theirs"
+            raise InputError("predict", f"{run} needs --output or --member", remedy)
         joining = Joining(
             label_map=None if label_map is None else read_label_map(label_map), drop=unknown_categories == "drop"
         )
         wanted = Wanted(weights=None if weights is None else Path(weights), settings=_values(settings))
         with in_command_line(settings="set"):
-            model = foreign(str(run), wanted, joining, source, output.stem)
-            _run(model, source, output, views_of_foreign(views, flip), boxes, scores, parts, batch, loaders)
+            model = foreign(str(run), wanted, joining, source, table.stem if member is None else member.name)
+            chosen = views_of_foreign(views, flip)
+            _run(model, source, table, chosen, boxes, scores, parts, batch, loaders)
+        if member is not None and os.environ.get("RANK", "0") == "0":
+            made_by = read_metadata(table)[0].made_by
+            told = ", ".join(f"{name} {value}" for name, value in made_by["settings"].items())
+            origin = Origin(
+                source=str(run), sha256=",".join(made_by["checkpoint"]), about=f"Settings: {told}." if told else ""
+            )
+            keep_origin(member, origin)
+            write_card(member)
+            if len(chosen) == 1:
+                _measure(member, source, table)
         return
     known = ", ".join(f"{framework}:MODEL" for framework in framework_names())
     if label_map is not None:
@@ -167,11 +190,13 @@ def predict(
     if weights not in (None, "ema", "last"):
         problem = f"expected ema or last, got {weights!r}; files are for models of other frameworks"
         raise InputError("option --weights", problem, f"As {known}")
+    if member is not None:
+        raise InputError("option --member", f"is for models of other frameworks, and {run} is none", f"As {known}")
     which: Which | None = weights  # type: ignore[assignment]
     if output is None:
         if boxes is not None:
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
-        output = run / "tables" / (split_of(source) + ("" if parts else ".parquet"))
+        output = _table_of(run, source, parts)
     _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)), which)
 
 
@@ -190,22 +215,31 @@ def _predict(
     weights: "Which | None" = None,
 ) -> None:
     """Run a model of the zoo, measure what it finds and renew its card."""
-    from fusion.storage import read_table
     from zoo.at_test import set_at_test
     from zoo.runs import Identity, read_json
-    from zoo.store import add_figures
     from zoo.views import views_of
 
     identity = set_at_test(read_json(run / "config.json", Identity), settings or {})
     chosen = views_of(read_model(identity.model), views, flip)
     _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights)
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if os.environ.get("RANK", "0") == "0" and boxes is None and len(chosen) == 1:
+        _measure(run, data, output)
+
+
+def _table_of(member: Path, data: "Data", parts: int | None) -> Path:
+    return member / "tables" / (split_of(data) + ("" if parts else ".parquet"))
+
+
+def _measure(member: Path, data: "Data", table: Path) -> None:
+    """Measure what a member found, if the data have annotations, and renew its card."""
+    from fusion.storage import read_table
+    from zoo.store import add_figures
+
     truth = data.truth
-    if boxes is None and len(chosen) == 1 and truth.unit == "pixel" and len(truth.annotation_id):
+    if truth.unit == "pixel" and len(truth.annotation_id):
         protocol = "lvis" if truth.frequency is not None and truth.negative is not None else "coco"
-        add_figures(run, split_of(data), read_table(output), truth, protocol)
-        tell_figures(run, split_of(data))
+        add_figures(member, split_of(data), read_table(table), truth, protocol)
+        tell_figures(member, split_of(data))
 
 
 def _run(

@@ -13,6 +13,7 @@ from fusion.storage import read_table
 from tests.zoo.members.cases import SCENES, pictures, rows, table
 from zoo.data import View
 from zoo.data.masks import unpack
+from zoo.store import hash_of, list_members
 
 CODE = '''
 import numpy as np
@@ -138,7 +139,7 @@ def test_the_command_line(tmp_path, run):
     call = ("predict", "python:own_finders:other", "--data", SCENES, "-o", tmp_path / "t.parquet")
     code, _, said = run(*call[:4])
     assert code == 2
-    assert "needs --output" in said
+    assert "needs --output or --member" in said
     code, _, said = run(*call)
     assert code == 2
     assert "--label-map" in said
@@ -149,6 +150,9 @@ def test_the_command_line(tmp_path, run):
     found = read_table(tmp_path / "t.parquet")
     assert set(found.category_id.tolist()) == {2, 3}
     assert found.metadata.member == "t"
+    code, _, said = run("predict", tmp_path, "--data", SCENES, "--member", tmp_path / "m")
+    assert code == 2
+    assert "is for models of other frameworks" in said
     bright = ("predict", "python:own_finders:bright", "--data", SCENES, "-o", tmp_path / "b", "--set")
     assert run(*bright, "least=1")[0] == 0
     code, _, said = run(*bright, "least")
@@ -158,3 +162,30 @@ def test_the_command_line(tmp_path, run):
     assert code == 2
     assert "is for models of other frameworks" in said
     assert run(*call, "--boxes", tmp_path / "t.parquet")[0] == 2
+
+
+def test_a_folder_in_the_store(tmp_path, run):
+    """With a card, where it came from and AP, as a training has them; of another model it is refused."""
+    folder = tmp_path / "runs" / "bright"
+    call = ("predict", "python:own_finders:bright", "--data", SCENES, "--member", folder)
+    assert run(*call)[0] == 0
+    [member] = list_members(tmp_path / "runs")
+    assert (member.name, member.identity) == ("bright", None)
+    [(split, table)] = member.tables.items()
+    assert member.origin.source == "python:own_finders:bright"
+    assert member.origin.sha256 == hash_of(tmp_path / "own_finders.py")
+    assert read_table(table).metadata.member == "bright"
+    assert set(member.figures) == {(split, "bbox")}
+    card = (folder / "card.md").read_text()
+    assert "`python:own_finders:bright`, trained elsewhere" in card
+    assert "AP50" in card
+    assert run(*call)[0] == 0  # it is there already
+    for other, problem in (
+        ("masked", "is a member already, of python:own_finders:bright"),
+        ("bright", "other weights"),
+    ):
+        (tmp_path / "own_finders.py").write_text(CODE + "\n")
+        (folder / "tables" / table.name).unlink(missing_ok=True)
+        code, _, said = run("predict", f"python:own_finders:{other}", *call[2:])
+        assert code == 2
+        assert problem in said
