@@ -1,5 +1,8 @@
+import multiprocessing
 import shutil
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,6 +142,35 @@ def test_several_at_one_output_make_each_part_once(tmp_path, monkeypatch):
     assert {(report.detections_in, report.detections_out) for report in reports} == {(600, len(whole))}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
     assert len(list((tmp_path / "out").iterdir())) == 8
+
+
+@pytest.mark.slow
+def test_processes_killed_at_any_moment_lose_and_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUORUM_THREADS", "1")  # no threads, which a fork does not have
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=12)
+    inputs, context = [tmp_path / "a", tmp_path / "b"], multiprocessing.get_context("fork")
+    begun = time.perf_counter()
+    fuse_files(RECIPE, inputs, tmp_path / "serial")
+    took = time.perf_counter() - begun
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "serial").iterdir()}
+    rng, killed = np.random.default_rng(0), 0
+    for turn in range(12):
+        out = tmp_path / f"out{turn}"
+        for _ in range(2):
+            workers = [context.Process(target=fuse_files, args=(RECIPE, inputs, out)) for _ in range(2)]
+            for worker in workers:
+                worker.start()
+            time.sleep(rng.random() * took)
+            for worker in workers:
+                worker.kill()
+                worker.join()
+                killed += worker.exitcode == -signal.SIGKILL
+        fuse_files(RECIPE, inputs, out)
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".parquet"} == expected
+        left = [path for path in tmp_path.iterdir() if path.name.startswith((f"out{turn}.", f".out{turn}."))]
+        assert left == []
+    assert killed  # others were done before
 
 
 def test_shares_make_the_output_together(tmp_path):
