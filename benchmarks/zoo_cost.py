@@ -21,7 +21,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from benchmarks.measure import cpu, memory_kilobytes, reset_peak
 from fusion.printed_table import PrintedTable
-from zoo.config import Model, Timm, replace
+from zoo.config import Model, Norm, Timm, replace
 from zoo.data import Target, open_data
 from zoo.data.masks import mask_pixels
 from zoo.models import build
@@ -76,8 +76,10 @@ def _full(name: str) -> tuple[float, float]:
     config = find(name).make()
     assert isinstance(config, Model)
     assert isinstance(config.backbone, Timm)
-    norm = replace(config, backbone=replace(config.backbone, pretrained=False, norm="bn", frozen_stages=0))
-    return _steps(lambda: build(norm, CATEGORIES, pretrained=False), spec)
+    # batch norm as torchvision's, but for split attention, which has one value of each channel for one image
+    norm: Norm = "gn" if config.backbone.name.startswith("resnest") else "bn"
+    live = replace(config, backbone=replace(config.backbone, pretrained=False, norm=norm, frozen_stages=0))
+    return _steps(lambda: build(live, CATEGORIES, pretrained=False), spec)
 
 
 def _as_torchvision(target: Target) -> dict[str, Tensor]:
