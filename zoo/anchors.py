@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from zoo.data import Data
 
-__all__ = ["PRESETS", "AnchorGrid", "Clusters", "anchor_picture", "cluster", "overlaps", "shapes_of"]
+__all__ = ["PRESETS", "AnchorGrid", "ShapeClusters", "anchor_picture", "cluster", "overlaps", "shapes_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ _RESTARTS, _ROUNDS = 6, 100
 
 
 @dataclass(frozen=True)
-class Clusters:
+class ShapeClusters:
     """Anchors that were found.
 
     Attributes:
@@ -107,7 +107,7 @@ def overlaps(shapes: np.ndarray, grid: AnchorGrid) -> np.ndarray:
     return found
 
 
-def cluster(shapes: np.ndarray, scales: int, ratios: int, seed: int = 0) -> Clusters:
+def cluster(shapes: np.ndarray, scales: int, ratios: int, seed: int = 0) -> ShapeClusters:
     """Find anchors by k-means whose centres are a grid: as many scales as asked for, each with all ratios.
 
     The distance is 1 - IoU of boxes with the same centre. A scale becomes the mean side of its objects, a ratio the
@@ -134,7 +134,7 @@ def cluster(shapes: np.ndarray, scales: int, ratios: int, seed: int = 0) -> Clus
     return best
 
 
-def anchor_picture(shapes: np.ndarray, clusters: Clusters) -> "Figure":
+def anchor_picture(shapes: np.ndarray, clusters: ShapeClusters) -> "Figure":
     """Draw the objects by side and ratio, and the anchors, with areas by their shares."""
     from evaluation.analysis.pictures import new_figure
     from evaluation.plots import GREY, PALETTE
@@ -166,7 +166,7 @@ def _start(
     return random.choice(shapes[:, 0], scales, replace=False), random.choice(shapes[:, 1], ratios, replace=False)
 
 
-def _from_one_start(shapes: np.ndarray, scales: np.ndarray, ratios: np.ndarray) -> Clusters:
+def _from_one_start(shapes: np.ndarray, scales: np.ndarray, ratios: np.ndarray) -> ShapeClusters:
     best, before = None, None
     for _ in range(_ROUNDS):
         scales, ratios = np.sort(scales), np.sort(ratios)
@@ -175,7 +175,7 @@ def _from_one_start(shapes: np.ndarray, scales: np.ndarray, ratios: np.ndarray) 
         nearest, iou = near.argmax(axis=1), near.max(axis=1)
         if best is None or iou.mean() > best.iou:
             share = np.bincount(nearest, minlength=near.shape[1]) / len(shapes)
-            best = Clusters(grid, share.reshape(len(scales), len(ratios)), float(iou.mean()))
+            best = ShapeClusters(grid, share.reshape(len(scales), len(ratios)), float(iou.mean()))
         if before is not None and np.array_equal(nearest, before):
             break
         before = nearest
