@@ -11,6 +11,7 @@ OTHERWISE = {
     ("zoo scenes", "--groups"): "how many are drawn",
     ("import", "--scores"): "which are accepted",
     ("predict", "--scores"): "which are given",
+    ("predict", "--member"): "its folder in the store, the name of which is its name",
     ("import", "--picture"): "what was done to it",
     ("zoo scenes", "--categories"): "how many are drawn",
     ("ablate", "--recipe"): "several, a row each",
