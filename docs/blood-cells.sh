@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Blood cells: members of the zoo trained on 205 microscope pictures from ImageNet weights, fused, and measured on
-# pictures that nothing was chosen on. docs/blood-cells.md says what came out; it needs the extras `zoo` and `docs`.
+# pictures that nothing was chosen on. docs/blood-cells.md says what came out; it needs the extras `zoo` and `test`.
 #
 #   docs/blood-cells.sh [FOLDER] [STEPS]      ("cells" and 700 when not given)
 #
@@ -27,7 +27,7 @@ settings=(--scale tiny --set mask=null
     --set backbone.name=tf_efficientnet_lite0.in1k --set backbone.mean=null --set backbone.std=null
     --set neck.channels=64 --set rpn.channels=64 --set head.channels=256 --set cascade.beta=0.111
     --set rpn.samples=128 --set 'rpn.before_nms=[256,256]' --set 'rpn.after_nms=[256,128]' --set sampling.rois=64
-    --set 'data.short=[240]' --set data.long=400 --set infer.score=0.001 --set infer.detections=100
+    --set 'data.short=[288]' --set data.long=400 --set infer.score=0.001 --set infer.detections=100
     --set train.optimizer=adamw --set train.learning_rate=0.0004 --set train.weight_decay=0.05
     --set train.norm_decay=0 --set train.batch=2 --set train.reference_batch=2
     --set 'train.segments=[]' --set train.cosine=0.01 --set train.ema=0.99 --set train.steps="$steps")
@@ -53,11 +53,41 @@ second() {
 }
 mkdir -p "$cells/tables"
 export QUORUM_THREADS=1
-set -m
-{ first; } & other=$!
-set +m
-trap 'kill -- -$other 2>/dev/null || true' EXIT
+beside() { set -m; { "$@"; } & other=$!; set +m; trap 'kill -- -$other 2>/dev/null || true' EXIT; }
+both() { wait "$other"; trap - EXIT; }
+beside first
 second
-wait "$other"
-trap - EXIT
+both
+
+say "3. Five of them look again at each picture and at its mirror image; what they find is merged"
+mkdir -p "$cells/views" "$cells/members"
+mirrored() {
+    for name in "$@"; do
+        once "$name-mirrored" quorum predict "$cells/runs/$name" --data "$(data both)" --flip \
+            -o "$cells/views/$name.parquet"
+        quorum fuse "$cells/views/$name.parquet" --method nmw -o "$cells/members/$name.parquet"
+    done
+}
+beside mirrored plain cascade
+mirrored global-context location deformable
+both
 unset QUORUM_THREADS
+
+say "4. Which is best, on val; the best tree of members and operators, searched on val"
+truth=(-g "$bccd/Annotations")
+quorum leaderboard "$cells"/{tables,members}/*.parquet "${truth[@]}" --images "$cells/lists/val.txt" -o "$cells/val"
+once searched quorum search "$cells"/members/*.parquet "${truth[@]}" --splits "$cells/lists" --split val,test \
+    --budget 300 --workers 2 --resume -o "$cells/search"
+quorum fuse "$cells"/members/*.parquet --recipe "$cells/search/best.toml" -o "$cells/fused.parquet"
+
+say "5. All of it on test, and the differences, which are paired"
+test=("${truth[@]}" --images "$cells/lists/test.txt")
+quorum leaderboard "$cells"/{tables,members}/*.parquet "$cells/fused.parquet" "${test[@]}" -o "$cells/test"
+compare() {
+    quorum compare "$cells/$1.parquet" "$cells/$2.parquet" "${test[@]}" --no-per-category --figures AP,AP50,AP75
+}
+compare tables/torchvision tables/plain
+compare tables/from-nothing tables/plain
+for name in plain-seed-1 deformable cascade global-context location; do compare tables/plain "tables/$name"; done
+compare tables/plain members/plain
+head -n 40 "$cells/search/report.md"
