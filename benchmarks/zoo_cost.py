@@ -2,8 +2,9 @@
 
     QUORUM_THREADS=1 python -m benchmarks.zoo_cost [--full ab_repr]
 
-Three tables: a step of the tiny forms on two images of 128 pixels; a step at full size with 1,203 categories on one
-image of 256 pixels, torchvision's Mask R-CNN beside ours; and the mask predictor of 1,203 categories on 128 regions,
+Four tables: a step of the tiny forms on two images of 128 pixels; a step at full size with 1,203 categories on one
+image of 256 pixels, torchvision's Mask R-CNN beside ours; the same with 500 categories for the decoupling head beside
+the plain one; and the mask predictor of 1,203 categories on 128 regions,
 the channels of the true categories alone beside all of them. Each row has a process of its own, one thread, no
 pre-trained weights. CPU seconds are those of the second of two steps; memory is the largest that was resident, above
 what the libraries take, weights, gradients and momentum of the optimizer included.
@@ -12,6 +13,7 @@ what the libraries take, weights, gradients and momentum of the optimizer includ
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -30,7 +32,9 @@ from zoo.registry import find
 
 TINY = ("md18_r50_base", "lt_r50_eql", "lt_r50_htc", "lt_s101", "lt_s101_gs_hm", "lt_s269_full", "ab_repr", "ab_double")
 FULL = ("torchvision", "lt_r50_mask", "lt_r50_htc", "lt_s101", "lt_s101_gs_hm")
+DECOUPLED = ("mm_r50_plain", "mm_r50_dh")
 CATEGORIES = 1203
+OPEN_IMAGES = 500
 REGIONS = 128
 
 
@@ -41,6 +45,8 @@ def main() -> None:
     full: list[str] = list(parser.parse_args().full)
     _print("tiny form, two images of 128 pixels, 3 categories", TINY, _tiny)
     _print(f"full size, an image of 256 pixels, {CATEGORIES:,} categories", full, _full)
+    title = f"full size, an image of 256 pixels, {OPEN_IMAGES} categories"
+    _print(title, DECOUPLED, partial(_full, categories=OPEN_IMAGES))
     _print(f"mask predictor, {REGIONS} regions, {CATEGORIES:,} categories", ("all channels", "true ones"), _predictor)
 
 
@@ -64,12 +70,12 @@ def _tiny(name: str) -> tuple[float, float]:
     return _steps(lambda: build(config, 3, pretrained=False), "scenes:2,128,0,categories=3")
 
 
-def _full(name: str) -> tuple[float, float]:
+def _full(name: str, categories: int = CATEGORIES) -> tuple[float, float]:
     spec = "scenes:1,256,0,categories=3"
     if name == "torchvision":
         sizes = {"min_size": 256, "max_size": 256}
         return _steps(
-            lambda: maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=CATEGORIES + 1, **sizes),
+            lambda: maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=categories + 1, **sizes),
             spec,
             _as_torchvision,
         )
@@ -79,7 +85,7 @@ def _full(name: str) -> tuple[float, float]:
     # batch norm as torchvision's, but for split attention, which has one value of each channel for one image
     norm: Norm = "gn" if config.backbone.name.startswith("resnest") else "bn"
     live = replace(config, backbone=replace(config.backbone, pretrained=False, norm=norm, frozen_stages=0))
-    return _steps(lambda: build(live, CATEGORIES, pretrained=False), spec)
+    return _steps(lambda: build(live, categories, pretrained=False), spec)
 
 
 def _as_torchvision(target: Target) -> dict[str, Tensor]:
