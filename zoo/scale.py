@@ -66,7 +66,10 @@ def tiny(model: AnyModel) -> AnyModel:
         checkpoint_steps=100,
     )
     infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
-    backbone, neck = _tiny_backbone(model.backbone), replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4)
+    backbone, neck = (
+        _tiny_backbone(model.backbone),
+        replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4, nas=min(model.neck.nas, 2)),
+    )
     pool = replace(model.pool, hidden=_HIDDEN)
     match model:
         case Refiner():

@@ -124,6 +124,8 @@ class FPN:
             recursive pyramid, with 3 that of alibaba-lvis2020, sec. 4.1.
         share: All passes run the same trunk; as published, each has its own, that many times the parameters.
         aspp: Channels of each of the four branches of what is fed back.
+        nas: Pyramids of NAS-FPN's seven merging cells in a row, in the place of the top-down path and the outputs
+            (published: 7); 0 for none. Its P3-P7 are P2-P6 here (ours).
     """
 
     channels: int = 256
@@ -135,6 +137,7 @@ class FPN:
     passes: int = 1
     share: bool = False
     aspp: int = 64
+    nas: int = 0
 
 
 Task = Literal["proposals", "classes", "boxes", "masks", "stuff"]

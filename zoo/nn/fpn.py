@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from zoo.config import FPN
 from zoo.nn.deform import DeformConv2d
+from zoo.nn.nas_fpn import MergingCells
 from zoo.nn.norms import group_norm
 
 __all__ = ["LEVELS", "STRIDES", "Pyramid", "Pyramids"]
@@ -43,6 +44,8 @@ class Pyramids(NamedTuple):
 class Pyramid(nn.Module):
     """C2-C5 to P2-P6: 1x1 laterals, nearest top-down path, 3x3 outputs; P6 is every second pixel of P5.
 
+    With `nas` merging cells stand behind the laterals, and behind P6.
+
     Args:
         config: Settings.
         channels: Channels of C2-C5.
@@ -52,7 +55,8 @@ class Pyramid(nn.Module):
         super().__init__()
         self.channels = config.channels
         self.laterals = nn.ModuleList(_lateral(config, inputs) for inputs in channels)
-        self.outputs = nn.ModuleList(_output(config) for _ in channels)
+        self.outputs = nn.ModuleList(_output(config) for _ in channels if not config.nas)
+        self.cells = nn.Sequential(*(MergingCells(lambda: _output(config)) for _ in range(config.nas)))
         self.context: nn.Module | None = None
         match config.context:
             case "c5_add":
@@ -68,6 +72,9 @@ class Pyramid(nn.Module):
         levels = [lateral(features) for lateral, features in zip(self.laterals, maps, strict=True)]
         if self.context is not None and self.adds_context:
             levels[-1] = levels[-1] + self.context(maps[-1].mean((2, 3), keepdim=True))
+        if len(self.cells):
+            merged: list[Tensor] = self.cells([*levels, levels[-1][:, :, ::2, ::2]])
+            return merged
         for index in range(len(levels) - 2, -1, -1):
             levels[index] = levels[index] + functional.interpolate(
                 levels[index + 1], levels[index].shape[-2:], mode="nearest"
