@@ -114,8 +114,6 @@ class Training:
             loaded = load_matching(model, load_weights(settings.init_from), settings.init_anew)
             anew = (*loaded.missing, *loaded.other_shape)
             said += (f"{settings.init_from} gave all weights but {len(anew)}: {', '.join(anew) or 'none'}",)
-        elif checkpoint is None:
-            said += _frozen_at_random(model)
         model.to(ranks.device).train()
         training = cls(
             config=config,
@@ -254,15 +252,6 @@ class Training:
             self.notes += (f"resumed at step {self.step} {why}",)
         if self.ranks.first:
             stderr.print(f"{checkpoint}: going on from step {self.step}", highlight=False)
-
-
-def _frozen_at_random(model: nn.Module) -> tuple[str, ...]:
-    """Say where `train.freeze` keeps what nobody has trained; a backbone has weights of its own."""
-    names = [name for name, own in model.named_parameters() if not (own.requires_grad or name.startswith("backbone."))]
-    if not names:
-        return ()
-    said = f"{names[0]} and {len(names) - 1} other tensors are frozen as they were drawn: set train.init_from to a run"
-    return (said,)
 
 
 def _order(data: Data, stream: Stream, seed: int, number: int, epoch: int) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 from zoo.checkpoint import load_weights
 from zoo.config import Cascade, DoubleClassifier, FCHead, GroupSoftmax, Model, Softmax, Stream, Timm, replace
 from zoo.data import open_data
-from zoo.runs import Run, read_json
 from zoo.scale import tiny
 from zoo.train import train
 
@@ -65,10 +64,3 @@ def test_only_classifiers_change_and_each_stream_moves_its_own(run, tmp_path):
         first, second = (f"boxes.stages.{stage}.classifier.{name}.linear.weight" for name in ("first", "second"))
         assert torch.equal(one[first], both[first])
         assert not torch.equal(one[second], both[second])
-
-
-def test_what_is_frozen_without_having_been_trained_is_said(run, tmp_path):
-    model = first_stage()
-    done = train(replace(model, train=replace(model.train, freeze=("neck",))), run[1], tmp_path / "second")
-    assert [note for note in done.notes if "frozen as they were drawn: set train.init_from" in note]
-    assert not [note for note in read_json(run[0] / "run.json", Run).notes if "frozen" in note]
