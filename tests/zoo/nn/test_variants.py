@@ -191,5 +191,7 @@ def test_a_row_differs_from_its_parent_in_what_it_says(name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_size_at_full_scale(name):
     model = VARIANTS[name].make()
-    shape = replace(model, train=Train(), data=TrainData(), infer=Infer())  # rows that only differ in these: built once
+    # rows that only differ in these are built once; two classifiers need two streams
+    train, data = Train(batch=model.train.batch), TrainData(streams=model.data.streams)
+    shape = replace(model, train=train, data=data, infer=Infer())
     assert size(json.dumps(shape.to_dict(), sort_keys=True)) == PARAMETERS[name]
