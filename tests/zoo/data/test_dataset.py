@@ -284,7 +284,7 @@ def test_pictures(tmp_path):
     ("spec", "problem"),
     [
         ("instances.json", "kind of data"),
-        ("voc:a,b", "kind of data"),
+        ("pascal:a,b", "kind of data"),
         ("coco:a.json", "images is missing"),
         ("coco:a.json,b,c", "in the order of"),
         ("coco:a.json,b,classes=c", "in the order of"),
