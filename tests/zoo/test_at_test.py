@@ -53,9 +53,10 @@ def test_the_tiny_form_of_every_variant_is_tested_as_it_is_trained(name):
 def test_the_reports_sizes_at_test_are_as_before(name):
     (short, long) = ((600, 800, 1000, 1200, 1400), 1867) if "mstest" in name else ((800,), 1333)
     long = 1200 if name.startswith("ab_") else long  # alibaba-lvis2020, sec. 4.2: (1200, 800), ...
-    assert dict.fromkeys((view.short, view.long) for view in views_of(find(name).make())) == {
-        (one, long): None for one in short
-    }
+    sides = [(one, long) for one in short]
+    if len(find(name).make().infer.short or ()) == 6:  # mmfruit-openimages2019, sec. 7.3; longest sides in proportion
+        sides = [(600, 1333), (800, 1333), (1000, 1666), (1333, 2221), (1666, 2776), (2000, 3332)]
+    assert list(dict.fromkeys((view.short, view.long) for view in views_of(find(name).make()))) == sides
 
 
 @pytest.mark.parametrize(
