@@ -22,7 +22,7 @@ cp "$bccd"/ImageSets/Main/{train,val,test}.txt "$cells/lists"
 sort -u "$cells"/lists/{val,test}.txt > "$cells/lists/both.txt"
 data() { echo "voc:$bccd/Annotations,$bccd/JPEGImages,list=$cells/lists/$1.txt,name=bccd,split=$1"; }
 
-say "2. Eight detectors, two at a time; each looks at the pictures of both val and test"
+say "2. Ten detectors, two at a time; each looks at the pictures of both val and test"
 settings=(--scale tiny --set mask=null
     --set backbone.name=tf_efficientnet_lite0.in1k --set backbone.mean=null --set backbone.std=null
     --set neck.channels=64 --set rpn.channels=64 --set head.channels=256 --set cascade.beta=0.111
@@ -44,12 +44,14 @@ first() {
     ours cascade md19_r50_highiou_cascade57
     ours global-context md18_r50_gap
     member from-nothing quorum md19_r50_fpn
+    ours cascade-seed-1 md19_r50_highiou_cascade57 --set train.seed=1
 }
 second() {
     member torchvision "python -m benchmarks.torchvision_member" md19_r50_fpn "${imagenet[@]}"
     ours location md18_r50_lsh_det --set head.width=64
     ours deformable md19_r50_fpn --set pool.deform=offset
     ours plain-seed-1 md19_r50_fpn --set train.seed=1
+    ours global-context-seed-1 md18_r50_gap --set train.seed=1
 }
 mkdir -p "$cells/tables"
 export QUORUM_THREADS=1
@@ -89,5 +91,6 @@ compare() {
 compare tables/torchvision tables/plain
 compare tables/from-nothing tables/plain
 for name in plain-seed-1 deformable cascade global-context location; do compare tables/plain "tables/$name"; done
+for name in cascade global-context; do compare tables/plain-seed-1 "tables/$name-seed-1"; done
 compare tables/plain members/plain
 head -n 40 "$cells/search/report.md"
