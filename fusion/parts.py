@@ -191,7 +191,7 @@ def _fuse_parts(
     if output.exists() and not whole(output, keys):
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     largest = [
-        _named(read_table(max(paths, key=_rows_of), columns=_looked_at(recipe)), name)
+        _named(read_table(max(paths, key=rows_of), columns=_looked_at(recipe)), name)
         for paths, name in zip(parts, names, strict=True)
     ]
     tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
@@ -235,14 +235,14 @@ def _fuse_parts(
         put_in_place(work, output, keys)
     if not whole(output, keys):
         tell(f"{len(own)} of {count} parts are done; whoever makes the last of the others puts the output in place")
-        return FuseReport(sum(_rows_of(paths[number]) for paths in parts for number in own), made, tuple(tell.lines))
+        return FuseReport(sum(rows_of(paths[number]) for paths in parts for number in own), made, tuple(tell.lines))
     written = [output / part_name(number) for number in range(count)]
     above = _over_in(written)
     given = bool(above[0]) and any(_over_in(paths)[0] for paths in parts)
     tell(*_unused(recipe, names), *_above_one(above, given))
     if resumed:
         tell(f"{resumed} of {count} parts were there already, of an interrupted run or of another process")
-    return FuseReport(sum(map(_rows_of, itertools.chain(*parts))), sum(map(_rows_of, written)), tuple(tell.lines))
+    return FuseReport(sum(map(rows_of, itertools.chain(*parts))), sum(map(rows_of, written)), tuple(tell.lines))
 
 
 def _fuse_recut(
@@ -269,10 +269,6 @@ def _fuse_recut(
                 repart(table, place, count)
             parts.append(part_paths(place))
         return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell)
-
-
-def _rows_of(path: Path) -> int:
-    return read_metadata(path)[1] if path.is_dir() else rows_of(path)
 
 
 def _all_there(work: Path, keys: Sequence[str]) -> bool:

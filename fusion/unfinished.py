@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fusion.errors import InputError
@@ -41,16 +41,13 @@ def claimed(work: Path, name: str) -> Iterator[bool]:
     """
     lock = work / f".{name}.lock"
     os.close(os.open(lock, os.O_CREAT | os.O_RDONLY, 0o644))
-    try:
-        holding = held(lock)
-        holding.__enter__()
-    except BlockingIOError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        holding.__exit__(None, None, None)
+    with ExitStack() as holding:
+        try:
+            holding.enter_context(held(lock))
+            ours = True
+        except BlockingIOError:
+            ours = False
+        yield ours
 
 
 def whole(output: Path, keys: Sequence[str]) -> bool:
