@@ -24,6 +24,7 @@ import numpy as np
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Overlaps, find_overlaps
 from evaluation.calibration import learn_calibration
 from evaluation.ground_truth import GroundTruth
+from evaluation.pairs import iou_of_corners
 from evaluation.prepared import Prepared, prepare
 from evaluation.protocol import Coco, Lvis
 from evaluation.suspects import KINDS_OF_ERRORS, Suspects
@@ -237,9 +238,9 @@ def _loose(heard: Sequence[_Heard], prepared: Prepared, counted: np.ndarray) -> 
     weight /= np.maximum(total, 1e-12)
     mean = (weight[:, :, None] * box).sum(axis=0)
     annotated = np.stack([truth.x1, truth.y1, truth.x2, truth.y2], axis=1)
-    agreement = (weight * _iou(box, mean[None])).sum(axis=0)
+    agreement = (weight * iou_of_corners(box, mean[None])).sum(axis=0)
     votes = (chance > 0).sum(axis=0)
-    score = total / trust.sum() * np.maximum(agreement - _iou(mean, annotated), 0)
+    score = total / trust.sum() * np.maximum(agreement - iou_of_corners(mean, annotated), 0)
     score = np.where(counted & (votes >= min(2, len(heard))), score, 0.0)
     xywh = np.concatenate([mean[:, :2], mean[:, 2:] - mean[:, :2]], axis=1)
     return _annotated(prepared, score, votes, xywh=xywh)
@@ -270,11 +271,3 @@ def _annotated(
         prepared.ground_truth.xywh[prepared.source] if xywh is None else xywh,
         members,
     )
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the IoU of boxes x1, y1, x2, y2 in the last axis; 0 where neither has an area."""
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.prod(np.maximum(sides, 0), axis=-1)
-    areas = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1)
-    return np.asarray(shared / np.maximum(areas - shared, 1e-12))

@@ -9,7 +9,15 @@ from fusion.kernels.jit import chunks, run
 from fusion.kernels.runs import decode_all
 from fusion.masks import MaskText
 
-__all__ = ["decode_masks", "find_box_pairs", "find_mask_pairs"]
+__all__ = ["decode_masks", "find_box_pairs", "find_mask_pairs", "iou_of_corners"]
+
+
+def iou_of_corners(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes x1, y1, x2, y2 in the last axis, whose others broadcast; 0 where neither has an area."""
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.prod(np.maximum(sides, 0), axis=-1)
+    areas = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1)
+    return np.asarray(shared / np.maximum(areas - shared, 1e-12))
 
 
 def find_box_pairs(truth: Truth, found: Found, categories: int, least: float) -> Pairs:

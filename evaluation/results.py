@@ -189,8 +189,8 @@ def table_of_raw(
         metadata=metadata,
         categories_of=categories_of,
     )
-    (table,) = pieces
-    return replace(table, metadata=_with_notes(pieces.metadata, _checked(table, truth, as_is)))
+    table = pieces.whole()
+    return replace(table, metadata=_with_notes(table.metadata, _checked(table, truth, as_is)))
 
 
 def _read_pieces(

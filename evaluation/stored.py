@@ -6,8 +6,6 @@ a run, sorted as its matches are, and the runs of some categories at a time are 
 
 import os
 import re
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,10 +19,10 @@ from evaluation.matches import MatchBlock, Matches, find_matches
 from evaluation.measures import AREA, Ranges
 from evaluation.protocol import RECALLS, Lvis
 from evaluation.result import CocoResult
-from fusion.coco_results.stored import close_all
 from fusion.errors import InputError
 from fusion.storage import part_paths, read_metadata, read_table
 from fusion.table import DetectionTable
+from fusion.unnamed_files import unnamed_files
 
 if TYPE_CHECKING:
     from evaluation.prepared import Prepared
@@ -62,9 +60,7 @@ class StoredMatches:
         """
         if not self._files:
             self._thresholds = matches.thresholds
-            # without a name: nothing is left, however the process ends
-            self._files = [tempfile.TemporaryFile(prefix="quorum-") for _ in matches.blocks]  # noqa: SIM115
-            weakref.finalize(self, close_all, self._files)
+            self._files = unnamed_files(self, len(matches.blocks))
             self._starts = [[] for _ in matches.blocks]
         for file, starts, block in zip(self._files, self._starts, matches.blocks, strict=True):
             records = np.empty(len(block.score), _RECORD)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from evaluation.ground_truth import GroundTruth
+from evaluation.pairs import iou_of_corners
 from fusion.arrow_arrays import arrow_array
 from fusion.atomic import replacing
 from fusion.checks import within
@@ -188,13 +189,5 @@ def _overlapping(table: DetectionTable, truth: GroundTruth, iou: float) -> np.nd
     ):
         own = corners[order[start[index] : start[index + 1]]]
         if len(own):
-            result[first:end] = (_iou(boxes[first:end], own) >= iou).any(1)
+            result[first:end] = (iou_of_corners(boxes[first:end, None], own) >= iou).any(1)
     return result
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-12))

@@ -135,7 +135,7 @@ class RawResults:
 
     @property
     def faulty(self) -> bool:
-        """Whether a record has a fault, which `table` raises."""
+        """Whether a record has a fault, which `pieces` raise."""
         return bool(self._problems.errors())
 
     @cached_property
@@ -159,36 +159,6 @@ class RawResults:
         join = CategoryJoin(self.where, vocabulary, reading, True, self._listed)
         return join.numbers(self.columns.categories, self._weights[1])[0]
 
-    def table(
-        self,
-        vocabulary: Vocabulary | None,
-        reading: Reading = AS_FOUND,
-        *,
-        unknown_images: str = "error",
-        unknown_categories: str = "error",
-        scores: str = "any",
-        metadata: Metadata | None = None,
-        categories: Vocabulary | None = None,
-    ) -> DetectionTable:
-        """Return the detections as a reading has them; see `read_coco_results`.
-
-        Without a vocabulary, that of `categories` tells the categories alone: of the same data set's other images.
-
-        Raises:
-            InputError: If a record had a fault, or ids were not found.
-        """
-        pieces = self.pieces(
-            vocabulary,
-            reading,
-            unknown_images=unknown_images,
-            unknown_categories=unknown_categories,
-            scores=scores,
-            metadata=metadata,
-            categories=categories,
-        )
-        (table,) = pieces
-        return replace(table, metadata=pieces.metadata)
-
     def pieces(
         self,
         vocabulary: Vocabulary | None,
@@ -201,7 +171,7 @@ class RawResults:
         categories: Vocabulary | None = None,
         rows: int | None = None,
     ) -> "Pieces":
-        """Return the detections as `table` does, some records at a time; see `Pieces`.
+        """Return the detections as a reading has them, some records at a time; see `read_coco_results`.
 
         Args:
             vocabulary: What the ground truth knows.
@@ -302,6 +272,11 @@ class Pieces:
                 metadata=msgspec.structs.replace(self._metadata, unit=self._interpreter.unit),
                 where=self._where,
             )
+
+    def whole(self) -> DetectionTable:
+        """Return the one table of all records, where they are not cut."""
+        (table,) = self
+        return replace(table, metadata=self.metadata)
 
     @property
     def metadata(self) -> Metadata:

@@ -70,7 +70,7 @@ def read_coco_results(
         InputError: If an option, the file, or a record cannot be used; all kinds of fault are named.
     """
     raw = gather_coco_results(path, vocabulary=vocabulary, reading=reading, progress=progress, block=block)
-    return raw.table(
+    pieces = raw.pieces(
         vocabulary,
         reading,
         unknown_images=unknown_images,
@@ -78,6 +78,7 @@ def read_coco_results(
         scores=scores,
         metadata=metadata,
     )
+    return pieces.whole()
 
 
 def gather_coco_results(

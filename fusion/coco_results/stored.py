@@ -1,17 +1,16 @@
 """Columns of results that are too many for memory: files without a name, mapped into memory."""
 
 import mmap
-import tempfile
-import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
 from fusion.table_columns import MASK_TYPE
+from fusion.unnamed_files import unnamed_files
 
-__all__ = ["StoredColumns", "close_all"]
+__all__ = ["StoredColumns"]
 
 _KINDS = ((np.int32, 1), (np.int32, 1), (np.float64, 1), (np.float64, 4), (np.int64, 1))
 _MASKS = pa.schema([("mask", MASK_TYPE)])
@@ -41,9 +40,7 @@ class StoredColumns:
             masks: Arrays of `MASK_TYPE`, of as many rows in all.
         """
         if not self._files:
-            self._files = [tempfile.TemporaryFile(prefix="quorum-") for _ in _KINDS]  # noqa: SIM115 - open as long as mapped
-            self._text = tempfile.TemporaryFile(prefix="quorum-")  # noqa: SIM115
-            weakref.finalize(self, close_all, [*self._files, self._text])
+            *self._files, self._text = unnamed_files(self, len(_KINDS) + 1)
             self._masks = pa.ipc.new_stream(pa.PythonFile(self._text, mode="w"), _MASKS)
         for file, column, (kind, _) in zip(self._files, columns, _KINDS, strict=False):
             file.write(np.ascontiguousarray(column, kind).data)
@@ -75,9 +72,3 @@ class StoredColumns:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._mapped.append(mapped)
         return mapped
-
-
-def close_all(files: Iterable[IO[bytes]]) -> None:
-    """Close files that nobody will read any more."""
-    for file in files:
-        file.close()

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F  # noqa: N812 (its usual n
 from zoo.config import Rotation
 from zoo.data.masks import is_polygons, mask_box, mask_pixels, pack
 from zoo.data.record import Target
-from zoo.data.transforms import VisitDraws, select
+from zoo.data.transforms import VisitDraws, moved
 
 __all__ = ["Rotate", "rotate"]
 
@@ -71,15 +71,9 @@ def rotate(image: Tensor, target: Target, degrees: float, *, by_masks: bool = Tr
     for row, own in enumerate(masks or ()):
         if own is not None and by_masks:
             boxes[row] = torch.tensor(_extent(own, target.size))
-    inside, still = (torch.nonzero((b[:, 2:] > b[:, :2]).all(1)).squeeze(1) for b in (boxes, ignore))
-    turned = select(replace(target, boxes=boxes, masks=masks), inside)
-    labels = target.ignore_labels
-    return F.rotate(image, degrees, InterpolationMode.BILINEAR, fill=[_GREY] * 3), replace(
-        turned,
-        ignore_boxes=ignore[still],
-        ignore_labels=None if labels is None else labels[still],
-        stuff=None if target.stuff is None else _pixels(target.stuff, degrees, _NO_STUFF),
-    )
+    stuff = None if target.stuff is None else _pixels(target.stuff, degrees, _NO_STUFF)
+    turned = moved(replace(target, masks=masks, stuff=stuff), boxes, ignore)
+    return F.rotate(image, degrees, InterpolationMode.BILINEAR, fill=[_GREY] * 3), turned
 
 
 def _pixels(values: Tensor, degrees: float, fill: float) -> Tensor:

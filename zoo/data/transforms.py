@@ -28,6 +28,7 @@ __all__ = [
     "crop",
     "fitting_size",
     "flip",
+    "moved",
     "resize",
     "select",
     "settle",
@@ -194,12 +195,8 @@ def crop(image: Tensor, target: Target, top: int, left: int, height: int, width:
     shift, limit = torch.tensor([left, top] * 2), torch.tensor([width, height] * 2)
     boxes = (target.boxes - shift).clamp(min=0).minimum(limit)
     ignore = (target.ignore_boxes - shift).clamp(min=0).minimum(limit)
-    inside, still = (torch.nonzero((b[:, 2:] > b[:, :2]).all(1)).squeeze(1) for b in (boxes, ignore))
     target = replace(
-        select(target, inside),
-        boxes=boxes[inside],
-        ignore_boxes=ignore[still],
-        ignore_labels=None if target.ignore_labels is None else target.ignore_labels[still],
+        moved(target, boxes, ignore),
         stuff=None if target.stuff is None else target.stuff[top : top + height, left : left + width],
         size=(height, width),
     )
@@ -226,6 +223,17 @@ def _ignored(target: Target, gone: Tensor) -> Target:
         select(target, torch.nonzero(~gone).squeeze(1)),
         ignore_boxes=torch.cat((target.ignore_boxes, target.boxes[gone])),
         ignore_labels=None if labels is None else torch.cat((labels, target.labels[gone])),
+    )
+
+
+def moved(target: Target, boxes: Tensor, ignore: Tensor) -> Target:
+    """Return the target with boxes [n, 4] and ignore boxes [m, 4] elsewhere, without those that have no area left."""
+    inside, still = (torch.nonzero((b[:, 2:] > b[:, :2]).all(1)).squeeze(1) for b in (boxes, ignore))
+    labels = target.ignore_labels
+    return replace(
+        select(replace(target, boxes=boxes), inside),
+        ignore_boxes=ignore[still],
+        ignore_labels=None if labels is None else labels[still],
     )
 
 
