@@ -224,6 +224,17 @@ class GroundTruth:
         ]
         return np.stack([self.xywh[:, 0], self.xywh[:, 1], *far], axis=1)
 
+    def rows_of(self, image: int) -> np.ndarray:
+        """Return the annotations of an image, counted from 0, as rows in the order of their source, int64 [n]."""
+        rows, start = self._by_image
+        own: np.ndarray = rows[start[image] : start[image + 1]]
+        return own
+
+    @cached_property
+    def _by_image(self) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.argsort(self.image, kind="stable")
+        return rows, np.searchsorted(self.image[rows], np.arange(len(self.image_id) + 1))
+
     @cached_property
     def masks(self) -> pa.StructArray | None:
         """[a] COCO compressed RLE (height, width, counts), null where an annotation has none.

@@ -178,8 +178,6 @@ def pseudo_labels(
 
 def _overlapping(table: DetectionTable, truth: GroundTruth, iou: float) -> np.ndarray:
     """Return which detections overlap an object of their image, of whichever category, bool [n]."""
-    order = np.argsort(truth.image, kind="stable")
-    start = np.searchsorted(truth.image[order], np.arange(len(truth.image_id) + 1))
     corners, far = truth.corners, np.stack([table.far("x"), table.far("y")], axis=1)
     boxes = np.concatenate([table.xywh[:, :2], far], axis=1)
     place = np.searchsorted(truth.image_id, table.image_ids)
@@ -187,7 +185,7 @@ def _overlapping(table: DetectionTable, truth: GroundTruth, iou: float) -> np.nd
     for index, first, end in zip(
         place.tolist(), table.image_start[:-1].tolist(), table.image_start[1:].tolist(), strict=True
     ):
-        own = corners[order[start[index] : start[index + 1]]]
+        own = corners[truth.rows_of(index)]
         if len(own):
             result[first:end] = (iou_of_corners(boxes[first:end, None], own) >= iou).any(1)
     return result

@@ -1,6 +1,7 @@
 """Data of the zoo: data sets, records, transforms, orders and views; needs the extra `zoo`."""
 
-from zoo.data.dataset import AnnotatedImages, Data, JoinedData
+from zoo.data.dataset import AnnotatedImages, Data
+from zoo.data.joined import JoinedData
 from zoo.data.order import epoch_order
 from zoo.data.record import Key, Sample, Target, collate
 from zoo.data.samples import Batch, Broken, Guarded, TrainSet, ViewSet, gathered

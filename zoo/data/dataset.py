@@ -17,7 +17,7 @@ from zoo.data.masks import resize_mask, unpack
 from zoo.data.pictures import Pictures
 from zoo.data.record import Target
 
-__all__ = ["AnnotatedImages", "Data", "JoinedData"]
+__all__ = ["AnnotatedImages", "Data"]
 
 _FAR = 100  # sides of the image; drawing takes as long as polygons are far
 
@@ -195,7 +195,7 @@ class AnnotatedImages:
 
     def _target(self, index: int, size: tuple[int, int]) -> Target:
         truth = self.truth
-        rows = self._rows[self._start[index] : self._start[index + 1]]
+        rows = truth.rows_of(index)
         unusable = self._unusable[rows]
         labels = torch.from_numpy(truth.category[rows].astype(np.int64) + 1)
         boxes = torch.from_numpy(self._boxes(truth.xywh[rows], size))
@@ -227,34 +227,23 @@ class AnnotatedImages:
         )
 
     @cached_property
-    def _rows(self) -> np.ndarray:
-        return np.argsort(self.truth.image, kind="stable")
-
-    @cached_property
-    def _start(self) -> np.ndarray:
-        return np.asarray(np.searchsorted(self.truth.image[self._rows], np.arange(len(self) + 1)))
-
-    @cached_property
     def _unusable(self) -> np.ndarray:
         truth = self.truth
         bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
         return np.asarray(bad if truth.ignore is None else bad | truth.ignore)
 
     @cached_property
-    def _missing_rows(self) -> dict[int | str, np.ndarray]:
-        """Rows of what is missing, by the id of the image."""
-        missing = self._missing
-        if missing is None:
-            return {}
-        order = np.argsort(missing.image, kind="stable")
-        start = np.searchsorted(missing.image[order], np.arange(len(missing.image_id) + 1))
-        return {image: order[start[i] : start[i + 1]] for i, image in enumerate(missing.image_id.tolist())}
+    def _missing_places(self) -> dict[int | str, int]:
+        """Place of each image in what is missing, by its id."""
+        ids = [] if self._missing is None else self._missing.image_id.tolist()
+        return {image: place for place, image in enumerate(ids)}
 
     def _missing_in(self, index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Return boxes, float32 [n, 4], and labels, int64 [n], of what the annotations of an image lack."""
-        rows = self._missing_rows.get(self.truth.image_id[index : index + 1].tolist()[0])
-        if rows is None or self._missing is None:
+        place = self._missing_places.get(self.truth.image_id[index : index + 1].tolist()[0])
+        if place is None or self._missing is None:
             return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+        rows = self._missing.rows_of(place)
         boxes = torch.from_numpy(self._boxes(self._missing.xywh[rows], size))
         return boxes, torch.from_numpy(self._missing.category[rows].astype(np.int64) + 1)
 
@@ -325,96 +314,3 @@ def _check_missing(missing: GroundTruth, truth: GroundTruth) -> None:
     unknown = sorted(set(missing.image_id.tolist()) - set(truth.image_id.tolist()))
     if unknown:
         raise InputError(missing.source, f"has image {unknown[0]}, which {truth.source} has not", "Give its own images")
-
-
-class JoinedData:
-    """Several data sets of the same categories, one after the other; a target's source tells where it is from.
-
-    Args:
-        parts: The data sets.
-
-    Raises:
-        InputError: If their categories differ, or two have one name.
-    """
-
-    def __init__(self, parts: Sequence[Data]) -> None:
-        self.parts: Sequence[Data] = list(parts)
-        first = self.parts[0]
-        for part in self.parts[1:]:
-            if part.category_ids.tolist() != first.category_ids.tolist() or part.category_names != first.category_names:
-                raise InputError(
-                    f"data {part.name}",
-                    f"its {len(part.category_ids)} categories are not the {len(first.category_ids)} of {first.name}",
-                    "Joined data sets need the same category ids and names",
-                )
-        names = [part.name for part in self.parts]
-        if len(set(names)) < len(names):
-            raise InputError("data", f"two of the data sets {', '.join(names)} have one name", "Add name=... to one")
-        self.name, self.split = "+".join(names), "+".join(dict.fromkeys(part.split for part in parts if part.split))
-        self._start = np.concatenate(([0], np.cumsum([len(part) for part in self.parts])))
-
-    def __len__(self) -> int:
-        return int(self._start[-1])
-
-    @property
-    def truth(self) -> GroundTruth:
-        """Not there: each part has its own.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"data {self.name}", "several data sets have no common ground truth", "Name one of them")
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the parts' fingerprints."""
-        return hashlib.sha256(" ".join(part.fingerprint for part in self.parts).encode()).hexdigest()
-
-    @property
-    def category_ids(self) -> np.ndarray:
-        """int64 [k], ascending."""
-        return self.parts[0].category_ids
-
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """Names of the k categories."""
-        return self.parts[0].category_names
-
-    @property
-    def image_ids(self) -> list[int | str]:
-        """Id of each image; two parts may use the same."""
-        return [image for part in self.parts for image in part.image_ids]
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """int32 [images, 2]."""
-        return np.concatenate([part.sizes for part in self.parts])
-
-    @cached_property
-    def image_categories(self) -> Labels:
-        """Categories that have an object in each image (CSR)."""
-        every = [part.image_categories for part in self.parts]
-        count = np.concatenate([np.diff(labels.start) for labels in every])
-        return Labels(
-            np.concatenate(([0], np.cumsum(count))).astype(np.int64), np.concatenate([one.category for one in every])
-        )
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether objects of all parts have masks."""
-        return all(part.has_masks for part in self.parts)
-
-    @property
-    def has_stuff(self) -> bool:
-        """Whether images of all parts have stuff maps."""
-        return all(part.has_stuff for part in self.parts)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know about how annotations and pictures are read."""
-        return tuple(f"{part.name}: {note}" for part in self.parts for note in part.notes)
-
-    def load(self, index: int) -> tuple[Tensor, Target]:
-        """Return uint8 [3, height, width] and the annotations of an image."""
-        part = int(np.searchsorted(self._start, index, side="right")) - 1
-        return self.parts[part].load(index - int(self._start[part]))

@@ -11,7 +11,8 @@ from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
-from zoo.data.dataset import AnnotatedImages, Data, JoinedData
+from zoo.data.dataset import AnnotatedImages, Data
+from zoo.data.joined import JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
 from zoo.data.selected import SelectedData
 from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery

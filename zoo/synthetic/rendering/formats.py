@@ -56,12 +56,10 @@ def write_lvis(truth: GroundTruth, names: Sequence[str], words: PictureVocabular
         path: Where to.
     """
     images, rows = _images(truth, names), []
-    order = np.argsort(truth.image, kind="stable")
-    bounds = np.searchsorted(truth.image[order], np.arange(len(images) + 1))
     common = np.array([group == "f" for group in words.frequency])
     for index, image in enumerate(images):
         rng = stream(seed, index, "lvis")
-        mine = order[bounds[index] : bounds[index + 1]]
+        mine = truth.rows_of(index)
         there = np.zeros(words.categories, bool)
         there[truth.category[mine]] = True
         asked = ~(common & (rng.random(words.categories) < _UNLABELLED))
