@@ -13,7 +13,6 @@ from zoo.nn.box_heads import BoxOutput, BoxStage, Stage, StageHead, own_boxes
 from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import decode, pair_iou
 from zoo.nn.losses import shared_count, weighted_mean
-from zoo.nn.pool import zeroed
 from zoo.nn.sampling import Regions
 
 __all__ = ["Decoupled", "DecoupledStage", "Shifts", "build_stage", "margin_loss"]
@@ -46,8 +45,8 @@ class Shifts(nn.Module):
         super().__init__()
         self.gamma, self.size = config.gamma, size
         self.shared = nn.Sequential(nn.Linear(channels * size * size, config.hidden), nn.ReLU(inplace=True))
-        self.classes = zeroed(config.hidden, (config.hidden,), 2 * size * size)
-        self.boxes = zeroed(config.hidden, (config.hidden,), 2)
+        self.classes = _shift(config.hidden, 2 * size * size)
+        self.boxes = _shift(config.hidden, 2)
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Return shifts in widths and heights of the regions: of each bin [n, 2, s, s], and of the whole [n, 2]."""
@@ -141,3 +140,10 @@ def margin_loss(before: Tensor, now: Tensor, margin: float, clip: bool) -> Tenso
     before = before.detach()
     wanted = (1 - before).clamp(max=margin) if clip else torch.full_like(before, margin)
     return functional.relu(before - now + wanted)
+
+
+def _shift(hidden: int, outputs: int) -> nn.Sequential:
+    last = nn.Linear(hidden, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(inplace=True), last)

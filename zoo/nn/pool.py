@@ -11,7 +11,7 @@ from zoo.nn.fpn import STRIDES
 from zoo.nn.geometry import grown
 from zoo.nn.grid import deform_align
 
-__all__ = ["Pooler", "levels_of", "mask_levels", "zeroed"]
+__all__ = ["Pooler", "levels_of", "mask_levels"]
 
 _LEVELS = 4  # P6 is for proposals only
 _SIDE, _STEP = 56, 0.25
@@ -54,9 +54,9 @@ class Pooler(nn.Module):
         self.factor: nn.Sequential | None = None
         if config.deform != "none":
             bins = config.size * config.size
-            self.offset = zeroed(channels * bins, (config.hidden, config.hidden), 2 * bins)
+            self.offset = _zeroed(channels * bins, (config.hidden, config.hidden), 2 * bins)
             if config.deform == "modulated":
-                self.factor = zeroed(channels * bins, (config.hidden,), bins)
+                self.factor = _zeroed(channels * bins, (config.hidden,), bins)
         self.join = nn.Conv2d(2 * channels, channels, 1) if config.context is not None else None
 
     def forward(
@@ -125,7 +125,7 @@ class Pooler(nn.Module):
         return deform_align(level, rois, shifts, scale, sampling)
 
 
-def zeroed(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+def _zeroed(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     """Return fully connected layers of which the last one starts at zero."""
     layers: list[nn.Module] = []
     for width in hidden:
