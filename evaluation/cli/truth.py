@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evaluation.prepared import Prepared
     from evaluation.protocol import Coco, Lvis, OpenImages
 
-__all__ = ["NO_FILES", "GroundTruthFile", "OpenImagesFiles", "prepared_truth", "read_truth"]
+__all__ = ["NO_FILES", "GroundTruthFile", "OpenImagesFiles", "listed", "prepared_truth", "read_truth"]
 
 GroundTruthFile = Annotated[Path, Parameter(name=("--ground-truth", "-g"), allow_leading_hyphen=True)]
 
@@ -63,14 +63,19 @@ def read_truth(path: Path, images: Path | None, files: OpenImagesFiles = NO_FILE
     truth = read_ground_truth(path, files.given)
     notes(path, truth.notes)
     if images is not None:
-        wanted = read_image_list(images, truth)
-        try:
-            truth = truth.subset(wanted)
-        except InputError as error:
-            raise InputError(images, f"{error.where}: {error.problem}", "List images of this ground truth") from error
+        truth = listed(truth, images)
     if not len(truth):
         notes(path, [Warned("there are no annotations, and nothing can be measured without")])
     return truth
+
+
+def listed(truth: "GroundTruth", images: Path) -> "GroundTruth":
+    """Return the ground truth of the images that a text file names, an id a line."""
+    wanted = read_image_list(images, truth)
+    try:
+        return truth.subset(wanted)
+    except InputError as error:
+        raise InputError(images, f"{error.where}: {error.problem}", "List images of this ground truth") from error
 
 
 def prepared_truth(

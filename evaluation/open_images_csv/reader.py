@@ -19,6 +19,7 @@ __all__ = ["read_open_images"]
 
 _Path = str | os.PathLike[str]
 _CORNERS = ("XMin", "XMax", "YMin", "YMax")
+_SIZE = ("ImageWidth", "ImageHeight")
 
 
 class _Rows(NamedTuple):
@@ -50,7 +51,8 @@ def read_open_images(
 
     Args:
         boxes: ImageID, LabelName, XMin, XMax, YMin, YMax and, where there are regions, IsGroupOf. A row
-            with nothing but its ImageID is an image without boxes.
+            without label and box is an image without boxes. ImageWidth and ImageHeight, where the file has
+            them, are what tables in pixels need.
         image_labels: ImageID, LabelName and Confidence, 1 for present and 0 for absent. Labels of
             classes that the class descriptions do not have are dropped, with a note.
         class_descriptions: Two columns, label and name; without a header, or with LabelName, DisplayName.
@@ -81,17 +83,15 @@ def read_open_images(
         notes.append(
             f"{len(set(tree) - set(names))} classes of the hierarchy have no description; nothing is copied to them"
         )
-    image_ids = sorted({word for words in (*(f.texts("ImageID") for f in files), blank) for word in _words(words)})
+    image_ids = sorted({word for file in (*files, blank) for word in _words(file.texts("ImageID"))})
     image_code = {image: code for code, image in enumerate(image_ids)}
     above = None if tree is None else _relatives(tree, names, tree.ancestors)
     rows = _expanded(_box_rows(box_file, image_code, label_code, tree, notes), above)
-    width, height = np.zeros(len(image_ids), np.int32), np.zeros(len(image_ids), np.int32)
+    sized = [*((mask_rows.file,) if mask_rows else ()), box_file, blank]  # masks may be of another size than images
+    width, height = (_sizes(sized, name, image_code) for name in _SIZE)
     segmentation = None
     if mask_rows is not None:
         own = _mask_rows(mask_rows, image_code, label_code, tree)
-        if "ImageWidth" in mask_rows.file:
-            width[own.image] = mask_rows.file.numbers("ImageWidth")
-            height[own.image] = mask_rows.file.numbers("ImageHeight")
         rows = _joined(rows, _expanded(own, above), mask_rows.group is not None, notes)
         segmentation = mask_rows.masks.take(pa.array(rows.mask, mask=rows.mask < 0))
     positive = negative = None
@@ -127,10 +127,22 @@ def _words(words: pa.Array) -> list[str]:
     return [word for word in compute.unique(words).to_pylist() if word is not None]
 
 
-def _box_file(path: _Path) -> tuple[CsvFile, pa.Array]:
-    """Return the rows with a box, and the images of the others."""
+def _sizes(files: Sequence[CsvFile], name: str, image_code: Mapping[str, int]) -> np.ndarray:
+    """Return the width or height of each image, int32, 0 where no file tells."""
+    sizes = np.zeros(len(image_code), np.int32)
+    for file in files:
+        if name in file:
+            told = np.flatnonzero(file.filled(name))
+            file.require(~(file.numbers(name) < 1), name, "a number of pixels")
+            sizes[codes_of(file.texts("ImageID"), image_code)[told]] = file.numbers(name)[told]
+    return sizes
+
+
+def _box_file(path: _Path) -> tuple[CsvFile, CsvFile]:
+    """Return the rows with a box, and those of images without."""
     numbers = {name: pa.float64() for name in _CORNERS}
-    file = read_csv(path, {"ImageID": TEXT, "LabelName": TEXT} | numbers, {"IsGroupOf": pa.int8()})
+    optional = {"IsGroupOf": pa.int8()} | dict.fromkeys(_SIZE, pa.int32())
+    file = read_csv(path, {"ImageID": TEXT, "LabelName": TEXT} | numbers, optional)
     names = ("LabelName", *_CORNERS, *(("IsGroupOf",) if _groups(file) else ()))
     filled = np.stack([file.filled(name) for name in names])
     some = filled.any(axis=0)
@@ -138,8 +150,8 @@ def _box_file(path: _Path) -> tuple[CsvFile, pa.Array]:
     for name, column in zip(names, filled, strict=True):
         file.require(column | ~some, name, "a value")
     if some.all():
-        return file, pa.array([], pa.string())
-    return file.select(np.flatnonzero(some)), file.select(np.flatnonzero(~some)).texts("ImageID")
+        return file, file.select(np.array([], np.int64))
+    return file.select(np.flatnonzero(some)), file.select(np.flatnonzero(~some))
 
 
 def _groups(file: CsvFile) -> bool:

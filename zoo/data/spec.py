@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from evaluation.cli.truth import read_truth
+from evaluation.cli.truth import listed, read_truth
 from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
@@ -29,9 +29,9 @@ _FORMS = {
 }
 _COMMON = ("name", "split", "weight", "having", "stuff", "exif", "missing")
 _ALLOWED = {
-    "coco": ("annotations", "images", *_COMMON),
-    "lvis": ("annotations", "images", *_COMMON),
-    "openimages": ("boxes", "images", "classes", "labels", "masks", "mask_folder", *_COMMON),
+    "coco": ("annotations", "images", "list", *_COMMON),
+    "lvis": ("annotations", "images", "list", *_COMMON),
+    "openimages": ("boxes", "images", "classes", "labels", "masks", "mask_folder", "list", *_COMMON),
     "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
@@ -55,11 +55,11 @@ def open_data(*specs: str) -> Data:
     """Open data sets.
 
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
-    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]`,
-    `voc:FOLDER,FOLDER[,list=FILE]` (only the images that the file lists, a name a line) or
+    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]`, `voc:FOLDER,FOLDER` or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
     `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
-    those with files take `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
+    those with files take `list=FILE` (only the images that it lists, an id a line, as `quorum split` writes),
+    `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
     marks, see `FolderPictures`) and `missing=FILE`, a COCO file of pseudo labels of the same images, which are ignored.
 
     Args:
@@ -95,14 +95,14 @@ def _open(spec: str) -> Data:
         "coco": lambda fields: read_coco(fields["annotations"]),
         "lvis": _lvis,
         "openimages": _open_images,
-        "voc": lambda fields: read_truth(
-            Path(fields["annotations"]), Path(fields["list"]) if "list" in fields else None
-        ),
+        "voc": lambda fields: read_truth(Path(fields["annotations"]), None),
     }
     for needed in _ALLOWED[kind][:2]:
         if needed not in given:
             raise InputError(f"data {spec!r}", f"{needed} is missing", f"Write it as {_FORMS[kind]}")
     truth = readers[kind](given)
+    if "list" in given:
+        truth = listed(truth, Path(given["list"]))
     names = truth.file_name.tolist() if any(truth.file_name) else [str(image) for image in truth.image_id.tolist()]
     stuff = Path(given["stuff"]) if "stuff" in given else None
     sizes = np.stack([truth.height, truth.width], axis=1) if truth.unit == "pixel" else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 from fusion.atomic import replacing
-from fusion.checks import at_least, one_of
+from fusion.checks import at_least, one_of, within
 from fusion.masks import mask_array
 from fusion.terminal import progress_bar, stdout
 from zoo.synthetic.rendering.formats import write_coco, write_lvis, write_open_images
@@ -68,7 +68,7 @@ class Rendered:
             layouts = (self.layout(index) for index in range(self.images))
             return _truth(self, bar.track(layouts, self.images, description="laying out pictures"))
 
-    def write(self, folder: Path, *, picture: str = "png") -> None:
+    def write(self, folder: Path, *, picture: str = "png", labels_only: float = 0.0) -> None:
         """Write the pictures and their annotations.
 
         The folder gets `images/`, `stuff/` (PNG maps), `instances.json` (COCO), `lvis.json`, `openimages/` (CSV files,
@@ -77,11 +77,13 @@ class Rendered:
         Args:
             folder: Where to; it must not exist yet.
             picture: "png", or "jpg" (quality 92).
+            labels_only: Share of the pictures of which the Open Images files have verified labels, but no boxes.
 
         Raises:
             InputError: If the folder exists or cannot be written to.
         """
         one_of("picture", picture, ("png", "jpg"))
+        within("labels_only", labels_only, 0, 1)
         with replacing(folder, folder=True) as place, progress_bar() as bar:
             for name in ("images", "stuff", "openimages"):
                 (place / name).mkdir()
@@ -90,7 +92,9 @@ class Rendered:
             names = [self.file_name(index, picture) for index in range(self.images)]
             write_coco(self.truth, names, place / "instances.json")
             write_lvis(self.truth, names, self.scenery.vocabulary, self.seed, place / "lvis.json")
-            write_open_images(self.truth, self.scenery.vocabulary, self.seed, place / "openimages")
+            write_open_images(
+                self.truth, self.scenery.vocabulary, self.seed, place / "openimages", labels_only=labels_only
+            )
             _write_json(place / "stuff.json", {"0": "thing"} | {str(i): n for i, n in enumerate(MATERIALS, 1)})
 
     @staticmethod
@@ -115,6 +119,7 @@ def scenes(
     clutter: float = 3.0,
     groups: float = 0.06,
     noise: float = 1.0,
+    labels_only: float = 0.0,
     picture_format: str = "png",
 ) -> None:
     """Render a data set: pictures with annotations in COCO, LVIS and Open Images form.
@@ -135,6 +140,7 @@ def scenes(
         clutter: Mean number of things per picture that are of no category.
         groups: Share of the pictures with a group of many small objects.
         noise: Strength of shadows, blur and pixel noise.
+        labels_only: Share of the pictures of which the Open Images files have verified labels, but no boxes.
         picture_format: png, or jpg (quality 92).
     """
     scenery = Scenery(
@@ -146,7 +152,7 @@ def scenes(
         noise=noise,
     )
     rendered = Rendered(images=images, seed=seed, scenery=scenery)
-    rendered.write(folder, picture=picture_format)
+    rendered.write(folder, picture=picture_format, labels_only=labels_only)
     console = stdout()
     console.print(f"{images} pictures with {len(rendered.truth)} objects in {folder / 'images'}", highlight=False)
     console.print(

@@ -156,6 +156,27 @@ def test_real_lvis():
     assert len(data.category_ids) == 1230
 
 
+@pytest.mark.parametrize("form", ["coco", "openimages"])
+def test_a_list_chooses_images(folder, tmp_path, form):
+    place, images = folder / "openimages", folder / "images"
+    spec = f"coco:{folder}/instances.json,{images}"
+    if form == "openimages":
+        spec = f"openimages:{place}/boxes.csv,{images},classes={place}/classes.csv,labels={place}/labels.csv"
+    whole = open_data(spec)
+    ids = whole.image_ids[3:20:4]
+    (tmp_path / "some.txt").write_text("\n".join(map(str, ids[::-1])))
+    some = open_data(f"{spec},list={tmp_path}/some.txt")
+    assert some.image_ids == ids
+    for index in range(len(some)):
+        (pixels, target), (other, same) = some.load(index), whole.load(3 + 4 * index)
+        assert torch.equal(pixels, other)
+        assert torch.equal(target.boxes, same.boxes)
+        assert target.neg_classes.tolist() == same.neg_classes.tolist()
+    (tmp_path / "odd.txt").write_text(f"{ids[0]}\n999\n")
+    with pytest.raises(InputError, match=r"odd\.txt"):
+        open_data(f"{spec},list={tmp_path}/odd.txt")
+
+
 def test_all_three_forms_give_the_same_objects(folder):
     place = folder / "openimages"
     sets = {

@@ -254,6 +254,37 @@ def test_coco_and_open_images_agree(written):
         assert not absent & there
 
 
+def test_open_images_masks_are_the_same_encoded_and_as_pictures(written):
+    place = written / "openimages"
+    encoded = open_images(written, masks=place / "masks.csv")
+    drawn = open_images(written, masks=place / "segmentation.csv", mask_folder=place / "segmentation")
+    assert drawn.masks.null_count == np.count_nonzero(drawn.crowd) > 0
+    assert drawn.masks.equals(encoded.masks)
+    assert drawn.notes == ()
+
+
+def test_open_images_tell_sizes_and_some_have_labels_alone(written, tmp_path):
+    scenes(tmp_path / "set", images=80, size=64, seed=3, categories=9, groups=0.3, labels_only=0.4)
+    whole, part = read_coco(written / "instances.json"), open_images(tmp_path / "set")
+    place = tmp_path / "set" / "openimages"
+    boxed = read_open_images(boxes=place / "boxes.csv", class_descriptions=place / "classes.csv")
+    names = [Path(name).stem for name in whole.file_name]
+    kept = np.isin(names, boxed.image_id.tolist())
+    assert 20 < kept.sum() < 70
+    assert part.image_id.tolist() == names
+    assert np.array_equal(boxed.width, whole.width[kept])
+    assert np.array_equal(boxed.height, whole.height[kept])
+    assert not part.width[~kept].any()
+    assert len(part) == len(boxed) == np.count_nonzero(kept[whole.image])
+    only = np.flatnonzero(~kept)
+    labels = [set(part.positive.category[part.positive.start[i] : part.positive.start[i + 1]].tolist()) for i in only]
+    assert labels == [set(whole.category[whole.image == i].tolist()) for i in only]
+    data = open_data(f"openimages:{place}/boxes.csv,{tmp_path}/set/images,classes={place}/classes.csv")
+    assert data.sizes.tolist() == np.stack([whole.height, whole.width], 1)[kept].tolist()
+    scenes(tmp_path / "none", images=3, size=64, seed=3, labels_only=1)
+    assert len(open_images(tmp_path / "none")) == 0
+
+
 def test_open_images_expand_by_the_tree(written):
     tree = read_hierarchy(written / "openimages" / "hierarchy.json")
     raw, expanded = open_images(written), open_images(written, hierarchy=tree)

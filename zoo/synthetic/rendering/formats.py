@@ -1,6 +1,7 @@
 """Annotations of rendered pictures as COCO, LVIS and Open Images files."""
 
 import base64
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,49 +92,75 @@ def write_lvis(truth: GroundTruth, names: Sequence[str], words: PictureVocabular
     path.write_bytes(msgspec.json.encode({"images": images, "annotations": annotations, "categories": categories}))
 
 
-def write_open_images(truth: GroundTruth, words: PictureVocabulary, seed: int, folder: Path) -> None:
+def write_open_images(
+    truth: GroundTruth, words: PictureVocabulary, seed: int, folder: Path, *, labels_only: float = 0.0
+) -> None:
     """Write Open Images files, not expanded by the class tree.
 
-    `boxes.csv`, `labels.csv` (verified image labels, present and absent), `classes.csv` (the categories in the order of
-    their ids, then shapes and families), `masks.csv` (of single objects) and `hierarchy.json`.
+    `boxes.csv` (with the sizes of the images), `labels.csv` (verified image labels, present and absent), `classes.csv`
+    (the categories in the order of their ids, then shapes and families), masks of single objects as the challenge has
+    them for validation (`masks.csv`) and for training (`segmentation.csv` and the PNG files in `segmentation/`), and
+    `hierarchy.json`.
 
     Args:
         truth: Rendered ground truth.
         words: Its categories.
-        seed: Of which absent classes were verified.
+        seed: Of which absent classes were verified, and which images have labels only.
         folder: Where to; it must exist.
+        labels_only: Share of the images that are in `labels.csv` alone.
     """
     ids = np.array([Path(name).stem for name in truth.file_name], dtype=object)
     labels = np.array([kind.label for kind in words.kinds], dtype=object)
-    width, height = truth.width[truth.image].astype(float), truth.height[truth.image].astype(float)
-    x, y, w, h = truth.xywh.T
+    boxed = np.array([stream(seed, index, "labels only").random() >= labels_only for index in range(len(ids))])
+    rows = np.flatnonzero(boxed[truth.image])
+    image = truth.image[rows]
+    width, height = truth.width[image].astype(float), truth.height[image].astype(float)
+    x, y, w, h = truth.xywh[rows].T
     boxes: dict[str, Any] = {
-        "ImageID": ids[truth.image],
-        "LabelName": labels[truth.category],
+        "ImageID": ids[image],
+        "LabelName": labels[truth.category[rows]],
         "XMin": x / width,
         "XMax": (x + w) / width,
         "YMin": y / height,
         "YMax": (y + h) / height,
-        "IsGroupOf": truth.crowd.astype(np.int8),
+        "IsGroupOf": truth.crowd[rows].astype(np.int8),
+        "ImageWidth": truth.width[image],
+        "ImageHeight": truth.height[image],
     }
-    bare = ids[np.setdiff1d(np.arange(len(ids)), truth.image)]
-    blank = {name: pa.nulls(len(bare)) for name in boxes} | {"ImageID": bare}
-    tables = [pa.table(boxes), pa.table(blank)]
+    bare = np.setdiff1d(np.flatnonzero(boxed), image)
+    known = {"ImageID": ids[bare], "ImageWidth": truth.width[bare], "ImageHeight": truth.height[bare]}
+    tables = [pa.table(boxes), pa.table({name: pa.nulls(len(bare)) for name in boxes} | known)]
     csv.write_csv(pa.concat_tables(tables, promote_options="permissive"), folder / "boxes.csv")
     _write_labels(truth, ids, labels, seed, folder / "labels.csv")
     kinds = [(kind.label, kind.name) for kind in words.kinds]
     classes = pa.table(dict(zip(("label", "name"), zip(*kinds, *words.parents, strict=True), strict=True)))
     csv.write_csv(classes, folder / "classes.csv", csv.WriteOptions(include_header=False))
     (folder / "hierarchy.json").write_bytes(msgspec.json.encode(words.tree()))
-    single = np.flatnonzero(~truth.crowd)
+    _write_masks(truth, rows, boxes, folder)
+
+
+def _write_masks(truth: GroundTruth, rows: np.ndarray, boxes: dict[str, Any], folder: Path) -> None:
+    """Write the masks of the objects in these rows, whose columns `boxes` are, encoded and as PNG files."""
+    from PIL import Image
+    from pycocotools import mask as rle
+
+    single = np.flatnonzero(~truth.crowd[rows])
     assert truth.masks is not None
-    counts = truth.masks.field("counts").take(pa.array(single)).to_pylist()
-    masks = {name: column[single] for name, column in boxes.items()} | {
-        "ImageWidth": truth.width[truth.image[single]],
-        "ImageHeight": truth.height[truth.image[single]],
-        "Mask": [base64.b64encode(zlib.compress(text)).decode() for text in counts],
+    masks = truth.masks.take(pa.array(rows[single])).to_pylist()
+    columns = {name: column[single] for name, column in boxes.items()}
+    encoded = [base64.b64encode(zlib.compress(mask["counts"])).decode() for mask in masks]
+    csv.write_csv(pa.table(columns | {"Mask": encoded}), folder / "masks.csv")
+    names = [f"{image}_{row:08x}.png" for image, row in zip(columns["ImageID"], rows[single].tolist(), strict=True)]
+    drawn = {name: columns[name] for name in ("ImageID", "LabelName")} | {
+        f"Box{name}": columns[name] for name in ("XMin", "XMax", "YMin", "YMax")
     }
-    csv.write_csv(pa.table(masks), folder / "masks.csv")
+    csv.write_csv(pa.table({"MaskPath": names} | drawn), folder / "segmentation.csv")
+    (folder / "segmentation").mkdir()
+    for name, mask in zip(names, masks, strict=True):
+        with warnings.catch_warnings():  # pycocotools 2.0.11 does not know NumPy 2.4
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pixels = rle.decode({"size": [mask["height"], mask["width"]], "counts": mask["counts"]})
+        Image.fromarray(pixels.astype(bool)).save(folder / "segmentation" / name)
 
 
 def _write_labels(truth: GroundTruth, ids: np.ndarray, labels: np.ndarray, seed: int, path: Path) -> None:
