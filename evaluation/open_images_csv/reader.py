@@ -13,6 +13,7 @@ from evaluation.open_images_csv.columns import TEXT, CsvFile, codes_of, read_csv
 from evaluation.open_images_csv.masks import MaskRows, read_masks
 from fusion.class_descriptions import read_class_descriptions
 from fusion.corners import from_corners
+from fusion.errors import InputError
 from fusion.hierarchy import Hierarchy, read_hierarchy
 
 __all__ = ["read_open_images"]
@@ -37,7 +38,7 @@ class _Rows(NamedTuple):
 
 def read_open_images(
     *,
-    boxes: _Path,
+    boxes: _Path | None,
     image_labels: _Path | None = None,
     class_descriptions: _Path | None = None,
     hierarchy: _Path | Hierarchy | None = None,
@@ -52,7 +53,8 @@ def read_open_images(
     Args:
         boxes: ImageID, LabelName, XMin, XMax, YMin, YMax and, where there are regions, IsGroupOf. A row
             without label and box is an image without boxes. ImageWidth and ImageHeight, where the file has
-            them, are what tables in pixels need.
+            them, are what tables in pixels need. None for images of which only labels or masks
+            are known.
         image_labels: ImageID, LabelName and Confidence, 1 for present and 0 for absent. Labels of
             classes that the class descriptions do not have are dropped, with a note.
         class_descriptions: Two columns, label and name; without a header, or with LabelName, DisplayName.
@@ -73,21 +75,25 @@ def read_open_images(
     """
     tree = read_hierarchy(hierarchy) if isinstance(hierarchy, (str, os.PathLike)) else hierarchy
     notes: list[str] = []
-    box_file, blank = _box_file(boxes)
+    box_file, blank = (None, None) if boxes is None else _box_file(boxes)
     label_file = None if image_labels is None else _label_file(image_labels)
     mask_rows = None if masks is None else read_masks(masks, mask_folder)
     files = [file for file in (box_file, label_file, mask_rows.file if mask_rows else None) if file is not None]
+    if not files:
+        raise InputError("ground truth", "expected a file of boxes, labels or masks, got none")
     names = _categories(class_descriptions, files, tree)
     label_code = {label: code for code, label in enumerate(names)}
     if tree is not None and len(set(tree) - set(names)):
         notes.append(
             f"{len(set(tree) - set(names))} classes of the hierarchy have no description; nothing is copied to them"
         )
-    image_ids = sorted({word for file in (*files, blank) for word in _words(file.texts("ImageID"))})
+    image_ids = sorted({word for file in (*files, blank) if file is not None for word in _words(file.texts("ImageID"))})
     image_code = {image: code for code, image in enumerate(image_ids)}
     above = None if tree is None else _relatives(tree, names, tree.ancestors)
-    rows = _expanded(_box_rows(box_file, image_code, label_code, tree, notes), above)
-    sized = [*((mask_rows.file,) if mask_rows else ()), box_file, blank]  # masks may be of another size than images
+    rows = _no_rows() if box_file is None else _box_rows(box_file, image_code, label_code, tree, notes)
+    rows = _expanded(rows, above)
+    masked = None if mask_rows is None else mask_rows.file  # masks may be of another size than images
+    sized = [file for file in (masked, box_file, blank) if file is not None]
     width, height = (_sizes(sized, name, image_code) for name in _SIZE)
     segmentation = None
     if mask_rows is not None:
@@ -119,8 +125,13 @@ def read_open_images(
         unit="normalized",
         category_label=tuple(names),
         notes=tuple(notes),
-        source=str(boxes),
+        source=str(files[0].path if boxes is None else boxes),
     )
+
+
+def _no_rows() -> _Rows:
+    none = np.zeros(0, np.int32)
+    return _Rows(none, none, np.zeros((0, 4)), np.zeros(0, bool), none)
 
 
 def _words(words: pa.Array) -> list[str]:

@@ -83,6 +83,7 @@ class AnnotatedImages:
     """One ground truth and its pictures.
 
     Crowds, group-of boxes, annotations marked to be ignored and objects without area become ignore boxes.
+    Images with labels only are to be ignored as a whole.
     Masks stay as they are in the file; one of another size than the image, as Open Images has them, is resized.
 
     Args:
@@ -91,6 +92,8 @@ class AnnotatedImages:
         name: Of the data set; targets carry it as their source.
         split: Of the data set, such as "train".
         loss_weight: Factor on the loss of each of its images.
+        labels_only: Nobody has drawn boxes in any of its images; otherwise this holds for those that have no
+            annotation although a category was verified as present.
         missing: Objects that the annotations lack, such as pseudo labels of the same images; they become ignore boxes.
 
     Raises:
@@ -105,10 +108,11 @@ class AnnotatedImages:
         name: str,
         split: str = "",
         loss_weight: float = 1.0,
+        labels_only: bool = False,
         missing: GroundTruth | None = None,
     ) -> None:
         self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
-        self._weight, self._missing = loss_weight, missing
+        self._weight, self._missing, self._none_drawn = loss_weight, missing, labels_only
         if missing is not None:
             _check_missing(missing, truth)
 
@@ -168,9 +172,15 @@ class AnnotatedImages:
 
     @cached_property
     def image_categories(self) -> Labels:
-        """Categories that have an object in each image (CSR), crowds not counted."""
+        """Categories that have an object in each image (CSR), crowds not counted; where labels are all, these."""
         rows = np.flatnonzero(~self._unusable)
-        pairs = np.unique(self.truth.image[rows].astype(np.int64) * len(self.category_ids) + self.truth.category[rows])
+        image, category = self.truth.image[rows].astype(np.int64), self.truth.category[rows]
+        if self.truth.positive is not None:
+            start, present = self.truth.positive
+            holder = np.repeat(np.arange(len(self)), np.diff(start))
+            weak = self._labels_only[holder]
+            image, category = np.concatenate((image, holder[weak])), np.concatenate((category, present[weak]))
+        pairs = np.unique(image * len(self.category_ids) + category)
         image, category = np.divmod(pairs, max(len(self.category_ids), 1))
         return Labels(np.searchsorted(image, np.arange(len(self) + 1)).astype(np.int64), category.astype(np.int32))
 
@@ -208,6 +218,9 @@ class AnnotatedImages:
                 "Use the stuff maps of these pictures",
             )
         more, more_labels = self._missing_in(index, size)
+        weak = bool(self._labels_only[index])
+        if weak:
+            more, more_labels = torch.tensor([[0.0, 0.0, size[1], size[0]]]), None
         positive, negative = self._listed(truth.positive, index), self._listed(truth.negative, index)
         return Target.empty(
             truth.image_id[index : index + 1].tolist()[0],
@@ -216,7 +229,7 @@ class AnnotatedImages:
             labels=labels[good],
             masks=[self._mask(row, size) for row in rows[~unusable].tolist()] if self.has_masks else None,
             ignore_boxes=torch.cat([boxes[bad], more]),
-            ignore_labels=torch.cat([labels[bad], more_labels]),
+            ignore_labels=None if more_labels is None else torch.cat([labels[bad], more_labels]),
             image_labels=self._hot(positive) if truth.positive is not None else None,
             verified=self._hot(torch.cat((positive, negative))) if truth.positive is not None else None,
             neg_classes=negative,
@@ -224,6 +237,7 @@ class AnnotatedImages:
             loss_weight=self._weight,
             stuff=None if stuff is None else torch.from_numpy(stuff),
             source=self.name,
+            labels_only=weak,
         )
 
     @cached_property
@@ -231,6 +245,15 @@ class AnnotatedImages:
         truth = self.truth
         bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
         return np.asarray(bad if truth.ignore is None else bad | truth.ignore)
+
+    @cached_property
+    def _labels_only(self) -> np.ndarray:
+        """Images in which nobody has drawn boxes, bool [images]."""
+        weak = np.full(len(self), self._none_drawn)
+        if self.truth.positive is not None:
+            drawn = np.bincount(self.truth.image, minlength=len(self))
+            weak |= (drawn == 0) & (np.diff(self.truth.positive.start) > 0)
+        return weak
 
     @cached_property
     def _missing_places(self) -> dict[int | str, int]:

@@ -136,6 +136,7 @@ def joined_target(targets: Sequence[Target], corners: Sequence[tuple[int, int]],
         size=size,
         original_size=size,
         source=first.source,
+        labels_only=all(target.labels_only for target in targets),
         drawn=first.drawn,
         stream=first.stream,
     )

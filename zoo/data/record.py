@@ -61,6 +61,8 @@ class Target:
         size: Height and width of the input image.
         original_size: Height and width of the image on disk, to which results are mapped back.
         source: Name of the data set.
+        labels_only: Nobody has drawn boxes in it: what is not in `boxes` is not background, and those that are there,
+            mined from `image_labels`, teach nothing about where objects are.
         drawn: Label of the category for whose sake the image was drawn; 0 for none.
         stream: Number of the stream that it came by.
     """
@@ -81,6 +83,7 @@ class Target:
     size: tuple[int, int]
     original_size: tuple[int, int]
     source: str
+    labels_only: bool = False
     drawn: int = 0
     stream: int = 0
 

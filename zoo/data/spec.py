@@ -12,6 +12,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
 from zoo.data.dataset import AnnotatedImages, Data
+from zoo.data.extension import named_categories, with_mask_boxes, with_whole_images, without_groups
 from zoo.data.joined import JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
 from zoo.data.selected import SelectedData
@@ -24,6 +25,7 @@ _FORMS = {
     "coco": "coco:instances_train.json,images/",
     "lvis": "lvis:lvis_v1_train.json,images/",
     "openimages": "openimages:boxes.csv,images/,classes=classes.csv",
+    "labels": "labels:labels.csv,images/,classes=classes.csv",
     "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
@@ -31,7 +33,19 @@ _COMMON = ("name", "split", "weight", "having", "stuff", "exif", "missing")
 _ALLOWED = {
     "coco": ("annotations", "images", "list", *_COMMON),
     "lvis": ("annotations", "images", "list", *_COMMON),
-    "openimages": ("boxes", "images", "classes", "labels", "masks", "mask_folder", "list", *_COMMON),
+    "openimages": (
+        "boxes",
+        "images",
+        "classes",
+        "labels",
+        "masks",
+        "mask_folder",
+        "extend",
+        "drop_groups",
+        "list",
+        *_COMMON,
+    ),
+    "labels": ("labels", "images", "classes", "boxes", "list", "exif", *_COMMON[:4]),
     "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
@@ -55,7 +69,11 @@ def open_data(*specs: str) -> Data:
     """Open data sets.
 
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
-    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER]`, `voc:FOLDER,FOLDER` or
+    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER][,extend=A+B]
+    [,drop_groups=A+B]` (`zoo.data.extension`: boxes of masks are added, and group-of boxes left out, of the categories
+    named or of `all`), `labels:LABELS,FOLDER[,classes=FILE][,boxes=whole]` (images of which only labels are known, in
+    Open Images' form; with `boxes=whole` each label that is present has a box over the whole image),
+    `voc:FOLDER,FOLDER` or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
     `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
     those with files take `list=FILE` (only the images that it lists, an id a line, as `quorum split` writes),
@@ -94,7 +112,8 @@ def _open(spec: str) -> Data:
     readers: Mapping[str, Callable[[Mapping[str, str]], GroundTruth]] = {
         "coco": lambda fields: read_coco(fields["annotations"]),
         "lvis": _lvis,
-        "openimages": _open_images,
+        "openimages": lambda fields: _open_images(spec, fields),
+        "labels": lambda fields: _image_labels(spec, fields),
         "voc": lambda fields: read_truth(Path(fields["annotations"]), None),
     }
     for needed in _ALLOWED[kind][:2]:
@@ -142,6 +161,7 @@ def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures
         split=given.get("split", ""),
         loss_weight=weight,
         missing=read_coco(given["missing"]) if "missing" in given else None,
+        labels_only=spec.startswith("labels:") and given.get("boxes") != "whole",
     )
     if "having" not in given:
         return data
@@ -162,14 +182,30 @@ def _lvis(given: Mapping[str, str]) -> GroundTruth:
     return truth
 
 
-def _open_images(given: Mapping[str, str]) -> GroundTruth:
-    return read_open_images(
+def _open_images(spec: str, given: Mapping[str, str]) -> GroundTruth:
+    masks = {"masks": given.get("masks"), "mask_folder": given.get("mask_folder")}
+    truth = read_open_images(
         boxes=given["boxes"],
         image_labels=given.get("labels"),
         class_descriptions=given.get("classes"),
-        masks=given.get("masks"),
-        mask_folder=given.get("mask_folder"),
+        **(masks if "extend" not in given else {}),
     )
+    if "drop_groups" in given:
+        truth = without_groups(truth, named_categories(truth, given["drop_groups"]))
+    if "extend" not in given:
+        return truth
+    if "masks" not in given or "classes" not in given:
+        raise InputError(f"data {spec!r}", "extend takes boxes from masks, by category", "Give masks= and classes=")
+    drawn = read_open_images(boxes=None, class_descriptions=given["classes"], **masks)
+    return with_mask_boxes(truth, drawn, named_categories(truth, given["extend"]))
+
+
+def _image_labels(spec: str, given: Mapping[str, str]) -> GroundTruth:
+    truth = read_open_images(boxes=None, image_labels=given["labels"], class_descriptions=given.get("classes"))
+    boxes = given.get("boxes", "none")
+    if boxes not in ("none", "whole"):
+        raise InputError(f"data {spec!r}", f"boxes must be none or whole, got {boxes!r}")
+    return with_whole_images(truth) if boxes == "whole" else truth
 
 
 def _scenes(spec: str, given: Mapping[str, str]) -> Data:
