@@ -252,6 +252,9 @@ def _validate(model: AnyModel, device: str) -> None:
                 "data.per_category",
                 f"expected at least 1, with the sampler class_aware, got {stream.per_category} with {stream.sampler}",
             )
+        if stream.subsets and stream.sampler == "full_class":
+            problem = "further images among those of the sampler full_class leave no step with every category"
+            raise InputError("data.subsets", problem, "Give them a stream of their own")
     images = sum(stream.images for stream in model.data.step(model.train.batch))
     if images != model.train.batch:
         raise InputError(

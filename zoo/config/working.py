@@ -16,7 +16,7 @@ __all__ = [
     "TrainData",
 ]
 
-Sampler = Literal["shuffle", "repeat", "class_aware"]
+Sampler = Literal["shuffle", "repeat", "class_aware", "full_class"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ class TrainData:
         strong: Colour jitter, blur and cutout, or None.
         rotation: Rotation about the middle, or None.
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
-        sampler: Order of an epoch: every image once, by repeat factors of rare categories, or category by category.
+        sampler: Order of an epoch: every image once, by repeat factors of rare categories, category by category, or so
+            that every step has each category ("full_class"; as few steps as have room for all, where one has not).
         repeat_threshold: Share of images below which a category is repeated, for "repeat".
         per_category: For "class_aware", images of each category in an epoch (alibaba, sec. 3: 5); None for as many
             images as there are.

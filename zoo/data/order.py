@@ -9,7 +9,7 @@ from fusion.errors import InputError
 from zoo.config import Stream
 from zoo.data.dataset import Data
 
-__all__ = ["class_aware", "epoch_order", "grouped", "repeat_factors", "repeated", "shuffled"]
+__all__ = ["class_aware", "epoch_order", "full_class", "grouped", "repeat_factors", "repeated", "shuffled"]
 
 
 def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int = 0) -> list[tuple[int, int]]:
@@ -34,7 +34,7 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
     rng = _generator(seed, epoch, f"order {number}" if number else "order")
     mine = _images(data, stream)
     own = _rows(data.image_categories, mine)
-    category = None
+    category, window = None, 0
     if stream.sampler == "repeat":
         order = repeated(repeat_factors(own, stream.repeat_threshold), rng)
     elif stream.sampler == "class_aware":
@@ -42,6 +42,8 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
         if stream.per_category is not None:
             length = stream.per_category * len(np.unique(own.category))
         order, category = class_aware(own, length, rng)
+    elif stream.sampler == "full_class":
+        order, category, window = full_class(own, len(mine), stream.images, rng)
     else:
         order = shuffled(len(mine), rng)
     drawn = np.zeros(len(order), np.int64) if category is None else category + 1
@@ -54,7 +56,8 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
         drawn = np.concatenate([drawn, np.zeros(len(order) - len(drawn), np.int64)])[place]
     if stream.images > 1:
         wide = (data.sizes[:, 1] >= data.sizes[:, 0])[order]
-        place = grouped(np.arange(len(order)), wide, stream.images)
+        parts = np.split(np.arange(len(order)), range(window, len(order), window) if window else [])
+        place = np.concatenate([part[grouped(np.arange(len(part)), wide[part], stream.images)] for part in parts])
         order, drawn = order[place], drawn[place]
     return list(zip(order.tolist(), drawn.tolist(), strict=True))
 
@@ -133,17 +136,63 @@ def class_aware(image_categories: Labels, length: int, rng: np.random.Generator)
     Raises:
         InputError: If no image has an object.
     """
+    present = _present(image_categories)
+    drawn = _rounds(present, length, rng)
+    return _images_with(image_categories, drawn, rng), drawn
+
+
+def full_class(
+    image_categories: Labels, length: int, batch: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return images so that every batch has one of each category (mmfruit-openimages2019, sec. 5.3).
+
+    Batches smaller than the number of categories are taken together, as few as have room for one of each (ours); room
+    that is left goes to the categories in turn.
+
+    Args:
+        image_categories: Categories of each image.
+        length: The least number of images to return; all windows are whole.
+        batch: Images of a step, over all processes.
+        rng: Random numbers.
+
+    Returns:
+        int64 [n] of images, and of the categories that they were drawn for, and the length of a window: every so many
+        of them, from the first on, have one of each category.
+
+    Raises:
+        InputError: If no image has an object.
+    """
+    present = _present(image_categories)
+    window = batch * -(-len(present) // batch)
+    windows = max(1, -(-length // window))
+    rounds, rest = divmod(window, len(present))
+    more = _rounds(present, windows * rest, rng).reshape(windows, rest)
+    drawn = rng.permuted(np.concatenate([np.tile(present, (windows, rounds)), more], axis=1), axis=1).ravel()
+    return _images_with(image_categories, drawn, rng), drawn, window
+
+
+def _present(image_categories: Labels) -> np.ndarray:
+    """Return the categories that have an object, int64, ascending."""
+    present = np.flatnonzero(np.bincount(image_categories.category))
+    if len(present) == 0:
+        raise InputError("training data", "no image has an object to sample by its category", "Use sampler=shuffle")
+    return present
+
+
+def _rounds(categories: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Return so many categories, round by round, each round in random order."""
+    rounds = -(-length // len(categories))
+    return rng.permuted(np.tile(categories, (rounds, 1)), axis=1).ravel()[:length]
+
+
+def _images_with(image_categories: Labels, drawn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random image with each of the categories drawn."""
     start, category = image_categories
     image = np.repeat(np.arange(len(start) - 1), np.diff(start))
     image = image[np.argsort(category, kind="stable")]
     count = np.bincount(category)
     first = np.cumsum(count) - count
-    present = np.flatnonzero(count)
-    if len(present) == 0:
-        raise InputError("training data", "no image has an object to sample by its category", "Use sampler=shuffle")
-    rounds = -(-length // len(present))
-    drawn = rng.permuted(np.tile(present, (rounds, 1)), axis=1).ravel()[:length]
-    return image[first[drawn] + (rng.random(length) * count[drawn]).astype(np.int64)], drawn
+    return np.asarray(image[first[drawn] + (rng.random(len(drawn)) * count[drawn]).astype(np.int64)])
 
 
 def grouped(order: np.ndarray, group: np.ndarray, batch: int) -> np.ndarray:

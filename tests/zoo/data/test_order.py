@@ -1,6 +1,7 @@
 """The order of an epoch: by chance, by repeat factors, by category, and in batches of one orientation."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from zoo.config import Model, Stream, Subset, TrainData
 from zoo.data import AnnotatedImages, JoinedData, TrainSet, epoch_order
 from zoo.data.counts import category_counts
 from zoo.data.order import class_aware, grouped, repeat_factors, repeated
+from zoo.feed import Feed, Position, Share
 
 LISTS = st.lists(st.lists(st.integers(1, 6), max_size=5), min_size=1, max_size=40)
+seeds = st.integers(0, 1000)
 
 
 def data_of(image_categories, **given):
@@ -135,6 +138,46 @@ def test_epochs_are_drawn_anew_and_reproducible(sampler):
 def test_class_aware_needs_objects():
     with pytest.raises(InputError, match="no image has an object"):
         epoch_order(data_of([[], []]), Stream(images=1, sampler="class_aware"), 0, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LISTS.filter(any), st.integers(1, 4), st.integers(1, 2), st.lists(st.booleans(), min_size=40, max_size=40), seeds
+)
+def test_windows_of_a_full_class_stream_have_every_category_over_all_processes(listed, each, accumulate, wide, seed):
+    """In the steps themselves, as two processes get them; categories without an object do not count."""
+    data = data_of(listed, categories=9, wide=wide[: len(listed)])
+    batch = 2 * each * accumulate
+    stream = Stream(images=batch, sampler="full_class")
+    share = Share(partial(epoch_order, data, stream, seed), batch)
+    ranks = [Feed(share, accumulate=accumulate, rank=rank, world=2).micro_batches(Position()) for rank in range(2)]
+    steps = [[key for rank in ranks for _ in range(accumulate) for key in next(rank)] for _ in range(24)]
+    present = {c for own in listed for c in own}
+    window = -(-len(present) // batch)
+    for step in steps:
+        assert len(step) == batch
+        assert all(key.category in listed[key.image] for key in step)
+    for first in range(0, len(steps) - window + 1, window):
+        drawn = Counter(key.category for step in steps[first : first + window] for key in step)
+        assert set(drawn) == present
+        assert max(drawn.values()) - min(drawn.values()) <= 2  # of a round that is cut, and of the next
+    if window > 1:
+        shapes = [{wide[key.image] for key in step} for step in steps]
+        mixed = [sum(len(shape) > 1 for shape in shapes[k : k + window]) for k in range(0, len(steps), window)]
+        assert max(mixed) <= 1  # only what is left of both in the end
+
+
+def test_full_class_takes_all_of_a_categorys_images_and_needs_objects():
+    data = data_of([[1]] * 4 + [[2, 1]] + [[]], categories=3)
+    orders = [epoch_order(data, Stream(images=4, sampler="full_class"), 0, epoch) for epoch in range(200)]
+    assert {len(order) for order in orders} == {8}  # whole windows
+    assert orders[0] != orders[1]
+    often = Counter(image for order in orders for image, drawn in order if drawn == 1)
+    assert all(abs(often[image] - 160) < 60 for image in range(5))
+    with pytest.raises(InputError, match="no image has an object"):
+        epoch_order(data_of([[], []]), Stream(images=2, sampler="full_class"), 0, 0)
+    with pytest.raises(InputError, match=r"data\.subsets: .*full_class.*Give them a stream of their own"):
+        Model(data=TrainData(sampler="full_class", subsets=(Subset(source="pseudo", images=1),))).validate()
 
 
 def test_the_category_that_was_drawn_reaches_the_target():
