@@ -7,7 +7,7 @@ neither says anything.
 
 from dataclasses import replace
 
-from zoo.config.augment import InstaBoost, Rotation, Strong
+from zoo.config.augment import Elaborate, InstaBoost, Rotation, Strong
 from zoo.config.classifiers import (
     Classifier,
     CosineSoftmax,
@@ -87,6 +87,7 @@ __all__ = [
     "DoubleClassifier",
     "DoubleHead",
     "EdgeLoss",
+    "Elaborate",
     "EqualizedSigmoid",
     "FCHead",
     "GroupSoftmax",

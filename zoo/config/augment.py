@@ -3,7 +3,29 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["InstaBoost", "Rotation", "Strong"]
+__all__ = ["Elaborate", "InstaBoost", "Rotation", "Strong"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elaborate:
+    """A turn and a crop for the sake of the category that a picture was drawn for (mmfruit-openimages2019, sec. 5.3).
+
+    The picture is turned about one of the category's objects, by a normal distribution that is wider for categories of
+    long objects. Then a part is cut that covers its box, in which the box's long side has a drawn share of the part's
+    (the scale), as such shares of the picture are among the objects of the training data. Numbers, and that the turn is
+    about the object, are ours.
+
+    Attributes:
+        degrees: Standard deviation of the angle for each 1 of a category's mean abs(log2(width / height)).
+        least: The smallest standard deviation in degrees.
+        most: The largest.
+        memory_scale: The largest scale that memory allows; no limit at 1, since parts are resized like pictures.
+    """
+
+    degrees: float = 10.0
+    least: float = 5.0
+    most: float = 45.0
+    memory_scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

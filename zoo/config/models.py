@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fusion.errors import InputError
+from zoo.config.augment import Elaborate
 from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
 from zoo.config.features import FPN, RPN, Backbone, DecoupledBackbone, RoIPool, Task, Timm
 from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead
@@ -275,12 +276,26 @@ def _validate_chances(data: TrainData) -> None:
     for name, chance in chances.items():
         if not 0 <= chance <= 1:
             raise InputError(f"data.{name}", f"expected a chance from 0 to 1, got {chance}")
+    if data.elaborate is not None:
+        _validate_elaborate(data, data.elaborate)
     ranges = {"instaboost.scale": data.instaboost.scale} if data.instaboost is not None else {}
     if data.strong is not None:
         ranges |= {"strong.sigma": data.strong.sigma, "strong.area": data.strong.area}
     for name, (low, high) in ranges.items():
         if not 0 < low <= high:
             raise InputError(f"data.{name}", f"expected a range above 0, got {low} to {high}")
+
+
+def _validate_elaborate(data: TrainData, own: Elaborate) -> None:
+    drawing = ("class_aware", "full_class")
+    if not any(stream.sampler in drawing for stream in data.step(1)):
+        problem = f"turns and crops for the category that an image was drawn for, and {data.sampler} draws none"
+        raise InputError("data.elaborate", problem, f"Set data.sampler to {' or '.join(drawing)}")
+    if not (own.degrees >= 0 and 0 <= own.least <= own.most and 0 < own.memory_scale <= 1):
+        raise InputError(
+            "data.elaborate",
+            f"expected degrees of at least 0, least up to most, and memory_scale above 0 and up to 1, got {own}",
+        )
 
 
 def _validate_schedule(train: Train) -> None:

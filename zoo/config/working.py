@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo.config.augment import InstaBoost, Rotation, Strong
+from zoo.config.augment import Elaborate, InstaBoost, Rotation, Strong
 
 __all__ = [
     "Infer",
@@ -68,6 +68,7 @@ class TrainData:
         photometric: Distort brightness, contrast, saturation and hue.
         instaboost: Objects that are moved a little, or None.
         strong: Colour jitter, blur and cutout, or None.
+        elaborate: A turn and a crop for the sake of the category that an image was drawn for, or None.
         rotation: Rotation about the middle, or None.
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, category by category, or so
@@ -90,6 +91,7 @@ class TrainData:
     photometric: bool = False
     instaboost: InstaBoost | None = None
     strong: Strong | None = None
+    elaborate: Elaborate | None = None
     rotation: Rotation | None = None
     jitter: tuple[float, float] | None = None
     sampler: Sampler = "shuffle"

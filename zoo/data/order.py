@@ -54,10 +54,11 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
         place = rng.permutation(len(order) + sum(map(len, more)))
         order = np.concatenate([order, *more])[place]
         drawn = np.concatenate([drawn, np.zeros(len(order) - len(drawn), np.int64)])[place]
-    if stream.images > 1:
+    if stream.images > 1 and len(order):
         wide = (data.sizes[:, 1] >= data.sizes[:, 0])[order]
-        parts = np.split(np.arange(len(order)), range(window, len(order), window) if window else [])
-        place = np.concatenate([part[grouped(np.arange(len(part)), wide[part], stream.images)] for part in parts])
+        starts = range(0, len(order), window or len(order))
+        pieces = [np.arange(start, min(start + starts.step, len(order))) for start in starts]
+        place = np.concatenate([grouped(piece, wide[piece], stream.images) for piece in pieces])
         order, drawn = order[place], drawn[place]
     return list(zip(order.tolist(), drawn.tolist(), strict=True))
 

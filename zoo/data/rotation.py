@@ -38,17 +38,25 @@ class Rotate:
         return rotate(image, target, degrees, by_masks=self.settings.boxes == "masks")
 
 
-def rotate(image: Tensor, target: Target, degrees: float, *, by_masks: bool = True) -> tuple[Tensor, Target]:
-    """Return both rotated counter-clockwise about the middle, at the size that they have.
+def rotate(
+    image: Tensor,
+    target: Target,
+    degrees: float,
+    *,
+    by_masks: bool = True,
+    about: tuple[float, float] | None = None,
+) -> tuple[Tensor, Target]:
+    """Return both rotated counter-clockwise, at the size that they have.
 
     Args:
         image: uint8 [3, height, width].
         target: Its annotations.
         degrees: The angle.
         by_masks: Take the boxes of objects that have a mask from the rotated mask, not from the box's corners.
+        about: The point that stays, x and y; None for the middle.
     """
     height, width = target.size
-    middle = np.array((width / 2, height / 2))
+    middle = np.array(about or (width / 2, height / 2))
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array(((cosine, -sine), (sine, cosine)))  # of rows (x, y); y points down
 
@@ -64,20 +72,22 @@ def rotate(image: Tensor, target: Target, degrees: float, *, by_masks: bool = Tr
     def mask(own: Any) -> Any:
         if is_polygons(own):
             return [points(np.reshape(polygon, (-1, 2))).ravel().tolist() for polygon in own]
-        return pack(_pixels(torch.from_numpy(mask_pixels(own, target.size).copy()), degrees, 0.0).numpy())
+        return pack(_pixels(torch.from_numpy(mask_pixels(own, target.size).copy()), degrees, 0.0, about).numpy())
 
     boxes, ignore = hulls(target.boxes), hulls(target.ignore_boxes)
     masks = None if target.masks is None else [None if own is None else mask(own) for own in target.masks]
     for row, own in enumerate(masks or ()):
         if own is not None and by_masks:
             boxes[row] = torch.tensor(_extent(own, target.size))
-    stuff = None if target.stuff is None else _pixels(target.stuff, degrees, _NO_STUFF)
+    stuff = None if target.stuff is None else _pixels(target.stuff, degrees, _NO_STUFF, about)
     turned = moved(replace(target, masks=masks, stuff=stuff), boxes, ignore)
-    return F.rotate(image, degrees, InterpolationMode.BILINEAR, fill=[_GREY] * 3), turned
+    center = None if about is None else list(about)
+    return F.rotate(image, degrees, InterpolationMode.BILINEAR, center=center, fill=[_GREY] * 3), turned
 
 
-def _pixels(values: Tensor, degrees: float, fill: float) -> Tensor:
-    turned: Tensor = F.rotate(values[None], degrees, InterpolationMode.NEAREST, fill=[fill])[0]
+def _pixels(values: Tensor, degrees: float, fill: float, about: tuple[float, float] | None) -> Tensor:
+    center = None if about is None else list(about)
+    turned: Tensor = F.rotate(values[None], degrees, InterpolationMode.NEAREST, center=center, fill=[fill])[0]
     return turned
 
 

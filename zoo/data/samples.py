@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from fusion.errors import InputError
 from zoo.config import TrainData
 from zoo.data.dataset import Data
+from zoo.data.elaborate import Elaborated, shapes_of
 from zoo.data.instaboost import Boosted
 from zoo.data.mixtures import Mixture, Mosaic
 from zoo.data.order import repeat_factors
@@ -37,7 +38,7 @@ class TrainSet(Dataset[Sample]):
     def __init__(self, data: Data, settings: TrainData, seed: int) -> None:
         self.data, self.seed = data, seed
         self.mixtures = training_mixtures(settings, data)
-        self.transforms = training_transforms(settings)
+        self.transforms = training_transforms(settings, data)
         self.strong = None if settings.strong is None else Strongly(settings.strong)
         known = [part.name for part in data.parts]
         for name in settings.strong.sources if settings.strong is not None else ():
@@ -167,11 +168,13 @@ def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
     return (Mosaic(settings.mosaic, factors, settings.mosaic_kind == "balanced"),)
 
 
-def training_transforms(settings: TrainData) -> tuple[Transform, ...]:
-    """Return what the settings ask for: moved objects, flip, colours, size, rotation, jitter."""
+def training_transforms(settings: TrainData, data: Data) -> tuple[Transform, ...]:
+    """Return what the settings ask for: moved objects, turn and crop, flip, colours, size, rotation, jitter."""
     transforms: list[Transform] = []
     if settings.instaboost is not None:
         transforms.append(Boosted(settings.instaboost))
+    if settings.elaborate is not None:
+        transforms.append(Elaborated(settings.elaborate, shapes_of(data)))
     if settings.flip > 0:
         transforms.append(Flip(settings.flip))
     if settings.photometric:

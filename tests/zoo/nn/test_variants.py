@@ -124,6 +124,7 @@ PARAMETERS = {
     "mm_effb7_dh_dcn": 114_661_420,
     "mm_r50_dh_mt": 73_271_125,
     "mm_decoupled": 268_776_726,
+    "mm_fullclass": 136_181_948,
     "mm_cascade3": 162_514_711,
     "mm_cascade4": 176_497_516,
     "mm_cascade4_dh": 301_486_672,
