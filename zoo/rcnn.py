@@ -17,6 +17,7 @@ from zoo.nn.network import Network
 from zoo.nn.paste import paste
 from zoo.nn.rpn import ProposalNetwork
 from zoo.nn.stuff import StuffBranch
+from zoo.nn.weak import WeakBranch
 
 __all__ = ["TwoStage"]
 
@@ -45,6 +46,7 @@ class TwoStage(Network):
         self.boxes = BoxCascade(heads, config.cascade, config.sampling, config.rpn.ignore_iof)
         self.masks = build_masks(config.mask, channels, num_classes, count) if config.mask else None
         self.stuff = StuffBranch(config.stuff, channels) if config.stuff else None
+        self.weak = WeakBranch(config.weak, self.boxes.class_channels, num_classes) if config.weak else None
         self.freeze(config.train.freeze)
 
     def features(self, batch: Tensor) -> Pyramids:
@@ -65,6 +67,8 @@ class TwoStage(Network):
         scored = self.rpn(pyramids.proposals)
         losses: dict[str, Tensor] = self.rpn.losses(scored, targets, draws)
         proposals = self.rpn.propose(scored, sizes, targets)
+        if self.weak is not None:
+            losses["weak"], targets = self.weak(self.boxes, pyramids, proposals, targets, draws[0].step)
         stages = list(self.boxes.train_stages(pyramids, proposals, targets, sizes, draws))
         for stage in stages:
             losses.update(stage.losses)

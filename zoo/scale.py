@@ -104,6 +104,7 @@ def tiny(model: AnyModel) -> AnyModel:
                 pool=pool,
                 head=_tiny_head(model.head),
                 mask=_tiny_mask(model.mask) if model.mask else None,
+                weak=replace(model.weak, rois=64) if model.weak else None,
                 stuff=replace(model.stuff, classes=5, convs=2, width=_CHANNELS) if model.stuff else None,
                 data=data,
                 train=train,

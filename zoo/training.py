@@ -23,6 +23,7 @@ from zoo.distributed import Ranks
 from zoo.feed import Feed, Position, Share
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
+from zoo.nn.weak import teach_epoch
 from zoo.optimizer import freeze_notes, optimizer_of, rate_notes, trained_alike
 from zoo.runs import Identity, Run, read_json, source_revision, versions, write_json
 from zoo.schedule import Schedule, schedule_of
@@ -109,6 +110,8 @@ class Training:
         model = build(config, len(identity.category_ids), device=ranks.device.type, pretrained=checkpoint is None)
         subsets = {subset.source for stream in config.data.step(settings.batch) for subset in stream.subsets}
         teach_counts(model, category_counts(data, subsets))
+        steps = feed.epoch_length(0) / config.data.step(settings.batch)[0].images
+        teach_epoch(model, steps * settings.accumulate)
         said: tuple[str, ...] = (*limit_notes(config, data), *rate_notes(settings), *freeze_notes(model, settings))
         if settings.init_from is not None and checkpoint is None:
             loaded = load_matching(model, load_weights(settings.init_from), settings.init_anew)
@@ -126,7 +129,7 @@ class Training:
             scaler=torch.amp.GradScaler(ranks.device.type, enabled=settings.precision == "fp16"),
             ema=None if settings.ema is None else MovingAverage(model, settings.ema),
             feed=feed,
-            schedule=schedule_of(settings, feed.epoch_length(0) / config.data.step(settings.batch)[0].images),
+            schedule=schedule_of(settings, steps),
             notes=said,
         )
         torch.manual_seed(settings.seed + ranks.rank)

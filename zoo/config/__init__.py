@@ -48,6 +48,7 @@ from zoo.config.heads import (
     MaskIoU,
     Sampling,
     StuffHead,
+    WeakSupervision,
 )
 from zoo.config.models import (
     AnyModel,
@@ -116,6 +117,7 @@ __all__ = [
     "Timm",
     "Train",
     "TrainData",
+    "WeakSupervision",
     "diff",
     "from_dict",
     "read_model",

@@ -17,7 +17,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Softmax:
-    """A linear layer to the classes and background, and softmax."""
+    """A linear layer to the classes and background, and softmax.
+
+    Attributes:
+        verified: Background teaches that a category is absent only in images where annotations say so (as in
+            `EqualizedSigmoid`; ours): in others the category is left out of the softmax of background regions. False
+            takes all categories that are not annotated for absent.
+    """
+
+    verified: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ class EqualizedSigmoid:
     Attributes:
         rare: Share of images below which a category is rare (the LVIS v1 share for 796 of 1203 categories).
         verified: A category is taken for absent only in images where annotations say so: those that list it as
-            negative, have an object of it or were drawn for its sake, unless they say that not all are annotated. For
-            data annotated in the manner of LVIS (ours).
+            negative or verified, have an object of it or were drawn for its sake, unless not all are annotated. For
+            data annotated in the manner of LVIS or Open Images (ours).
     """
 
     rare: float = 1e-3

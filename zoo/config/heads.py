@@ -20,6 +20,7 @@ __all__ = [
     "MaskIoU",
     "Sampling",
     "StuffHead",
+    "WeakSupervision",
 ]
 
 
@@ -287,3 +288,31 @@ class StuffHead:
     convs: int = 4
     width: int = 256
     weight: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakSupervision:
+    """A weakly supervised detector (WSDDN) beside the detector, in training only (mmfruit-openimages2019, sec. 5.7).
+
+    It learns from all images which categories they have, and by it images of which only labels are known teach the
+    detector, too: the regions that it finds best become objects, of which boxes are not learned. The report gives no
+    numbers; all are ours.
+
+    Attributes:
+        weight: Factor on its loss.
+        rois: Proposals of each image that it looks at, the best ones.
+        warmup: Epochs before the first objects are mined.
+        nms_iou: Of each category the best region is mined, and further ones that overlap no better one by more,
+        share: whose scores are at least this share of the best one's.
+        background: What the other proposals of an image with labels only are to the detector: "none" takes them for
+            nothing, since objects that were not mined may be anywhere; "rest" takes them for background.
+        verified: Categories that nobody has verified in an image teach nothing there; otherwise they are absent.
+    """
+
+    weight: float = 1.0
+    rois: int = 512
+    warmup: float = 1.0
+    nms_iou: float = 0.3
+    share: float = 0.5
+    background: Literal["none", "rest"] = "none"
+    verified: bool = True

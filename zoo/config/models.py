@@ -8,7 +8,7 @@ from fusion.errors import InputError
 from zoo.config.augment import Elaborate
 from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
 from zoo.config.features import FPN, RPN, Backbone, DecoupledBackbone, RoIPool, Task, Timm
-from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead
+from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead, WeakSupervision
 from zoo.config.working import Infer, Train, TrainData
 from zoo.fields import diff, from_dict, to_dict
 
@@ -35,6 +35,7 @@ class Model:
         cascade: Stages of heads.
         mask: Instance branch, or None.
         stuff: Stuff supervision, or None.
+        weak: Weak supervision by image labels, or None.
         data: Training images.
         train: Optimiser and schedule.
         infer: Test settings.
@@ -54,6 +55,7 @@ class Model:
     cascade: Cascade = Cascade()
     mask: MaskHead | None = None
     stuff: StuffHead | None = None
+    weak: WeakSupervision | None = None
     data: TrainData = TrainData()
     train: Train = Train()
     infer: Infer = Infer()
@@ -108,6 +110,8 @@ class Model:
                 f"regions are pooled from all levels by mask.pool.levels={self.mask.pool.levels}",
                 'Set it to "box", or mask.pool.levels to "assigned"',
             )
+        if self.weak is not None:
+            _validate_weak(self, self.weak)
         if self.rpn.convs < 1:
             raise InputError("rpn.convs", f"expected at least 1, got {self.rpn.convs}")
         if isinstance(self.head, FCHead) and self.head.layers < 1:
@@ -263,6 +267,20 @@ def _validate(model: AnyModel, device: str) -> None:
         )
     _validate_chances(model.data)
     _validate_schedule(model.train)
+
+
+def _validate_weak(model: Model, weak: WeakSupervision) -> None:
+    if model.mask is not None:
+        raise InputError("weak", "objects that it mines have no masks to learn from", "Set mask to null")
+    if weak.background == "none" and model.sampling.ignore_by != "iof":
+        raise InputError("weak.background", "an image is ignored by shares of regions", "Set sampling.ignore_by to iof")
+    if weak.rois < 1:
+        raise InputError("weak.rois", f"expected at least 1, got {weak.rois}")
+    if weak.warmup < 0:
+        raise InputError("weak.warmup", f"expected epochs from 0, got {weak.warmup}")
+    for name in ("nms_iou", "share"):
+        if not 0 <= getattr(weak, name) <= 1:
+            raise InputError(f"weak.{name}", f"expected a share from 0 to 1, got {getattr(weak, name)}")
 
 
 def _validate_chances(data: TrainData) -> None:

@@ -160,7 +160,9 @@ class AnnotatedImages:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how annotations and pictures are read."""
-        return (*self.truth.notes, *self.pictures.notes)
+        weak = int(self._labels_only.sum())
+        said = (f"{weak} of {len(self)} images have labels only; weak supervision alone learns from them",)
+        return (*self.truth.notes, *self.pictures.notes, *(said if weak else ()))
 
     @cached_property
     def sizes(self) -> np.ndarray:

@@ -51,7 +51,12 @@ class StageHead(nn.Module):
 
     A head may pool as often and from where it likes, and have as many classifiers as it likes. Its output is its own
     affair: the cascade only hands it back.
+
+    Attributes:
+        class_channels: Channels of `class_features`.
     """
+
+    class_channels: int
 
     def forward(self, pyramids: Pyramids, rois: Tensor, stage: Stage) -> Any:
         """Look at regions [n, 5] of a batch."""
@@ -67,6 +72,10 @@ class StageHead(nn.Module):
 
     def scores(self, output: Any) -> Tensor:
         """Return probabilities, float32 [n, classes + 1], background first."""
+        raise NotImplementedError
+
+    def class_features(self, pyramids: Pyramids, rois: Tensor) -> Tensor:
+        """Return what a region's category is told from, [n, class_channels] of regions [n, 5]."""
         raise NotImplementedError
 
 
@@ -224,6 +233,7 @@ class BoxStage(StageHead):
         self.classifier: RegionClassifier = build_classifier(
             config.classifiers[number], self.branches.class_channels, num_classes
         )
+        self.class_channels = self.branches.class_channels
         self.dropout = nn.Dropout(config.class_dropout)
         self.boxes_per_region = 1 if config.head.class_agnostic else num_classes
         self.predictor = nn.Linear(self.branches.box_channels, 4 * self.boxes_per_region)
@@ -254,7 +264,7 @@ class BoxStage(StageHead):
         count = shared_count(len(regions), output.logits)
         return {
             "class": self.weight * self.classifier.loss(output.logits, regions, targets) + nothing,
-            "box": self.weight * weighted_mean(boxes, regions.weight[positive], count) + nothing,
+            "box": self.weight * weighted_mean(boxes, regions.box_weight(targets)[positive], count) + nothing,
         }
 
     def boxes(self, output: BoxOutput, rois: Tensor, stage: Stage) -> Tensor:
@@ -264,6 +274,14 @@ class BoxStage(StageHead):
     def scores(self, output: BoxOutput) -> Tensor:
         """Return the classifier's scores."""
         return self.classifier.scores(output.logits)
+
+    def class_features(self, pyramids: Pyramids, rois: Tensor) -> Tensor:
+        """Return the features that the classifier takes, without dropout."""
+        return self.features_of(self.pool(pyramids.classes, rois))
+
+    def features_of(self, pooled: Tensor) -> Tensor:
+        """Return the classifier's features of pooled ones [n, c, s, s]."""
+        return self.branches(pooled, pooled[:0])[0]
 
 
 def two_layers(inputs: int, width: int) -> nn.Sequential:

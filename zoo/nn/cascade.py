@@ -82,6 +82,15 @@ class BoxCascade(nn.Module):
             proposals = _by_image(boxes, regions, sizes)
             yield Trained(regions, losses, proposals)
 
+    def class_features(self, pyramids: Pyramids, rois: Tensor) -> Tensor:
+        """Return what the first stage tells the categories of regions [n, 5] from."""
+        return self._head(0).class_features(pyramids, rois)
+
+    @property
+    def class_channels(self) -> int:
+        """Channels of `class_features`."""
+        return self._head(0).class_channels
+
     def draw(
         self, boxes: list[Tensor], targets: list[Target], draws: list[Draws], number: int, purpose: str = ""
     ) -> Regions:

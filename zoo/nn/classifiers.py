@@ -39,11 +39,12 @@ class SoftmaxClassifier(RegionClassifier):
     Args:
         channels: Channels of the features.
         num_classes: Classes without background.
+        verified: As in the config.
     """
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, verified: bool = False) -> None:
         super().__init__()
-        self.outputs = num_classes + 1
+        self.outputs, self.verified = num_classes + 1, verified
         self.linear = nn.Linear(channels, num_classes + 1)
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
@@ -55,7 +56,11 @@ class SoftmaxClassifier(RegionClassifier):
 
     def loss(self, logits: Tensor, regions: Regions, targets: list[Target]) -> Tensor:
         """Return the mean over all regions, each with its weight."""
-        each = functional.cross_entropy(logits.float(), regions.labels, reduction="none")
+        numbers = logits.float()
+        if self.verified and targets:
+            unknown = ~_known(targets, regions, numbers.shape[1] - 1) & (regions.labels == 0)[:, None]
+            numbers = torch.cat([numbers[:, :1], numbers[:, 1:].masked_fill(unknown, -math.inf)], dim=1)
+        each = functional.cross_entropy(numbers, regions.labels, reduction="none")
         return weighted_mean(each, regions.weight, shared_count(len(regions), logits))
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -132,8 +137,7 @@ class SigmoidClassifier(RegionClassifier):
         others = (regions.labels > 0)[:, None] & self.rare & (truth == 0)
         counted = ~others
         if self.config.verified and targets:
-            known = torch.stack([_verified(target, logits.shape[1]) for target in targets]).to(logits.device)
-            counted &= known[regions.rois[:, 0].long()] | (truth > 0)
+            counted &= _known(targets, regions, logits.shape[1]) | (truth > 0)
         cross = functional.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none")
         return weighted_mean((cross * counted).sum(1), regions.weight, shared_count(len(regions), logits))
 
@@ -143,11 +147,21 @@ class SigmoidClassifier(RegionClassifier):
         return torch.cat([1 - found.amax(1, keepdim=True), found], dim=1)
 
 
+def _known(targets: list[Target], regions: Regions, num_classes: int) -> Tensor:
+    """Return which categories the annotations of each region's image tell everything about, bool [n, classes]."""
+    known = torch.stack([_verified(target, num_classes) for target in targets]).to(regions.rois.device)
+    return known[regions.rois[:, 0].long()]
+
+
 def _verified(target: Target, num_classes: int) -> Tensor:
     """Return which categories an image's annotations tell everything about, bool [classes]."""
     known = torch.zeros(num_classes + 1, dtype=torch.bool, device=target.labels.device)
-    known[target.labels] = True
     known[target.neg_classes] = True
+    if target.labels_only:  # of what is present not all may have been mined
+        return known[1:]
+    if target.verified is not None:
+        known[1:] = target.verified
+    known[target.labels] = True
     known[target.drawn] = True
     known[target.not_exhaustive] = False
     return known[1:]
@@ -164,7 +178,7 @@ def build_classifier(config: Classifier, channels: int, num_classes: int) -> Reg
     """Build the classifier of one stage."""
     match config:
         case Softmax():
-            return SoftmaxClassifier(channels, num_classes)
+            return SoftmaxClassifier(channels, num_classes, config.verified)
         case CosineSoftmax():
             return CosineClassifier(channels, num_classes, config.scale)
         case TauSoftmax():

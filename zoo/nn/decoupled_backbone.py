@@ -57,6 +57,7 @@ class BothHeads(StageHead):
     def __init__(self, classes: StageHead, boxes: StageHead, weight: float) -> None:
         super().__init__()
         self.of_classes, self.of_boxes, self.weight = classes, boxes, weight
+        self.class_channels = classes.class_channels
 
     def forward(self, pyramids: Pyramids, rois: Tensor, stage: Stage) -> _Said:
         """Look at regions [n, 5] of a batch."""
@@ -80,6 +81,10 @@ class BothHeads(StageHead):
     def scores(self, output: _Said) -> Tensor:
         """Return those of the branch for classes."""
         return self.of_classes.scores(output.classes)
+
+    def class_features(self, pyramids: Pyramids, rois: Tensor) -> Tensor:
+        """Return those of the branch for classes."""
+        return self.of_classes.class_features(Pyramids.shared(pyramids.classes), rois)
 
 
 def build_head(config: Model, channels: int, num_classes: int, number: int = 0) -> StageHead:

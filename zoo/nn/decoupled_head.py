@@ -71,6 +71,7 @@ class DecoupledStage(StageHead):
         assert isinstance(head, DecoupledHead)
         self.margins, self.clip = head.margins, head.clip
         self.own = BoxStage(config, channels, num_classes, number)
+        self.class_channels = self.own.class_channels
         plain = replace(config, head=FCHead(channels=head.channels, class_agnostic=head.class_agnostic))
         self.sibling = BoxStage(plain, channels, num_classes, number)
         self.shifts = Shifts(head, channels, config.pool.size)
@@ -104,7 +105,8 @@ class DecoupledStage(StageHead):
         for deltas, rois in ((output.sibling.deltas, regions.rois), (output.own.deltas, output.rois)):
             own = own_boxes(deltas[positive], labels)
             overlaps.append(pair_iou(decode(own, rois[positive, 1:], stage.std), goal))
-        margins = (scores, regions.weight, self.margins[0]), (overlaps, regions.weight[positive], self.margins[1])
+        taught = regions.box_weight(targets)[positive]
+        margins = (scores, regions.weight, self.margins[0]), (overlaps, taught, self.margins[1])
         for name, ((before, now), weight, margin) in zip(("class", "box"), margins, strict=True):
             lacking = margin_loss(before, now, margin, self.clip)
             found[f"margin_{name}"] = weighted_mean(lacking, weight, shared_count(len(weight), lacking))
@@ -117,6 +119,11 @@ class DecoupledStage(StageHead):
     def scores(self, output: Decoupled) -> Tensor:
         """Return the classifier's scores, not those of the sibling."""
         return self.own.scores(output.own)
+
+    def class_features(self, pyramids: Pyramids, rois: Tensor) -> Tensor:
+        """Return the features of the shifted bins."""
+        bins, _ = self.shifts(self.own.pool(pyramids.boxes, rois))
+        return self.own.features_of(self.own.pool(pyramids.classes, rois, shifts=bins))
 
 
 def build_stage(config: Model, channels: int, num_classes: int, number: int = 0) -> StageHead:

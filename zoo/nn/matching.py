@@ -29,7 +29,12 @@ class Match:
 
 
 def ignored(boxes: Tensor, target: Target, share: float, by: Literal["iof", "iou"] = "iof") -> Tensor:
-    """Return which boxes [n, 4] have more than a share of their area in one ignore box, or such an IoU, bool [n]."""
+    """Return which boxes [n, 4] have more than a share of their area in one ignore box, or such an IoU, bool [n].
+
+    Of an image with labels only all are, as long as no object was mined in it.
+    """
+    if target.labels_only and not len(target.boxes):
+        return torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     if not len(target.ignore_boxes):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     overlaps = iof(target.ignore_boxes, boxes) if by == "iof" else box_iou(target.ignore_boxes, boxes)

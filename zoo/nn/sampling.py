@@ -40,6 +40,13 @@ class Regions:
         """Return the regions that a mask or index tensor picks."""
         return Regions(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
 
+    def box_weight(self, targets: list[Target]) -> Tensor:
+        """Return the weight of what each region teaches about boxes: none of images with labels only."""
+        if not any(target.labels_only for target in targets):
+            return self.weight
+        drawn = torch.tensor([not target.labels_only for target in targets], device=self.weight.device)
+        return self.weight * drawn[self.rois[:, 0].long()]
+
     def positives(self) -> "Regions":
         """Return the regions that belong to an object."""
         return self.only(self.labels > 0)
@@ -79,7 +86,9 @@ def draw_regions(
         drawn = torch.cat([positive, negative])
         index = match.index[drawn]
         weight = torch.full((len(drawn),), target.loss_weight, device=every.device)
-        weight[: len(positive)] *= target.box_weight[index[: len(positive)]]
+        # what is background beside a mined object is as sure as the object
+        weighed = len(drawn) if target.labels_only else len(positive)
+        weight[:weighed] *= target.box_weight[index[:weighed]]
         goal = target.boxes[index] if len(target.boxes) else every.new_zeros(len(drawn), 4)
         rois = torch.cat([every.new_full((len(drawn), 1), float(image)), every[drawn]], dim=1)
         parts.append(Regions(rois, match.labels[drawn], index, goal, weight, drawn >= len(boxes)))

@@ -20,6 +20,7 @@ from zoo.config import (
     Timm,
     Train,
     TrainData,
+    WeakSupervision,
     replace,
 )
 from zoo.registry import variant
@@ -32,6 +33,7 @@ __all__ = [
     "mm_decoupled",
     "mm_fullclass",
     "mm_r50_dh_mt",
+    "mm_wsddn",
     "mm_x50_classaware",
     "mm_x50_plain",
 ]
@@ -274,3 +276,18 @@ def mm_cascade4() -> Model:
 def mm_cascade4_dh() -> Model:
     """Decoupling heads in the cascade."""
     return replace(mm_cascade4(), head=DecoupledHead(class_agnostic=True))
+
+
+# Sec. 5.7
+
+
+@variant(
+    report=_REPORT,
+    note="The report gives no figure, and of the detector says Faster R-CNN (sec. 5.7): ResNet50 is ours. It learns "
+    "from images with boxes and, joined to them, images of which only labels are known (data of kind labels).",
+    parent="mm_r50_plain",
+    changes=("weak",),
+)
+def mm_wsddn() -> Model:
+    """Weak supervision by image labels."""
+    return replace(_plain("r50"), weak=WeakSupervision())

@@ -128,6 +128,7 @@ PARAMETERS = {
     "mm_cascade3": 162_514_711,
     "mm_cascade4": 176_497_516,
     "mm_cascade4_dh": 301_486_672,
+    "mm_wsddn": 41_863_936,
     # torchvision's own numbers, without the background's boxes and masks, and with biases in the place of norms
     "torchvision_frcnn": 41_699_936,
     "torchvision_mrcnn": 44_343_216,
