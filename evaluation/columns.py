@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evaluation.noticed import Noticed
+
 __all__ = ["Found", "Judged", "MaskRuns", "Paired", "Pairs", "Rules", "Truth"]
 
 
@@ -102,13 +104,13 @@ class Paired(NamedTuple):
         found: Detections, before the cuts that depend on scores.
         named: int32 [n], their categories; those that do not count in their image (LVIS) included.
         pairs: What can match.
-        notes: What the reader of the figures has to know.
+        noticed: What is out of the ordinary about them.
     """
 
     found: Found
     named: np.ndarray
     pairs: Pairs
-    notes: tuple[str, ...]
+    noticed: Noticed
 
 
 class Rules(NamedTuple):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.columns import Found, Truth
+from evaluation.fixed_ap import LastOfCategory
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.kernels.federated import best_of_images, judge
 from evaluation.protocol import FIXED_AP_DETECTIONS, Lvis
@@ -75,7 +76,7 @@ class Federated:
         run(task, chunks(start))
         return counted, incomplete
 
-    def cut(self, found: Found, named: np.ndarray) -> Found:
+    def cut(self, found: Found, named: np.ndarray, last: LastOfCategory | None = None) -> Found:
         """Leave out detections beyond the cap: of an image, or for fixed AP of a category.
 
         The cut comes before the labels are looked at, so every detection takes its place.
@@ -83,12 +84,15 @@ class Federated:
         Args:
             found: Detections; category -1 where one does not count.
             named: int32 [n], their categories as submitted, -1 where the data set does not have it.
+            last: For fixed AP of some of the images, what the detections of all of them say.
 
         Returns:
             The detections, with category -1 where they were cut.
         """
         keep = np.ones(len(found.score), bool)
-        if self.protocol.fixed_ap:
+        if last is not None:
+            keep = last.keeps(named, found.score, found.image, found.start)
+        elif self.protocol.fixed_ap:
             for k in np.flatnonzero(np.bincount(named[named >= 0], minlength=1) > FIXED_AP_DETECTIONS):
                 rows = np.flatnonzero(named == k)
                 order = np.argsort(-found.score[rows], kind="stable")

@@ -46,7 +46,7 @@ def paired_on(
     own, pair_start = gathered(pairs.start, rows)
     kept = Pairs(pair_start, number_of_truth[pairs.truth[own]], pairs.iou[own])
     columns = (column[rows] for column in found[2:])
-    return Paired(Found(start, number[found.image[rows]], *columns), paired.named[rows], kept, paired.notes), rows
+    return Paired(Found(start, number[found.image[rows]], *columns), paired.named[rows], kept, paired.noticed), rows
 
 
 def matches_on(matches: Matches, number: np.ndarray, positives: np.ndarray) -> Matches:

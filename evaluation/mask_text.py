@@ -33,16 +33,16 @@ def truth_text(ground_truth: GroundTruth, order: np.ndarray) -> MaskText:
     return mask_text(taken(masks, order))
 
 
-def with_boxes(
-    mask: pa.StructArray | None, found: Found, ground_truth: GroundTruth, notes: list[str]
-) -> pa.StructArray:
+def with_boxes(mask: pa.StructArray | None, found: Found, ground_truth: GroundTruth) -> tuple[pa.StructArray, int]:
     """Give detections without a mask their box as mask, as pycocotools does.
 
     Args:
         mask: Of each detection, null where it has none; None where no detection has one.
         found: The detections.
         ground_truth: Says how large the images are.
-        notes: Told of how many there were.
+
+    Returns:
+        The masks, and how many of them are boxes.
 
     Raises:
         InputError: If the size of an image is needed and not known.
@@ -50,7 +50,7 @@ def with_boxes(
     n = len(found.score)
     rows = np.arange(n) if mask is None else np.flatnonzero(numpy_array(mask.is_null()))
     if mask is not None and not len(rows):
-        return mask
+        return mask, 0
     image = found.image[rows]
     height, width = ground_truth.height[image], ground_truth.width[image]
     if np.any((height <= 0) | (width <= 0)):
@@ -60,11 +60,10 @@ def with_boxes(
             f"{len(rows)} detections have no mask, and the size of image {unknown!r} is not known",
             f"Evaluate boxes with {option('iou_type', 'bbox')}, or give the images their width and height",
         )
-    notes.append(f"{len(rows)} detections have no mask; their boxes were taken as masks")
     xywh = np.stack([column[rows] for column in (found.x, found.y, found.w, found.h)], axis=1)
     drawn = mask_array(height, width, box_masks(xywh, height, width))
     if mask is None:
-        return drawn
+        return drawn, len(rows)
     source = np.arange(n)
     source[rows] = n + np.arange(len(rows))
-    return taken(pa.concat_arrays([mask, drawn]), source)
+    return taken(pa.concat_arrays([mask, drawn]), source), len(rows)

@@ -10,7 +10,7 @@ from evaluation.kernels.matching import group_by_category, match
 from evaluation.kernels.precision import count_true, fill_precision
 from fusion.kernels.jit import chunks, run
 
-__all__ = ["MatchBlock", "Matches", "find_matches"]
+__all__ = ["MatchBlock", "Matches", "block_sizes", "find_matches"]
 
 _BITS = 64
 
@@ -72,7 +72,8 @@ class Matches:
             parts.append(hits.reshape(categories, len(self.caps), areas, thresholds).transpose(3, 0, 2, 1))
         counts = np.concatenate(parts)
         positives = self.positives[None, :, :, None]
-        return np.where(positives > 0, counts / np.maximum(positives, 1), -1.0)
+        # in this order in memory, on which it depends how a mean is rounded
+        return np.ascontiguousarray(np.where(positives > 0, counts / np.maximum(positives, 1), -1.0))
 
     def true_positives(self, place: int, cap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the rows of `Found` that are true positives, their categories, and at how many thresholds; all int.
@@ -168,12 +169,16 @@ def find_matches(
     categories, areas = positives.shape
     detections = group_by_category(found, pairs, categories)
     images = len(found.start) - 1
-    blocks, sizes = [], []
-    for low in range(0, len(thresholds), _BITS // areas):
-        part = thresholds[low : low + _BITS // areas]
-        blocks.append(_match_block(truth, images, detections, pairs, _rules(part, areas, caps[-1])))
-        sizes.append(len(part))
-    return Matches(tuple(blocks), tuple(sizes), positives, caps, recalls)
+    sizes = block_sizes(len(thresholds), areas)
+    parts = np.split(thresholds, np.cumsum(sizes)[:-1])
+    blocks = [_match_block(truth, images, detections, pairs, _rules(part, areas, caps[-1])) for part in parts]
+    return Matches(tuple(blocks), sizes, positives, caps, recalls)
+
+
+def block_sizes(thresholds: int, areas: int) -> tuple[int, ...]:
+    """Return the number of IoU thresholds in each block of `Matches`: as many as there are bits for."""
+    most = _BITS // areas
+    return tuple(min(most, thresholds - low) for low in range(0, thresholds, most))
 
 
 def _match_block(

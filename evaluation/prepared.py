@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -15,13 +16,15 @@ from evaluation.gathering import gathered
 from evaluation.ground_truth import GroundTruth
 from evaluation.mask_text import truth_text, with_boxes
 from evaluation.matches import find_matches
+from evaluation.noticed import Noticed, protocol_notes
 from evaluation.open_images import PreparedOpenImages, prepare_open_images
 from evaluation.open_images_result import OpenImagesResult
 from evaluation.pairs import decode_masks, find_box_pairs, find_mask_pairs
 from evaluation.protocol import AREA_RANGES, RECALLS, Coco, Lvis, OpenImages
 from evaluation.result import CocoResult
+from evaluation.runs import key_of
 from evaluation.truth_columns import places_of
-from fusion.errors import InputError, option
+from fusion.errors import InputError
 from fusion.masks import mask_text, taken
 from fusion.table import DetectionTable
 from fusion.table_columns import MASK_TYPE
@@ -97,6 +100,24 @@ class Prepared:
         columns = (x, y, w, h)
         return self._paired_arrays(image, table.category_id, table.score, columns, table.mask, mask_areas=from_masks)
 
+    def named(self, table: DetectionTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return of the detections of a table the categories, scores, images, and the images' offsets; see `Found`.
+
+        Raises:
+            InputError: If it names images the ground truth does not have.
+        """
+        image = np.repeat(self._locate(table.image_ids), np.diff(table.image_start))
+        start = np.searchsorted(image, np.arange(len(self.ground_truth.image_id) + 1)).astype(np.int64)
+        return self._categories(table.category_id), table.score.astype(np.float64, copy=False), image, start
+
+    @cached_property
+    def identity(self) -> str:
+        """What stands for all of the ground truth that figures depend on, and for the protocol."""
+        truth, federated = self.ground_truth, self.federated
+        labels = None if federated is None else (federated.negative, federated.partial)
+        columns = truth.image_id, truth.height, truth.width, truth.xywh, truth.category_id, self.source
+        return key_of(self.protocol.name, self.protocol, self.truth, self.masks, labels, *columns)
+
     def on(self, images: np.ndarray) -> "Prepared":
         """Return it for some of the images, int64 places in ascending order."""
         whole, (rows, start) = self.ground_truth, gathered(self.truth.start, images)
@@ -170,8 +191,8 @@ class Prepared:
         *,
         mask_areas: bool,
     ) -> Paired:
-        notes = list(self.notes)
-        named = self._categories(category_id, notes)
+        named = self._categories(category_id)
+        unknown = int(np.count_nonzero(named < 0))
         if not self.protocol.use_cats and len(named):
             # pycocotools pools category by category, and ties are ranked in that order
             order = np.lexsort((category_id, image))
@@ -185,7 +206,7 @@ class Prepared:
             category, incomplete = self.federated.judged(start, named)
         area = w * h
         found = Found(start, image, category, score, x, y, w, h, np.zeros(0, np.uint8))
-        pairs, mask_area = self._pairs(found, mask, mask_areas, notes)
+        pairs, mask_area, noticed = self._pairs(found, mask, mask_areas)
         if mask_areas and mask_area is not None:
             area = mask_area.astype(np.float64)
         outside = _outside(area)
@@ -193,7 +214,9 @@ class Prepared:
             # LVIS drops what has no area, and an unmatched detection is never wrong where annotation is not exhaustive
             category = np.where((area > 0) & (area < np.inf), category, np.int32(-1))
             outside[incomplete] = _EVERY_RANGE
-        return Paired(found._replace(category=category, outside=outside), named, pairs, tuple(notes))
+        return Paired(
+            found._replace(category=category, outside=outside), named, pairs, noticed._replace(unknown_category=unknown)
+        )
 
     def attach(self, table: DetectionTable) -> Attached:
         """Keep what of a table does not depend on its scores, to evaluate it again with others."""
@@ -222,20 +245,17 @@ class Prepared:
         return CocoResult(self, paired, found, matches)
 
     def _pairs(
-        self, found: Found, mask: pa.StructArray | None, mask_areas: bool, notes: list[str]
-    ) -> tuple[Pairs, np.ndarray | None]:
-        """Return the pairs, and for masks the areas, if wanted."""
+        self, found: Found, mask: pa.StructArray | None, mask_areas: bool
+    ) -> tuple[Pairs, np.ndarray | None, Noticed]:
+        """Return the pairs, for masks the areas, if wanted, and what was noticed."""
         least = min(float(self.protocol.thresholds[0]), 1 - 1e-10)
         count = len(self.category_ids)
         if self.masks is None:
-            return find_box_pairs(self.truth, found, count, least), None
-        text = mask_text(with_boxes(mask, found, self.ground_truth, notes))
+            return find_box_pairs(self.truth, found, count, least), None, Noticed()
+        masks, without = with_boxes(mask, found, self.ground_truth)
+        text = mask_text(masks)
         pairs, area, strange = find_mask_pairs(self.truth, self.masks, found, text, count, least, areas=mask_areas)
-        if strange:
-            notes.append(
-                f"{strange} detections have a mask of another size than the ground truth's; they match nothing"
-            )
-        return pairs, area
+        return pairs, area, Noticed(without_mask=without, other_size=strange)
 
     def _locate(self, ids: np.ndarray) -> np.ndarray:
         """Return the dense index of each image id, int32."""
@@ -254,14 +274,9 @@ class Prepared:
         problem += f" where it has {mine}: no image in common, it looks like another data set"
         return InputError("detections", problem, "Choose the ground truth of this data set and split")
 
-    def _categories(self, category_id: np.ndarray, notes: list[str]) -> np.ndarray:
+    def _categories(self, category_id: np.ndarray) -> np.ndarray:
         """Return the dense category of each detection, int32; -1 where the ground truth does not have it."""
         place = places_of(self.ground_truth.category_id, category_id).astype(np.int32)
-        dropped = int(np.count_nonzero(place < 0))
-        if dropped:
-            notes.append(
-                f"{dropped} detections are of categories that the ground truth does not have; they were dropped"
-            )
         return place if self.protocol.use_cats else np.minimum(place, 0)
 
 
@@ -325,7 +340,7 @@ def prepare(
         positives=_positives(truth, len(ids)),
         category_ids=ids,
         category_names=names,
-        notes=_notes(protocol, bool(zero.any())),
+        notes=protocol_notes(protocol, bool(zero.any())),
     )
 
 
@@ -372,17 +387,3 @@ def _outside(area: np.ndarray) -> np.ndarray:
     for a, (low, high) in enumerate(AREA_RANGES.values()):
         bits |= ((area < low) | (area > high)).astype(np.uint8) << np.uint8(a)
     return bits
-
-
-def _notes(protocol: Coco | Lvis, has_zero: bool) -> tuple[str, ...]:
-    notes = []
-    if has_zero and not protocol.match_id_zero:
-        notes.append(
-            "an annotation has id 0, which the official code never counts as matched; its figure is reproduced "
-            f"({option('match_id_zero', True)} counts it)"
-        )
-    if isinstance(protocol, Lvis) and not protocol.fixed_ap and protocol.max_dets != 300:
-        notes.append(f"figures are for at most {protocol.max_dets} detections per image, not 300")
-    if isinstance(protocol, Coco) and protocol.max_dets[-1] != 100:
-        notes.append(f"figures are for at most {protocol.max_dets[-1]} detections per image and category, not 100")
-    return tuple(notes)

@@ -1,5 +1,6 @@
 """The result of a COCO or LVIS evaluation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 from evaluation.columns import Found, Judged, Paired, Truth
 from evaluation.figures import Figure, figure_named
 from evaluation.gathering import gathered, matches_on, numbered, paired_on
-from evaluation.matches import Matches, find_matches
+from evaluation.matches import MatchBlock, Matches, find_matches
 from evaluation.measured import Measured
 from evaluation.measures import AREA, Ranges, category_means
 from evaluation.protocol import RECALLS, Coco, Lvis
@@ -17,11 +18,11 @@ from evaluation.protocol import RECALLS, Coco, Lvis
 if TYPE_CHECKING:
     from evaluation.prepared import Prepared
 
-__all__ = ["CocoResult"]
+__all__ = ["CocoResult", "InRanges", "found_in", "truth_in"]
 
 
 @dataclass(frozen=True, eq=False)
-class _InRanges:
+class InRanges:
     """Matches by ranges that are not the protocol's own, and the ground truth as they ignore it."""
 
     matches: Matches
@@ -29,10 +30,12 @@ class _InRanges:
 
     @cached_property
     def precision(self) -> np.ndarray:
+        """float64 [ranges, t, r, k], at the largest cap."""
         return self.matches.precision(self.matches.caps[-1])[0]
 
     @cached_property
     def recall(self) -> np.ndarray:
+        """float64 [t, k, ranges, m]."""
         return self.matches.recall()
 
 
@@ -55,12 +58,12 @@ class CocoResult(Measured):
     paired: Paired
     found: Found
     matches: Matches
-    _in_ranges: dict[Ranges, "_InRanges"] = field(default_factory=dict, init=False, repr=False)
+    _in_ranges: dict[Ranges, InRanges] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader of the figures has to know."""
-        return self.paired.notes
+        return self.prepared.notes + self.paired.noticed.texts()
 
     @property
     def protocol(self) -> Coco | Lvis:
@@ -161,27 +164,27 @@ class CocoResult(Measured):
         """Return float64 [t, k, ranges, m], highest recall; -1 where no ground truth counts."""
         return self.recall if ranges is AREA else self._matched(ranges).recall
 
-    def _matched(self, ranges: Ranges) -> "_InRanges":
-        if ranges in self._in_ranges:
-            return self._in_ranges[ranges]
-        if ranges.inside is None:
-            raise ValueError("the protocol's own ranges are matched already")
-        sizes = self.prepared.ground_truth.xywh[self.prepared.source, 2:].T
-        inside = ranges.inside(*sizes) & (self.truth.outside & 1 == 0)
-        truth = self.truth._replace(outside=_bits(~inside))
-        of_found = ranges.inside(self.found.w, self.found.h) & (self.found.outside & 1 == 0)
-        k = len(self.category_ids)
+    def _matched(self, ranges: Ranges) -> InRanges:
+        if ranges not in self._in_ranges:
+            self._in_ranges[ranges] = self._in(ranges)
+        return self._in_ranges[ranges]
+
+    def _in(self, ranges: Ranges) -> InRanges:
+        truth, positives = truth_in(self.prepared, ranges)
         matches = find_matches(
             truth,
-            self.found._replace(outside=_bits(~of_found)),
+            found_in(self.found, ranges),
             self.paired.pairs,
             thresholds=self.iou_thresholds,
             caps=self.max_dets,
-            positives=np.stack([np.bincount(truth.category[chosen], minlength=k) for chosen in inside], axis=1),
+            positives=positives,
             recalls=RECALLS,
         )
-        self._in_ranges[ranges] = _InRanges(matches, truth)
-        return self._in_ranges[ranges]
+        return InRanges(matches, truth)
+
+    def _at(self, threshold: int) -> Iterator[tuple[int, MatchBlock, np.ndarray, np.ndarray]]:
+        """Yield the first of some categories, their matches, and which of these are right and wrong at a threshold."""
+        yield 0, *self.matches.at(threshold)
 
     @cached_property
     def best_precision(self) -> np.ndarray:
@@ -217,12 +220,15 @@ class CocoResult(Measured):
         if not len(at):
             none = np.zeros(0)
             return Judged(*(none.astype(np.int32),) * 2, none, none, none, *(column[:0] for column in objects))
-        block, right, wrong = self.matches.at(int(at[0]))
-        rows = np.flatnonzero(right | wrong)
-        rows = rows[np.argsort(-block.score[rows], kind="stable")]
-        category = (np.searchsorted(block.start, rows, side="right") - 1).astype(np.int32)
-        found = self.found.image[block.row[rows]], category, block.score[rows]
-        return Judged(*found, right[rows].astype(np.float64), wrong[rows].astype(np.float64), *objects)
+        parts = []
+        for low, block, right, wrong in self._at(int(at[0])):
+            rows = np.flatnonzero(right | wrong)
+            category = (low + np.searchsorted(block.start, rows, side="right") - 1).astype(np.int32)
+            parts.append((self.found.image[block.row[rows]], category, block.score[rows], right[rows]))
+        image, category, score, right = map(np.concatenate, zip(*parts, strict=True))
+        order = np.argsort(-score, kind="stable")
+        right = right[order].astype(np.float64)
+        return Judged(image[order], category[order], score[order], right, 1.0 - right, *objects)
 
     @property
     def average_precision_per_category(self) -> np.ndarray:
@@ -239,6 +245,23 @@ class CocoResult(Measured):
 
     def _options(self) -> dict[str, Any]:
         return {"iou_thresholds": self.iou_thresholds.tolist(), "max_dets": list(self.max_dets)}
+
+
+def truth_in(prepared: "Prepared", ranges: Ranges) -> tuple[Truth, np.ndarray]:
+    """Return ground truth as some ranges ignore it, and how much counts in each, int64 [k, ranges]."""
+    if ranges.inside is None:
+        return prepared.truth, prepared.positives
+    sizes = prepared.ground_truth.xywh[prepared.source, 2:].T
+    inside = ranges.inside(*sizes) & (prepared.truth.outside & 1 == 0)
+    truth, k = prepared.truth._replace(outside=_bits(~inside)), len(prepared.category_ids)
+    return truth, np.stack([np.bincount(truth.category[chosen], minlength=k) for chosen in inside], axis=1)
+
+
+def found_in(found: Found, ranges: Ranges) -> Found:
+    """Return detections as some ranges ignore them."""
+    if ranges.inside is None:
+        return found
+    return found._replace(outside=_bits(~(ranges.inside(found.w, found.h) & (found.outside & 1 == 0))))
 
 
 def _bits(outside: np.ndarray) -> np.ndarray:

@@ -125,6 +125,6 @@ def find_overlaps(table: DetectionTable, prepared: Prepared, least: float = 0.1,
     if prepared.masks is None:
         return Overlaps(prepared, found, area, find_box_pairs(cells, dense, 1, least))
     measured = table.metadata.boxes == "from_masks"
-    text = mask_text(with_boxes(table.mask, found, prepared.ground_truth, []))
+    text = mask_text(with_boxes(table.mask, found, prepared.ground_truth)[0])
     pairs, pixels, _ = find_mask_pairs(cells, prepared.masks, dense, text, 1, least, areas=measured)
     return Overlaps(prepared, found, pixels.astype(np.float64) if measured else area, pairs)

@@ -1,6 +1,5 @@
-"""Folders measured part by part at the command line, where all that is asked for can be told so."""
+"""Folders measured part by part at the command line."""
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,41 +19,31 @@ def evaluate_by_parts(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
-    names: Iterable[str],
     *,
     replicates: bool = False,
 ) -> "StoredResult | OpenImagesResult | None":
-    """Evaluate a folder of parts with one part in memory at a time.
+    """Evaluate a folder of parts with a few parts in memory at a time.
 
     Args:
         path: A table on disk.
         truth: Ground truth of the images that are measured.
         prepared: The same, prepared.
         images: Whether the user chose images.
-        names: Figures that are asked for beside the official ones.
-        replicates: Whether they are asked for of replicates, too.
+        replicates: Whether figures are asked for of replicates, too.
 
     Returns:
-        None where the table is one file, or something is asked for that needs all detections.
+        None where the table is one file, or something is asked for that needs all detections at once.
 
     Raises:
         InputError: As the evaluation of the whole table.
     """
     from evaluation.belonging import check_belongs
-    from evaluation.figures import figure_of
-    from evaluation.measures import AREA, AtScore
     from evaluation.open_images import PreparedOpenImages
     from evaluation.stored import evaluate_stored
     from fusion.storage import part_paths, read_metadata
     from fusion.terminal import notes, progress_bar
 
-    measures = [figure_of(name).measure for name in names]
-    if (
-        len(part_paths(path)) == 1
-        or any(isinstance(one, AtScore) or getattr(one, "ranges", AREA) is not AREA for one in measures)
-        or getattr(prepared.protocol, "fixed_ap", False)
-        or (replicates and isinstance(prepared, PreparedOpenImages))
-    ):
+    if len(part_paths(path)) == 1 or (replicates and isinstance(prepared, PreparedOpenImages)):
         return None
     notes(path, check_belongs(path, read_metadata(path)[0], truth))
     evaluate = (

@@ -37,6 +37,7 @@ class Drawn(NamedTuple):
         result: Its evaluation.
         entry: Its figures on all images.
         by_slice: On each slice.
+        detections_by_slice: Number of its rows on the images of each slice.
     """
 
     table: "DetectionTable"
@@ -44,6 +45,7 @@ class Drawn(NamedTuple):
     result: "CocoResult | OpenImagesResult"
     entry: "Replicates"
     by_slice: "dict[str, Replicates]"
+    detections_by_slice: dict[str, int]
 
 
 def compare(
@@ -102,7 +104,7 @@ def compare(
     first, second = (
         replicated(
             path, truth, prepared, images,
-            replicates=replicates, seed=seed, groups=labels, figures=wanted, slices=parts, by_parts=html is None,
+            replicates=replicates, seed=seed, groups=labels, figures=wanted, slices=parts,
         )
         for path in (a, b)
     )  # fmt: skip
@@ -143,7 +145,7 @@ def replicated(
     figures: Sequence[str] | None = None,
     drawn: Sequence[str] | None = None,
     slices: "Slices | None" = None,
-    by_parts: bool = False,
+    by_parts: bool = True,
 ) -> Drawn:
     """Read a table, evaluate it and its replicates, and those of slices of the images.
 
@@ -158,7 +160,7 @@ def replicated(
         figures: As in `bootstrap`.
         drawn: As in `bootstrap`.
         slices: Named subsets of the images.
-        by_parts: Whether a folder may be measured part by part, since neither its rows nor curves are wanted.
+        by_parts: Whether a folder may be measured part by part, since its rows are not wanted.
     """
     from evaluation.on_slices import bootstrap_slices
     from evaluation.statistics import bootstrap
@@ -166,9 +168,7 @@ def replicated(
 
     with announcing_compilation():
         try:
-            table, rows, result = _evaluated(
-                path, truth, prepared, images, (figures or ()) if by_parts and slices is None else None
-            )
+            table, rows, result = _evaluated(path, truth, prepared, images, by_parts=by_parts)
         except InputError as error:
             if str(path) in error.where:
                 raise
@@ -192,7 +192,21 @@ def replicated(
                 result, slices, groups=groups, replicates=replicates, seed=seed, figures=figures, drawn=drawn
             )
         )
-    return Drawn(table, rows, result, entry, parts)
+    counts = (
+        {} if slices is None else {name: _rows_on(table, result, truth, own) for name, own in slices.images.items()}
+    )
+    return Drawn(table, rows, result, entry, parts, counts)
+
+
+def _rows_on(
+    table: "DetectionTable", result: "CocoResult | OpenImagesResult", truth: "GroundTruth", images: "np.ndarray"
+) -> int:
+    from evaluation.slice_boards import detections_on
+    from evaluation.stored import StoredResult
+
+    if isinstance(result, StoredResult):
+        return result.on(images).rows
+    return detections_on(table, truth.image_id[images])
 
 
 def _evaluated(
@@ -200,14 +214,15 @@ def _evaluated(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
-    names: Sequence[str] | None,
+    *,
+    by_parts: bool,
 ) -> "tuple[DetectionTable, int, CocoResult | OpenImagesResult]":
-    """Evaluate a table: part by part where some figures are all that is asked for."""
+    """Evaluate a table: part by part where figures are all that is asked for."""
     from evaluation.stored import StoredResult
     from fusion.parts import named
     from fusion.storage import read_table
 
-    stored = None if names is None else evaluate_by_parts(path, truth, prepared, images, names, replicates=True)
+    stored = evaluate_by_parts(path, truth, prepared, images, replicates=True) if by_parts else None
     if isinstance(stored, StoredResult):
         return named(read_table(path, images=[]), path), stored.rows, stored
     table = read_member(path, truth, images)

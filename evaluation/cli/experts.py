@@ -52,15 +52,15 @@ def learn_experts(
     truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
     drawn: dict[str, Replicates] = {}
     for path in some_tables(tables, "learn experts"):
-        table, _, _, entry, _ = replicated(
-            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",), by_parts=True
+        measured = replicated(
+            path, truth, prepared, images, replicates=replicates, seed=seed, groups=None, drawn=("AP",)
         )
-        name = str(table.metadata.member)
+        name = str(measured.table.metadata.member)
         if name in drawn:
             raise InputError(
                 path, f"its member {name!r} is that of another table", "Rename one with --member at import"
             )
-        drawn[name] = entry
+        drawn[name] = measured.entry
     base, *experts = drawn
     learned = learn((base, drawn[base]), {name: drawn[name] for name in experts}, rule=rule)
     note = f"categories for experts beside {base}"

@@ -136,7 +136,7 @@ def _verdict(
     for path in (*tables, output):
         drawn = replicated(
             path, truth, prepared, images,
-            replicates=1000, seed=0, groups=None, figures=(), drawn=("AP",), by_parts=True,
+            replicates=1000, seed=0, groups=None, figures=(), drawn=("AP",),
         )  # fmt: skip
         entries.append(Entry.of(path.stem, path, drawn.detections, drawn.entry))
     return against_best(entries[-1], entries[:-1], len(truth.image_id))

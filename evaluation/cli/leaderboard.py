@@ -63,7 +63,7 @@ def leaderboard(
             has more.
     """
     from evaluation.leaderboard import Entry, Leaderboard, Split, content_of
-    from evaluation.slice_boards import boards_of, boards_table, detections_on
+    from evaluation.slice_boards import boards_of, boards_table
     from fusion.atomic import replacing
     from fusion.printed_table import print_json, print_table
     from fusion.terminal import notes, stderr
@@ -91,19 +91,19 @@ def leaderboard(
             stderr.print(f"{path}: is on the board already", highlight=False)
             continue
         drawn = ("AP",) if wanted is None else None
-        table, rows, results[name], entry, sliced = replicated(
+        measured = replicated(
             path, truth, prepared, images,
             replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=drawn, slices=parts,
-            by_parts=html is None,
         )  # fmt: skip
-        new = Entry.of(name, path, rows, entry)
+        results[name] = measured.result
+        new = Entry.of(name, path, measured.detections, measured.entry)
         if earlier is not None and same:
             new = new.joined(earlier)
         elif earlier is not None:
             notes(path, ["replaces the entry of this name, whose detections were others"])
         board = board.with_entry(new)
-        for part, found in sliced.items():
-            own = detections_on(table, truth.image_id[parts.images[part]]) if parts else 0
+        for part, found in measured.by_slice.items():
+            own = measured.detections_by_slice[part]
             by_slice[part] = by_slice[part].with_entry(Entry.of(name, path, own, found))
     for path, sentence in _against_inputs(board, names):
         notes(path, [sentence])

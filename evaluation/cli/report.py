@@ -80,6 +80,7 @@ def report(
         drawn = replicated(
             path, truth, prepared, images,
             replicates=replicates, seed=seed, groups=labels, figures=wanted, drawn=("AP",) if wanted is None else None,
+            by_parts=False,
         )  # fmt: skip
         board = board.with_entry(Entry.of(name, path, len(drawn.table), drawn.entry))
         results[name] = drawn.result
