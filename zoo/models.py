@@ -2,7 +2,8 @@
 
 import torch
 
-from zoo.config import AnyModel, Model, Refiner
+from zoo.config import AnyModel, CropSegmenter, Model, Refiner
+from zoo.crop_network import CropNetwork
 from zoo.nn.network import Network
 from zoo.rcnn import TwoStage
 from zoo.refiner import BoxRefiner
@@ -36,3 +37,5 @@ def _made(config: AnyModel, num_classes: int, pretrained: bool) -> Network:
             return TwoStage(config, num_classes, pretrained)
         case Refiner():
             return BoxRefiner(config, pretrained)
+        case CropSegmenter():
+            return CropNetwork(config, pretrained)

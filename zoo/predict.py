@@ -117,7 +117,7 @@ def predict(
             workers=workers,
         )
         if boxes is None and finder.boxes_given == "always":
-            raise InputError(where, "moves boxes that are given to it, and none were given", f"Add {option('boxes')}")
+            raise InputError(where, "takes boxes that are given to it, and none were given", f"Add {option('boxes')}")
         if boxes is not None and finder.boxes_given == "never":
             problem = f"has no mask head that takes boxes, and {option('boxes')} asks for masks"
             raise InputError(where, problem, "Train a variant with masks")

@@ -13,7 +13,7 @@ from zoo.nn.fpn import Pyramid, Pyramids
 from zoo.nn.geometry import as_regions
 from zoo.nn.mask_head import MaskBranch
 from zoo.nn.mask_stages import MaskStages, build_masks
-from zoo.nn.network import Network
+from zoo.nn.network import PyramidNetwork
 from zoo.nn.paste import paste
 from zoo.nn.rpn import ProposalNetwork
 from zoo.nn.stuff import StuffBranch
@@ -22,7 +22,7 @@ from zoo.nn.weak import WeakBranch
 __all__ = ["TwoStage"]
 
 
-class TwoStage(Network):
+class TwoStage(PyramidNetwork):
     """Features, proposals, stages of box heads, masks.
 
     Args:

@@ -12,7 +12,7 @@ from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import clip, decode, encode
 from zoo.nn.losses import box_loss, shared_count, weighted_mean
-from zoo.nn.network import Network
+from zoo.nn.network import PyramidNetwork
 from zoo.nn.pool import Pooler
 from zoo.nn.sampling import Regions
 
@@ -49,7 +49,7 @@ class Regressor(StageHead):
         return decode(output, rois[:, 1:], stage.std)
 
 
-class BoxRefiner(Network):
+class BoxRefiner(PyramidNetwork):
     """A cascade of regressors that is trained on shaken ground truth; categories and scores stay as they are.
 
     Args:

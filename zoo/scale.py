@@ -9,6 +9,7 @@ from zoo.config import (
     Backbone,
     BoxHead,
     ConvHead,
+    CropSegmenter,
     DecoupledHead,
     DoubleHead,
     FCHead,
@@ -34,6 +35,10 @@ def tiny(model: Model) -> Model: ...
 
 @overload
 def tiny(model: Refiner) -> Refiner: ...
+
+
+@overload
+def tiny(model: CropSegmenter) -> CropSegmenter: ...
 
 
 def tiny(model: AnyModel) -> AnyModel:
@@ -66,10 +71,10 @@ def tiny(model: AnyModel) -> AnyModel:
         checkpoint_steps=100,
     )
     infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
-    backbone, neck = (
-        _tiny_backbone(model.backbone),
-        replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4, nas=min(model.neck.nas, 2)),
-    )
+    backbone = _tiny_backbone(model.backbone)
+    if isinstance(model, CropSegmenter):
+        return _tiny_crops(replace(model, backbone=backbone, train=train))
+    neck = replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4, nas=min(model.neck.nas, 2))
     pool = replace(model.pool, hidden=_HIDDEN)
     match model:
         case Refiner():
@@ -138,14 +143,33 @@ def scratch(model: Model) -> Model:
     )
 
 
+def _tiny_crops(model: CropSegmenter) -> CropSegmenter:
+    """Return it with crops of a quarter of their sides, though not less than 48 pixels, and larger batches."""
+    data, infer = model.data, model.infer
+
+    def less(side: int) -> int:
+        return max(side // 4, 48)
+
+    return replace(
+        model,
+        data=replace(data, short=tuple(map(less, data.short)), long=less(data.long)),
+        infer=replace(
+            infer,
+            short=None if infer.short is None else tuple(map(less, infer.short)),
+            long=None if infer.long is None else less(infer.long),
+        ),
+    )
+
+
 def _tiny_backbone(backbone: Backbone) -> Backbone:
     norm: Norm = "bn" if backbone.norm in ("bn", "syncbn") else "gn"
     match backbone:
         case Timm():
             split, squeezed = backbone.name.startswith("resnest"), backbone.name.startswith(("se", "legacy_se"))
+            name = "hrnet_w18_small" if backbone.branches else "resnest14d" if split else "test_resnet"
             return replace(
                 backbone,
-                name="resnest14d" if split else "test_resnet",
+                name=name,
                 width=0.25 if split else 1.0,
                 depths=None,
                 squeeze=backbone.squeeze or squeezed,

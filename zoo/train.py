@@ -18,6 +18,7 @@ from fusion.terminal import notes, stderr
 from zoo.checkpoint import save_weights
 from zoo.config import AnyModel
 from zoo.data import Batch, Data, Guarded, Target, TrainSet, gathered
+from zoo.data.crops import cut_out
 from zoo.distributed import is_lost_process, joined
 from zoo.feed import delivered, worker_context
 from zoo.runs import Run, write_json
@@ -65,6 +66,8 @@ def train(
             no number any more, memory runs out, the disk is full, or another process has died.
         KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
     """
+    if config.data.crop is not None:
+        data = cut_out(data, config.data.crop, config.train.seed)
     with joined() as ranks:
         training = Training.begin(config, data, folder, variant, ranks, resume=resume)
         log = None

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from zoo.at_test import limit_notes, size_notes, with_categories_of
 from zoo.checkpoint import Which, weights_file
-from zoo.config import AnyModel, read_model
+from zoo.config import AnyModel, Model, read_model
+from zoo.crop_network import CropNetwork
 from zoo.data import Data, Target, View
 from zoo.inference import load_model
 from zoo.models import Network
@@ -40,7 +41,6 @@ class TrainedFinder:
     identity: Identity
     name: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
-    resizes: bool = False
     moved: tuple[str, ...] = ()
 
     @classmethod
@@ -65,13 +65,21 @@ class TrainedFinder:
             InputError: If there is no checkpoint, or it is not of this model, or of other categories than the data.
         """
         network, identity = load_model(folder, device, settings, which)
-        identity, moved = with_categories_of(identity, data, folder)
+        name = folder.resolve().name
+        moved: tuple[str, ...] = ()
+        if network.boxes_given == "always":  # whatever the categories are
+            ids, names = tuple(int(i) for i in data.category_ids), tuple(data.category_names)
+            identity = msgspec.structs.replace(identity, category_ids=ids, category_names=names)
+        else:
+            identity, moved = with_categories_of(identity, data, folder)
+        if isinstance(network, CropNetwork) and network.config.infer.flip and not name.endswith("-flip"):
+            name += "-flip"  # it votes beside the same without
         about = {
             "variant": identity.variant,
             "checkpoint": hash_of(weights_file(folder, which)),
             "config": hashlib.sha256(msgspec.json.encode(identity.model)).hexdigest()[:16],
         }
-        return cls(network=network, identity=identity, name=folder.resolve().name, about=about, moved=moved)
+        return cls(network=network, identity=identity, name=name, about=about, moved=moved)
 
     def notes(self, data: Data, views: Sequence[View], finds: bool) -> Sequence[str]:
         """What a user should know of what it is shown."""
@@ -91,12 +99,13 @@ class TrainedFinder:
     @property
     def has_masks(self) -> bool:
         """Whether what it finds has masks."""
-        return self.config.mask is not None
+        return self.config.makes_masks
 
     @property
     def scores_masks(self) -> bool:
         """Whether it predicts the IoU of its masks."""
-        return self.config.mask is not None and self.config.mask.iou is not None
+        config = self.config
+        return isinstance(config, Model) and config.mask is not None and config.mask.iou is not None
 
     @property
     def boxes_given(self) -> Literal["always", "never", "maybe"]:
@@ -107,6 +116,11 @@ class TrainedFinder:
     def moves_boxes(self) -> bool:
         """Whether given boxes come back elsewhere."""
         return self.network.moves_boxes
+
+    @property
+    def resizes(self) -> bool:
+        """Whether it brings pictures to the size of a view itself."""
+        return self.network.resizes
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -124,5 +138,9 @@ class TrainedFinder:
         """Return what is in each image."""
         half = self.device.type == "cuda" and self.config.train.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, half):
-            found: list[Detections] = self.network(images, targets, given)
+            found: list[Detections]
+            if isinstance(self.network, CropNetwork):
+                found = self.network(images, targets, given, view)
+            else:
+                found = self.network(images, targets, given)
         return found

@@ -82,7 +82,7 @@ class Training:
             InputError: If the folder holds another training, or a setting does not fit.
         """
         settings = config.validate(ranks.device.type).train
-        if config.mask is not None and not data.has_masks:
+        if config.makes_masks and not data.has_masks:
             raise InputError(
                 f"data {next(part.name for part in data.parts if not part.has_masks)}",
                 f"has no segmentation of any object, and {variant} learns masks",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fusion.errors import InputError
-from zoo.config import AnyModel, Model
+from zoo.config import AnyModel, CropSegmenter, Model
 from zoo.data.views import View, views
 
 __all__ = ["mirrored", "views_of", "views_of_foreign"]
@@ -16,7 +16,8 @@ def views_of(config: AnyModel, sizes: str | None = None, flip: bool = False) -> 
         config: Of the model.
         sizes: "600,800,1000x1600": short sides with commas between; after an x the longest side. Without it, the
             longest side is the configuration's, more in proportion where the short side is above all of its own.
-        flip: Each size also flipped, even if the configuration says no.
+        flip: Each size also flipped, even if the configuration says no. What looks at crops takes the mean of both by
+            itself (`infer.flip`), in one view.
 
     Raises:
         InputError: If a size cannot be read, or comes twice.
@@ -28,6 +29,7 @@ def views_of(config: AnyModel, sizes: str | None = None, flip: bool = False) -> 
         pairs = [_size(word.strip(), config) for word in sizes.split(",")]
     if len({short for short, _ in pairs}) < len(pairs):
         raise InputError("option --views", f"expected short sides that differ, got {sizes!r}")
+    flip = flip and not isinstance(config, CropSegmenter)
     return tuple(view for short, long in pairs for view in views((short,), long, with_flip=flip))
 
 

@@ -43,7 +43,7 @@ def test_any_model_is_read_by_its_kind():
         assert read_model(json.loads(json.dumps(config.to_dict()))) == config
     assert read_model({}) == Model()
     assert set(diff(Model(), Refiner())) == {""}
-    with pytest.raises(InputError, match="one of Model, Refiner, got 'Refinery'"):
+    with pytest.raises(InputError, match="one of Model, Refiner, CropSegmenter, got 'Refinery'"):
         read_model({"kind": "Refinery"})
     with pytest.raises(InputError, match="Refiner has no such field"):
         read_model({"kind": "Refiner", "rpn": {}})

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from fusion.errors import InputError, in_command_line
 from fusion.terminal import notes, progress_bar, stderr
 from zoo.cli.common import Output, Scale, need_torch, split_of, tell_figures, use_threads
-from zoo.config import AnyModel, read_model, with_field
+from zoo.config import AnyModel, CropSegmenter, Model, read_model, with_field
 from zoo.registry import find
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def train(
 
     use_threads()
     config = _configured(name, scale, settings)
+    if val is not None and not isinstance(config, Model):
+        problem = f"{name} finds no boxes by itself, so it cannot be measured alone"
+        raise InputError("option --val", problem, "Leave it out, and run quorum predict with --boxes afterwards")
     first = os.environ.get("RANK", "0") == "0"
     loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
     sources = open_data(*data)
@@ -122,7 +125,7 @@ def predict(
         output: The table; RUN/tables/SPLIT.parquet when not given. With --parts a folder.
         views: Short sides in pixels, for example 600,800,1000x1600, which after an x has the longest side. When not
             given those of infer.short, or where that is not set the size of the training.
-        flip: See every view flipped as well.
+        flip: See every view flipped as well; a crop segmenter takes the mean of both.
         boxes: A table whose boxes get masks from this model, or are moved by it if it is a box refiner; scores stay.
         scores: mask: scores are multiplied by the IoU that a mask-rescoring head predicts.
         parts: Cut the table into this many files, for data sets whose table does not fit in memory.
@@ -219,8 +222,10 @@ def _predict(
     from zoo.runs import Identity, read_json
     from zoo.views import views_of
 
-    identity = set_at_test(read_json(run / "config.json", Identity), settings or {})
-    chosen = views_of(read_model(identity.model), views, flip)
+    trained = read_json(run / "config.json", Identity)
+    if flip and isinstance(read_model(trained.model), CropSegmenter):
+        settings = {"infer.flip": "true", **(settings or {})}
+    chosen = views_of(read_model(set_at_test(trained, settings or {}).model), views, flip)
     _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights)
     if os.environ.get("RANK", "0") == "0" and boxes is None and len(chosen) == 1:
         _measure(run, data, output)

@@ -52,11 +52,13 @@ from zoo.config.heads import (
 )
 from zoo.config.models import (
     AnyModel,
+    CropSegmenter,
     Model,
     Refiner,
     read_model,
 )
 from zoo.config.working import (
+    Crop,
     Infer,
     ParameterGroup,
     SoftNMS,
@@ -82,6 +84,8 @@ __all__ = [
     "Classifier",
     "ConvHead",
     "CosineSoftmax",
+    "Crop",
+    "CropSegmenter",
     "DecoupledBackbone",
     "DecoupledHead",
     "DeformConv",

@@ -55,6 +55,7 @@ class Timm:
         squeeze: Squeeze-and-excitation in the blocks of a ResNet: one reading of "global information".
         width: Factor on the channels of a ResNet or a NASNet, for which there are no weights then.
         depths: Blocks of each stage of a ResNet in place of its own, for which there are no weights then; or None.
+        branches: Of an HRNet the branches as they are, with C, 2C, 4C and 8C channels; otherwise as timm widens them.
         mean: What is taken from red, green and blue (0 to 1); None is what timm's weights of this name were trained
             with, and ImageNet's own where it has none.
         std: What they are divided by then; None as in `mean`.
@@ -68,6 +69,7 @@ class Timm:
     squeeze: bool = False
     width: float = 1.0
     depths: tuple[int, int, int, int] | None = None
+    branches: bool = False
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
 

@@ -9,10 +9,10 @@ from zoo.config.augment import Elaborate
 from zoo.config.classifiers import Classifier, DoubleClassifier, GroupSoftmax, SingleClassifier, Softmax
 from zoo.config.features import FPN, RPN, Backbone, DecoupledBackbone, RoIPool, Task, Timm
 from zoo.config.heads import BoxHead, Cascade, DecoupledHead, FCHead, MaskHead, Sampling, StuffHead, WeakSupervision
-from zoo.config.working import Infer, Train, TrainData
+from zoo.config.working import Crop, Infer, Train, TrainData
 from zoo.fields import diff, from_dict, to_dict
 
-__all__ = ["AnyModel", "Model", "Refiner", "read_model"]
+__all__ = ["AnyModel", "CropSegmenter", "Model", "Refiner", "read_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,11 @@ class Model:
     infer: Infer = Infer()
 
     @property
+    def makes_masks(self) -> bool:
+        """Whether what it finds has masks."""
+        return self.mask is not None
+
+    @property
     def classifiers(self) -> tuple[Classifier, ...]:
         """The classifier of each stage."""
         return self.stage_classifiers or (self.classifier,) * len(self.cascade.iou)
@@ -96,6 +101,7 @@ class Model:
         Raises:
             InputError: With the field and what to change.
         """
+        _validate_stages(self)
         _validate(self, device)
         stages = len(self.cascade.iou)
         if stages > 1 and not self.head.class_agnostic:
@@ -189,8 +195,9 @@ class Refiner:
     infer: Infer = Infer()
 
     @property
-    def mask(self) -> None:
-        """It makes no masks."""
+    def makes_masks(self) -> bool:
+        """Whether what it finds has masks."""
+        return False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, with the class of each union member under "kind"."""
@@ -202,11 +209,57 @@ class Refiner:
         Raises:
             InputError: With the field and what to change.
         """
+        _validate_stages(self)
         _validate(self, device)
         return self
 
 
-AnyModel = Model | Refiner
+@dataclass(frozen=True, kw_only=True)
+class CropSegmenter:
+    """Foreground or background for each pixel of a box that it is given (mmfruit-openimages2019, sec. 8.2).
+
+    Objects are cut out by their boxes (`data.crop`); the backbone's four maps are brought to the size of the finest and
+    joined, mixed by a 1x1 convolution with a norm, and classified by another.
+
+    Attributes:
+        backbone: Crop to four maps. Its width is ours.
+        data: Crops in training: `short` and `long` are of crops.
+        train: Optimiser and schedule.
+        infer: Sizes of crops at test, from which probability a pixel is foreground, and with `flip` the mean of each
+            crop and its mirror image.
+    """
+
+    backbone: Backbone = Timm(name="hrnet_w48.ms_in1k", branches=True, norm="syncbn", frozen_stages=0)
+    data: TrainData = TrainData(crop=Crop())
+    train: Train = Train()
+    infer: Infer = Infer()
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether what it finds has masks."""
+        return True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with the class of each union member under "kind"."""
+        return to_dict(self)
+
+    def validate(self, device: str = "cuda") -> "CropSegmenter":
+        """Check that the parts fit together.
+
+        Raises:
+            InputError: With the field and what to change.
+        """
+        _validate(self, device)
+        if self.data.crop is None:
+            raise InputError("data.crop", "it learns from objects that are cut out", 'Set it to "{}"')
+        if self.data.mosaic or self.data.instaboost is not None:
+            raise InputError(
+                "data.mosaic" if self.data.mosaic else "data.instaboost", "is for whole pictures", "Leave it out"
+            )
+        return self
+
+
+AnyModel = Model | Refiner | CropSegmenter
 
 
 def read_model(values: Mapping[str, Any], where: str = "config") -> AnyModel:
@@ -215,7 +268,7 @@ def read_model(values: Mapping[str, Any], where: str = "config") -> AnyModel:
     Raises:
         InputError: If a field is unknown or does not fit.
     """
-    kinds = {kind.__name__: kind for kind in (Model, Refiner)}
+    kinds = {kind.__name__: kind for kind in (Model, Refiner, CropSegmenter)}
     kind = values.get("kind", "Model")
     if kind not in kinds:
         raise InputError(f"{where}.kind", f"expected one of {', '.join(kinds)}, got {kind!r}")
@@ -229,7 +282,7 @@ def _single(classifier: Classifier) -> tuple[SingleClassifier, ...]:
     return (classifier,)
 
 
-def _validate(model: AnyModel, device: str) -> None:
+def _validate_stages(model: Model | Refiner) -> None:
     stages = len(model.cascade.iou)
     for name in ("std", "loss_weight", "score_weight"):
         found = len(getattr(model.cascade, name))
@@ -239,6 +292,9 @@ def _validate(model: AnyModel, device: str) -> None:
         raise InputError("pool.aligned", "deformable pooling is aligned", "Set it to true, or pool.deform to none")
     if model.neck.passes < 1:
         raise InputError("neck.passes", f"expected at least 1, got {model.neck.passes}")
+
+
+def _validate(model: AnyModel, device: str) -> None:
     if model.backbone.norm == "syncbn" and device == "cpu":
         raise InputError(
             "backbone.norm",
@@ -294,7 +350,7 @@ def _validate_chances(data: TrainData) -> None:
     for name, chance in chances.items():
         if not 0 <= chance <= 1:
             raise InputError(f"data.{name}", f"expected a chance from 0 to 1, got {chance}")
-    if data.elaborate is not None:
+    if data.elaborate is not None and data.crop is None:
         _validate_elaborate(data, data.elaborate)
     ranges = {"instaboost.scale": data.instaboost.scale} if data.instaboost is not None else {}
     if data.strong is not None:

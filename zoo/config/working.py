@@ -6,6 +6,7 @@ from typing import Literal
 from zoo.config.augment import Elaborate, InstaBoost, Rotation, Strong
 
 __all__ = [
+    "Crop",
     "Infer",
     "ParameterGroup",
     "Sampler",
@@ -57,6 +58,22 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Each object with a mask is a sample, cut out by its box (mmfruit-openimages2019, sec. 8.2 and 8.3).
+
+    Attributes:
+        pad: Margin around the box, as a share of its width and height (0 is ours).
+        square: Bring every crop to `short` x `short`; otherwise its short side is `short`, but its long side no more
+            than `long`. The report's 112,112 may be read as either; square is ours.
+        objects: So many, drawn once, are learned from; None for all.
+    """
+
+    pad: float = 0.0
+    square: bool = False
+    objects: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainData:
     """What training images become, and in which order they come.
 
@@ -68,7 +85,8 @@ class TrainData:
         photometric: Distort brightness, contrast, saturation and hue.
         instaboost: Objects that are moved a little, or None.
         strong: Colour jitter, blur and cutout, or None.
-        elaborate: A turn and a crop for the sake of the category that an image was drawn for, or None.
+        elaborate: A turn and a crop for the sake of the category that an image was drawn for, or None; of objects that
+            are cut out, the turn alone.
         rotation: Rotation about the middle, or None.
         jitter: Range of a further factor on the size, followed by a crop to the size without it; None for none.
         sampler: Order of an epoch: every image once, by repeat factors of rare categories, category by category, or so
@@ -81,6 +99,7 @@ class TrainData:
         mosaic_kind: "shuffle" draws its partners evenly (YOLOv4), "repeat" by repeat factors (lvistraveler-lvis2020,
             Table 1, "align with RFS"), both scale them to the room of the first; "balanced" is Algorithm 1 of
             alibaba-lvis2020: by repeat factors, one scale for all, then a part as large as the first.
+        crop: Samples are objects that are cut out, and not images; None for images.
         streams: What each step is made of, in place of one `sampler`; epochs are then those of the first stream.
     """
 
@@ -100,6 +119,7 @@ class TrainData:
     subsets: tuple[Subset, ...] = ()
     mosaic: float = 0.0
     mosaic_kind: Literal["shuffle", "repeat", "balanced"] = "repeat"
+    crop: Crop | None = None
     streams: tuple[Stream, ...] = ()
 
     def step(self, batch: int) -> tuple[Stream, ...]:

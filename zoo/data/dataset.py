@@ -17,7 +17,7 @@ from zoo.data.masks import resize_mask, unpack
 from zoo.data.pictures import Pictures
 from zoo.data.record import Target
 
-__all__ = ["AnnotatedImages", "Data"]
+__all__ = ["AnnotatedImages", "Data", "objects_of"]
 
 _FAR = 100  # sides of the image; drawing takes as long as polygons are far
 
@@ -244,9 +244,7 @@ class AnnotatedImages:
 
     @cached_property
     def _unusable(self) -> np.ndarray:
-        truth = self.truth
-        bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
-        return np.asarray(bad if truth.ignore is None else bad | truth.ignore)
+        return ~objects_of(self.truth)
 
     @cached_property
     def _labels_only(self) -> np.ndarray:
@@ -330,6 +328,12 @@ class AnnotatedImages:
         hot = torch.zeros(len(self.category_ids), dtype=torch.bool)
         hot[labels - 1] = True
         return hot
+
+
+def objects_of(truth: GroundTruth) -> np.ndarray:
+    """Return which annotations are objects, and not ignore boxes: bool [a]."""
+    bad = truth.crowd | (truth.area <= 0) | (truth.xywh[:, 2:] <= 0).any(axis=1)
+    return np.asarray(~(bad if truth.ignore is None else bad | truth.ignore))
 
 
 def _check_missing(missing: GroundTruth, truth: GroundTruth) -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from fusion.errors import InputError
 from zoo.config import TrainData
+from zoo.data.crops import CutOut
 from zoo.data.dataset import Data
 from zoo.data.elaborate import Elaborated, shapes_of
 from zoo.data.instaboost import Boosted
@@ -169,17 +170,21 @@ def training_mixtures(settings: TrainData, data: Data) -> tuple[Mixture, ...]:
 
 
 def training_transforms(settings: TrainData, data: Data) -> tuple[Transform, ...]:
-    """Return what the settings ask for: moved objects, turn and crop, flip, colours, size, rotation, jitter."""
+    """Return what the settings ask for: turn and crop, moved objects, flip, colours, size, rotation, jitter."""
     transforms: list[Transform] = []
+    if settings.crop is not None:
+        turn = None if settings.elaborate is None else Elaborated(settings.elaborate, shapes_of(data))
+        transforms.append(CutOut(settings.crop.pad, turn))
     if settings.instaboost is not None:
         transforms.append(Boosted(settings.instaboost))
-    if settings.elaborate is not None:
+    if settings.elaborate is not None and settings.crop is None:
         transforms.append(Elaborated(settings.elaborate, shapes_of(data)))
     if settings.flip > 0:
         transforms.append(Flip(settings.flip))
     if settings.photometric:
         transforms.append(Distort())
-    transforms.append(Resize(settings.short, settings.long, settings.short_range))
+    square = settings.crop is not None and settings.crop.square
+    transforms.append(Resize(settings.short, settings.long, settings.short_range, square))
     if settings.rotation is not None:
         transforms.append(Rotate(settings.rotation))
     if settings.jitter is not None:

@@ -90,18 +90,20 @@ class Resize:
         short: Lengths to draw from.
         long: Longest side.
         between: Draw any whole length between the two of `short`.
+        square: Make both sides as long as the short one.
     """
 
     short: tuple[int, ...]
     long: int
     between: bool = False
+    square: bool = False
 
     def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
         rng = draws.of("resize")
         low, high = min(self.short), max(self.short)
         short = int(rng.integers(low, high + 1)) if self.between else self.short[int(rng.integers(len(self.short)))]
-        return resize(image, target, fitting_size(target.size, short, self.long))
+        return resize(image, target, (short, short) if self.square else fitting_size(target.size, short, self.long))
 
 
 @dataclass(frozen=True)

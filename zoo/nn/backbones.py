@@ -153,7 +153,14 @@ def names_in_order(name: str) -> dict[str, torch.Size]:
 
 def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], list[list[Place]]]:
     arguments = _arguments(config)
-    info = _every_map(Timm(name=config.name, squeeze=config.squeeze, width=config.width, depths=config.depths))
+    same = Timm(
+        name=config.name,
+        squeeze=config.squeeze,
+        width=config.width,
+        depths=config.depths,
+        branches=config.branches,
+    )
+    info = _every_map(same)
     last = {entry["reduction"]: index for index, entry in enumerate(info)}
     if not set(STRIDES) <= set(last):
         raise InputError(
@@ -180,6 +187,8 @@ def _timm(config: Timm, pretrained: bool) -> tuple[nn.Module, tuple[int, ...], l
 
 def _arguments(config: Timm) -> dict[str, Any]:
     arguments: dict[str, Any] = {"block_args": {"attn_layer": "se"}} if config.squeeze else {}
+    if config.branches:
+        arguments["feature_location"] = ""
     if config.depths is not None:
         arguments["layers"] = config.depths
     if config.width != 1 and config.name.startswith("nasnet"):

@@ -16,7 +16,7 @@ from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid
 from zoo.nn.recursion import Recursion
 
-__all__ = ["Network"]
+__all__ = ["Network", "PyramidNetwork"]
 
 _DIVISOR = 32
 
@@ -30,31 +30,22 @@ class Network(nn.Module):
     Attributes:
         boxes_given: Whether boxes are given to it at test: always, never, or as the caller likes.
         moves_boxes: Whether given boxes come back elsewhere; otherwise they come back as they are.
+        resizes: Whether it takes pictures at their own size at test, and brings what it cuts out to that of the view.
 
     Args:
         backbone: Image to C2-C5.
-        neck: C2-C5 to P2-P6.
         train: Seed, and what is not trained.
         pretrained: Load pre-trained weights where the config asks for them.
     """
 
     boxes_given: Literal["always", "never", "maybe"] = "never"
     moves_boxes: bool = False
+    resizes: bool = False
 
-    def __init__(self, backbone: Backbone, neck: FPN, train: Train, pretrained: bool) -> None:
+    def __init__(self, backbone: Backbone, train: Train, pretrained: bool) -> None:
         super().__init__()
         self.seed = train.seed
         self.backbone = build_backbone(backbone, pretrained)
-        self.neck = Pyramid(neck, self.backbone.channels)
-        self.backbone_again = nn.ModuleList()
-        self.neck_recursion: Recursion | None = None
-        self.trunk_passes = neck.passes
-        if neck.passes > 1:
-            if not self.backbone.takes_feedback:
-                raise InputError("neck.passes", "nothing can be fed back into this backbone", "Set it to 1")
-            self.neck_recursion = Recursion(neck, self.backbone.channels)
-            if not neck.share:
-                self.backbone_again.extend(build_backbone(backbone, pretrained) for _ in range(neck.passes - 1))
         self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
         for name, values in zip(("mean", "std"), pixel_statistics(backbone), strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
@@ -123,17 +114,6 @@ class Network(nn.Module):
             raise InputError(f"{type(self).__name__}.forward", problem, "Set mask")
         return self.detect(batch, sizes, originals, given)
 
-    def look(self, batch: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the last maps C2-C5 of normalised, padded images [b, 3, h, w], and their pyramid P2-P6."""
-        maps: list[Tensor] = self.backbone(batch)
-        pyramid: list[Tensor] = self.neck(maps)
-        if self.neck_recursion is not None:
-            for number in range(self.trunk_passes - 1):
-                trunk = self.backbone_again[number] if self.backbone_again else self.backbone
-                maps = trunk(batch, self.neck_recursion.feedback(pyramid, number))
-                pyramid = self.neck_recursion.joined(pyramid, self.neck(maps))
-        return maps, pyramid
-
     def freeze(self, patterns: tuple[str, ...]) -> None:
         """Stop training the parameters whose names match; their modules stay in evaluation mode.
 
@@ -173,3 +153,38 @@ class Network(nn.Module):
             normal = (image.to(device, torch.float32) - self.get_buffer("mean")) / self.get_buffer("std")
             batch[index, :, : image.shape[1], : image.shape[2]] = normal
         return batch, sizes
+
+
+class PyramidNetwork(Network):
+    """A model with a feature pyramid.
+
+    Args:
+        backbone: Image to C2-C5.
+        neck: C2-C5 to P2-P6.
+        train: Seed, and what is not trained.
+        pretrained: Load pre-trained weights where the config asks for them.
+    """
+
+    def __init__(self, backbone: Backbone, neck: FPN, train: Train, pretrained: bool) -> None:
+        super().__init__(backbone, train, pretrained)
+        self.neck = Pyramid(neck, self.backbone.channels)
+        self.backbone_again = nn.ModuleList()
+        self.neck_recursion: Recursion | None = None
+        self.trunk_passes = neck.passes
+        if neck.passes > 1:
+            if not self.backbone.takes_feedback:
+                raise InputError("neck.passes", "nothing can be fed back into this backbone", "Set it to 1")
+            self.neck_recursion = Recursion(neck, self.backbone.channels)
+            if not neck.share:
+                self.backbone_again.extend(build_backbone(backbone, pretrained) for _ in range(neck.passes - 1))
+
+    def look(self, batch: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the last maps C2-C5 of normalised, padded images [b, 3, h, w], and their pyramid P2-P6."""
+        maps: list[Tensor] = self.backbone(batch)
+        pyramid: list[Tensor] = self.neck(maps)
+        if self.neck_recursion is not None:
+            for number in range(self.trunk_passes - 1):
+                trunk = self.backbone_again[number] if self.backbone_again else self.backbone
+                maps = trunk(batch, self.neck_recursion.feedback(pyramid, number))
+                pyramid = self.neck_recursion.joined(pyramid, self.neck(maps))
+        return maps, pyramid

@@ -12,7 +12,7 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
-from zoo.config import GroupSoftmax, Model, Seesaw
+from zoo.config import CropSegmenter, GroupSoftmax, Model, Seesaw, Timm
 from zoo.data.counts import CategoryCounts
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
@@ -22,6 +22,7 @@ from zoo.scale import tiny
 CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "md19_r50_strong", "ab_repr")}
 CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
 CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
+CONFIGS["crops"] = tiny(CropSegmenter(backbone=Timm(branches=True, norm="gn")))
 COUNTS = CategoryCounts(100, torch.tensor([3, 3, 30]), torch.tensor([3, 3, 30]))
 
 

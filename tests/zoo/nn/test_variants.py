@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra zoo (torch) is not installed")
 pytest.importorskip("timm", reason="the extra zoo (timm) is not installed")
 
-from zoo.config import Infer, Model, Train, TrainData, diff, read_model, replace
+from zoo.config import Infer, Train, TrainData, diff, read_model, replace
 from zoo.models import build
 from zoo.registry import variants
 
@@ -129,6 +129,11 @@ PARAMETERS = {
     "mm_cascade4": 176_497_516,
     "mm_cascade4_dh": 301_486_672,
     "mm_wsddn": 41_863_936,
+    "mm_box_refiner": 67_955_404,
+    "mm_hrnet_200_300": 65_846_402,
+    "mm_hrnet_112": 65_846_402,
+    "mm_hrnet_256": 65_846_402,
+    "mm_hrnet_256_flip": 65_846_402,
     # torchvision's own numbers, without the background's boxes and masks, and with biases in the place of norms
     "torchvision_frcnn": 41_699_936,
     "torchvision_mrcnn": 44_343_216,
@@ -187,13 +192,13 @@ def test_a_row_differs_from_its_parent_in_what_it_says(name):
     assert variant.boxes_from is None or variant.boxes_from in VARIANTS
     for scale in ("full", "tiny"):
         made = variant.make(scale)
-        assert Model.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+        assert read_model(json.loads(json.dumps(made.to_dict()))) == made
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_size_at_full_scale(name):
     model = VARIANTS[name].make()
-    # rows that only differ in these are built once; two classifiers need two streams
-    train, data = Train(batch=model.train.batch), TrainData(streams=model.data.streams)
+    # rows that only differ in these are built once; two classifiers need two streams, crop segmenters crops
+    train, data = Train(batch=model.train.batch), TrainData(streams=model.data.streams, crop=model.data.crop)
     shape = replace(model, train=train, data=data, infer=Infer())
     assert size(json.dumps(shape.to_dict(), sort_keys=True)) == PARAMETERS[name]
