@@ -249,9 +249,9 @@ class CropSegmenter:
         Raises:
             InputError: With the field and what to change.
         """
-        _validate(self, device)
         if self.data.crop is None:
             raise InputError("data.crop", "it learns from objects that are cut out", 'Set it to "{}"')
+        _validate(self, device)
         if self.data.mosaic or self.data.instaboost is not None:
             raise InputError(
                 "data.mosaic" if self.data.mosaic else "data.instaboost", "is for whole pictures", "Leave it out"

@@ -115,7 +115,7 @@ class CroppedData:
 
     @cached_property
     def truth(self) -> GroundTruth:
-        """The annotations of the objects, each in an image of its own."""
+        """The annotations of the objects, each in an image of its own that it fills."""
         whole, height, width = self._whole, *self.sizes.T
         return replace(
             whole.only(self._rows),
@@ -123,6 +123,9 @@ class CroppedData:
             file_name=whole.file_name[self._image],
             height=height,
             width=width,
+            xywh=np.stack([np.zeros(len(self)), np.zeros(len(self)), width, height], axis=1),
+            far=None,
+            unit="pixel",
             image=np.arange(len(self), dtype=np.int32),
             negative=None,
             not_exhaustive=None,
