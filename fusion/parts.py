@@ -59,6 +59,7 @@ def fuse_files(
     device: str = "cpu",
     note: Callable[[str], None] | None = None,
     shard: Shard | None = None,
+    member: str | None = None,
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -77,6 +78,7 @@ def fuse_files(
         device: "cpu", "cuda", or "auto" for the GPU where there is one; a note says where there is none.
         note: Called with each note as soon as it is known: what scores are like before any work is done.
         shard: Make only this share of the parts; whoever makes the last of all puts the output in place.
+        member: The output is one member of this name, for fusing further; rows no longer tell where they came from.
 
     Raises:
         InputError: If a table cannot be read, they do not go together, the output cannot be written, or the device
@@ -95,12 +97,12 @@ def fuse_files(
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and all(Path(table).is_dir() for table in tables):
         rule = _check_partitioning(parts)
-        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard)
+        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard, member)
     if shard is not None:
         problem = "is of the parts of folders that are cut alike, and these tables are not"
         raise InputError(f"option {option('shard')}", problem, "Cut them with `quorum repart`")
     if counts != {1} and output.suffix != ".parquet":
-        return _fuse_recut(recipe, names, tables, output, progress, device, tell)
+        return _fuse_recut(recipe, names, tables, output, progress, device, tell, member)
     if counts != {1}:
         tell(
             f"all of the tables are in memory at once, as {output.name} is to be one file; an output without .parquet"
@@ -110,7 +112,7 @@ def fuse_files(
     steps = list(recipe.nodes)
     tell(*_unsketched(inputs), *scale_notes(recipe, inputs), *_still_masks(recipe, inputs))
     fused = _fused(recipe, inputs, device, lambda name: progress(name, steps.index(name), len(steps)))
-    write_table(signed(fused, recipe), output)
+    write_table(signed(fused, recipe, member), output)
     tell(*_unused(recipe, names), *_above_one(_over(fused), any(map(_over, inputs))))
     return FuseReport(sum(map(len, inputs)), len(fused), tuple(tell.lines))
 
@@ -183,10 +185,11 @@ def _fuse_parts(
     device: str,
     tell: _Notes,
     shard: Shard | None = None,
+    member: str | None = None,
 ) -> FuseReport:
     """Fuse folders that are cut alike; other processes may do so at the same time."""
     count = len(parts[0])
-    run = hashlib.sha256(f"{recipe.to_toml()}\0{count}".encode()).hexdigest()
+    run = hashlib.sha256("\0".join([recipe.to_toml(), str(count), *filter(None, [member])]).encode()).hexdigest()
     keys = [_part_key(run, names, paths) for paths in zip(*parts, strict=True)]
     if output.exists() and not whole(output, keys):
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
@@ -214,10 +217,9 @@ def _fuse_parts(
                         made += rows_of(work / part_name(number))
                     else:
                         work.stat()  # what is gone was put in place
-                        inputs = [
-                            _named(read_table(paths[number]), name) for paths, name in zip(parts, names, strict=True)
-                        ]
-                        fused = signed(_fused(recipe, inputs, device), recipe)
+                        mine = [paths[number] for paths in parts]
+                        inputs = [_named(read_table(path), name) for path, name in zip(mine, names, strict=True)]
+                        fused = signed(_fused(recipe, inputs, device), recipe, member)
                         del inputs
                         part = Part(rule=rule, count=count, number=number)
                         write_table(fused, work / part_name(number), part=part, key=keys[number])
@@ -253,6 +255,7 @@ def _fuse_recut(
     progress: Callable[[str, int, int], None],
     device: str,
     tell: _Notes,
+    member: str | None,
 ) -> FuseReport:
     """Cut tables of unequal numbers of parts as the one of most parts is, and fuse them part by part."""
     told = [read_metadata(part_paths(table)[0])[0].part for table in tables]
@@ -268,7 +271,7 @@ def _fuse_recut(
             if not same:
                 repart(table, place, count)
             parts.append(part_paths(place))
-        return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell)
+        return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell, member=member)
 
 
 def _all_there(work: Path, keys: Sequence[str]) -> bool:
@@ -384,10 +387,14 @@ def _unused(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
     return (f"the recipe does not use {', '.join(names)}",)
 
 
-def signed(table: DetectionTable, recipe: Recipe) -> DetectionTable:
-    """Return a fused table that says by which recipe it was made."""
+def signed(table: DetectionTable, recipe: Recipe, member: str | None = None) -> DetectionTable:
+    """Return a fused table that says by which recipe it was made; with `member`, as one member of this name."""
     try:
         software = version("quorum-detection")
     except PackageNotFoundError:
         software = "not installed"
-    return table.with_metadata(made_by={"recipe": recipe.to_toml(), "quorum-detection": software})
+    table = table.with_metadata(made_by={"recipe": recipe.to_toml(), "quorum-detection": software})
+    if member is None:
+        return table
+    own = [name for name in table.arrow.column_names if name != "member"]
+    return replace(table.with_metadata(member=member), arrow=table.arrow.select(own))

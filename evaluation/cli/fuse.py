@@ -40,6 +40,7 @@ def fuse(
     threads: int | None = None,
     device: str = "cpu",
     shard: str | None = None,
+    member: str | None = None,
 ) -> None:
     """Fuse tables into one, by a method or by a recipe.
 
@@ -66,6 +67,7 @@ def fuse(
         threads: Number of threads; all processors when not given. The result is the same.
         device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
         shard: Of folders of parts, make only a share, such as 1/4; auto is what torchrun or SLURM say of this process.
+        member: What comes out is one member of this name, such as a naive ensemble among the members of a search.
     """
     from fusion.parts import fuse_files
     from fusion.ready import find_ready
@@ -111,6 +113,7 @@ def fuse(
             device=device,
             note=lambda line: notes(output, [line]),
             shard=None if shard is None else Shard.parse(shard),
+            member=member,
         )
     stderr.print(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",

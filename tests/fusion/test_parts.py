@@ -50,6 +50,24 @@ def test_parts_give_what_whole_tables_give(tmp_path, ids):
     assert mixed.detections_out == one.detections_out
 
 
+def test_what_comes_out_may_be_a_member_of_its_own(tmp_path):
+    tables = [member(name, seed) for seed, name in enumerate("ab")]
+    for name, table in zip("ab", tables, strict=True):
+        write_table(table, tmp_path / name, parts=2)
+    inputs = [tmp_path / "a", tmp_path / "b"]
+    fuse_files(RECIPE, inputs, tmp_path / "plain")
+    fuse_files(RECIPE, inputs, tmp_path / "group", member="group")
+    fuse_files(RECIPE, inputs, tmp_path / "group.parquet", member="group")
+    plain, group, whole = (read_table(tmp_path / name) for name in ("plain", "group", "group.parquet"))
+    assert set(plain.member.to_pylist()) == {"a", "b"}
+    assert group.member is whole.member is None
+    assert group.metadata.member == whole.metadata.member == "group"
+    assert group.arrow.equals(whole.arrow)
+    assert group.arrow.equals(plain.arrow.drop_columns(["member"]))
+    again = fuse_files(Recipe.chain([Wbf()]), [tmp_path / "group", tmp_path / "a"], tmp_path / "again")  # no two a's
+    assert again.detections_out > 0
+
+
 def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
     for seed, name in enumerate("ab"):
         write_table(member(name, seed), tmp_path / name, parts=4)

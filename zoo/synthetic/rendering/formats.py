@@ -97,10 +97,10 @@ def write_open_images(
 ) -> None:
     """Write Open Images files, not expanded by the class tree.
 
-    `boxes.csv` (with the sizes of the images), `labels.csv` (verified image labels, present and absent), `classes.csv`
-    (the categories in the order of their ids, then shapes and families), masks of single objects as the challenge has
-    them for validation (`masks.csv`) and for training (`segmentation.csv` and the PNG files in `segmentation/`), and
-    `hierarchy.json`.
+    `boxes.csv` and `images.csv` (with the sizes of the images), `labels.csv` (verified image labels, present and
+    absent), `classes.csv` (the categories in the order of their ids, then shapes and families), masks of single objects
+    as the challenge has them for validation (`masks.csv`) and for training (`segmentation.csv` and the PNG files in
+    `segmentation/`), and `hierarchy.json`.
 
     Args:
         truth: Rendered ground truth.
@@ -131,6 +131,8 @@ def write_open_images(
     known = {"ImageID": ids[bare], "ImageWidth": truth.width[bare], "ImageHeight": truth.height[bare]}
     tables = [pa.table(boxes), pa.table({name: pa.nulls(len(bare)) for name in boxes} | known)]
     csv.write_csv(pa.concat_tables(tables, promote_options="permissive"), folder / "boxes.csv")
+    images = pa.table({"ImageID": ids, "ImageWidth": truth.width, "ImageHeight": truth.height})
+    csv.write_csv(images, folder / "images.csv")
     _write_labels(truth, ids, labels, seed, folder / "labels.csv")
     kinds = [(kind.label, kind.name) for kind in words.kinds]
     classes = pa.table(dict(zip(("label", "name"), zip(*kinds, *words.parents, strict=True), strict=True)))
