@@ -273,9 +273,9 @@ class CategoryMean:
 
     @staticmethod
     def _recall(result: "OpenImagesResult", weights: np.ndarray) -> np.ndarray:
-        trues, judged, k = result.trues, result.judged, len(result.category_ids)
+        trues, k = result.trues, len(result.category_ids)
         hits = _summed(weights, trues.key >> 32, trues.category, trues.label, k)
-        objects = _summed(weights, judged.object_image, judged.object_category, judged.objects, k)
+        objects = _summed(weights, *result.objects, k)
         with np.errstate(invalid="ignore"):
             return np.where(objects > 0, hits / objects, np.nan)
 

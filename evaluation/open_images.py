@@ -6,9 +6,10 @@ then image, then row, and a note says when that matters.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,16 @@ from evaluation.kernels.open_images import LEFT_OUT, look_at_masks, match_boxes,
 from evaluation.kernels.open_images_curve import positives_of
 from evaluation.open_images_curve import Outcomes, TrueEntries, Trues, true_entries
 from evaluation.open_images_result import OpenImagesResult
+from evaluation.open_images_stored import StoredEntries, StoredOpenImagesResult, content_of_entries
 from evaluation.open_images_table import OpenImagesDetections, Quirks, detections_of
 from evaluation.open_images_truth import SortedTruth, no_labels, sort_truth
 from evaluation.protocol import OpenImages
-from fusion.errors import InputError
+from evaluation.run_files import RunContent
+from evaluation.runs import key_of, pieces_of, runs_of
+from evaluation.truth_columns import places_of
 from fusion.kernels.jit import chunks, run
-from fusion.storage import part_paths, read_metadata, read_table
+from fusion.row_groups import rows_of
+from fusion.storage import image_ids_of, part_paths, read_table
 from fusion.table import DetectionTable
 
 __all__ = ["PreparedOpenImages", "prepare_open_images"]
@@ -79,11 +84,11 @@ class PreparedOpenImages:
         progress: Callable[[str, int, int], None] | None = None,
         *,
         images: npt.ArrayLike | None = None,
-    ) -> OpenImagesResult:
-        """Evaluate a folder of parts, one part in memory at a time; equal to evaluating the whole.
+    ) -> StoredOpenImagesResult:
+        """Evaluate a folder of parts, some parts at a time and as many in memory; equal to evaluating the whole.
 
-        Every part is read and matched twice: once for its true positives, which shape the curves and are
-        no more than the ground truth, and once to count the false positives between them.
+        What became of the detections is kept in the folder `.quorum` of the table, where it can be written to, and read
+        again by the same evaluation; see `evaluation.stored.evaluate_stored`.
 
         Args:
             path: A table on disk; a single file is one part.
@@ -93,32 +98,36 @@ class PreparedOpenImages:
         Raises:
             InputError: As `evaluate`, and if an image is in two parts.
         """
-        read_metadata(path)  # requires that all parts are there
-        parts = part_paths(path)
-        read = partial(read_table, images=images)
-        seen = np.zeros(len(self.ground_truth.image_id), dtype=bool)
-        quirks, found = Quirks(), []
-        for number, part in enumerate(parts):
-            if progress:
-                progress("matching", number, 2 * len(parts))
-            detections = detections_of(read(part), self.ground_truth, self.protocol, quirks)
-            images = np.flatnonzero(np.diff(detections.found.start))
-            if np.any(seen[images]):
-                twice = self.ground_truth.image_id[images[seen[images]][0]]
-                raise InputError(part, f"image {twice!r} is in another part, too", "Write the table again in parts")
-            seen[images] = True
-            found.append(self._match(detections, quirks)[1])
+        ids = self.ground_truth.image_id
+        wanted = None if images is None else np.asarray(images)
+
+        def make(part: Path) -> Iterator[RunContent]:
+            columns = () if self.sorted_truth.masks is None else ("mask",)
+            for piece in pieces_of(read_table(part, images=wanted, columns=columns)):
+                quirks = Quirks()
+                detections = detections_of(piece, self.ground_truth, self.protocol, quirks)
+                outcomes, entries = self._match(detections, quirks)
+                rows = np.zeros(len(ids), np.int64)
+                place = places_of(ids, piece.image_ids)
+                rows[place[place >= 0]] = np.diff(piece.image_start)[place >= 0]
+                yield content_of_entries(outcomes, entries, len(self.positives), rows, quirks.numbers())
+
+        runs = runs_of(path, key_of(self.identity, wanted), make, ids, progress)
+        quirks = Quirks(**runs.noticed())  # type: ignore[arg-type]
         if quirks.rows and not quirks.known:
+            first = next(part for part in part_paths(path) if rows_of(part))
+            quirks.examples = image_ids_of(first)[:3].tolist()
             raise quirks.alien(self.ground_truth)
-        trues = Trues.of(TrueEntries(*map(np.concatenate, zip(*found, strict=True))), len(self.positives))
-        found.clear()
-        for number, part in enumerate(parts):
-            if progress:
-                progress("counting", len(parts) + number, 2 * len(parts))
-            again = Quirks()
-            detections = detections_of(read(part), self.ground_truth, self.protocol, again)
-            quirks.tied |= trues.add_false(self._match(detections, again)[0])
-        return self._result(trues, quirks, None)
+        stored = StoredEntries(runs, len(self.positives), float(self.protocol.group_of_weight))
+        trues, quirks.tied = stored.trues()
+        return StoredOpenImagesResult.made_of(self._result(trues, quirks, None), stored)
+
+    @cached_property
+    def identity(self) -> str:
+        """What stands for all of the ground truth that figures depend on, and for the protocol."""
+        truth = self.ground_truth
+        columns = truth.image_id, truth.category_id, truth.width, truth.height, truth.unit
+        return key_of(self.protocol.name, self.protocol, self.sorted_truth, self.positive, self.negative, *columns)
 
     def masks_look_at(self, table: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
         """Find the ground truth that each mask would match, whatever the scores.

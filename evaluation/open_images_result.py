@@ -1,5 +1,6 @@
 """The result of an evaluation by the Open Images protocol."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,13 +18,20 @@ from evaluation.protocol import OpenImages
 from fusion.errors import InputError
 from fusion.kernels.jit import run
 
-__all__ = ["OpenImagesResult"]
+__all__ = ["Entries", "OpenImagesResult"]
 
 _LANES = 64  # replicates of one kernel call: their weights of some thousand images stay in the cache
 
 
-class _Entries(NamedTuple):
-    """All true and false entries by category, score descending, image, place in the image."""
+class Entries(NamedTuple):
+    """All true and false entries by category, score descending, image, place in the image; n entries.
+
+    Attributes:
+        start: int64 [k + 1], offsets of the categories.
+        image: int32 [n].
+        label: float64 [n], what each adds to the true ones.
+        run: int32 [n], see `_runs`.
+    """
 
     start: np.ndarray
     image: np.ndarray
@@ -48,7 +56,7 @@ class OpenImagesResult(Measured):
         protocol: Options of the evaluation.
         positives: Ground truth that counts, per category and image.
         trues: True entries in order.
-        outcomes: All detections; None after `evaluate_parts`, which does not keep them.
+        outcomes: All detections; None after `evaluate_parts`, which leaves them on disk.
     """
 
     none = float("nan")
@@ -119,14 +127,18 @@ class OpenImagesResult(Measured):
         key = (own[own >= 0] << KEY_BITS) | (entries.key & ((1 << KEY_BITS) - 1))
         trues = Trues.of(entries._replace(key=key), len(self.category_ids))
         trues.add_false(outcomes)
+        positives = self.positives_on(number)
+        categories = self.category_ids, self.category_names
+        return self.of(trues, outcomes, positives, len(images), categories, self.notes, self.protocol)
+
+    def positives_on(self, number: np.ndarray) -> Positives:
+        """Return the ground truth that counts on some images; int32 [images], their new numbers, else -1."""
         kept = number[self.positives.image] >= 0
-        positives = Positives(
+        return Positives(
             np.concatenate(([0], np.cumsum(kept)))[self.positives.start],
             number[self.positives.image[kept]],
             self.positives.counts[kept],
         )
-        categories = self.category_ids, self.category_names
-        return self.of(trues, outcomes, positives, len(images), categories, self.notes, self.protocol)
 
     @property
     def frequency(self) -> None:
@@ -139,18 +151,29 @@ class OpenImagesResult(Measured):
         Raises:
             InputError: If the detections were not kept.
         """
-        outcomes, trues, truth = self.kept, self.trues, self.positives
-        rows = np.flatnonzero(outcomes.outcome == FALSE)
-        image = np.concatenate(((trues.key >> 32).astype(np.int32), outcomes.image[rows]))
-        category = np.concatenate((trues.category, outcomes.category[rows]))
-        score = np.concatenate((trues.score, outcomes.score[rows]))
-        right = np.concatenate((trues.label, np.zeros(len(rows))))
+        trues, (image, category, score) = self.trues, self._false()
+        right = np.concatenate((trues.label, np.zeros(len(score))))
+        image = np.concatenate(((trues.key >> KEY_BITS).astype(np.int32), image))
+        category = np.concatenate((trues.category, category))
+        score = np.concatenate((trues.score, score))
         order = np.argsort(-score, kind="stable")
         wrong = np.arange(len(score)) >= len(trues.label)
+        columns = image[order], category[order], score[order], right[order], wrong[order].astype(np.float64)
+        return Judged(*columns, *self.objects)
+
+    @property
+    def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ground truth that counts, by cell: int32 [p] images and categories, and how much, float64."""
+        truth = self.positives
         cells = np.repeat(np.arange(len(self.category_ids), dtype=np.int32), np.diff(truth.start))
         amount = truth.counts[:, 0] + float(self.protocol.group_of_weight) * truth.counts[:, 1]
-        columns = image[order], category[order], score[order], right[order], wrong[order].astype(np.float64)
-        return Judged(*columns, truth.image, cells, amount)
+        return truth.image, cells, amount
+
+    def _false(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return images, categories and scores of the false positives, in order of the table."""
+        outcomes = self.kept
+        rows = np.flatnonzero(outcomes.outcome == FALSE)
+        return outcomes.image[rows], outcomes.category[rows], outcomes.score[rows]
 
     def resample_precision(self, weights: np.ndarray) -> np.ndarray:
         """Return the AP of each category in replicates; NaN where one has no ground truth of it.
@@ -166,22 +189,37 @@ class OpenImagesResult(Measured):
         """
         images, given = self.images, weights
         truth, weight = self.positives, float(self.protocol.group_of_weight)
-        amount = truth.counts[:, 0] + weight * truth.counts[:, 1]
+        amount = self.objects[2]
         out = np.empty((len(given), len(self.category_ids)))
+        for first, end, entries in self._batches():
+            own = slice(*truth.start[[first, end]].tolist())
+            start = truth.start[first : end + 1] - truth.start[first]
 
-        def task(low: int, high: int) -> None:
-            block = np.zeros((images, _LANES), np.int32)
-            block[:, : high - low] = given[low:high].T
-            figures = np.empty((len(self.category_ids), _LANES))
-            if self._exact:
-                resampled(*self._entries, truth.start, truth.image, amount, block, figures)
-            else:
-                counts = truth.counts
-                resampled_entry_by_entry(*self._entries, truth.start, truth.image, counts, weight, block, figures)
-            out[low:high] = figures[:, : high - low].T
+            def task(
+                low: int,
+                high: int,
+                first: int = first,
+                end: int = end,
+                entries: Entries = entries,
+                own: slice = own,
+                start: np.ndarray = start,
+            ) -> None:
+                block = np.zeros((images, _LANES), np.int32)
+                block[:, : high - low] = given[low:high].T
+                figures = np.empty((end - first, _LANES))
+                if self._exact:
+                    resampled(*entries, start, truth.image[own], amount[own], block, figures)
+                else:
+                    cells = truth.image[own], truth.counts[own]
+                    resampled_entry_by_entry(*entries, start, *cells, weight, block, figures)
+                out[low:high, first:end] = figures[:, : high - low].T
 
-        run(task, [(low, min(low + _LANES, len(given))) for low in range(0, len(given), _LANES)])
+            run(task, [(low, min(low + _LANES, len(given))) for low in range(0, len(given), _LANES)])
         return out
+
+    def _batches(self) -> Iterator[tuple[int, int, Entries]]:
+        """Yield the first of some categories, one past the last, and their entries."""
+        yield 0, len(self.category_ids), self._entries
 
     @property
     def _exact(self) -> bool:
@@ -210,7 +248,7 @@ class OpenImagesResult(Measured):
         return {"iou_threshold": self.protocol.iou_threshold, "group_of_weight": self.protocol.group_of_weight}
 
     @cached_property
-    def _entries(self) -> _Entries:
+    def _entries(self) -> Entries:
         outcomes, trues = self.kept, self.trues
         rows = np.flatnonzero(outcomes.outcome == FALSE)
         category = np.concatenate((trues.category, outcomes.category[rows]))
@@ -220,7 +258,13 @@ class OpenImagesResult(Measured):
         order = np.lexsort((key, -score, category))
         category, score, label, image = category[order], score[order], label[order], (key[order] >> 32).astype(np.int32)
         start = np.searchsorted(category, np.arange(len(self.category_ids) + 1)).astype(np.int64)
-        return _Entries(start, image, label, _runs(category, score, image, label > 0, not self._exact))
+        return self._entries_of(start, category, score, image, label)
+
+    def _entries_of(
+        self, start: np.ndarray, category: np.ndarray, score: np.ndarray, image: np.ndarray, label: np.ndarray
+    ) -> Entries:
+        """Return entries that are in order."""
+        return Entries(start, image, label, _runs(category, score, image, label > 0, not self._exact))
 
 
 def _runs(category: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray, every: bool) -> np.ndarray:

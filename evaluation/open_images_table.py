@@ -91,6 +91,11 @@ class Quirks:
     other_size: int = 0
     tied: bool = False
 
+    def numbers(self) -> dict[str, int]:
+        """Return what can be added up."""
+        names = ("rows", "known", "categories", "no_mask", "capped", "other_size")
+        return {name: getattr(self, name) for name in names}
+
     def notes(self, protocol: OpenImages) -> tuple[str, ...]:
         """Return what the reader of the figures has to know."""
         lines = (

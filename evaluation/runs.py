@@ -6,108 +6,33 @@ table: the key stands for ground truth and protocol, and the file says of which 
 reads it again and another part's is made anew.
 """
 
-import contextlib
-import itertools
 import os
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
-import msgspec
 import numpy as np
 
-from fusion.atomic import replacing
+from evaluation.run_files import FOLDER, RunContent, StoredRun, kept_runs, write_runs
 from fusion.errors import InputError
 from fusion.in_turn import in_turn
 from fusion.parquet import content_key
 from fusion.row_groups import rows_of
 from fusion.storage import part_paths, read_metadata
+from fusion.table import DetectionTable
 from fusion.unnamed_files import unnamed_files
 
-__all__ = ["RunContent", "StoredRun", "StoredRuns", "key_of", "runs_of"]
+__all__ = ["StoredRuns", "key_of", "pieces_of", "runs_of"]
 
-_FOLDER = ".quorum"
 _VERSION = 1  # of the records and of what they mean: matching by other rules is another version
+_ROWS = 1 << 20  # rows that are matched at a time
 _MOST = 1 << 22  # rows of parts that are matched at a time
 _KEPT, _DAY = 8, 86400  # evaluations whose runs are kept of a table; none that was read within a day is removed
-_END = 12  # bytes of a file after what it says about itself: the length of that, and a checksum
-
-
-class RunContent(NamedTuple):
-    """Records of some images.
-
-    Attributes:
-        records: [n] structs for each block of thresholds, by (category, score descending, image, row).
-        start: int64 [k + 1] for each block, offsets of the categories.
-        images: int32 [i], images that there are rows of, ascending.
-        rows: int64 [i], rows of each.
-        beyond: int32 [c, 3]: image, category and number of the detections that are looked at and have no record.
-        noticed: Numbers to add up.
-    """
-
-    records: tuple[np.ndarray, ...]
-    start: tuple[np.ndarray, ...]
-    images: np.ndarray
-    rows: np.ndarray
-    beyond: np.ndarray
-    noticed: Mapping[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class StoredRun:
-    """A piece on disk.
-
-    Attributes:
-        place: A file's path, or an open file without a name.
-        offset: Where each block begins, in bytes.
-        crc: uint32 [k] for each block, of the records of each category.
-        piece: All of it but the records.
-    """
-
-    place: Path | IO[bytes]
-    offset: tuple[int, ...]
-    crc: tuple[np.ndarray, ...]
-    piece: RunContent
-
-    def read(self, block: int, low: int, high: int, record: np.dtype[Any]) -> np.ndarray:
-        """Return the records of the categories `low` to `high - 1`.
-
-        Raises:
-            InputError: If the file is gone or damaged.
-        """
-        start = self.piece.start[block][low : high + 1]
-        found = np.empty(int(start[-1] - start[0]), record)
-        if not len(found):
-            return found
-        with self._opened() as file:
-            file.seek(self.offset[block] + int(start[0]) * record.itemsize)
-            count = file.readinto(found.view(np.uint8).data)  # type: ignore[attr-defined]
-        places = (start - start[0]).tolist()
-        crc = [zlib.crc32(found[a:b].data) for a, b in itertools.pairwise(places)]
-        if count != found.nbytes or crc != self.crc[block][low:high].tolist():
-            raise self._damaged("is damaged")
-        return found
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        if not isinstance(self.place, Path):
-            yield self.place
-            return
-        try:
-            with self.place.open("rb") as file:
-                yield file
-        except OSError as error:
-            raise self._damaged(f"cannot be read: {error.strerror}") from error
-
-    def _damaged(self, problem: str) -> InputError:
-        where = "matches" if not isinstance(self.place, Path) else self.place
-        return InputError(where, problem, f"Remove the folder {_FOLDER} of the table; its matches are found again")
 
 
 class StoredRuns:
@@ -238,7 +163,7 @@ def runs_of(
     contents = [content_key(part) for part in parts]
     spare = unnamed_files(runs, 1 if folder is None else 0)
     places = [spare[0] if folder is None else folder / f"{part.name}.run" for part in parts]
-    found = [_kept(place, content) for place, content in zip(places, contents, strict=True)]
+    found = [kept_runs(place, content) for place, content in zip(places, contents, strict=True)]
     missing = [number for number, one in enumerate(found) if one is None]
     most = max(1, _MOST // max([1, *(rows_of(parts[number]) for number in missing)]))
     made = in_turn(lambda number: list(make(parts[number])), missing, most)
@@ -249,7 +174,7 @@ def runs_of(
         own = found[number]
         pieces = next(made) if own is None else [run.piece for run in own]
         _check_once(seen, pieces, image_ids, part)
-        runs.runs += _written(pieces, places[number], contents[number]) if own is None else own
+        runs.runs += write_runs(pieces, places[number], contents[number]) if own is None else own
     return runs
 
 
@@ -266,7 +191,7 @@ def _folder(table: Path, key: str) -> Path | None:
     """Return the folder for runs of a key, made where it is not there; None where it cannot be."""
     if not table.is_dir():
         return None
-    folder = table / _FOLDER / key
+    folder = table / FOLDER / key
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
@@ -281,87 +206,9 @@ def _folder(table: Path, key: str) -> Path | None:
     return folder
 
 
-def _written(pieces: list[RunContent], place: Path | IO[bytes], content: str) -> list[StoredRun]:
-    if not isinstance(place, Path):
-        return _append(place, place, pieces)
-    with replacing(place) as temporary, temporary.open("wb") as file:
-        runs = _append(place, file, pieces)
-        _say(file, runs, content)
-    return runs
-
-
-def _append(place: Path | IO[bytes], file: IO[bytes], pieces: list[RunContent]) -> list[StoredRun]:
-    runs = []
-    for piece in pieces:
-        offset, crc = [], []
-        for records, start in zip(piece.records, piece.start, strict=True):
-            offset.append(file.tell())
-            file.write(np.ascontiguousarray(records).data)
-            places = start.tolist()
-            sums = [zlib.crc32(records[a:b].data) for a, b in itertools.pairwise(places)]
-            crc.append(np.array(sums, np.uint32))
-        runs.append(StoredRun(place, tuple(offset), tuple(crc), piece._replace(records=())))
-    file.flush()
-    return runs
-
-
-class _Said(msgspec.Struct, array_like=True):
-    """What a file says of a run; arrays are bytes."""
-
-    offset: list[int]
-    crc: list[bytes]
-    start: list[bytes]
-    images: bytes
-    rows: bytes
-    beyond: bytes
-    noticed: dict[str, int]
-
-
-class _AllSaid(msgspec.Struct, array_like=True):
-    content: str
-    size: int  # bytes of records before
-    runs: list[_Said]
-
-
-def _say(file: IO[bytes], runs: list[StoredRun], content: str) -> None:
-    said = []
-    for run in runs:
-        piece = run.piece
-        crc, start = ([column.tobytes() for column in columns] for columns in (run.crc, piece.start))
-        images, rows, beyond = (column.tobytes() for column in (piece.images, piece.rows, piece.beyond))
-        said.append(_Said(list(run.offset), crc, start, images, rows, beyond, dict(piece.noticed)))
-    text = msgspec.msgpack.encode(_AllSaid(content, file.tell(), said))
-    file.write(text + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(4, "little"))
-
-
-def _kept(place: Path | IO[bytes], content: str) -> list[StoredRun] | None:
-    """Return the runs that are kept of a part; None where there are none, or they are not of its content."""
-    if not isinstance(place, Path) or not place.is_file():
-        return None
-    try:
-        with place.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - _END, 0))
-            end = file.read()
-            length = int.from_bytes(end[:8], "little")
-            if size < _END + length:
-                return None
-            file.seek(size - _END - length)
-            text = file.read(length)
-        if zlib.crc32(text) != int.from_bytes(end[8:], "little"):
-            return None
-        all_said = msgspec.msgpack.decode(text, type=_AllSaid)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    if all_said.content != content or all_said.size != size - _END - length:
-        return None
-    runs = []
-    for said in all_said.runs:
-        start = tuple(np.frombuffer(column, np.int64) for column in said.start)
-        images, rows = np.frombuffer(said.images, np.int32), np.frombuffer(said.rows, np.int64)
-        beyond = np.frombuffer(said.beyond, np.int32).reshape(-1, 3)
-        crc = tuple(np.frombuffer(column, np.uint32) for column in said.crc)
-        runs.append(
-            StoredRun(place, tuple(said.offset), crc, RunContent((), start, images, rows, beyond, said.noticed))
-        )
-    return runs
+def pieces_of(table: DetectionTable) -> Iterator[DetectionTable]:
+    """Cut a table between images; one without rows is a piece as well."""
+    cuts = np.unique(np.searchsorted(table.image_start, np.arange(0, len(table), _ROWS)))
+    bounds = np.unique([*table.image_start[cuts].tolist(), 0, len(table)]).tolist()
+    for low, high in zip(bounds[:-1] or [0], bounds[1:] or [0], strict=True):
+        yield replace(table, arrow=table.arrow.slice(low, high - low))

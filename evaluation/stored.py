@@ -18,7 +18,8 @@ from evaluation.measures import AREA, Ranges
 from evaluation.noticed import Noticed
 from evaluation.protocol import RECALLS, Lvis
 from evaluation.result import CocoResult, InRanges, found_in, truth_in
-from evaluation.runs import RunContent, StoredRuns, key_of, runs_of
+from evaluation.run_files import RunContent
+from evaluation.runs import StoredRuns, key_of, pieces_of, runs_of
 from evaluation.stored_matches import StoredMatches, piece_of
 from fusion.parquet import content_key
 from fusion.storage import part_paths, read_table
@@ -27,9 +28,7 @@ from fusion.table import DetectionTable
 if TYPE_CHECKING:
     from evaluation.prepared import Prepared
 
-__all__ = ["StoredResult", "evaluate_stored", "pieces_of"]
-
-_ROWS = 1 << 20  # rows that are matched at a time
+__all__ = ["StoredResult", "evaluate_stored"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -188,14 +187,6 @@ def evaluate_stored(
     matches = _stored(source, AREA, prepared.positives, None)
     nothing = _nothing(len(prepared.ground_truth.image_id), Noticed(**matches.runs.noticed()))
     return StoredResult(prepared, nothing, nothing.found, matches, source)
-
-
-def pieces_of(table: DetectionTable) -> Iterator[DetectionTable]:
-    """Cut a table between images; one without rows is a piece as well."""
-    cuts = np.unique(np.searchsorted(table.image_start, np.arange(0, len(table), _ROWS)))
-    bounds = np.unique([*table.image_start[cuts].tolist(), 0, len(table)]).tolist()
-    for low, high in zip(bounds[:-1] or [0], bounds[1:] or [0], strict=True):
-        yield replace(table, arrow=table.arrow.slice(low, high - low))
 
 
 def _stored(source: _Source, ranges: Ranges, positives: np.ndarray, number: np.ndarray | None) -> StoredMatches:

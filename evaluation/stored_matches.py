@@ -9,7 +9,8 @@ import numpy as np
 from evaluation.columns import Found, Truth
 from evaluation.matches import MatchBlock, Matches, block_sizes
 from evaluation.noticed import Noticed
-from evaluation.runs import RunContent, StoredRuns
+from evaluation.run_files import RunContent
+from evaluation.runs import StoredRuns
 
 __all__ = ["StoredMatches", "piece_of"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evaluation.ground_truth import GroundTruth
     from evaluation.open_images import PreparedOpenImages
-    from evaluation.open_images_result import OpenImagesResult
+    from evaluation.open_images_stored import StoredOpenImagesResult
     from evaluation.prepared import Prepared
     from evaluation.stored import StoredResult
 
@@ -19,9 +19,7 @@ def evaluate_by_parts(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
-    *,
-    replicates: bool = False,
-) -> "StoredResult | OpenImagesResult | None":
+) -> "StoredResult | StoredOpenImagesResult | None":
     """Evaluate a folder of parts with a few parts in memory at a time.
 
     Args:
@@ -29,10 +27,9 @@ def evaluate_by_parts(
         truth: Ground truth of the images that are measured.
         prepared: The same, prepared.
         images: Whether the user chose images.
-        replicates: Whether figures are asked for of replicates, too.
 
     Returns:
-        None where the table is one file, or something is asked for that needs all detections at once.
+        None where the table is one file.
 
     Raises:
         InputError: As the evaluation of the whole table.
@@ -43,7 +40,7 @@ def evaluate_by_parts(
     from fusion.storage import part_paths, read_metadata
     from fusion.terminal import notes, progress_bar
 
-    if len(part_paths(path)) == 1 or (replicates and isinstance(prepared, PreparedOpenImages)):
+    if len(part_paths(path)) == 1:
         return None
     notes(path, check_belongs(path, read_metadata(path)[0], truth))
     evaluate = (

@@ -201,10 +201,11 @@ def replicated(
 def _rows_on(
     table: "DetectionTable", result: "CocoResult | OpenImagesResult", truth: "GroundTruth", images: "np.ndarray"
 ) -> int:
+    from evaluation.open_images_stored import StoredOpenImagesResult
     from evaluation.slice_boards import detections_on
     from evaluation.stored import StoredResult
 
-    if isinstance(result, StoredResult):
+    if isinstance(result, (StoredResult, StoredOpenImagesResult)):
         return result.on(images).rows
     return detections_on(table, truth.image_id[images])
 
@@ -218,12 +219,11 @@ def _evaluated(
     by_parts: bool,
 ) -> "tuple[DetectionTable, int, CocoResult | OpenImagesResult]":
     """Evaluate a table: part by part where figures are all that is asked for."""
-    from evaluation.stored import StoredResult
     from fusion.parts import named
     from fusion.storage import read_table
 
-    stored = evaluate_by_parts(path, truth, prepared, images, replicates=True) if by_parts else None
-    if isinstance(stored, StoredResult):
+    stored = evaluate_by_parts(path, truth, prepared, images) if by_parts else None
+    if stored is not None:
         return named(read_table(path, images=[]), path), stored.rows, stored
     table = read_member(path, truth, images)
     return table, len(table), prepared.evaluate(table)

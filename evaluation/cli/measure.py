@@ -65,7 +65,7 @@ def evaluate(
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
         parts = named_slices(slices, truth, images)
-        results = [(path, _measured(path, truth, prepared, images, slices=parts is not None)) for path in paths]
+        results = [(path, _measured(path, truth, prepared, images)) for path in paths]
     if as_format == "json":
         print_json([{"table": str(as_given(path)), **figures_of(result, wanted, parts)} for path, result in results])
         return
@@ -92,15 +92,13 @@ def _measured(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
-    *,
-    slices: bool,
 ) -> "CocoResult | OpenImagesResult":
     """Evaluate a table; notes and errors name its file."""
     from fusion.terminal import notes
 
     result: CocoResult | OpenImagesResult | None
     try:
-        result = evaluate_by_parts(path, truth, prepared, images, replicates=slices)
+        result = evaluate_by_parts(path, truth, prepared, images)
         if result is None:
             masks = ("mask",) if prepared.protocol.iou_type == "segm" else ()
             result = prepared.evaluate(read_member(path, truth, images, masks))

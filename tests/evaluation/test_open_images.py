@@ -11,6 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from evaluation import open_images_stored, runs
+from evaluation.figures import figure_named
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import prepare_open_images
 from evaluation.protocol import OpenImages
@@ -282,24 +284,45 @@ def test_resample_checks_the_weights():
 
 @pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("parts", [1, 3, 7])
-def test_parts_equal_the_whole(tmp_path, parts, masks):
+def test_parts_equal_the_whole(tmp_path, monkeypatch, parts, masks):
     images = random_images(40 + parts, images=30, masks=masks)
     rows = table(images, masks=masks)
     prepared = prepare_open_images(
-        ground_truth(images, CATEGORIES, masks=masks), OpenImages(iou_type="segm" if masks else "bbox")
+        ground_truth(images, CATEGORIES, masks=masks),
+        OpenImages(iou_type="segm" if masks else "bbox", group_of_weight={1: 1.0, 3: 0.3, 7: 0.5}[parts]),
     )
     write_table(rows, tmp_path / "parts", parts=parts)
+    monkeypatch.setattr(open_images_stored, "_MERGED", 40)
+    monkeypatch.setattr(runs, "_ROWS", 50)
     steps = []
     result = prepared.evaluate_parts(tmp_path / "parts", lambda *step: steps.append(step))
+    assert steps == [("matching", number, parts) for number in range(parts)]
     whole = prepared.evaluate(rows)
-    assert result.to_dict() == whole.to_dict()
-    assert [step[1:] for step in steps] == [(number, 2 * parts) for number in range(2 * parts)]
-    with pytest.raises(InputError, match="not in memory"):
-        result.resample(np.ones((1, 30), int))
-    some = prepared.ground_truth.image_id[::2]
-    half = prepare_open_images(prepared.ground_truth.subset(some), prepared.protocol)
-    found = half.evaluate_parts(tmp_path / "parts", images=some)
-    assert found.to_dict() == half.evaluate(rows.select_images(some)).to_dict()
+    some = np.arange(30)[::2]
+    check_stored(result, whole)
+    check_stored(result.on(some), whole.on(some))
+    check_stored(result.on(some).on(np.arange(1, 9)), whole.on(some).on(np.arange(1, 9)))
+    assert result.rows == len(rows)
+    ids = prepared.ground_truth.image_id[some]
+    half = prepare_open_images(prepared.ground_truth.subset(ids), prepared.protocol)
+    found = half.evaluate_parts(tmp_path / "parts", images=ids)
+    assert found.to_dict() == half.evaluate(rows.select_images(ids)).to_dict()
+    assert found.rows == result.on(some).rows == len(rows.select_images(ids))
+
+
+def check_stored(found, whole):
+    """Figures, judgements, replicates and notes of a table in parts are those of the whole, to the last bit."""
+    names = ["AP", "AR", "F1", "P", "R", "threshold", "P@0.3"]
+    names = [name for name in names if figure_named(name, whole.protocol) is not None]
+    assert found.to_dict() == whole.to_dict()
+    assert repr(found.to_dict(names)) == repr(whole.to_dict(names))
+    for one, other in zip(found.judged, whole.judged, strict=True):
+        assert np.array_equal(one, other)
+    weights = np.random.default_rng(1).integers(0, 4, (3, whole.images))
+    drawn, expected = found.resample(weights, names), whole.resample(weights, names)
+    assert list(drawn) == list(expected)
+    for name, values in expected.items():
+        assert np.array_equal(drawn[name], values, equal_nan=True), name
 
 
 def test_an_image_in_two_parts_is_refused(tmp_path):
