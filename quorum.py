@@ -160,6 +160,7 @@ _command(_zoo, "zoo.cli.members:zoo_average", "average", "Average the weights of
 _command(_zoo, "zoo.cli.members:zoo_convert", "convert", "Rename the weights of other people's models.")
 _command(_zoo, "zoo.cli.pseudo_labels:zoo_pseudo_label", "pseudo-label", "Make annotations of what a member finds.")
 _command(_zoo, "zoo.cli.anchors:zoo_anchors", "anchors", "Find the anchors that suit a data set.")
+_command(_zoo, "zoo.cli.experts:zoo_experts", "experts", "Choose what an expert learns.")
 _command(_zoo, "zoo.synthetic.rendered:scenes", "scenes", "Render a data set.")
 app.command(_zoo)
 _command(app, "zoo.demo:demo", "demo", "Show the main job on a small simulated data set.")

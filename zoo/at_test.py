@@ -44,7 +44,8 @@ def set_at_test(identity: Identity, settings: Mapping[str, Any]) -> Identity:
 def with_categories_of(identity: Identity, data: Data, where: object) -> tuple[Identity, tuple[str, ...]]:
     """Return a trained model whose labels stand for the categories of a data set, and notes.
 
-    Categories are the same where ids and names are; where all names are there under other ids, names decide.
+    Categories are the same where ids and names are; where all names are there under other ids, names decide. The data
+    may have more: an expert finds those that it knows.
 
     Args:
         identity: Of the training.
@@ -64,14 +65,21 @@ def with_categories_of(identity: Identity, data: Data, where: object) -> tuple[I
     ]
     if ids == own_ids and not changed:
         return identity, ()
-    if len(named) == len(own_names) and set(named) == set(own_names):
+    few = f"{where} knows {len(own_ids)} of the {len(ids)} categories of {data.name}"
+    name_of = dict(zip(ids, names, strict=True))
+    if set(own_ids) < set(ids) and all(
+        not name_of[i] or not mine or same_word(name_of[i], mine) for i, mine in zip(own_ids, own_names, strict=True)
+    ):
+        return identity, (few,)
+    if len(named) == len(names) and len(set(own_names)) == len(own_names) and set(own_names) <= set(named):
         moved = tuple(named[name] for name in own_names)
+        less = (few,) if len(own_names) < len(names) else ()
         first = next(name for name, old, new in zip(own_names, own_ids, moved, strict=True) if old != new)
         said = (
             f"{data.name} has the categories of the training under other ids ({first} is {named[first]}, it was "
             f"{own_ids[own_names.index(first)]}): they are taken by their names"
         )
-        return msgspec.structs.replace(identity, category_ids=moved), (said,)
+        return msgspec.structs.replace(identity, category_ids=moved), (*less, said)
     if ids == own_ids:
         number, name, mine = changed[0]
         problem = f"has other categories than {where} was trained on: category {number} is {name!r}, it was {mine!r}"

@@ -10,6 +10,7 @@ from zoo.nn.decoupled_backbone import ClassBranch, build_head
 from zoo.nn.detections import Detections, pick, rescaled
 from zoo.nn.draws import Draws
 from zoo.nn.fpn import Pyramid, Pyramids
+from zoo.nn.gate import gated
 from zoo.nn.geometry import as_regions
 from zoo.nn.mask_head import MaskBranch
 from zoo.nn.mask_stages import MaskStages, build_masks
@@ -98,9 +99,10 @@ class TwoStage(PyramidNetwork):
         if given is not None:
             return self._with_masks(pyramids.masks, given, sizes, originals)
         proposals = self.rpn.propose(self.rpn(pyramids.proposals), sizes, None)
-        picked = [
-            pick(boxes, scores, self.config.infer) for boxes, scores in self.boxes.detect(pyramids, proposals, sizes)
-        ]
+        seen = self.boxes.detect(pyramids, proposals, sizes)
+        if self.config.infer.gate:
+            seen = [gated(boxes, scores) for boxes, scores in seen]
+        picked = [pick(boxes, scores, self.config.infer) for boxes, scores in seen]
         found = [
             Detections(rescaled(own.boxes, size, original), own.scores, own.labels)
             for own, size, original in zip(picked, sizes, originals, strict=True)

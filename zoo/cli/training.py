@@ -1,7 +1,7 @@
 """Commands `quorum train` and `quorum predict`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -218,7 +218,7 @@ def _predict(
     weights: "Which | None" = None,
 ) -> None:
     """Run a model of the zoo, measure what it finds and renew its card."""
-    from zoo.at_test import set_at_test
+    from zoo.at_test import set_at_test, with_categories_of
     from zoo.runs import Identity, read_json
     from zoo.views import views_of
 
@@ -228,19 +228,20 @@ def _predict(
     chosen = views_of(read_model(set_at_test(trained, settings or {}).model), views, flip)
     _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights)
     if os.environ.get("RANK", "0") == "0" and boxes is None and len(chosen) == 1:
-        _measure(run, data, output)
+        _measure(run, data, output, with_categories_of(trained, data, run)[0].category_ids)
 
 
 def _table_of(member: Path, data: "Data", parts: int | None) -> Path:
     return member / "tables" / (split_of(data) + ("" if parts else ".parquet"))
 
 
-def _measure(member: Path, data: "Data", table: Path) -> None:
-    """Measure what a member found, if the data have annotations, and renew its card."""
+def _measure(member: Path, data: "Data", table: Path, known: Collection[int] | None = None) -> None:
+    """Measure what a member found, of the categories that it knows, if the data have annotations; renew its card."""
+    from evaluation.known_categories import of_categories
     from fusion.storage import read_table
     from zoo.store import add_figures
 
-    truth = data.truth
+    truth = data.truth if known is None else of_categories(data.truth, known)
     if truth.unit == "pixel" and len(truth.annotation_id):
         protocol = "lvis" if truth.frequency is not None and truth.negative is not None else "coco"
         add_figures(member, split_of(data), read_table(table), truth, protocol)

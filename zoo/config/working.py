@@ -246,6 +246,8 @@ class Infer:
         nms_iou: NMS threshold within a class.
         soft_nms: Soft-NMS in its place, or None.
         detections: The most per image.
+        gate: Drop a region before its box is found where background has a higher score than every category, as experts
+            do (mmfruit-openimages2019, sec. 5.4); in a cascade by the scores of all stages (ours).
         mask: Probability from which a pixel belongs to a mask.
         short: Lengths of the short side, a view each; None for that of training, of several the one in the middle.
         long: Longest side; None for that of training, more in proportion where a short side is above all of training.
@@ -256,6 +258,7 @@ class Infer:
     nms_iou: float = 0.5
     soft_nms: SoftNMS | None = None
     detections: int = 100
+    gate: bool = False
     mask: float = 0.5
     short: tuple[int, ...] | None = None
     long: int | None = None

@@ -1,7 +1,7 @@
 """Data sets: annotations and pictures, read image by image into records."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from evaluation.ground_truth import GroundTruth, Labels
+from evaluation.known_categories import of_categories
 from fusion.errors import InputError
 from zoo.data.masks import resize_mask, unpack
 from zoo.data.pictures import Pictures
@@ -92,8 +93,8 @@ class AnnotatedImages:
         name: Of the data set; targets carry it as their source.
         split: Of the data set, such as "train".
         loss_weight: Factor on the loss of each of its images.
-        labels_only: Nobody has drawn boxes in any of its images; otherwise this holds for those that have no
-            annotation although a category was verified as present.
+        labels_only: Nobody has drawn boxes in any of its images, or in these, bool [images]; otherwise this holds for
+            those that have no annotation although a category was verified as present.
         missing: Objects that the annotations lack, such as pseudo labels of the same images; they become ignore boxes.
 
     Raises:
@@ -108,13 +109,29 @@ class AnnotatedImages:
         name: str,
         split: str = "",
         loss_weight: float = 1.0,
-        labels_only: bool = False,
+        labels_only: bool | np.ndarray = False,
         missing: GroundTruth | None = None,
     ) -> None:
         self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
         self._weight, self._missing, self._none_drawn = loss_weight, missing, labels_only
         if missing is not None:
             _check_missing(missing, truth)
+
+    def only(self, category_ids: Collection[int]) -> "AnnotatedImages":
+        """Return it with some of its categories; objects of the others are background.
+
+        Raises:
+            InputError: If none is given, or one is unknown.
+        """
+        return AnnotatedImages(
+            of_categories(self.truth, category_ids),
+            self.pictures,
+            name=self.name,
+            split=self.split,
+            loss_weight=self._weight,
+            labels_only=self._labels_only,
+            missing=None if self._missing is None else of_categories(self._missing, category_ids),
+        )
 
     def __len__(self) -> int:
         return len(self.truth.image_id)

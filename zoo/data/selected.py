@@ -1,4 +1,4 @@
-"""A part of a data set: the images that hold an object of some categories."""
+"""A part of a data set: some of its images, such as those that hold an object of some categories."""
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -11,35 +11,45 @@ from fusion.errors import InputError
 from zoo.data.dataset import Data
 from zoo.data.record import Target
 
-__all__ = ["SelectedData"]
+__all__ = ["SelectedData", "images_having"]
 
 
-class SelectedData:
-    """The images of a data set with an object of one of some categories; all their annotations and all categories stay.
+def images_having(data: Data, categories: Collection[int]) -> np.ndarray:
+    """Return the images with an object of one of some categories, int64 [n], ascending.
 
     Args:
         data: The data set.
         categories: Ids.
 
     Raises:
-        InputError: If a category is unknown, or no image is left.
+        InputError: If a category is unknown, or there is no such image.
+    """
+    ids = data.category_ids
+    unknown = sorted(set(categories) - set(ids.tolist()))
+    if unknown or not categories:
+        raise InputError(
+            f"data {data.name}",
+            f"has no category {unknown[0]}" if unknown else "no category was named",
+            f"Its categories are {', '.join(map(str, ids[:8].tolist()))}{' ...' if len(ids) > 8 else ''}",
+        )
+    labels = data.image_categories
+    image = np.repeat(np.arange(len(data)), np.diff(labels.start))
+    found = np.unique(image[np.isin(ids[labels.category], list(categories))])
+    if not len(found):
+        raise InputError(f"data {data.name}", f"has no image with an object of category {min(categories)}")
+    return found
+
+
+class SelectedData:
+    """Some images of a data set; all their annotations and all categories stay.
+
+    Args:
+        data: The data set.
+        images: int64 [n] in 0..images, ascending.
     """
 
-    def __init__(self, data: Data, categories: Collection[int]) -> None:
-        ids = data.category_ids
-        unknown = sorted(set(categories) - set(ids.tolist()))
-        if unknown or not categories:
-            raise InputError(
-                f"data {data.name}",
-                f"has no category {unknown[0]}" if unknown else "no category was named",
-                f"Its categories are {', '.join(map(str, ids[:8].tolist()))}{' ...' if len(ids) > 8 else ''}",
-            )
-        labels = data.image_categories
-        image = np.repeat(np.arange(len(data)), np.diff(labels.start))
-        self._images = np.unique(image[np.isin(ids[labels.category], list(categories))])
-        if not len(self._images):
-            raise InputError(f"data {data.name}", f"has no image with an object of category {min(categories)}")
-        self._data, self.name, self.split = data, data.name, data.split
+    def __init__(self, data: Data, images: np.ndarray) -> None:
+        self._data, self._images, self.name, self.split = data, images, data.name, data.split
 
     def __len__(self) -> int:
         return len(self._images)

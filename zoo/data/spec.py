@@ -15,7 +15,7 @@ from zoo.data.dataset import AnnotatedImages, Data
 from zoo.data.extension import named_categories, with_mask_boxes, with_whole_images, without_groups
 from zoo.data.joined import JoinedData
 from zoo.data.pictures import EXIF, FolderPictures, Pictures, RenderedPictures
-from zoo.data.selected import SelectedData
+from zoo.data.selected import SelectedData, images_having
 from zoo.synthetic.rendered import PictureVocabulary, Rendered, Scenery
 
 __all__ = ["open_data"]
@@ -29,7 +29,7 @@ _FORMS = {
     "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "having", "stuff", "exif", "missing")
+_COMMON = ("name", "split", "weight", "having", "only", "stuff", "exif", "missing")
 _ALLOWED = {
     "coco": ("annotations", "images", "list", *_COMMON),
     "lvis": ("annotations", "images", "list", *_COMMON),
@@ -42,10 +42,11 @@ _ALLOWED = {
         "mask_folder",
         "extend",
         "drop_groups",
+        "hierarchy",
         "list",
         *_COMMON,
     ),
-    "labels": ("labels", "images", "classes", "boxes", "list", "exif", *_COMMON[:4]),
+    "labels": ("labels", "images", "classes", "boxes", "hierarchy", "list", "exif", *_COMMON[:5]),
     "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
@@ -60,7 +61,7 @@ _ALLOWED = {
         "clutter",
         "groups",
         "noise",
-        *_COMMON[:4],
+        *_COMMON[:5],
     ),
 }
 
@@ -69,13 +70,16 @@ def open_data(*specs: str) -> Data:
     """Open data sets.
 
     A data set is named by its kind, a colon and a list: `coco:FILE,FOLDER`, `lvis:FILE,FOLDER`,
-    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER][,extend=A+B]
+    `openimages:BOXES,FOLDER[,classes=FILE][,labels=FILE][,masks=FILE][,mask_folder=FOLDER][,hierarchy=FILE][,extend=A+B]
     [,drop_groups=A+B]` (`zoo.data.extension`: boxes of masks are added, and group-of boxes left out, of the categories
     named or of `all`), `labels:LABELS,FOLDER[,classes=FILE][,boxes=whole]` (images of which only labels are known, in
-    Open Images' form; with `boxes=whole` each label that is present has a box over the whole image),
+    Open Images' form; with `boxes=whole` each label that is present has a box over the whole image), both with
+    `hierarchy=FILE` expanded by that class tree,
     `voc:FOLDER,FOLDER` or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
-    `weight=` (factor on the loss of each image) and `having=3+7` (only images with an object of these categories);
+    `weight=` (factor on the loss of each image), `having=3+7` (only images with an object of these categories) and
+    `only=3+7` or `only=FILE` (no other categories are known, and objects of others are background; images are chosen
+    by all categories);
     those with files take `list=FILE` (only the images that it lists, an id a line, as `quorum split` writes),
     `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
     marks, see `FolderPictures`) and `missing=FILE`, a COCO file of pseudo labels of the same images, which are ignored.
@@ -153,22 +157,37 @@ def _fields(spec: str, kind: str, rest: str) -> dict[str, str]:
 
 
 def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures: Pictures, name: str) -> Data:
-    weight = _number(spec, given, "weight", 1.0)
     data = AnnotatedImages(
         truth,
         pictures,
         name=given.get("name", name),
         split=given.get("split", ""),
-        loss_weight=weight,
+        loss_weight=_number(spec, given, "weight", 1.0),
         missing=read_coco(given["missing"]) if "missing" in given else None,
         labels_only=spec.startswith("labels:") and given.get("boxes") != "whole",
     )
-    if "having" not in given:
-        return data
-    ids = given["having"].split("+")
+    images = None
+    if "having" in given:
+        images = images_having(data, _having(spec, given["having"]))
+    if "only" in given:
+        data = data.only(_known(truth, given["only"]))
+    return data if images is None else SelectedData(data, images)
+
+
+def _known(truth: GroundTruth, text: str) -> list[int]:
+    """Return ids of categories: what has + between, or stands first on the lines of a file."""
+    path = Path(text)
+    if path.is_file():
+        text = "+".join(line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    known: list[int] = truth.category_id[named_categories(truth, text)].tolist()
+    return known
+
+
+def _having(spec: str, text: str) -> list[int]:
+    ids = text.split("+")
     if not all(number.isdecimal() for number in ids):
-        raise InputError(f"data {spec!r}", f"having must be ids of categories such as 3+7, got {given['having']!r}")
-    return SelectedData(data, [int(number) for number in ids])
+        raise InputError(f"data {spec!r}", f"having must be ids of categories such as 3+7, got {text!r}")
+    return [int(number) for number in ids]
 
 
 def _lvis(given: Mapping[str, str]) -> GroundTruth:
@@ -188,6 +207,7 @@ def _open_images(spec: str, given: Mapping[str, str]) -> GroundTruth:
         boxes=given["boxes"],
         image_labels=given.get("labels"),
         class_descriptions=given.get("classes"),
+        hierarchy=given.get("hierarchy"),
         **(masks if "extend" not in given else {}),
     )
     if "drop_groups" in given:
@@ -196,12 +216,18 @@ def _open_images(spec: str, given: Mapping[str, str]) -> GroundTruth:
         return truth
     if "masks" not in given or "classes" not in given:
         raise InputError(f"data {spec!r}", "extend takes boxes from masks, by category", "Give masks= and classes=")
-    drawn = read_open_images(boxes=None, class_descriptions=given["classes"], **masks)
+    tree = given.get("hierarchy")
+    drawn = read_open_images(boxes=None, class_descriptions=given["classes"], hierarchy=tree, **masks)
     return with_mask_boxes(truth, drawn, named_categories(truth, given["extend"]))
 
 
 def _image_labels(spec: str, given: Mapping[str, str]) -> GroundTruth:
-    truth = read_open_images(boxes=None, image_labels=given["labels"], class_descriptions=given.get("classes"))
+    truth = read_open_images(
+        boxes=None,
+        image_labels=given["labels"],
+        class_descriptions=given.get("classes"),
+        hierarchy=given.get("hierarchy"),
+    )
     boxes = given.get("boxes", "none")
     if boxes not in ("none", "whole"):
         raise InputError(f"data {spec!r}", f"boxes must be none or whole, got {boxes!r}")

@@ -78,6 +78,10 @@ class StageHead(nn.Module):
         """Return what a region's category is told from, [n, class_channels] of regions [n, 5]."""
         raise NotImplementedError
 
+    def category_rows(self) -> Tensor:
+        """Return the weights by which it scores each category, [classes, channels]."""
+        raise NotImplementedError
+
 
 def own_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
     """Return one box per region, [n, 4]: of those for each class [n, classes, 4] that of label [n], 1..K."""
@@ -282,6 +286,10 @@ class BoxStage(StageHead):
     def features_of(self, pooled: Tensor) -> Tensor:
         """Return the classifier's features of pooled ones [n, c, s, s]."""
         return self.branches(pooled, pooled[:0])[0]
+
+    def category_rows(self) -> Tensor:
+        """Return the classifier's weights."""
+        return self.classifier.category_rows()
 
 
 def two_layers(inputs: int, width: int) -> nn.Sequential:

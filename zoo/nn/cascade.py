@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zoo.config import Cascade, Sampling
 from zoo.data.record import Target
@@ -130,6 +131,15 @@ class BoxCascade(nn.Module):
             found = torch.split(self._head(number).boxes(output, rois, self._stage(number)), counts)
             boxes = [clip(own, size) for own, size in zip(found, sizes, strict=True)]
             yield output, boxes
+
+    def category_cosines(self) -> Tensor:
+        """Return how alike the categories' weights are, float32 [classes, classes] (mmfruit-openimages2019, Eq. 10).
+
+        The rows of several stages are taken side by side (ours).
+        """
+        rows = torch.cat([self._head(number).category_rows() for number in range(len(self.stages))], dim=1)
+        rows = functional.normalize(rows.detach().float(), dim=1)
+        return rows @ rows.T
 
     def _head(self, number: int) -> StageHead:
         head = self.stages[number]

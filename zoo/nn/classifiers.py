@@ -67,6 +67,10 @@ class SoftmaxClassifier(RegionClassifier):
         """Return probabilities, float32 [n, classes + 1]."""
         return logits.float().softmax(1)
 
+    def category_rows(self) -> Tensor:
+        """Return the rows of the layer without the background's."""
+        return self.linear.weight[1:]
+
 
 class CosineClassifier(SoftmaxClassifier):
     """Softmax over scaled cosines; the length of the features does not matter."""
@@ -145,6 +149,10 @@ class SigmoidClassifier(RegionClassifier):
         """Return probabilities, float32 [n, classes + 1]; that of background is what the best category leaves."""
         found = logits.float().sigmoid()
         return torch.cat([1 - found.amax(1, keepdim=True), found], dim=1)
+
+    def category_rows(self) -> Tensor:
+        """Return the rows of the layer."""
+        return self.linear.weight
 
 
 def _known(targets: list[Target], regions: Regions, num_classes: int) -> Tensor:

@@ -86,6 +86,10 @@ class BothHeads(StageHead):
         """Return those of the branch for classes."""
         return self.of_classes.class_features(Pyramids.shared(pyramids.classes), rois)
 
+    def category_rows(self) -> Tensor:
+        """Return those of the branch for classes."""
+        return self.of_classes.category_rows()
+
 
 def build_head(config: Model, channels: int, num_classes: int, number: int = 0) -> StageHead:
     """Build what a cascade has in a stage; the arguments are those of `BoxStage`."""

@@ -125,6 +125,10 @@ class DecoupledStage(StageHead):
         bins, _ = self.shifts(self.own.pool(pyramids.boxes, rois))
         return self.own.features_of(self.own.pool(pyramids.classes, rois, shifts=bins))
 
+    def category_rows(self) -> Tensor:
+        """Return those of the head, not of the sibling."""
+        return self.own.category_rows()
+
 
 def build_stage(config: Model, channels: int, num_classes: int, number: int = 0) -> StageHead:
     """Build the head of a stage; the arguments are those of `BoxStage`."""

@@ -77,6 +77,10 @@ class GroupClassifier(RegionClassifier):
             found[:, members + 1] = thing[:, :1] * own.softmax(1)[:, 1:]
         return found
 
+    def category_rows(self) -> Tensor:
+        """Return the rows of the layer that are of categories."""
+        return self.linear.weight[2 + self.groups :]
+
     def _parts(self, logits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the categories of each group that has some, int64 [m] from 0, and logits [n, 1 + m], others first."""
         for number in range(self.groups):
@@ -131,6 +135,10 @@ class SeesawClassifier(RegionClassifier):
         thing, kind = logits[:, :2].float().softmax(1), logits[:, 2:].float().softmax(1)
         return torch.cat([thing[:, 1:], thing[:, :1] * kind], dim=1)
 
+    def category_rows(self) -> Tensor:
+        """Return the rows of the layer that are of categories."""
+        return self.linear.weight[2:]
+
     def _weighed(self, logits: Tensor, own: Tensor) -> Tensor:
         """Return logits [n, classes] plus the logarithm of the factor on each wrong category."""
         seen = self.seen.clamp(min=1).float()
@@ -178,6 +186,10 @@ class PairedClassifiers(RegionClassifier):
         """Return the mean of their probabilities, float32 [n, classes + 1]."""
         first, second = (one.scores(own) for one, own in self._each(logits))
         return (first + second) / 2
+
+    def category_rows(self) -> Tensor:
+        """Return those of both, side by side."""
+        return torch.cat([self.first.category_rows(), self.second.category_rows()], dim=1)
 
     def _each(self, logits: Tensor) -> Iterator[tuple[RegionClassifier, Tensor]]:
         yield self.first, logits[:, : self.first.outputs]

@@ -36,5 +36,9 @@ class RegionClassifier(nn.Module):
         """Return probabilities, float32 [n, classes + 1]."""
         raise NotImplementedError
 
+    def category_rows(self) -> Tensor:
+        """Return the weights by which it scores each category, [classes, channels]."""
+        raise NotImplementedError
+
     def count(self, counts: CategoryCounts) -> None:
         """Be told how common the categories of the training data are; what is kept of it are buffers."""

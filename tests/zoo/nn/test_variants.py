@@ -134,6 +134,10 @@ PARAMETERS = {
     "mm_hrnet_112": 65_846_402,
     "mm_hrnet_256": 65_846_402,
     "mm_hrnet_256_flip": 65_846_402,
+    "mm_expert10": 131_056_731,
+    "mm_expert27": 131_056_731,
+    "mm_expert40": 131_056_731,
+    "mm_expert150": 131_056_731,
     # torchvision's own numbers, without the background's boxes and masks, and with biases in the place of norms
     "torchvision_frcnn": 41_699_936,
     "torchvision_mrcnn": 44_343_216,
