@@ -12,7 +12,7 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
-from zoo.config import CropSegmenter, GroupSoftmax, Model, Seesaw, Timm
+from zoo.config import CropSegmenter, GroupSoftmax, Model, Seesaw, Timm, WeakSupervision
 from zoo.data.counts import CategoryCounts
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
@@ -23,15 +23,18 @@ CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "m
 CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
 CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
 CONFIGS["crops"] = tiny(CropSegmenter(backbone=Timm(branches=True, norm="gn")))
+CONFIGS["weak"] = tiny(Model(weak=WeakSupervision()))
 COUNTS = CategoryCounts(100, torch.tensor([3, 3, 30]), torch.tensor([3, 3, 30]))
 
 
-def images_and_targets(numbers):
+def images_and_targets(name, numbers):
     images, targets = batch(*numbers)
     for target in targets:
         if target.image_id == 2:  # no object: heads for masks and boxes have nothing to learn here
             target.boxes, target.labels, target.masks = target.boxes[:0], target.labels[:0], []
             target.box_weight = target.box_weight[:0]
+            if name == "weak":
+                target.labels_only, target.image_labels = True, torch.tensor([True, False, True])
     return images, targets
 
 
@@ -52,7 +55,7 @@ def one_of_two(rank, folder):
     for name in CONFIGS:
         net = model(name)
         wrapped = DistributedDataParallel(net)
-        sum(wrapped(*images_and_targets([1 + rank])).values()).backward()
+        sum(wrapped(*images_and_targets(name, [1 + rank])).values()).backward()
         torch.save(gradients(net), f"{folder}/{name}-{rank}.pt")
     dist.destroy_process_group()
 
@@ -61,7 +64,7 @@ def test_gradients_of_two_processes(tmp_path):
     multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
     for name in CONFIGS:
         net = model(name)
-        sum(net(*images_and_targets([1, 2])).values()).backward()
+        sum(net(*images_and_targets(name, [1, 2])).values()).backward()
         expected = gradients(net)
         for rank in range(2):
             found = torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True)

@@ -17,13 +17,16 @@ from fusion.errors import InputError
 from tests.oracles.zoo import iou
 from tests.zoo.nn.cases import CLASSES, batch, scene
 from zoo.config import Cascade, DecoupledBackbone, DecoupledHead, MaskHead, Model, Softmax, WeakSupervision
+from zoo.data import open_data
 from zoo.data.record import Target
+from zoo.distributed import joined
 from zoo.models import build
 from zoo.nn.classifiers import build_classifier
 from zoo.nn.draws import Draws
 from zoo.nn.sampling import Regions, draw_regions
 from zoo.nn.weak import WeakBranch, presence, region_scores, teach_epoch
 from zoo.scale import tiny
+from zoo.training import Training
 
 MODEL = tiny(Model(weak=WeakSupervision()))
 LABELS = torch.tensor([True, False, True])
@@ -171,6 +174,15 @@ def test_nothing_is_mined_during_warm_up_and_without_the_branch():
     assert taught(plain) == set()
 
 
+def test_warm_up_of_a_training_is_in_epochs(tmp_path):
+    train = replace(MODEL.train, batch=4, accumulate=2)
+    config = replace(MODEL, weak=WeakSupervision(warmup=1.5), train=train)
+    with joined() as ranks:
+        data = open_data("scenes:7,64,0,categories=4")
+        training = Training.begin(config, data, tmp_path / "run", "weak", ranks, resume=False)
+    assert int(training.model.weak.warmup) == math.ceil(1.5 * 2 * 7 / 4), "two passes a step, 7 images in steps of 4"
+
+
 def taught_without_missing(net):
     return {name.split(".")[-2] if "classifier" not in name else "classifier" for name, own in net.named_parameters()
             if own.grad is not None and bool(own.grad.any())}  # fmt: skip
@@ -188,6 +200,21 @@ def test_images_with_boxes_learn_as_before_beside_those_with_labels_only():
     assert both["box"].item() < alone["box"].item(), "a mean over the regions of both"
     sum(both.values()).backward()
     assert taught(net) == {"rpn", "predictor", "classifier", "weak", "backbone", "neck"}
+
+
+def test_odd_images_half_precision_and_no_proposals(monkeypatch):
+    net = network()
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "masks": None}
+    given = [weak_image(), scene(1, **nothing), scene(2, **nothing, ignore_boxes=WHOLE), weak_image(image_labels=None)]
+    for without in (False, True):
+        if without:
+            monkeypatch.setattr(net.rpn, "propose", lambda *_: [torch.zeros(0, 4)] * 4)
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = net([image for image, _ in given], [target for _, target in given])
+        sum(losses.values()).backward()
+        assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+        assert all(own.grad.isfinite().all() for own in net.parameters())
 
 
 @pytest.mark.parametrize("background", ["none", "rest"])
