@@ -226,6 +226,13 @@ class DetectionTable:
             return np.zeros(1, dtype=np.int64)
         return np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)])).astype(np.int64)
 
+    def rows_of(self, image_id: int | str) -> np.ndarray:
+        """Return the rows of an image, int64 [n]; none of one without detections."""
+        place = int(np.searchsorted(self.image_ids, image_id))
+        if place == len(self.image_ids) or self.image_ids[place] != image_id:
+            return np.zeros(0, np.int64)
+        return np.arange(self.image_start[place], self.image_start[place + 1])
+
     @property
     def category_id(self) -> np.ndarray:
         """[n] int32."""

@@ -192,13 +192,7 @@ class Inference:
 
     def _rows(self, image_id: int | str) -> np.ndarray:
         """Rows of the given table in an image."""
-        if self.given is None:
-            return np.zeros(0, np.int64)
-        ids, start = self.given.image_ids, self.given.image_start
-        place = int(np.searchsorted(ids, image_id))
-        if place == len(ids) or ids[place] != image_id:
-            return np.zeros(0, np.int64)
-        return np.arange(start[place], start[place + 1])
+        return np.zeros(0, np.int64) if self.given is None else self.given.rows_of(image_id)
 
     def _ask(self, rows: np.ndarray, width: int, flip: bool) -> Detections:
         """Make given rows what the model takes, in the view's sense of left and right."""

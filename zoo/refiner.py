@@ -50,7 +50,9 @@ class Regressor(StageHead):
 
 
 class BoxRefiner(PyramidNetwork):
-    """A cascade of regressors that is trained on shaken ground truth; categories and scores stay as they are.
+    """A cascade of regressors; categories and scores stay as they are.
+
+    It is trained on shaken ground truth, and where the data have it on what detectors have found.
 
     Args:
         config: What it is made of.
@@ -73,7 +75,8 @@ class BoxRefiner(PyramidNetwork):
         """Return the loss of the boxes of each stage."""
         pyramids = Pyramids.shared(self.look(batch)[1])
         shaken = [
-            clip(self._shaken(target, own), size) for target, own, size in zip(targets, draws, sizes, strict=True)
+            clip(torch.cat([self._shaken(target, own), target.proposals]), size)
+            for target, own, size in zip(targets, draws, sizes, strict=True)
         ]
         losses: dict[str, Tensor] = {}
         for stage in self.boxes.train_stages(pyramids, shaken, targets, sizes, draws):

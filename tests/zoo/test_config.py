@@ -119,6 +119,7 @@ def test_differences_are_named_by_path():
         (Model(train=Train(segments=(), steps=9, milestones=(5, 3))), "train.milestones"),
         (Model(train=Train(accumulate=3)), "train.accumulate"),
         (with_field(Model(), "data.short_range", True), "data.short"),
+        (with_field(Model(), "data.crop", {}), "data.crop"),
         (with_field(Model(), "data.streams", '[{"images": 8}, {"images": 4}]'), "data.streams"),
     ],
 )

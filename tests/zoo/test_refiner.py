@@ -17,6 +17,9 @@ from tests.zoo.nn.cases import CLASSES, batch
 from zoo.cards import member_card
 from zoo.config import Model, Refiner, diff, read_model, replace
 from zoo.data import open_data
+from zoo.data.mixtures import joined_target
+from zoo.data.rotation import rotate
+from zoo.data.transforms import crop, flip, resize
 from zoo.models import build
 from zoo.nn.detections import Detections
 from zoo.nn.geometry import pair_iou
@@ -84,6 +87,42 @@ def test_boxes_come_nearer_to_their_objects_and_nothing_else_changes():
         before.append(pair_iou(given.boxes / scale, targets[0].boxes))
         after.append(pair_iou(found.boxes / scale, targets[0].boxes))
     assert torch.cat(after).mean() > torch.cat(before).mean() + 0.05
+
+
+def test_it_learns_from_what_detectors_have_found(tmp_path):
+    data = open_data("scenes:4,64,0,categories=4")
+    before = [data.load(index)[1] for index in range(4)]
+    corner = before[1].boxes[0].numpy() + np.float32([1, 2, 3, -2])
+    boxes = np.array([[0, 0, 9, 9], [*corner[:2], *(corner[2:] - corner[:2])]])
+    found = DetectionTable.from_arrays(image_id=[4, 2], category_id=[77, 77], score=[1.0, 0.5], xywh=boxes)
+    write_table(found, tmp_path / "found.parquet")
+    data = open_data(f"scenes:4,64,0,categories=4,found={tmp_path}/found.parquet")
+    targets = [data.load(index)[1] for index in range(4)]
+    assert [len(target.proposals) for target in targets] == [0, 1, 0, 1]
+    assert targets[1].proposals[0].tolist() == pytest.approx(corner.tolist())
+    assert data.fingerprint != open_data("scenes:4,64,0,categories=4").fingerprint
+    image, target = data.load(1)
+    target = replace(target, boxes=target.boxes[:1].clone(), proposals=target.boxes[:1])  # moved with the objects
+    for change in (
+        lambda: flip(image, target),
+        lambda: resize(image, target, (90, 31)),
+        lambda: crop(image, target, 1, 2, 50, 40),
+        lambda: rotate(image, target, 20.0, by_masks=False),
+        lambda: (image, joined_target([target, target], [(0, 0), (64, 9)], (128, 90))),
+    ):
+        changed = change()[1]
+        assert torch.equal(changed.proposals, changed.boxes)
+    # without shaken copies the proposals alone decide where it learns
+    net = build(replace(TINY, copies=0), CLASSES, pretrained=False).train()
+    images, targets = batch(1)
+    targets[0].proposals = shaken(targets[0]).boxes
+    alone = net(*batch(1))["box_0"]
+    net.passes.zero_()
+    assert net(images, targets)["box_0"] > alone
+    other = DetectionTable.from_arrays(image_id=[9], category_id=[1], score=[1.0], xywh=[[0, 0, 9, 9]])
+    write_table(other, tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="nothing was found in any of its images"):
+        open_data(f"scenes:4,64,0,found={tmp_path}/other.parquet")
 
 
 def test_it_takes_boxes():

@@ -14,6 +14,7 @@ from torch import Tensor
 from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.known_categories import of_categories
 from fusion.errors import InputError
+from fusion.table import DetectionTable
 from zoo.data.masks import resize_mask, unpack
 from zoo.data.pictures import Pictures
 from zoo.data.record import Target
@@ -96,6 +97,7 @@ class AnnotatedImages:
         labels_only: Nobody has drawn boxes in any of its images, or in these, bool [images]; otherwise this holds for
             those that have no annotation although a category was verified as present.
         missing: Objects that the annotations lack, such as pseudo labels of the same images; they become ignore boxes.
+        found: What detectors have found in these images, of whatever categories; it becomes proposals.
 
     Raises:
         InputError: If what is missing has other categories, or an image that is not annotated.
@@ -111,11 +113,17 @@ class AnnotatedImages:
         loss_weight: float = 1.0,
         labels_only: bool | np.ndarray = False,
         missing: GroundTruth | None = None,
+        found: DetectionTable | None = None,
     ) -> None:
         self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
         self._weight, self._missing, self._none_drawn = loss_weight, missing, labels_only
+        self._found = found
         if missing is not None:
             _check_missing(missing, truth)
+        if found is not None and not set(found.image_ids.tolist()) & set(truth.image_id.tolist()):
+            raise InputError(
+                f"data {name}", "nothing was found in any of its images", "Give the table of a prediction on them"
+            )
 
     def only(self, category_ids: Collection[int]) -> "AnnotatedImages":
         """Return it with some of its categories; objects of the others are background.
@@ -131,6 +139,7 @@ class AnnotatedImages:
             loss_weight=self._weight,
             labels_only=self._labels_only,
             missing=None if self._missing is None else of_categories(self._missing, category_ids),
+            found=self._found,
         )
 
     def __len__(self) -> int:
@@ -143,10 +152,13 @@ class AnnotatedImages:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the annotations, and of what is missing in them."""
-        if self._missing is None:
-            return self.truth.fingerprint
-        return hashlib.sha256(f"{self.truth.fingerprint} {self._missing.fingerprint}".encode()).hexdigest()
+        """SHA-256 of the annotations, of what is missing in them, and of what was found."""
+        parts = [self.truth.fingerprint] + ([] if self._missing is None else [self._missing.fingerprint])
+        if self._found is not None:
+            numbers = [self._found.image_ids.tolist(), self._found.image_start.tolist()]
+            boxes = np.stack([self._found.column(name).astype(np.float64) for name in "xywh"])
+            parts.append(hashlib.sha256(msgspec.json.encode(numbers) + boxes.tobytes()).hexdigest())
+        return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property
     def category_ids(self) -> np.ndarray:
@@ -254,6 +266,7 @@ class AnnotatedImages:
             neg_classes=negative,
             not_exhaustive=self._listed(truth.not_exhaustive, index),
             loss_weight=self._weight,
+            proposals=self._proposals(index, size),
             stuff=None if stuff is None else torch.from_numpy(stuff),
             source=self.name,
             labels_only=weak,
@@ -286,6 +299,17 @@ class AnnotatedImages:
         rows = self._missing.rows_of(place)
         boxes = torch.from_numpy(self._boxes(self._missing.xywh[rows], size))
         return boxes, torch.from_numpy(self._missing.category[rows].astype(np.int64) + 1)
+
+    def _proposals(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return what was found in an image, float32 [p, 4]."""
+        rows = np.zeros(0, np.int64) if self._found is None else self._found.rows_of(self.image_ids[index])
+        if self._found is None or not len(rows):
+            return torch.zeros(0, 4)
+        xywh = np.stack([self._found.column(name)[rows] for name in "xywh"], axis=1).astype(np.float64)
+        corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        if self._found.metadata.unit == "normalized":
+            corners *= (size[1], size[0], size[1], size[0])
+        return torch.from_numpy(corners).float()
 
     def _boxes(self, xywh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         x, y, w, h = xywh.T

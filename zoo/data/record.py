@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["Key", "Sample", "Target", "collate"]
 
-_FLOATS = ("boxes", "ignore_boxes", "box_weight")
+_FLOATS = ("boxes", "ignore_boxes", "box_weight", "proposals")
 _NUMBERS = ("labels", "ignore_labels", "neg_classes", "not_exhaustive")
 
 
@@ -56,6 +56,7 @@ class Target:
         not_exhaustive: int64, labels of which not all objects are annotated (LVIS).
         loss_weight: Factor on every loss term of the image.
         box_weight: float32 [n], factor on the terms of single boxes.
+        proposals: float32 [p, 4], boxes that detectors have found, which a box refiner learns from; mostly none.
         stuff: uint8 [height, width], 255 to ignore; None where the data set has no such maps.
         image_id: As in the data set.
         size: Height and width of the input image.
@@ -78,6 +79,7 @@ class Target:
     not_exhaustive: Tensor
     loss_weight: float
     box_weight: Tensor
+    proposals: Tensor
     stuff: Tensor | None
     image_id: int | str
     size: tuple[int, int]
@@ -103,6 +105,7 @@ class Target:
             "not_exhaustive": torch.zeros(0, dtype=torch.int64),
             "loss_weight": 1.0,
             "box_weight": torch.ones(count),
+            "proposals": torch.zeros(0, 4),
             "stuff": None,
             "image_id": image_id,
             "size": size,

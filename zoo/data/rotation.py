@@ -80,7 +80,7 @@ def rotate(
         if own is not None and by_masks:
             boxes[row] = torch.tensor(_extent(own, target.size))
     stuff = None if target.stuff is None else _pixels(target.stuff, degrees, _NO_STUFF, about)
-    turned = moved(replace(target, masks=masks, stuff=stuff), boxes, ignore)
+    turned = moved(replace(target, masks=masks, stuff=stuff, proposals=hulls(target.proposals)), boxes, ignore)
     center = None if about is None else list(about)
     return F.rotate(image, degrees, InterpolationMode.BILINEAR, center=center, fill=[_GREY] * 3), turned
 

@@ -11,6 +11,7 @@ from evaluation.coco_ground_truth import read_coco
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
 from fusion.errors import InputError, option
+from fusion.storage import read_table
 from zoo.data.dataset import AnnotatedImages, Data
 from zoo.data.extension import named_categories, with_mask_boxes, with_whole_images, without_groups
 from zoo.data.joined import JoinedData
@@ -29,7 +30,7 @@ _FORMS = {
     "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "having", "only", "stuff", "exif", "missing")
+_COMMON = ("name", "split", "weight", "having", "only", "found", "stuff", "exif", "missing")
 _ALLOWED = {
     "coco": ("annotations", "images", "list", *_COMMON),
     "lvis": ("annotations", "images", "list", *_COMMON),
@@ -46,7 +47,7 @@ _ALLOWED = {
         "list",
         *_COMMON,
     ),
-    "labels": ("labels", "images", "classes", "boxes", "hierarchy", "list", "exif", *_COMMON[:5]),
+    "labels": ("labels", "images", "classes", "boxes", "hierarchy", "list", "exif", *_COMMON[:6]),
     "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
@@ -61,7 +62,7 @@ _ALLOWED = {
         "clutter",
         "groups",
         "noise",
-        *_COMMON[:5],
+        *_COMMON[:6],
     ),
 }
 
@@ -77,9 +78,9 @@ def open_data(*specs: str) -> Data:
     `hierarchy=FILE` expanded by that class tree,
     `voc:FOLDER,FOLDER` or
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
-    `weight=` (factor on the loss of each image), `having=3+7` (only images with an object of these categories) and
+    `weight=` (factor on the loss of each image), `having=3+7` (only images with an object of these categories),
     `only=3+7` or `only=FILE` (no other categories are known, and objects of others are background; images are chosen
-    by all categories);
+    by all categories) and `found=TABLE` (what detectors have found in them, for box refiners to learn from);
     those with files take `list=FILE` (only the images that it lists, an id a line, as `quorum split` writes),
     `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
     marks, see `FolderPictures`) and `missing=FILE`, a COCO file of pseudo labels of the same images, which are ignored.
@@ -164,6 +165,7 @@ def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures
         split=given.get("split", ""),
         loss_weight=_number(spec, given, "weight", 1.0),
         missing=read_coco(given["missing"]) if "missing" in given else None,
+        found=read_table(given["found"]) if "found" in given else None,
         labels_only=spec.startswith("labels:") and given.get("boxes") != "whole",
     )
     images = None

@@ -167,6 +167,7 @@ def flip(image: Tensor, target: Target) -> tuple[Tensor, Target]:
         target,
         boxes=_flipped(target.boxes, width),
         ignore_boxes=_flipped(target.ignore_boxes, width),
+        proposals=_flipped(target.proposals, width),
         masks=_each(target.masks, lambda mask: flip_mask(mask, width)),
         stuff=None if target.stuff is None else target.stuff.flip(-1),
     )
@@ -184,6 +185,7 @@ def resize(image: Tensor, target: Target, size: tuple[int, int]) -> tuple[Tensor
         target,
         boxes=target.boxes * factor,
         ignore_boxes=target.ignore_boxes * factor,
+        proposals=target.proposals * factor,
         masks=_each(target.masks, lambda mask: resize_mask(mask, old, size)),
         stuff=None if stuff is None else torch.from_numpy(resize_map(stuff.numpy(), size)),
         size=size,
@@ -197,8 +199,10 @@ def crop(image: Tensor, target: Target, top: int, left: int, height: int, width:
     shift, limit = torch.tensor([left, top] * 2), torch.tensor([width, height] * 2)
     boxes = (target.boxes - shift).clamp(min=0).minimum(limit)
     ignore = (target.ignore_boxes - shift).clamp(min=0).minimum(limit)
+    proposals = (target.proposals - shift).clamp(min=0).minimum(limit)
     target = replace(
         moved(target, boxes, ignore),
+        proposals=proposals[(proposals[:, 2:] > proposals[:, :2]).all(1)],
         stuff=None if target.stuff is None else target.stuff[top : top + height, left : left + width],
         size=(height, width),
     )
