@@ -1,6 +1,6 @@
 """Learning the maps that bring the scores of different members onto one scale."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -27,10 +27,11 @@ _RISE = 1e-3
 # What cross-validation chooses from, in detections with an object, of a category.
 _CHOICES = (10, 20, 50, 100, 200, 500, 1000)
 _FOLDS = 5
+_NOTHING = Worth(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int32))
 
 
 def learn_calibration(
-    table: DetectionTable,
+    table: DetectionTable | Iterable[DetectionTable],
     ground_truth: GroundTruth | Prepared | PreparedOpenImages | None,
     kind: str = "isotonic",
     *,
@@ -61,7 +62,8 @@ def learn_calibration(
     others share the member's pooled map. Unless given, `least` is chosen by `choose_least`.
 
     Args:
-        table: One member's detections; those on images outside `ground_truth` are not used.
+        table: One member's detections, or pieces of them, each of whole images, of which one is in memory at a time;
+            those on images outside `ground_truth` are not used.
         ground_truth: The split to learn on; prepared, it brings its protocol, otherwise it is COCO's, or Open Images'
             where its boxes are normalized. May be None for `rank`.
         kind: One of `fusion.score_maps.KINDS`.
@@ -83,25 +85,24 @@ def learn_calibration(
         within("target", target, 0.0, 1.0)
     if least is not None:
         at_least("least", least, 1, whole=True)
-    truth = ground_truth if isinstance(ground_truth, GroundTruth | None) else ground_truth.ground_truth
-    if truth is not None:
-        table = table.select_images(truth.image_id)
-    name = f"table {table.metadata.member or ''}".rstrip()
-    if kind == "rank":
-        if per_category:
-            raise InputError(f"calibration of {name}", "kind rank has no maps per category", "Use another kind")
-        if len(table) == 0:
-            raise InputError(name, "has no detection to learn from", "Learn on images where the member finds something")
-        return _rank(table.score.astype(np.float64))
-    if ground_truth is None:
-        raise InputError(f"calibration of {name}", f"kind {kind} needs ground truth", "Give it, or use kind rank")
-    judged = _judged(table, ground_truth, target).known()
+    if kind != "rank" and ground_truth is None:
+        raise InputError("calibration", f"kind {kind} needs ground truth", "Give it, or use kind rank")
+    if kind == "rank" and per_category:
+        raise InputError("calibration", "kind rank has no maps per category", "Use another kind")
+    pieces = (table,) if isinstance(table, DetectionTable) else table
+    if pieces is table and isinstance(ground_truth, Prepared) and getattr(ground_truth.protocol, "fixed_ap", False):
+        raise InputError("calibration", "LVIS's fixed AP needs all detections at once", "Give the table as a whole")
+    name, judged = _gathered(pieces, ground_truth, None if kind == "rank" else target, with_ids=per_category)
     if not len(judged.score):
         raise InputError(
             name,
-            "has no detection on the images of the ground truth",
+            "has no detection on the images of the ground truth"
+            if kind != "rank"
+            else "has no detection to learn from",
             "Learn on images where the member finds something",
         )
+    if kind == "rank":
+        return _rank(judged.score)
     pooled = _FITS[kind](judged.score, judged.worth)
     if not per_category:
         return pooled
@@ -109,12 +110,44 @@ def learn_calibration(
     return CategoryMaps(pooled=pooled, category={} if needed is None else _own_maps(judged, kind, needed))
 
 
+def _gathered(
+    pieces: Iterable[DetectionTable],
+    ground_truth: GroundTruth | Prepared | PreparedOpenImages | None,
+    target: Target | None,
+    *,
+    with_ids: bool,
+) -> tuple[str, Worth]:
+    """Return the name of a table for messages, and what its detections are worth.
+
+    Args:
+        pieces: The table.
+        ground_truth: What it is judged on; None for scores alone.
+        target: What a score is to say; None for scores alone.
+        with_ids: Whether images and categories are wanted.
+    """
+    truth = ground_truth if isinstance(ground_truth, GroundTruth | None) else ground_truth.ground_truth
+    name, found = "table", [_NOTHING]
+    if target is not None and target != "expected_iou" and isinstance(ground_truth, GroundTruth):
+        ground_truth = prepare(ground_truth, OpenImages() if ground_truth.unit == "normalized" else Coco())
+    for piece in pieces:
+        own = piece if truth is None else piece.select_images(truth.image_id)
+        name = f"table {piece.metadata.member or ''}".rstrip()
+        if target is None or ground_truth is None:
+            found.append(_NOTHING._replace(score=own.score.astype(np.float64)))
+            continue
+        judged = _judged(own, ground_truth, target).known()
+        found.append(judged if with_ids else _NOTHING._replace(score=judged.score, worth=judged.worth))
+    score, worth, ids, category = zip(*found, strict=True)
+    known = [some for some in ids if len(some)] or ids[:1]  # ids of an empty piece may be of another kind
+    return name, Worth(*(np.concatenate(column) for column in (score, worth, known, category)))
+
+
 def _judged(table: DetectionTable, ground_truth: GroundTruth | Prepared | PreparedOpenImages, target: Target) -> Worth:
     if target == "expected_iou":
         truth = ground_truth if isinstance(ground_truth, GroundTruth) else ground_truth.ground_truth
         return expected_iou(table, truth)
     if isinstance(ground_truth, GroundTruth):
-        ground_truth = prepare(ground_truth, OpenImages() if ground_truth.unit == "normalized" else Coco())
+        raise TypeError("not prepared")
     return mean_precision(table, ground_truth, None if isinstance(target, str) else target)
 
 

@@ -12,50 +12,29 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from evaluation.coco_entries import (
+    Annotation,
+    AnnotationColumns,
+    Category,
+    File,
+    Image,
+    ImageColumns,
+    ListedCategories,
+    read_entries,
+)
+from evaluation.gathering import gathered
 from evaluation.ground_truth import GroundTruth, Labels
+from evaluation.truth_columns import places_of
 from fusion.errors import InputError
 from fusion.source import Source, kind_of
 
 __all__ = ["ID_ZERO", "beyond", "coco_columns", "coco_truth", "read_coco"]
 
 
-class _Image(msgspec.Struct):
-    id: int | str
-    width: int | None = None
-    height: int | None = None
-    file_name: str | None = None
-    coco_url: str | None = None
-    neg_category_ids: list[int] | None = None
-    not_exhaustive_category_ids: list[int] | None = None
-
-
-class _Category(msgspec.Struct):
-    id: int | str
-    name: str = ""
-    frequency: str | None = None
-
-
-class _Annotation(msgspec.Struct):
-    id: int
-    image_id: int | str
-    category_id: int | str
-    bbox: tuple[float, float, float, float]
-    area: float | None = None
-    iscrowd: int | bool | None = None
-    ignore: int | bool | None = None
-    segmentation: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
-
-
 _READ = (
-    ("image", "images", _Image.__struct_fields__),
-    ("annotation", "annotations", _Annotation.__struct_fields__),
-    ("category", "categories", _Category.__struct_fields__),
+    ("image", "images", Image.__struct_fields__),
+    ("annotation", "annotations", Annotation.__struct_fields__),
+    ("category", "categories", Category.__struct_fields__),
 )
 ID_ZERO = "an annotation has id 0, which pycocotools never counts as matched"
 _BEYOND = 0.1  # share of objects that is too many
@@ -83,7 +62,7 @@ def read_coco(path: str | os.PathLike[str]) -> GroundTruth:
     return coco_truth(*coco_columns(path))
 
 
-def coco_truth(columns: dict[str, Any], images: Sequence[_Image]) -> GroundTruth:
+def coco_truth(columns: dict[str, Any], images: ImageColumns) -> GroundTruth:
     """Make ground truth of what `coco_columns` returns.
 
     Raises:
@@ -93,7 +72,7 @@ def coco_truth(columns: dict[str, Any], images: Sequence[_Image]) -> GroundTruth
     return replace(_with_labels(truth, images), notes=(*truth.notes, *_many_beyond(truth)))
 
 
-def coco_columns(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Sequence[_Image]]:
+def coco_columns(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ImageColumns]:
     """Read the columns of a COCO ground truth file for `GroundTruth.from_arrays`, and its images; see `read_coco`.
 
     Raises:
@@ -110,33 +89,30 @@ def coco_columns(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Sequence
     kind = kind_of(data[:4096], "ground truth")
     if kind is not None:
         raise InputError(place, f"expected a COCO ground truth in a JSON file, but it is {kind[0]}", kind[1])
-    file = _decode(data, place)
+    images, found, named = _decode(data, place)
+    del data
     notes: list[str] = []
-    images, annotations = file.images, file.annotations
-    categories = _category_ids([category.id for category in file.categories], place, "category", "id", notes)
-    used = _category_ids([a.category_id for a in annotations], place, "annotation", "category_id", notes)
-    boxes = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
-    areas = np.array([math.nan if a.area is None else a.area for a in annotations], dtype=np.float64)
-    no_area = np.array([a.area is None for a in annotations], dtype=bool)
-    areas[no_area] = boxes[no_area, 2] * boxes[no_area, 3]
-    notes += _notes(annotations, int(no_area.sum()))
+    categories = _category_ids([category.id for category in named], place, "category", "id", notes)
+    used = _category_ids(found.category_id, place, "annotation", "category_id", notes)
+    areas = np.where(found.no_area, found.xywh[:, 2] * found.xywh[:, 3], found.area)
+    ids = _array(found.id)
+    notes += _notes(found, ids)
     columns = {
-        "image_id": _array([image.id for image in images]),
-        "width": [image.width or 0 for image in images],
-        "height": [image.height or 0 for image in images],
-        # LVIS v1 names no files, but their addresses end with the name
-        "file_name": [image.file_name or (image.coco_url or "").rpartition("/")[2] for image in images],
+        "image_id": _array(images.id),
+        "width": images.width,
+        "height": images.height,
+        "file_name": images.file_name,
         "category_id": categories,
-        "category_name": [category.name for category in file.categories],
-        "frequency": _frequency(file.categories, place),
-        "annotation_id": _array([a.id for a in annotations]),
-        "annotation_image_id": _array([a.image_id for a in annotations]),
+        "category_name": [category.name for category in named],
+        "frequency": _frequency(named, place),
+        "annotation_id": ids,
+        "annotation_image_id": _array(found.image_id),
         "annotation_category_id": used,
-        "xywh": boxes,
+        "xywh": found.xywh,
         "area": areas,
-        "crowd": [bool(a.iscrowd) for a in annotations],
-        "ignore": [bool(a.ignore) for a in annotations] if any(a.ignore for a in annotations) else None,
-        "segmentation": [a.segmentation for a in annotations] if any(map(_has_mask, annotations)) else None,
+        "crowd": found.crowd,
+        "ignore": found.ignore if found.ignore.any() else None,
+        "segmentation": None if found.no_mask.all() else found.segmentation,
         "notes": tuple(dict.fromkeys(notes)),
         "source": place,
     }
@@ -155,14 +131,16 @@ def _real(digits: str) -> float | _Huge:
     return float(digits) if math.isfinite(float(digits)) else _Huge(f"{digits:.60}")
 
 
-def _decode(data: bytes, place: Path) -> _File:
+def _decode(data: bytes, place: Path) -> tuple[ImageColumns, AnnotationColumns, list[Category]]:
     try:
-        return msgspec.json.decode(data, type=_File)
+        return read_entries(data)
     except (msgspec.DecodeError, RecursionError, ValueError):
         # all that is wrong is found out by the standard library, slowly
         document = _document(data, place)
         try:
-            return msgspec.json.decode(msgspec.json.encode(document, enc_hook=str), type=_File)
+            data = msgspec.json.encode(document, enc_hook=str)
+            msgspec.json.decode(data, type=File)  # names the entry that is wrong
+            return read_entries(data)
         except msgspec.ValidationError as inner:
             raise _named(inner, document, place) from inner
         except UnicodeEncodeError as inner:
@@ -234,7 +212,11 @@ def _named(error: msgspec.ValidationError, document: Any, place: Path) -> InputE
     )
 
 
-def _category_ids(ids: Sequence[int | str], place: Path, noun: str, field: str, notes: list[str]) -> np.ndarray:
+def _category_ids(
+    ids: np.ndarray | Sequence[int | str], place: Path, noun: str, field: str, notes: list[str]
+) -> np.ndarray:
+    if isinstance(ids, np.ndarray):
+        return ids
     numbers: list[int] = []
     for index, value in enumerate(ids):
         if isinstance(value, str):
@@ -246,23 +228,19 @@ def _category_ids(ids: Sequence[int | str], place: Path, noun: str, field: str, 
     return np.array(numbers)
 
 
-def _array(ids: Sequence[int | str]) -> np.ndarray:
+def _array(ids: np.ndarray | Sequence[int | str]) -> np.ndarray:
     """Ids as int64 or objects; a mixture stays as it is, to be refused with a message."""
-    return np.array(ids, dtype=object if any(isinstance(i, str) for i in ids) else None)
+    return (
+        ids if isinstance(ids, np.ndarray) else np.array(ids, object if any(isinstance(i, str) for i in ids) else None)
+    )
 
 
-def _has_mask(annotation: _Annotation) -> bool:
-    return bytes(annotation.segmentation) not in (b"", b"[]", b"null")
-
-
-def _notes(annotations: Sequence[_Annotation], no_area: int) -> list[str]:
-    no_crowd = sum(a.iscrowd is None for a in annotations)
-    no_mask = sum(not _has_mask(a) for a in annotations)
+def _notes(found: AnnotationColumns, ids: np.ndarray) -> list[str]:
     notes = [
-        (no_area, "area is missing in {} annotations; w * h was used"),
-        (no_crowd, "iscrowd is missing in {} annotations; 0 was used"),
-        (no_mask, "segmentation is missing in {} annotations; they have no mask"),
-        (any(a.id == 0 for a in annotations), ID_ZERO),
+        (int(found.no_area.sum()), "area is missing in {} annotations; w * h was used"),
+        (int(found.no_crowd.sum()), "iscrowd is missing in {} annotations; 0 was used"),
+        (int(found.no_mask.sum()), "segmentation is missing in {} annotations; they have no mask"),
+        (bool((ids == 0).any()), ID_ZERO),
     ]
     return [text.format(count) for count, text in notes if count]
 
@@ -289,7 +267,7 @@ def _many_beyond(truth: GroundTruth) -> list[str]:
     ]
 
 
-def _frequency(categories: Sequence[_Category], place: Path) -> list[str] | None:
+def _frequency(categories: Sequence[Category], place: Path) -> list[str] | None:
     given = [category.frequency for category in categories]
     if all(value is None for value in given):
         return None
@@ -300,24 +278,29 @@ def _frequency(categories: Sequence[_Category], place: Path) -> list[str] | None
     return [str(value) for value in given]
 
 
-def _with_labels(truth: GroundTruth, images: Sequence[_Image]) -> GroundTruth:
-    by_id = {image.id: image for image in images}
-    ordered = [by_id[i] for i in truth.image_id.tolist()]
-    negative = _labels(truth, [image.neg_category_ids for image in ordered], "neg_category_ids")
-    partial = _labels(truth, [image.not_exhaustive_category_ids for image in ordered], "not_exhaustive_category_ids")
+def _with_labels(truth: GroundTruth, images: ImageColumns) -> GroundTruth:
+    ids = _array(images.id)
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.searchsorted(ids[order], truth.image_id, side="right") - 1]  # the last of an id
+    negative = _labels(truth, images.negative, rows, "neg_category_ids")
+    partial = _labels(truth, images.not_exhaustive, rows, "not_exhaustive_category_ids")
     return replace(truth, negative=negative, not_exhaustive=partial)
 
 
-def _labels(truth: GroundTruth, lists: Sequence[list[int] | None], field: str) -> Labels | None:
-    if all(listed is None for listed in lists):
+def _labels(truth: GroundTruth, listed: ListedCategories, rows: np.ndarray, field: str) -> Labels | None:
+    """Return the categories that the images list, whose entries are `rows`; None where none has a list."""
+    if (listed.sizes[rows] < 0).all():
         return None
-    known = dict(zip(truth.category_id.tolist(), range(len(truth.category_id)), strict=True))
-    rows = []
-    for image_id, listed in zip(truth.image_id.tolist(), lists, strict=True):
-        unknown = [category for category in listed or () if category not in known]
-        if unknown:
-            where = f"{truth.source}, image with id {image_id!r}, field '{field}'"
-            raise InputError(where, f"there is no category {unknown[0]!r}", "Add the category or drop the label")
-        rows.append(sorted({known[category] for category in listed or ()}))
-    start = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
-    return Labels(start, np.array([category for row in rows for category in row], dtype=np.int32))
+    count = np.maximum(listed.sizes, 0)
+    entry, start = gathered(np.concatenate(([0], np.cumsum(count))), rows)
+    category = places_of(truth.category_id, listed.category[entry])
+    unknown = np.flatnonzero(category < 0)
+    if len(unknown):
+        image_id = truth.image_id.tolist()[int(np.searchsorted(start, unknown[0], side="right")) - 1]
+        where = f"{truth.source}, image with id {image_id!r}, field '{field}'"
+        problem = f"there is no category {listed.category[entry].tolist()[unknown[0]]!r}"
+        raise InputError(where, problem, "Add the category or drop the label")
+    categories = len(truth.category_id)
+    key = np.unique(np.repeat(np.arange(len(rows)), count[rows]) * categories + category)
+    bounds = np.searchsorted(key, np.arange(len(rows) + 1) * categories).astype(np.int64)
+    return Labels(bounds, (key % max(categories, 1)).astype(np.int32))

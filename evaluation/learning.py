@@ -1,6 +1,8 @@
 """Learning the members' weights on images with ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images import PreparedOpenImages
@@ -10,7 +12,7 @@ from fusion.learned import TunedOn
 from fusion.table import DetectionTable
 from fusion.weights import build_weights
 
-__all__ = ["learn_weights", "tuned_on"]
+__all__ = ["learn_weights", "tuned_on", "weights_by_ap"]
 
 _NAMES = 16  # of categories that a file says by name what it was learned on
 
@@ -43,16 +45,42 @@ def learn_weights(
         InputError: If two tables share a name or one has none, or an option is out of range.
     """
     prepared = prepare(ground_truth) if isinstance(ground_truth, GroundTruth) else ground_truth
+    figures = ((table.metadata.member, prepared.evaluate(table).average_precision_per_category) for table in tables)
+    return weights_by_ap(figures, prepared.ground_truth, builder, power=power, floor=floor, t0=t0, r=r)
+
+
+def weights_by_ap(
+    figures: Iterable[tuple[str | None, np.ndarray]],
+    ground_truth: GroundTruth,
+    builder: str = "ap_ratio",
+    *,
+    power: float = 1.0,
+    floor: float = 0.0,
+    t0: float = 0.5,
+    r: int = 1,
+) -> dict[str, dict[int, float]]:
+    """Return the weights that `learn_weights` does, by figures that are known.
+
+    Args:
+        figures: Of each member its name, and float64 [k], its AP of each category of the ground truth.
+        ground_truth: What they were measured on.
+        builder: As `learn_weights`, as for the other options.
+        power: Sharpens or flattens.
+        floor: Smallest ratio or share.
+        t0: Weight of the last rank.
+        r: Number of members kept per category.
+
+    Raises:
+        InputError: As `learn_weights`.
+    """
     ap: dict[str, dict[int, float]] = {}
-    for number, table in enumerate(tables):
-        name = table.metadata.member
+    for number, (name, values) in enumerate(figures):
         if name is None or name in ap:
             problem = "has no member name" if name is None else f"has the name {name!r} of another table"
             raise InputError(
                 f"table {number} (counted from 0)", problem, "Give each its own name with --member at import"
             )
-        figures = prepared.evaluate(table).average_precision_per_category
-        ap[name] = dict(zip(prepared.ground_truth.category_id.tolist(), figures.tolist(), strict=True))
+        ap[name] = dict(zip(ground_truth.category_id.tolist(), values.tolist(), strict=True))
     return build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.checks.base import TruthFinding, at
+from evaluation.coco_entries import ImageColumns
 from evaluation.coco_ground_truth import coco_columns, coco_truth
 from evaluation.formats import recognised
 from evaluation.ground_truth import GroundTruth
@@ -66,7 +67,7 @@ def read_mended(
 
 
 def _numbered(
-    columns: dict[str, Any], images: Sequence[Any], found: list[TruthFinding]
+    columns: dict[str, Any], images: ImageColumns, found: list[TruthFinding]
 ) -> tuple[GroundTruth, list[TruthFinding]]:
     """Make the ground truth, each annotation with an id of its own."""
     ids = np.asarray(columns["annotation_id"])

@@ -145,7 +145,7 @@ def bootstrap(
     categories: list[np.ndarray] = []
     done = 0
     for weights in draw(units, replicates, seed):
-        found = result.resample(weights[:, unit], again)
+        found = result.resample(weights if groups is None else weights[:, unit], again)
         parts.append({name: _mean(values) if values.ndim > 1 else values for name, values in found.items()})
         categories.append(found["AP"])
         done += len(weights)
@@ -172,9 +172,10 @@ def draw(units: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
     """
     for low in range(0, replicates, _CHUNK):
         rng = np.random.default_rng((seed, low))
-        drawn = rng.integers(units, size=(_CHUNK, units))[: replicates - low]
-        drawn += np.arange(len(drawn))[:, None] * units
-        yield np.bincount(drawn.ravel(), minlength=len(drawn) * units).reshape(-1, units).astype(np.int32)
+        weights = np.empty((min(_CHUNK, replicates - low), units), np.int32)
+        for row in weights:
+            row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
+        yield weights
 
 
 def fingerprint_of(images: int, groups: np.ndarray | None, seed: int) -> tuple[int, str]:

@@ -62,8 +62,7 @@ def indices(ids: np.ndarray, used: np.ndarray, source: object, noun: str) -> tup
     order = np.argsort(ids, kind="stable")
     if used.size == 0:
         return order, np.zeros(0, dtype=np.int32)
-    known = dict(zip(ids[order].tolist(), range(len(ids)), strict=True))
-    place = np.array([known.get(i, -1) for i in used.tolist()], dtype=np.int32)
+    place = places_of(ids[order], used).astype(np.int32)
     wrong = np.flatnonzero(place < 0)
     if len(wrong):
         raise InputError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from evaluation.cli.by_parts import evaluate_by_parts
 from evaluation.cli.members import read_member, some_tables
 from evaluation.cli.output import Output
 from evaluation.cli.protocols import IouType, ProtocolName, protocol_of
@@ -12,7 +13,14 @@ from evaluation.cli.truth import NO_FILES, GroundTruthFile, OpenImagesFiles, pre
 from fusion.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
     from evaluation.calibration import Target
+    from evaluation.ground_truth import GroundTruth
+    from evaluation.open_images import PreparedOpenImages
+    from evaluation.prepared import Prepared
     from fusion.score_maps import ScoreMap
     from fusion.table import DetectionTable
 
@@ -49,15 +57,14 @@ def learn_weights(
         iou_type: Boxes or masks.
         open_images: What goes with a CSV file as ground truth.
     """
-    from evaluation.learning import learn_weights as learn_member_weights
-    from evaluation.learning import tuned_on
+    from evaluation.learning import tuned_on, weights_by_ap
     from fusion.learned import write_learned
     from fusion.terminal import announcing_compilation, stderr
 
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
-        members = [read_member(path, truth, images) for path in some_tables(tables, "learn weights")]
-        weights = learn_member_weights(members, prepared, builder, power=power, floor=floor, t0=t0, r=r)
+        figures = (_figures(path, truth, prepared, images) for path in some_tables(tables, "learn weights"))
+        weights = weights_by_ap(figures, truth, builder, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
     stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
 
@@ -119,12 +126,12 @@ def learn_calibration(
     described: list[DetectionTable] = []  # without their rows
     with announcing_compilation():
         for path in some_tables(tables, "learn calibration"):
-            member = named(read_table(path), path) if truth is None else read_member(path, truth, images)
-            described.append(member.select_images([]))
+            described.append(named(read_table(path, images=[]), path))
             check_agreement(described)
-            name = str(member.metadata.member)
+            name = str(described[-1].metadata.member)
+            pieces = _pieces(path, truth, images, None if iou_type == "segm" else ())
             maps[name] = learned = learn_map(
-                member, prepared, kind, target=wanted, per_category=per_category, least=least_matched
+                pieces, prepared, kind, target=wanted, per_category=per_category, least=least_matched
             )
             if isinstance(learned, CategoryMaps):
                 stderr.print(f"{name}: {len(learned.category)} categories have a map of their own", highlight=False)
@@ -139,6 +146,41 @@ def learn_calibration(
     )
     write_learned(output, "maps", maps, origin)
     stderr.print(f"{output}: {kind} maps of {len(maps)} members", highlight=False)
+
+
+def _figures(
+    path: Path, truth: "GroundTruth", prepared: "Prepared | PreparedOpenImages", images: Path | None
+) -> "tuple[str | None, np.ndarray]":
+    """Return a member's name and its AP of each category; a folder is measured part by part."""
+    from fusion.parts import named
+    from fusion.storage import read_table
+
+    result = evaluate_by_parts(path, truth, prepared, images)
+    if result is not None:
+        return named(read_table(path, images=[]), path).metadata.member, result.average_precision_per_category
+    table = read_member(path, truth, images, None if prepared.protocol.iou_type == "segm" else ())
+    return table.metadata.member, prepared.evaluate(table).average_precision_per_category
+
+
+def _pieces(
+    path: Path, truth: "GroundTruth | None", images: Path | None, columns: tuple[str, ...] | None
+) -> "Iterator[DetectionTable]":
+    """Yield a member's table part by part, with those of the optional columns."""
+    from evaluation.belonging import check_belongs
+    from fusion.parts import named
+    from fusion.storage import part_paths, read_metadata, read_table
+    from fusion.terminal import notes
+
+    parts = part_paths(path)
+    if truth is not None and len(parts) == 1:
+        yield read_member(path, truth, images, columns)
+        return
+    if truth is not None:
+        notes(path, check_belongs(path, read_metadata(path)[0], truth))
+    for part in parts:
+        chosen = None if truth is None or images is None else truth.image_id
+        table = read_table(part, images=chosen, columns=columns)
+        yield named(table.with_metadata(part=None), path)
 
 
 def _target(text: str) -> "Target":

@@ -1,3 +1,5 @@
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +8,12 @@ import pytest
 from evaluation import evaluate
 from evaluation.calibration import choose_least, learn_calibration
 from evaluation.cli.learn import learn_calibration as command
+from evaluation.cli.learn import learn_weights
 from evaluation.cli.truth import OpenImagesFiles
 from evaluation.coco_ground_truth import read_coco
-from evaluation.ground_truth import GroundTruth
+from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.prepared import prepare
-from evaluation.protocol import Coco
+from evaluation.protocol import Coco, Lvis
 from evaluation.worth import Worth, mean_precision
 from fusion import Nms, Recipe, Wbf, calibrate, read_coco_results, write_table
 from fusion.errors import InputError
@@ -217,6 +220,46 @@ def test_command_numbers_open_images_classes_as_the_table_does(tmp_path):
     command(tmp_path / "t.parquet", ground_truth=tmp_path / "boxes.csv", output=tmp_path / "m.toml", open_images=files)
     (values,) = (entry["value"] for entry in read_learned(tmp_path / "m.toml", "maps")[0].values())
     assert min(values) > 0.99  # every detection finds its object
+
+
+@pytest.mark.parametrize("given", [{"kind": "linear"}, {"per_category": True}, {"kind": "rank"}, {"target": 0.5}])
+def test_pieces_of_a_table_give_the_map_of_the_whole(simulation, given):
+    (truth, _), tables = simulation
+    ids = tables[1].image_ids
+    pieces = [tables[1].select_images(some) for some in (ids[:150], ids[150:150], ids[150:])]
+    prepared = prepare(truth)
+    assert learn_calibration(iter(pieces), prepared, **given) == learn_calibration(tables[1], prepared, **given)
+
+
+def test_folders_are_learned_from_part_by_part(simulation, tmp_path, monkeypatch):
+    (truth, _), tables = simulation
+    monkeypatch.setattr("evaluation.cli.learn.prepared_truth", lambda *_: (truth, prepare(truth)))
+    ids = np.intersect1d(tables[0].image_ids, truth.image_id)
+    said = {}
+    for name, parts in (("file.parquet", None), ("folder", 3)):
+        for number in range(2):
+            write_table(tables[number].select_images(ids), tmp_path / str(number) / name, parts=parts)
+        members = [tmp_path / str(number) / name for number in range(2)]
+        if parts:
+            monkeypatch.setattr("evaluation.cli.learn.read_member", None)  # which reads the whole
+        for what, learn in (("maps", command), ("weights", learn_weights)):
+            learn(*members, ground_truth=tmp_path / "truth.json", output=tmp_path / "learned.toml")
+            said.setdefault(what, []).append((tmp_path / "learned.toml").read_text())
+    assert len(set(said["weights"])) == 1
+    first, second = (tomllib.loads(text)["maps"] for text in said["maps"])
+    for name, found in first.items():  # scores of a folder come in another order, and sums of them
+        for column in ("score", "value"):
+            assert second[name][column] == pytest.approx(found[column], abs=1e-12)
+
+
+def test_the_best_of_all_detections_are_not_known_from_pieces(simulation):
+    (truth, _), tables = simulation
+    images = len(truth.image_id)
+    none = Labels(np.zeros(images + 1, np.int64), np.zeros(0, np.int32))
+    labels = {"negative": none, "not_exhaustive": none, "frequency": ("f",) * 8}
+    prepared = prepare(replace(truth, **labels), Lvis(fixed_ap=True))
+    with pytest.raises(InputError, match="all detections at once"):
+        learn_calibration([tables[0]], prepared)
 
 
 @pytest.mark.skipif(not MVOR.is_dir(), reason="the MVOR files are not beside the checkout (../shared/data)")

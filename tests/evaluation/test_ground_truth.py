@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 import pickle
 
@@ -235,6 +236,57 @@ def test_string_image_ids(tmp_path):
     assert truth.image_id.tolist() == ["i3", "i7"]
     assert truth.image.tolist() == [1, 0]
     assert truth.subset(["i7"]).annotation_id.tolist() == [5]
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_entries_in_blocks_are_those_of_the_file(tmp_path_factory, data):
+    """Columns against the file's own entries, whatever kinds of ids the blocks have."""
+    names = data.draw(st.booleans())
+    ids = data.draw(st.lists(st.integers(-9, 2**40), max_size=7, unique=True))
+    lists = st.none() | st.lists(st.sampled_from([4, 5]), max_size=3)
+    images = [
+        {"id": str(key) if names else key, "width": 9, "neg_category_ids": data.draw(lists)}
+        | data.draw(st.sampled_from([{}, {"file_name": "f.jpg"}, {"coco_url": "http://x/u.jpg"}]))
+        for key in ids
+    ]
+    fields = st.fixed_dictionaries(
+        {"category_id": st.sampled_from([4, 5, "5"])},
+        optional={"area": st.none() | st.floats(0, 9), "iscrowd": st.sampled_from([0, 1, None]),
+                  "ignore": st.sampled_from([0, True]), "segmentation": st.sampled_from([[], [[1, 1, 2, 1, 2, 2]]])},
+    )  # fmt: skip
+    count = data.draw(st.integers(0, 7)) if images else 0
+    annotations = [
+        {"id": row, "image_id": data.draw(st.sampled_from(images))["id"], "bbox": [row, 1, 2, 3]} | data.draw(fields)
+        for row in range(count)
+    ]
+    path = tmp_path_factory.getbasetemp() / "blocks.json"
+    categories = [{"id": 4, "name": "a"}, {"id": 5, "name": "b"}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluation.coco_entries._BLOCK", data.draw(st.integers(1, 8)))
+        truth = read_coco(path)
+    by_id = {image["id"]: image for image in images}
+    assert truth.image_id.tolist() == sorted(by_id)
+    named = [i.get("file_name") or i.get("coco_url", "").rpartition("/")[2] for _, i in sorted(by_id.items())]
+    assert truth.file_name.tolist() == named
+    assert truth.image_id[truth.image].tolist() == [a["image_id"] for a in annotations]
+    assert truth.category_id[truth.category].tolist() == [int(a["category_id"]) for a in annotations]
+    assert truth.area.tolist() == [6.0 if a.get("area") is None else a["area"] for a in annotations]
+    assert truth.crowd.tolist() == [bool(a.get("iscrowd")) for a in annotations]
+    ignore = [bool(a.get("ignore")) for a in annotations]
+    assert (truth.ignore is None) == (not any(ignore))
+    assert truth.ignore is None or truth.ignore.tolist() == ignore
+    masks = [bool(a.get("segmentation")) for a in annotations]
+    assert (truth.segmentation is None) == (not any(masks))
+    assert truth.segmentation is None or [len(bytes(text)) > 2 for text in truth.segmentation] == masks
+    listed = [image["neg_category_ids"] for _, image in sorted(by_id.items())]
+    if any(one is not None for one in listed):
+        start, category = truth.negative
+        found = [truth.category_id[category[low:high]].tolist() for low, high in itertools.pairwise(start)]
+        assert found == [sorted(set(one or ())) for one in listed]
+    else:
+        assert truth.negative is None
 
 
 def test_subset(tmp_path):
