@@ -7,13 +7,18 @@ import msgspec
 import numpy as np
 
 from fusion.belonging import same_word
+from fusion.coco_results.category_join import CategoryJoin
+from fusion.coco_results.raw import RecordKey
+from fusion.coco_results.reading import Reading
+from fusion.coco_results.vocabulary import OwnLists, Vocabulary, examples
 from fusion.errors import InputError, option
 from zoo.config import AnyModel, Model, read_model, replace, with_field
 from zoo.data import Data, View
 from zoo.data.transforms import fitting_size
+from zoo.members.joined import Joining
 from zoo.runs import Identity
 
-__all__ = ["limit_notes", "set_at_test", "size_notes", "with_categories_of"]
+__all__ = ["limit_notes", "set_at_test", "size_notes", "with_categories_of", "with_mapped_categories"]
 
 _APART = 1 / 3
 _LVIS_DETECTIONS, _LVIS_SCORE = 300, 1e-3
@@ -86,6 +91,51 @@ def with_categories_of(identity: Identity, data: Data, where: object) -> tuple[I
     else:
         problem = f"has {len(ids)} categories with other ids than the {len(own_ids)} of {where}"
     raise InputError(data.name, problem, "Predict on a data set with the categories of the training")
+
+
+def with_mapped_categories(
+    identity: Identity, data: Data, joining: Joining, where: object
+) -> tuple[Identity, tuple[int, ...], tuple[str, ...]]:
+    """Return a trained model whose labels stand for categories of a data set that has others, by names or a map.
+
+    Args:
+        identity: Of the training.
+        data: What it is shown.
+        joining: Which category is which, and whether what is not there is dropped.
+        where: The training, for messages.
+
+    Returns:
+        The model with the categories that are kept; the labels that it knows them by, 1..K; and notes.
+
+    Raises:
+        InputError: If a category is not there, unless such are dropped; or none is.
+    """
+    names = tuple(data.category_names)
+    ids = data.category_ids.astype(np.int32)
+    vocabulary = Vocabulary(np.zeros(0, np.int64), ids, names, where=data.name)
+    by = Reading(categories="name") if joining.label_map is None else Reading(label_map=joining.label_map)
+    join = CategoryJoin(str(where), vocabulary, by, True, OwnLists({}, {}, {}))
+    keys = [RecordKey(*one) for one in zip(identity.category_ids, identity.category_names, strict=True)]
+    numbers, errors = join.numbers(keys, np.zeros(len(keys), np.int64))
+    for error in errors:
+        raise error
+    kept = tuple(label for label, number in enumerate(numbers, 1) if number is not None)
+    unknown = [str(key.name) for key, number in zip(keys, numbers, strict=True) if number is None]
+    if not kept or (unknown and not joining.drop):
+        target = data.name if joining.label_map is None else "the label map"
+        raise InputError(
+            str(where),
+            f"{len(unknown)} of its {len(keys)} categories are not in {target}: {examples(unknown)}",
+            f"Say which is which with {option('label_map')}, or drop what it finds of others with "
+            f"{option('unknown_categories', 'drop')}",
+        )
+    dropped = (f"dropped: what it finds of {len(unknown)} categories: {examples(unknown)}",) if unknown else ()
+    mapped = msgspec.structs.replace(
+        identity,
+        category_ids=tuple(int(number) for number in numbers if number is not None),
+        category_names=tuple(identity.category_names[label - 1] for label in kept),
+    )
+    return mapped, kept, (*join.notes, *dropped)
 
 
 def size_notes(config: AnyModel, views: Sequence[View], sizes: np.ndarray) -> list[str]:

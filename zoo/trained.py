@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +10,13 @@ import msgspec
 import torch
 from torch import Tensor
 
-from zoo.at_test import limit_notes, size_notes, with_categories_of
+from zoo.at_test import limit_notes, size_notes, with_categories_of, with_mapped_categories
 from zoo.checkpoint import Which, weights_file
 from zoo.config import AnyModel, Model, read_model
 from zoo.crop_network import CropNetwork
 from zoo.data import Data, Target, View
 from zoo.inference import load_model
+from zoo.members.joined import Joining
 from zoo.models import Network
 from zoo.nn.detections import Detections
 from zoo.runs import Identity
@@ -35,6 +36,7 @@ class TrainedFinder:
         name: Of the member.
         about: What its tables say of it.
         moved: What was noticed of its categories.
+        kept: Labels of the network that are kept, where its categories are found in other data; None for all.
     """
 
     network: Network
@@ -42,6 +44,7 @@ class TrainedFinder:
     name: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
     moved: tuple[str, ...] = ()
+    kept: tuple[int, ...] | None = None
 
     @classmethod
     def load(
@@ -51,6 +54,7 @@ class TrainedFinder:
         device: torch.device | str,
         settings: Mapping[str, Any] | None = None,
         which: Which | None = None,
+        joining: Joining | None = None,
     ) -> "TrainedFinder":
         """Load the model of a training folder for a data set.
 
@@ -60,6 +64,7 @@ class TrainedFinder:
             device: Where it is to run.
             settings: Fields of `infer` that are to be others than the training's.
             which: Averaged weights, or those of the last step; None takes the averaged where there are such.
+            joining: How its categories are found among others; None where the data have them.
 
         Raises:
             InputError: If there is no checkpoint, or it is not of this model, or of other categories than the data.
@@ -67,19 +72,24 @@ class TrainedFinder:
         network, identity = load_model(folder, device, settings, which)
         name = folder.resolve().name
         moved: tuple[str, ...] = ()
+        kept: tuple[int, ...] | None = None
         if network.boxes_given == "always":  # whatever the categories are
             ids, names = tuple(int(i) for i in data.category_ids), tuple(data.category_names)
             identity = msgspec.structs.replace(identity, category_ids=ids, category_names=names)
-        else:
+        elif joining is None:
             identity, moved = with_categories_of(identity, data, folder)
+        else:
+            identity, kept, moved = with_mapped_categories(identity, data, joining, folder)
         if isinstance(network, CropNetwork) and network.config.infer.flip and not name.endswith("-flip"):
             name += "-flip"  # it votes beside the same without
-        about = {
+        about: dict[str, Any] = {
             "variant": identity.variant,
             "checkpoint": hash_of(weights_file(folder, which)),
             "config": hashlib.sha256(msgspec.json.encode(identity.model)).hexdigest()[:16],
         }
-        return cls(network=network, identity=identity, name=name, about=about, moved=moved)
+        if kept is not None:
+            about |= {"categories": dict(zip(map(str, kept), identity.category_ids, strict=True))}
+        return cls(network=network, identity=identity, name=name, about=about, moved=moved, kept=kept)
 
     def notes(self, data: Data, views: Sequence[View], finds: bool) -> Sequence[str]:
         """What a user should know of what it is shown."""
@@ -136,6 +146,8 @@ class TrainedFinder:
         self, images: list[Tensor], targets: list[Target], view: View, given: list[Detections] | None
     ) -> list[Detections]:
         """Return what is in each image."""
+        if self.kept is not None and given is not None:
+            given = [replace(own, labels=own.labels.new_tensor(self.kept)[own.labels - 1]) for own in given]
         half = self.device.type == "cuda" and self.config.train.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, half):
             found: list[Detections]
@@ -143,4 +155,18 @@ class TrainedFinder:
                 found = self.network(images, targets, given, view)
             else:
                 found = self.network(images, targets, given)
-        return found
+        return found if self.kept is None else [_renumbered(own, self.kept) for own in found]
+
+
+def _renumbered(found: Detections, kept: tuple[int, ...]) -> Detections:
+    """Return detections of some labels alone, 1 for the first of them."""
+    place = torch.zeros(max((*kept, *found.labels.tolist())) + 1, dtype=torch.int64, device=found.labels.device)
+    place[list(kept)] = torch.arange(1, len(kept) + 1, device=place.device)
+    rows = place[found.labels].nonzero().squeeze(1)
+    return Detections(
+        found.boxes[rows],
+        found.scores[rows],
+        place[found.labels[rows]],
+        None if found.masks is None else [found.masks[row] for row in rows.tolist()],
+        None if found.mask_scores is None else found.mask_scores[rows],
+    )

@@ -3,7 +3,9 @@
 # ruff: noqa: E402
 
 import json
+import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,7 +29,7 @@ from zoo.config import Model, replace
 from zoo.data import open_data
 from zoo.experts import choose_lesson, confusions, siblings, worst_categories
 from zoo.inference import load_model
-from zoo.runs import Identity, read_json
+from zoo.runs import Identity, read_json, write_json
 from zoo.scale import tiny
 from zoo.synthetic.rendered import scenes
 from zoo.train import train
@@ -292,3 +294,52 @@ def test_a_file_that_is_no_evaluation(place, tmp_path):
     (tmp_path / "x.json").write_text('[{"AP": 1}, {"AP": 2}]')
     with pytest.raises(InputError, match="expected what quorum evaluate"):
         zoo_experts(data=place[1], output=tmp_path / "e", worst=1, evaluation=tmp_path / "x.json")
+
+
+# a training on other data
+
+
+def test_a_training_on_other_categories_is_an_expert_by_a_map_of_names(place, tmp_path, capsys):
+    folder, data = place
+    truth = read_coco(folder / "set" / "instances.json")
+    run = tmp_path / "other"
+    shutil.copytree(folder / "base", run)
+    identity = read_json(run / "config.json", Identity)
+    names = ("Apple", truth.category_name[3].upper(), "Pear", truth.category_name[0], "Quince")
+    write_json(
+        msgspec.structs.replace(identity, category_ids=(7, 8, 9, 12, 15), category_names=names), run / "config.json"
+    )
+    settings = ("infer.score=0",)
+    predict(folder / "base", data=data, output=tmp_path / "plain.parquet", settings=settings)
+    plain = read_table(tmp_path / "plain.parquet")
+
+    def found(**options):
+        capsys.readouterr()
+        predict(run, data=data, output=tmp_path / "t.parquet", settings=settings, **options)
+        table = read_table(tmp_path / "t.parquet")
+        return table, capsys.readouterr().err
+
+    def rows(table, categories):
+        some = np.isin(table.category_id, list(categories))
+        columns = (table.image_id, table.score, table.column("x"))
+        renamed = [categories[c] for c in table.category_id[some].tolist()]
+        return sorted(zip(*(np.asarray(column)[some].tolist() for column in columns), renamed, strict=True))
+
+    # by names: what it calls 8 is 4 of the data, 12 is 1
+    table, said = found(unknown_categories="drop")
+    assert set(table.category_id.tolist()) == {1, 4}
+    assert rows(table, {1: 1, 4: 4}) == rows(plain, {2: 4, 4: 1})
+    assert "dropped: what it finds of 3 categories: Apple, Pear, Quince" in said
+    figures = json.loads((run / "figures" / "instances.bbox.json").read_text())
+    assert [row["category_id"] for row in figures["categories"]] == [1, 4]
+    # by a map, two of its categories being one
+    label_map = f"Pear=2,15={truth.category_name[1]},Apple=5"
+    table, _ = found(label_map=label_map, unknown_categories="drop")
+    assert rows(table, {2: 2, 5: 5}) == rows(plain, {3: 2, 5: 2, 1: 5})
+    for options, problem in (
+        ({}, "5 categories with other ids|other categories"),
+        ({"label_map": label_map}, "2 of its 5 categories are not in the label map"),
+        ({"label_map": "Plum=2", "unknown_categories": "drop"}, "5 of its 5 categories"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            found(**options)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint import Which
     from zoo.data import Data, View
     from zoo.finder import Finder
+    from zoo.members.joined import Joining
 
 __all__ = ["predict", "train"]
 
@@ -135,11 +136,11 @@ def predict(
             for example --set box_score_thresh=0.001.
         weights: ema: the averaged weights; last: those of the last step. The averaged where there are such, when not
             given. Of another framework's model the file: .pth, .pt or .safetensors.
-        label_map: Which category of another framework's model is which of the data, by numbers or names, as in
-            `quorum import`: 1=3,3=10,dog=18, JSON, or a file of it.
+        label_map: Which category of a model of another framework, or of a training on other data, is which of the data,
+            by numbers or names, as in `quorum import`: 1=3,3=10,dog=18, JSON, or a file of it.
         unknown_categories: Whether what such a model finds of categories that the data do not have is dropped.
-        member: Of such a model, its folder in the store, such as runs/theirs, made where it is not there: it gets a
-            card, AP, and MEMBER/tables/SPLIT.parquet when --output is not given.
+        member: Of a model of another framework, its folder in the store, such as runs/theirs, made where it is not
+            there: it gets a card, AP, and MEMBER/tables/SPLIT.parquet when --output is not given.
     """
     need_torch("predict")
     import torch
@@ -159,6 +160,9 @@ def predict(
     if os.environ.get("RANK", "0") == "0":
         notes(source.name, source.notes)
     loaders = (4 if torch.cuda.is_available() else 0) if workers is None else workers
+    joining = Joining(
+        label_map=None if label_map is None else read_label_map(label_map), drop=unknown_categories == "drop"
+    )
     if is_foreign(str(run)):
         if member is not None:
             check_origin(member, str(run))
@@ -168,9 +172,6 @@ def predict(
         else:
             remedy = "For example -o tables/theirs.parquet, or --member runs/theirs"
             raise InputError("predict", f"{run} needs --output or --member", remedy)
-        joining = Joining(
-            label_map=None if label_map is None else read_label_map(label_map), drop=unknown_categories == "drop"
-        )
         wanted = Wanted(weights=None if weights is None else Path(weights), settings=_values(settings))
         with in_command_line(settings="set"):
             model = foreign(str(run), wanted, joining, source, table.stem if member is None else member.name)
@@ -188,8 +189,6 @@ def predict(
                 _measure(member, source, table)
         return
     known = ", ".join(f"{framework}:MODEL" for framework in framework_names())
-    if label_map is not None:
-        raise InputError("option --label-map", f"is for models of other frameworks, and {run} is none", f"As {known}")
     if weights not in (None, "ema", "last"):
         problem = f"expected ema or last, got {weights!r}; files are for models of other frameworks"
         raise InputError("option --weights", problem, f"As {known}")
@@ -200,7 +199,9 @@ def predict(
         if boxes is not None:
             raise InputError("predict", "--boxes needs --output", "For example -o tables/with-masks.parquet")
         output = _table_of(run, source, parts)
-    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, dict(_pairs(settings)), which)
+    other = joining if joining != Joining() else None
+    given = dict(_pairs(settings))
+    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, given, which, other)
 
 
 def _predict(
@@ -216,19 +217,31 @@ def _predict(
     workers: int = 0,
     settings: Mapping[str, str] | None = None,
     weights: "Which | None" = None,
+    joining: "Joining | None" = None,
 ) -> None:
     """Run a model of the zoo, measure what it finds and renew its card."""
-    from zoo.at_test import set_at_test, with_categories_of
+    from functools import partial
+
+    from zoo.at_test import set_at_test, with_categories_of, with_mapped_categories
     from zoo.runs import Identity, read_json
+    from zoo.trained import TrainedFinder
     from zoo.views import views_of
 
     trained = read_json(run / "config.json", Identity)
     if flip and isinstance(read_model(trained.model), CropSegmenter):
         settings = {"infer.flip": "true", **(settings or {})}
     chosen = views_of(read_model(set_at_test(trained, settings or {}).model), views, flip)
-    _run(run, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights)
+    load = partial(TrainedFinder.load, run, data, settings=settings, which=weights, joining=joining)
+    _run(
+        run if joining is None else load, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights
+    )
     if os.environ.get("RANK", "0") == "0" and boxes is None and len(chosen) == 1:
-        _measure(run, data, output, with_categories_of(trained, data, run)[0].category_ids)
+        found = (
+            with_categories_of(trained, data, run)
+            if joining is None
+            else with_mapped_categories(trained, data, joining, run)
+        )
+        _measure(run, data, output, found[0].category_ids)
 
 
 def _table_of(member: Path, data: "Data", parts: int | None) -> Path:

@@ -10,7 +10,7 @@ from zoo.data.record import Target
 from zoo.nn.draws import Draws
 from zoo.nn.matching import match_proposals
 
-__all__ = ["Regions", "draw_regions", "join"]
+__all__ = ["Regions", "draw_regions", "join", "one_of_copies"]
 
 
 @dataclass
@@ -84,15 +84,37 @@ def draw_regions(
             (match.labels == 0).nonzero().squeeze(1), config.rois - len(positive), f"background {stage}"
         )
         drawn = torch.cat([positive, negative])
-        index = match.index[drawn]
+        index, labels = match.index[drawn], match.labels[drawn]
+        index[: len(positive)] = one_of_copies(index[: len(positive)], target, draws[image], f"copies {stage}")
+        labels[: len(positive)] = target.labels[index[: len(positive)]]
         weight = torch.full((len(drawn),), target.loss_weight, device=every.device)
         # what is background beside a mined object is as sure as the object
         weighed = len(drawn) if target.labels_only else len(positive)
         weight[:weighed] *= target.box_weight[index[:weighed]]
         goal = target.boxes[index] if len(target.boxes) else every.new_zeros(len(drawn), 4)
         rois = torch.cat([every.new_full((len(drawn), 1), float(image)), every[drawn]], dim=1)
-        parts.append(Regions(rois, match.labels[drawn], index, goal, weight, drawn >= len(boxes)))
+        parts.append(Regions(rois, labels, index, goal, weight, drawn >= len(boxes)))
     return join(parts)
+
+
+def one_of_copies(index: Tensor, target: Target, draws: Draws, purpose: str) -> Tensor:
+    """Return for each object one of those with the same box, drawn evenly.
+
+    In ground truth that is expanded by a class tree an object has a box for each class that it is of. A region is
+    learned as one of them (ours); the first would always win otherwise, and no class would ever be learned from the
+    objects of those below it.
+
+    Args:
+        index: int64 [n], objects of the target.
+        target: Annotations of the image.
+        draws: Of the image.
+        purpose: Of the draw.
+    """
+    same = (target.boxes[:, None] == target.boxes).all(2)
+    if int(same.sum()) == len(same):
+        return index
+    noise = draws.normal((len(index), len(same)), purpose).to(index.device)
+    return noise.masked_fill(~same[index], -torch.inf).argmax(1)
 
 
 def join(parts: list[Regions]) -> Regions:

@@ -158,9 +158,6 @@ def test_the_command_line(tmp_path, run):
     code, _, said = run(*bright, "least")
     assert code == 2
     assert "expected field=value" in said
-    code, _, said = run("predict", tmp_path, "--data", SCENES, "--label-map", "1=2", "-o", tmp_path / "c")
-    assert code == 2
-    assert "is for models of other frameworks" in said
     assert run(*call, "--boxes", tmp_path / "t.parquet")[0] == 2
 
 
