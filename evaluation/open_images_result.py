@@ -18,12 +18,12 @@ from evaluation.protocol import OpenImages
 from fusion.errors import InputError
 from fusion.kernels.jit import run
 
-__all__ = ["Entries", "OpenImagesResult"]
+__all__ = ["OpenImagesResult", "RankedEntries"]
 
 _LANES = 64  # replicates of one kernel call: their weights of some thousand images stay in the cache
 
 
-class Entries(NamedTuple):
+class RankedEntries(NamedTuple):
     """All true and false entries by category, score descending, image, place in the image; n entries.
 
     Attributes:
@@ -200,7 +200,7 @@ class OpenImagesResult(Measured):
                 high: int,
                 first: int = first,
                 end: int = end,
-                entries: Entries = entries,
+                entries: RankedEntries = entries,
                 own: slice = own,
                 start: np.ndarray = start,
             ) -> None:
@@ -217,7 +217,7 @@ class OpenImagesResult(Measured):
             run(task, [(low, min(low + _LANES, len(given))) for low in range(0, len(given), _LANES)])
         return out
 
-    def _batches(self) -> Iterator[tuple[int, int, Entries]]:
+    def _batches(self) -> Iterator[tuple[int, int, RankedEntries]]:
         """Yield the first of some categories, one past the last, and their entries."""
         yield 0, len(self.category_ids), self._entries
 
@@ -248,7 +248,7 @@ class OpenImagesResult(Measured):
         return {"iou_threshold": self.protocol.iou_threshold, "group_of_weight": self.protocol.group_of_weight}
 
     @cached_property
-    def _entries(self) -> Entries:
+    def _entries(self) -> RankedEntries:
         outcomes, trues = self.kept, self.trues
         rows = np.flatnonzero(outcomes.outcome == FALSE)
         category = np.concatenate((trues.category, outcomes.category[rows]))
@@ -262,9 +262,9 @@ class OpenImagesResult(Measured):
 
     def _entries_of(
         self, start: np.ndarray, category: np.ndarray, score: np.ndarray, image: np.ndarray, label: np.ndarray
-    ) -> Entries:
+    ) -> RankedEntries:
         """Return entries that are in order."""
-        return Entries(start, image, label, _runs(category, score, image, label > 0, not self._exact))
+        return RankedEntries(start, image, label, _runs(category, score, image, label > 0, not self._exact))
 
 
 def _runs(category: np.ndarray, score: np.ndarray, image: np.ndarray, true: np.ndarray, every: bool) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.gathering import numbered
 from evaluation.kernels.open_images import FALSE, TRUE
 from evaluation.open_images_curve import KEY_BITS, Outcomes, TrueEntries, Trues, keys_of
-from evaluation.open_images_result import Entries, OpenImagesResult
+from evaluation.open_images_result import OpenImagesResult, RankedEntries
 from evaluation.run_files import RunContent
 from evaluation.runs import StoredRuns
 
@@ -139,7 +139,7 @@ class StoredOpenImagesResult(OpenImagesResult):
         order = np.argsort(_keys(records))
         return records["image"][order], category[order], records["score"][order]
 
-    def _batches(self) -> Iterator[tuple[int, int, Entries]]:
+    def _batches(self) -> Iterator[tuple[int, int, RankedEntries]]:
         for low, high, start, records in self.stored.batches():
             category = np.repeat(np.arange(high - low, dtype=np.int32), np.diff(start))
             score, image = (np.ascontiguousarray(records[name]) for name in ("score", "image"))

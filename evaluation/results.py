@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats import format_of, recognised
 from evaluation.ground_truth import GroundTruth
 from evaluation.readings import check_reading, check_table
@@ -16,7 +17,6 @@ from fusion.atomic import replacing
 from fusion.coco_results import AS_FOUND, Pieces, RawResults, Reading
 from fusion.errors import InputError, Warned, option
 from fusion.reparting import Dealer
-from fusion.storage import read_table
 from fusion.table import DetectionTable, Metadata
 
 __all__ = ["deal_results", "read_label_map", "read_results", "table_of_raw", "write_results"]
@@ -146,7 +146,8 @@ def write_results(
     """Write a table as result files.
 
     Args:
-        table: The detections, or their file or folder of parts, which is not read as a whole for COCO.
+        table: The detections, or their file or folder of parts, which is not read as a whole; what is written is the
+            same.
         path: The file, or the folder of formats with a file per image.
         format: One of those that are written: coco, csv, kitti, mot, openimages, voc, yolo.
         truth: The names and sizes of images and the names of categories, which most formats have in place of ids.
@@ -157,10 +158,7 @@ def write_results(
     Raises:
         InputError: If the format cannot carry the table, or needs a ground truth.
     """
-    kind = format_of(format, "write")
-    if not isinstance(table, DetectionTable) and not kind.streams:
-        table = read_table(table)
-    return kind.write(table, Path(path), truth)  # type: ignore[arg-type]
+    return format_of(format, "write").write(TablePieces(table), Path(path), truth)
 
 
 def table_of_raw(

@@ -39,6 +39,7 @@ BY_ID = "id"
 _KEY = b"quorum"
 _CHECKSUM = b"quorum-crc32"  # of the former, which no checksum of the file is over
 _MOST_PARTS = 512
+_BUFFER = 1 << 16  # bytes of a column that are read at a time, of files that are gone through in pieces
 _SPARED = OPTIONAL.keys() - set(FAR.values())  # columns without which boxes are the same
 
 
@@ -221,7 +222,7 @@ def part_name(number: int) -> str:
 def _pieces(path: Path, metadata: Metadata, rows: int) -> Iterator[DetectionTable]:
     rest: pa.Table | None = None
     check_bytes(path)
-    with opened(path, pre_buffer=False) as file:
+    with opened(path, pre_buffer=False, buffer_size=_BUFFER) as file:
         for batch in file.iter_batches(rows):
             arrow = pa.Table.from_batches([batch])
             if rest is not None:

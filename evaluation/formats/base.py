@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evaluation.files.look import Look
+from evaluation.files.table_pieces import TablePieces
 from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.table import DetectionTable
@@ -19,11 +20,9 @@ class Format:
 
     Attributes:
         title: What it is, in a few words.
-        streams: Whether `write` takes a table's path as well, and has some rows in memory at a time.
     """
 
     title: ClassVar[str]
-    streams: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -66,8 +65,8 @@ class Format:
         """
         raise NotImplementedError
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
-        """Write a table.
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
+        """Write a table, with some rows in memory at a time.
 
         Args:
             table: What to write.

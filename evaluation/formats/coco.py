@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from evaluation.coco_ground_truth import read_coco
 from evaluation.files.class_names import names_beside
 from evaluation.files.look import Look
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults, Reading, Vocabulary, gather_coco_results, write_coco_results
 from fusion.coco_results.category_join import COCO_IDS
 from fusion.errors import InputError
-from fusion.table import DetectionTable
 
 __all__ = ["CocoFormat"]
 
@@ -52,11 +52,9 @@ class CocoFormat(Format):
         """Read annotations; of a folder the one file that is named as annotations are."""
         return read_coco(_only(path, _ANNOTATED))
 
-    streams = True
-
-    def write(self, table: DetectionTable | Path, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write a list of results."""
-        write_coco_results(table, path)
+        write_coco_results(table.table, path)
         return []
 
 

@@ -9,6 +9,7 @@ import pyarrow.csv as arrow_csv
 from evaluation.files.box_tables import BoxColumns, results_of
 from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv.columns import TEXT, read_csv
@@ -40,10 +41,12 @@ class CsvFormat(Format):
         file = read_csv(path, types, delimiter=delimiter)
         return results_of(file.table, columns, str(path), lambda row: f"line {file.lines[row]}")
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write ids, names where they are known, scores and boxes, to the last bit."""
-        with replacing(path) as temporary:
-            arrow_csv.write_csv(plain_table(table, truth), temporary)
+        nothing = plain_table(table.nothing, truth)
+        with replacing(path) as temporary, arrow_csv.CSVWriter(temporary, nothing.schema) as writer:
+            for piece in table:
+                writer.write_table(plain_table(piece, truth))
         return left_out(table, "mask", "soft_mask", "member", "view", "votes")
 
 
@@ -55,11 +58,13 @@ def plain_table(table: DetectionTable, truth: GroundTruth | None) -> pa.Table:
     if truth is not None and any(truth.file_name):
         place = places_of(truth.image_id, table.image_ids)
         names = [str(truth.file_name[at]) if at >= 0 else "" for at in place.tolist()]
-        columns["file_name"] = arrow_array(np.repeat(np.array(names, object), np.diff(table.image_start)))
+        columns["file_name"] = arrow_array(np.repeat(np.array(names, object), np.diff(table.image_start)), pa.string())
     columns["category_id"] = arrow["category_id"]
     if truth is not None:
         known = dict(zip(truth.category_id.tolist(), truth.category_name, strict=True))
-        columns["category_name"] = pa.array([known.get(number, "") for number in table.category_id.tolist()])
+        columns["category_name"] = pa.array(
+            [known.get(number, "") for number in table.category_id.tolist()], pa.string()
+        )
     columns |= {name: arrow[name].cast(pa.float64()) for name in ("score", "x", "y", "w", "h")}
     return pa.table(columns)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.files.image_rows import category_names, image_rows
+from evaluation.files.image_rows import ImageNames, category_names
 from evaluation.files.per_image import OfImage, gathered
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats.base import Format
 from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults
@@ -50,10 +51,10 @@ class FiftyoneFormat(Format):
         except ImportError as error:
             raise InputError("fiftyone", "is not installed", "pip install fiftyone") from error
         shares = table.metadata.unit == "normalized"
-        names = category_names(table, truth, self.name)
+        names = category_names(TablePieces(table), truth, self.name)
         score, category, box = table.score.astype(np.float64), table.category_id, table.xywh.astype(np.float64)
         found = {}
-        for image in image_rows(table, truth, self.name, sizes=not shares):
+        for image in ImageNames(truth, self.name, sizes=not shares).of(table):
             sides = np.ones(4) if shares else np.tile([image.width, image.height], 2)
             rows = zip(
                 category[image.rows].tolist(),

@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from evaluation.files.image_rows import category_names, corners_of, image_rows, left_out
+from evaluation.files.image_rows import ImageNames, category_names, corners_of, left_out
 from evaluation.files.look import Look, stem_of
 from evaluation.files.pictures import picture_files, picture_size
 from evaluation.files.raw_columns import keyed, raw_columns
+from evaluation.files.table_pieces import TablePieces
 from evaluation.files.text_rows import TextRows
 from evaluation.files.truths import NamedObjects
 from evaluation.formats.base import Format, Progress
@@ -20,7 +21,6 @@ from fusion.atomic import replacing
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.coco_results.raw import RecordKey
 from fusion.errors import InputError
-from fusion.table import DetectionTable
 
 __all__ = ["KittiFormat"]
 
@@ -91,24 +91,28 @@ class KittiFormat(Format):
             found.notes.append(f"{unseen} regions marked {_UNSEEN} are left out; detections on them count as wrong")
         return found.truth()
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write a file for every image, as the benchmark wants it."""
         if table.metadata.unit != "pixel":
             raise InputError(path, "KITTI has boxes in pixels, those of the table are shares", "Export another format")
         names = {n: "_".join(name.split()) for n, name in category_names(table, truth, "kitti").items()}
-        corners, score, category = corners_of(table), table.score.astype(np.float64), table.category_id
+        images = ImageNames(truth, "kitti")
         with replacing(path, folder=True) as folder:
-            for image in image_rows(table, truth, "kitti", empty=True):
-                rows = zip(
-                    category[image.rows].tolist(), corners[image.rows].tolist(), score[image.rows].tolist(), strict=True
-                )
+            for piece in table:
+                columns = piece.category_id, corners_of(piece), piece.score.astype(np.float64)
+                for image in images.of(piece):
+                    rows = zip(*(column[image.rows].tolist() for column in columns), strict=True)
+                    file = folder / f"{image.stem}.txt"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    text = "".join(
+                        f"{names[c]} -1 -1 -10 {x1} {y1} {x2} {y2} -1 -1 -1 -1000 -1000 -1000 -10 {s}\n"
+                        for c, (x1, y1, x2, y2), s in rows
+                    )
+                    file.write_text(text, encoding="utf-8")
+            for image in images.others():
                 file = folder / f"{image.stem}.txt"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                text = "".join(
-                    f"{names[c]} -1 -1 -10 {x1} {y1} {x2} {y2} -1 -1 -1 -1000 -1000 -1000 -10 {s}\n"
-                    for c, (x1, y1, x2, y2), s in rows
-                )
-                file.write_text(text, encoding="utf-8")
+                file.touch()
         return left_out(table, "mask", "soft_mask", "member", "view", "votes")
 
 

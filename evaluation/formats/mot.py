@@ -9,6 +9,7 @@ import pyarrow as pa
 from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
 from evaluation.files.raw_columns import raw_columns
+from evaluation.files.table_pieces import TablePieces
 from evaluation.files.text_rows import TextRows
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
@@ -17,7 +18,6 @@ from fusion.atomic import replacing
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.coco_results.raw import RecordKey
 from fusion.errors import InputError
-from fusion.table import DetectionTable
 
 __all__ = ["MotFormat"]
 
@@ -72,20 +72,21 @@ class MotFormat(Format):
         )
         return RawResults.of(str(path), found, native="xywh", place=rows.within)
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write one sequence; categories stand in the eighth column where there are several."""
         if table.metadata.unit != "pixel":
             raise InputError(path, "MOT has boxes in pixels, those of the table are shares", "Export another format")
-        ids = table.image_id
-        if ids.dtype == object or (len(ids) and ids.min() < 1):
-            problem = "its image ids have to be numbers of frames from 1"
-            raise InputError("export mot", f"{problem}, got {ids[0]!r}", "Export another format")
-        several = len(np.unique(table.category_id)) > 1
-        category = table.category_id.tolist() if several else [-1] * len(table)
-        columns = [table.column(name).astype(np.float64).tolist() for name in ("x", "y", "w", "h", "score")]
+        several = len(table.category_ids) > 1
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for frame, x, y, w, h, score, label in zip(ids.tolist(), *columns, category, strict=True):
-                file.write(f"{frame},-1,{x},{y},{w},{h},{score},{label},-1,-1\n")
+            for piece in table:
+                ids = piece.image_id
+                if ids.dtype == object or ids.min() < 1:
+                    problem = "its image ids have to be numbers of frames from 1"
+                    raise InputError("export mot", f"{problem}, got {ids[0]!r}", "Export another format")
+                category = piece.category_id.tolist() if several else [-1] * len(piece)
+                columns = [piece.column(name).astype(np.float64).tolist() for name in ("x", "y", "w", "h", "score")]
+                for frame, x, y, w, h, score, label in zip(ids.tolist(), *columns, category, strict=True):
+                    file.write(f"{frame},-1,{x},{y},{w},{h},{score},{label},-1,-1\n")
         return left_out(table, "mask", "soft_mask", "member", "view", "votes")
 
 

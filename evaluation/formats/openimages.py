@@ -11,6 +11,7 @@ from evaluation.files.image_rows import left_out
 from evaluation.files.look import Look
 from evaluation.files.prediction_strings import read_strings
 from evaluation.files.raw_columns import keyed, raw_columns
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
 from evaluation.open_images_csv import read_open_images
@@ -20,7 +21,6 @@ from evaluation.submissions.open_images import EVALUATOR_BOXES, KAGGLE_BOXES
 from evaluation.submissions.open_images_file import CsvSubmission, checked_blocks
 from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.errors import InputError, option
-from fusion.table import DetectionTable
 from fusion.table_columns import MASK_TYPE
 
 __all__ = ["OpenimagesFormat"]
@@ -70,16 +70,16 @@ class OpenimagesFormat(Format):
         """Read a CSV file of boxes and what goes with it."""
         return read_open_images(boxes=path, **files)
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write the official evaluator's CSV."""
         if truth is None:
             raise InputError(
                 "export openimages", "needs the sizes of images and the labels of categories",
                 f"Give the ground truth with {option('ground_truth')}",
             )  # fmt: skip
-        known = table.select_images(truth.image_id)
+        known = TablePieces(table.table, images=truth.image_id)
         write_submission(known, path, "openimages-evaluator", images=truth, iou_type="bbox")
-        unknown = len(table.image_ids) - len(known.image_ids)
+        unknown = table.images_beside(truth.image_id)
         notes = [f"left out: {unknown} images that {truth.source} does not have"] if unknown else []
         return notes + left_out(table, "mask", "soft_mask", "member", "view", "votes")
 

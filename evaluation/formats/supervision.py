@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation.files.image_rows import category_names, corners_of, image_rows
+from evaluation.files.image_rows import ImageNames, category_names, corners_of
 from evaluation.files.per_image import OfImage, gathered
+from evaluation.files.table_pieces import TablePieces
 from evaluation.formats.base import Format
 from evaluation.ground_truth import GroundTruth
 from fusion.coco_results import RawResults
@@ -37,7 +38,7 @@ class SupervisionFormat(Format):
             from supervision import Detections
         except ImportError as error:
             raise InputError("supervision", "is not installed", "pip install supervision") from error
-        names = category_names(table, truth, self.name)
+        names = category_names(TablePieces(table), truth, self.name)
         corners, score, category = corners_of(table), table.score.astype(np.float64), table.category_id
         titles = np.array([names[number] for number in category.tolist()], str)
         masks = table.mask
@@ -49,7 +50,7 @@ class SupervisionFormat(Format):
                 mask=None if masks is None else _decoded(masks[image.rows.start : image.rows.stop]),
                 data={"class_name": titles[image.rows]},
             )
-            for image in image_rows(table, truth, self.name)
+            for image in ImageNames(truth, self.name).of(table)
         }
 
 

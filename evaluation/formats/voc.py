@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from evaluation.files.file_bytes import file_bytes
-from evaluation.files.image_rows import category_names, corners_of, image_rows, left_out
+from evaluation.files.image_rows import ImageNames, category_names, corners_of, left_out
 from evaluation.files.look import Look, stem_of
 from evaluation.files.plain_xml import plain_objects
 from evaluation.files.raw_columns import keyed, raw_columns
+from evaluation.files.table_pieces import TablePieces
 from evaluation.files.truths import NamedObjects
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
@@ -22,7 +23,6 @@ from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.coco_results.raw import RecordKey
 from fusion.errors import InputError
 from fusion.source import STANDARD_INPUT
-from fusion.table import DetectionTable
 
 __all__ = ["VocFormat"]
 
@@ -92,30 +92,30 @@ class VocFormat(Format):
                 found.add(image, _label(entry, file, nth), box, difficult=hard)
         return found.truth()
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write a file per image with detections."""
         if table.metadata.unit != "pixel":
             raise InputError(
                 path, "VOC has boxes in pixels, the boxes of the table are shares", "Export another format"
             )
         names = {number: escape(name) for number, name in category_names(table, truth, "voc").items()}
-        corners, score = corners_of(table), table.score.astype(np.float64)
-        category = table.category_id
+        images = ImageNames(truth, "voc")
         with replacing(path, folder=True) as folder:
-            for image in image_rows(table, truth, "voc"):
-                file = folder / f"{image.stem}.xml"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                objects = zip(
-                    category[image.rows].tolist(), score[image.rows].tolist(), corners[image.rows].tolist(), strict=True
-                )
-                text = "".join(
-                    f"\t<object>\n\t\t<name>{names[number]}</name>\n\t\t<score>{confidence}</score>\n\t\t<bndbox>"
-                    f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>\n\t</object>\n"
-                    for number, confidence, (x1, y1, x2, y2) in objects
-                )
-                size = f"<width>{image.width}</width><height>{image.height}</height><depth>3</depth>"
-                head = f"\t<filename>{escape(PurePosixPath(image.name).name)}</filename>\n\t<size>{size}</size>\n"
-                file.write_text(f"<annotation>\n{head}{text}</annotation>\n", encoding="utf-8")
+            for piece in table:
+                columns = piece.category_id, piece.score.astype(np.float64), corners_of(piece)
+                for image in images.of(piece):
+                    file = folder / f"{image.stem}.xml"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    text = "".join(
+                        f"\t<object>\n\t\t<name>{names[number]}</name>\n\t\t<score>{confidence}</score>\n\t\t<bndbox>"
+                        f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>\n\t</object>\n"
+                        for number, confidence, (x1, y1, x2, y2) in zip(
+                            *(column[image.rows].tolist() for column in columns), strict=True
+                        )
+                    )
+                    size = f"<width>{image.width}</width><height>{image.height}</height><depth>3</depth>"
+                    head = f"\t<filename>{escape(PurePosixPath(image.name).name)}</filename>\n\t<size>{size}</size>\n"
+                    file.write_text(f"<annotation>\n{head}{text}</annotation>\n", encoding="utf-8")
         return left_out(table, "mask", "soft_mask", "member", "view", "votes")
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.files.class_names import names_beside, split_of
-from evaluation.files.image_rows import category_names, image_rows, left_out
+from evaluation.files.image_rows import ImageNames, category_names, left_out
 from evaluation.files.look import Look, stem_of
 from evaluation.files.pictures import picture_files, picture_size
 from evaluation.files.raw_columns import raw_columns
+from evaluation.files.table_pieces import TablePieces
 from evaluation.files.text_rows import TextRows
 from evaluation.formats.base import Format, Progress
 from evaluation.ground_truth import GroundTruth
@@ -22,7 +23,6 @@ from fusion.coco_results import RawResults, Reading, Vocabulary
 from fusion.coco_results.raw import RecordKey
 from fusion.coco_results.vocabulary import OwnLists
 from fusion.errors import InputError
-from fusion.table import DetectionTable
 
 __all__ = ["YoloFormat"]
 
@@ -116,23 +116,27 @@ class YoloFormat(Format):
             source=path,
         )
 
-    def write(self, table: DetectionTable, path: Path, truth: GroundTruth | None) -> list[str]:
+    def write(self, table: TablePieces, path: Path, truth: GroundTruth | None) -> list[str]:
         """Write labels/*.txt and data.yaml."""
         shares = table.metadata.unit == "normalized"
         names = category_names(table, truth, "yolo")
         ids = sorted(names) if truth is None else truth.category_id.tolist()
         index = {number: place for place, number in enumerate(ids)}
-        columns = {name: table.column(name).astype(np.float64) for name in ("x", "y", "w", "h", "score")}
-        category = [index[number] for number in table.category_id.tolist()]
+        images = ImageNames(truth, "yolo", sizes=not shares)
         with replacing(path, folder=True) as folder:
-            for image in image_rows(table, truth, "yolo", sizes=not shares):
-                width, height = (1, 1) if shares else (image.width, image.height)
-                x, y, w, h, score = (column[image.rows] for column in columns.values())
-                box = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
-                lines = zip(category[image.rows], *(side.tolist() for side in box), score.tolist(), strict=True)
-                file = folder / "labels" / f"{image.stem}.txt"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text("".join(f"{c} {x} {y} {w} {h} {s}\n" for c, x, y, w, h, s in lines), encoding="utf-8")
+            for piece in table:
+                columns = [piece.column(name).astype(np.float64) for name in ("x", "y", "w", "h", "score")]
+                category = [index[number] for number in piece.category_id.tolist()]
+                for image in images.of(piece):
+                    width, height = (1, 1) if shares else (image.width, image.height)
+                    x, y, w, h, score = (column[image.rows] for column in columns)
+                    box = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+                    sides = (side.tolist() for side in (*box, score))
+                    file = folder / "labels" / f"{image.stem}.txt"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    lines = zip(category[image.rows], *sides, strict=True)
+                    text = "".join(f"{c} {x} {y} {w} {h} {s}\n" for c, x, y, w, h, s in lines)
+                    file.write_text(text, encoding="utf-8")
             titles = dict(zip(ids, truth.category_name, strict=True)) if truth is not None else names
             listed = "".join(f"  {index[number]}: {_quoted(titles[number])}\n" for number in ids)
             (folder / "labels").mkdir(exist_ok=True)

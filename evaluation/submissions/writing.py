@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.belonging import check_category_names, check_images
+from evaluation.files.table_pieces import TablePieces
 from evaluation.ground_truth import GroundTruth
 from evaluation.submissions.audit import Audit, Block
 from evaluation.submissions.coco import encode_records, write_json
@@ -18,7 +19,7 @@ from evaluation.submissions.coco_file import check_size
 from evaluation.submissions.image_list import COCO_CATEGORIES, LVIS_CATEGORIES, ImageList, read_image_list
 from evaluation.submissions.open_images import Entries, evaluator_text, kaggle_text, write_evaluator, write_kaggle
 from evaluation.submissions.report import Findings, Report
-from evaluation.submissions.table_blocks import TableBlocks, block_of
+from evaluation.submissions.table_blocks import block_of
 from fusion.belonging import Sketch
 from fusion.checks import at_least, one_of
 from fusion.errors import InputError, option
@@ -45,7 +46,8 @@ class Submission:
     Making one checks the whole table and writes nothing; `report` tells what was found, `write` writes.
 
     Args:
-        table: A table, or the path of one; folders of parts and large files are gone through in pieces.
+        table: A table, or the path of one; folders of parts and large files are gone through in pieces. The file that
+            is written is the same for both.
         format: "coco", "lvis", "openimages-detection", "openimages-segmentation" (both as Kaggle takes
             them) or "openimages-evaluator" (the official evaluator's).
         images: The split: an image list, a ground truth, or the file of one.
@@ -67,7 +69,7 @@ class Submission:
 
     def __init__(
         self,
-        table: DetectionTable | str | os.PathLike[str],
+        table: DetectionTable | TablePieces | str | os.PathLike[str],
         format: str,  # noqa: A002 - the word that users know it by
         *,
         images: ImageList | GroundTruth | str | os.PathLike[str],
@@ -94,7 +96,7 @@ class Submission:
         limits = [limit for limit in (CAPS[format], max_per_image) if limit is not None]
         self._cap = min(limits) if limits else None
         self._digits, self._score_digits, self.progress = digits, score_digits, progress
-        self._table = TableBlocks(table)
+        self._table = table if isinstance(table, TablePieces) else TablePieces(table)
         self._check_belongs()
         self._labels = self._label_array()
         self._normalized = self._table.metadata.unit == "normalized"
@@ -294,7 +296,7 @@ def image_list(images: ImageList | GroundTruth | str | os.PathLike[str], format:
 
 
 def write_submission(
-    table: DetectionTable | str | os.PathLike[str],
+    table: DetectionTable | TablePieces | str | os.PathLike[str],
     path: str | os.PathLike[str],
     format: str,  # noqa: A002
     *,

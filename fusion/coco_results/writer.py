@@ -13,8 +13,9 @@ from fusion.arrow_arrays import numpy_array
 from fusion.atomic import replacing
 from fusion.coco_results.records import Rle
 from fusion.errors import InputError
+from fusion.in_order import pieces_in_order
 from fusion.masks import mask_bounds
-from fusion.storage import read_metadata, read_pieces
+from fusion.storage import read_metadata
 from fusion.table import DetectionTable
 
 __all__ = ["write_coco_results"]
@@ -51,8 +52,7 @@ def write_coco_results(
     Members, views and votes have no place in this format. The file appears as a whole or not at all.
 
     Args:
-        table: What to write, or its file or folder of parts: of that some rows at a time are in memory, and of a
-            folder the images stand part by part.
+        table: What to write, or its file or folder of parts: of that some rows at a time are in memory.
         path: The file.
         progress: Called with the rows written so far and in all.
 
@@ -79,7 +79,7 @@ def write_coco_results(
 
 
 def _blocks(table: DetectionTable | str | os.PathLike[str]) -> Iterator[pa.Table]:
-    for piece in [table] if isinstance(table, DetectionTable) else read_pieces(table):
+    for piece in [table] if isinstance(table, DetectionTable) else pieces_in_order(table):
         for low in range(0, len(piece), _ROWS):
             yield piece.arrow.slice(low, _ROWS)
 
