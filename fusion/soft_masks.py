@@ -11,7 +11,7 @@ from fusion.errors import InputError
 
 __all__ = ["SOFT_MASK_TYPE", "SoftMaps", "check_soft_masks", "soft_maps", "soft_mask_array"]
 
-SOFT_MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("values", pa.list_(pa.float32()))])
+SOFT_MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("values", pa.large_list(pa.float32()))])
 
 
 class SoftMaps(NamedTuple):
@@ -42,17 +42,13 @@ def soft_mask_array(values: npt.ArrayLike, height: npt.ArrayLike, width: npt.Arr
         [n] structs (height, width, values).
 
     Raises:
-        InputError: If the maps are not square, or there are too many for one column.
+        InputError: If the maps are not square.
     """
     maps = np.asarray(values, np.float32)
     if maps.ndim != 3 or maps.shape[1] != maps.shape[2]:
         raise InputError("soft masks", f"expected maps of shape [n, s, s], got {list(maps.shape)}")
-    if maps.size >= 2**31:
-        raise InputError(
-            "soft masks", f"{maps.size:,} numbers do not fit in one column", "Make a table per part of the images"
-        )
-    offset = np.arange(len(maps) + 1, dtype=np.int32) * np.int32(maps.shape[1] ** 2)
-    lists = pa.ListArray.from_arrays(arrow_array(offset), arrow_array(maps.ravel()))
+    offset = np.arange(len(maps) + 1, dtype=np.int64) * maps.shape[1] ** 2
+    lists = pa.LargeListArray.from_arrays(arrow_array(offset), arrow_array(maps.ravel()))
     sizes = [arrow_array(np.broadcast_to(np.asarray(size, np.int32), len(maps))) for size in (height, width)]
     return pa.StructArray.from_arrays([*sizes, lists], fields=list(SOFT_MASK_TYPE))
 

@@ -15,7 +15,10 @@ from fusion.soft_masks import SOFT_MASK_TYPE, check_soft_masks
 __all__ = ["MASK_TYPE", "OPTIONAL", "check_values", "checked_schema", "single", "with_sorted_dictionary"]
 
 MASK_TYPE = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.large_binary())])
-_SHORT_MASK = pa.struct([*list(MASK_TYPE)[:2], ("counts", pa.binary())])  # up to 2 GiB of text, as libraries make it
+_SHORT = {  # of up to 2 GiB, as libraries make them
+    pa.struct([*list(MASK_TYPE)[:2], ("counts", pa.binary())]): MASK_TYPE,
+    pa.struct([*list(SOFT_MASK_TYPE)[:2], ("values", pa.list_(pa.float32()))]): SOFT_MASK_TYPE,
+}
 _NUMBERS = ("score", "x", "y", "w", "h")
 _REQUIRED = ("image_id", "category_id", *_NUMBERS)
 OPTIONAL = {
@@ -30,7 +33,7 @@ OPTIONAL = {
 
 
 def checked_schema(arrow: pa.Table, where: object) -> pa.Table:
-    """Return a table with its columns in order, masks of short texts as those of long ones.
+    """Return a table with its columns in order, masks with offsets of 32 bits as those with 64.
 
     Raises:
         InputError: If one is missing, strange, there twice or of another type.
@@ -50,8 +53,8 @@ def checked_schema(arrow: pa.Table, where: object) -> pa.Table:
         raise InputError(where, f"column {', '.join(unknown)} is not one of a detection table", "Drop it")
     for name in names:
         kind = arrow.schema.field(name).type
-        if kind == _SHORT_MASK:
-            arrow = arrow.set_column(arrow.column_names.index(name), name, arrow[name].cast(MASK_TYPE))
+        if kind in _SHORT:
+            arrow = arrow.set_column(arrow.column_names.index(name), name, arrow[name].cast(_SHORT[kind]))
             continue
         if not _type_fits(name, kind):
             raise InputError(where, f"column {name} is of type {kind}, expected {_expected(name)}")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from fusion.errors import InputError
 from fusion.masks import mask_text
+from fusion.soft_masks import SOFT_MASK_TYPE, soft_maps, soft_mask_array
+from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable, Metadata
 from fusion.table_columns import MASK_TYPE
 
@@ -107,6 +109,22 @@ def test_masks_of_other_libraries_have_short_offsets():
     for mask in (table.mask, table.mask.cast(short)):
         text = mask_text(mask[1:])
         assert [bytes(text.data[a:b]) for a, b in itertools.pairwise(text.offset)] == [b"0", b"123"]
+
+
+def test_soft_masks_have_offsets_of_64_bits(tmp_path):
+    """So that they do not overflow at 2 GiB; those with 32 bits, of earlier files, are taken as well."""
+    maps = np.random.default_rng(0).random((3, 2, 2)).astype(np.float32)
+    column = soft_mask_array(maps, 8, [9, 10, 11])
+    assert column.type.field("values").type == pa.large_list(pa.float32())
+    short = pa.struct([*list(SOFT_MASK_TYPE)[:2], ("values", pa.list_(pa.float32()))])
+    for given_column in (column, column.cast(short)):
+        table = small(soft_mask=given_column)
+        assert table.soft_mask.type == SOFT_MASK_TYPE
+        write_table(table, tmp_path / "t.parquet")
+        found = soft_maps(read_table(tmp_path / "t.parquet").soft_mask)
+        assert np.array_equal(found.values, maps[[1, 0, 2]].ravel())  # sorted by image
+        assert found.offset.tolist() == [0, 4, 8, 12]
+        assert found.width.tolist() == [10, 9, 11]
 
 
 @pytest.mark.slow  # 2.2 GB of text, in sparse pages but for the copy that is tested
