@@ -110,7 +110,8 @@ def zoo_experts(
         highlight=False,
     )
     if not len(lesson.confused):
-        notes(output, [f"nothing is confused with these categories; {option('ratio', '3')} takes the most alike"])
+        more = "" if by == "hierarchy" else f"; {option('ratio', '3')} takes the most alike"
+        notes(output, [f"nothing is confused with these categories{more}"])
 
 
 def _evaluated(path: Path) -> dict[int, float]:
