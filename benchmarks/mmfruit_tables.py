@@ -3,9 +3,9 @@
     QUORUM_THREADS=1 python -m benchmarks.mmfruit_tables [-o .cache/mmfruit-tables] [--steps 400] [--seeds 0 1 2]
 
 Table 1 trains `mm_x50_plain` and `mm_x50_classaware` on pictures with a long tail, and measures on pictures that are
-drawn more evenly. Table 2 trains `mm_r50_plain` and `mm_r50_dh`, each at one size and at several, and looks at the
-validation pictures at one size and at several (what the report means by "MT"; views are merged by `merge_scales`). All
-in their tiny form from scratch, a training of its own for each seed, the same steps for all rows of a table.
+drawn more evenly. Table 2 trains `mm_r50_plain` and `mm_r50_dh` and looks at the validation pictures at one size and at
+several (what the report means by "MT"; views are merged by `merge_scales`); beside that, both are trained at several
+sizes. All in their tiny form from scratch, a training of its own for each seed, the same steps for all rows.
 
 Figures are the Open Images protocol's mAP at IoU 0.5, the mean of the seeds. Intervals are those of the bootstrap over
 the validation pictures, of the seeds' mean, differences paired; since they do not know of the seeds, the differences of
@@ -87,19 +87,18 @@ _TABLE_1 = (
     Row("every picture once", "mm_x50_plain", _SIZES, _ONE, "58.88"),
     Row("class-aware sampling", "mm_x50_classaware", _SIZES, _ONE, "64.64"),
 )
-_TABLE_2 = tuple(
-    Row(f"{head}, {taught}, {seen}", variant, training, test, reported.get((taught, seen), ""))
-    for taught, training in (("one size", _SIZES), ("several", _MANY))
-    for seen, test in (("one at test", _ONE), ("several at test", _VIEWS))
-    for head, variant, reported in (
-        ("plain head", "mm_r50_plain", {("one size", "one at test"): "49.79"}),
-        (
-            "decoupling head",
-            "mm_r50_dh",
-            {("one size", "one at test"): "52.55", ("one size", "several at test"): "55.88"},
-        ),
-    )
+_TABLE_2 = (
+    Row("plain head", "mm_r50_plain", _SIZES, _ONE, "49.79"),
+    Row("decoupling head", "mm_r50_dh", _SIZES, _ONE, "52.55"),
+    Row("plain head, several sizes at test", "mm_r50_plain", _SIZES, _VIEWS),
+    Row("decoupling head, several sizes at test", "mm_r50_dh", _SIZES, _VIEWS, "55.88"),
+    Row("plain head, several sizes in training", "mm_r50_plain", _MANY, _ONE),
+    Row("decoupling head, several sizes in training", "mm_r50_dh", _MANY, _ONE),
 )
+# which row each is compared with, by place
+_TO_FIRST = {1: 0}
+_TO_PLAIN = {1: 0, 3: 2, 5: 4}
+_TO_ONE = {2: 0, 3: 1, 4: 0, 5: 1}
 
 
 def main() -> None:
@@ -117,20 +116,20 @@ def main() -> None:
     for name, rows in (("tail", _TABLE_1), ("even", _TABLE_2)):
         data, val = (_open(options.output / f"{name}-{part}") for part in ("train", "val"))
         prepared = _prepared(options.output / f"{name}-val")
-        pairs = {
-            (row, seed): _measure(row, seed, options.steps, data, val, prepared, runs / name)
-            for seed in options.seeds  # all rows of a seed first
+        measured = {
+            (row.label, seed): _measure(row, seed, options.steps, data, val, prepared, runs / name)
             for row in rows
+            for seed in options.seeds
         }
-        found[name] = [
-            Measured(row, [pairs[row, seed][0] for seed in options.seeds], sum(pairs[row, s][1] for s in options.seeds))
-            for row in rows
-        ]
-    seconds = sum(one.seconds for rows in found.values() for one in rows)
+        found[name] = []
+        for row in rows:
+            own = [measured[row.label, seed] for seed in options.seeds]
+            found[name].append(Measured(row, [figures for figures, _ in own], sum(seconds for _, seconds in own)))
+    seconds = sum(msgspec.json.decode(path.read_bytes(), type=float) for path in runs.rglob("*-seconds.json"))
+    tables = (_markdown(found["tail"], _TO_FIRST), *(_markdown(found["even"], to) for to in (_TO_PLAIN, _TO_ONE)))
     print(
         f"\n{options.steps} steps of 4 images for each training, seeds {options.seeds}; {seconds / 60:.0f} minutes of "
-        f"one processor in all, {torch.get_num_threads()} thread(s).\n\nTable 1\n\n{_markdown(found['tail'], [0, 0])}"
-        f"\n\nTable 2\n\n{_markdown(found['even'], [0, 0, 0, 2, 0, 4, 0, 6])}"
+        f"one processor in all, {torch.get_num_threads()} thread(s).\n\n" + "\n\n".join(tables)
     )
 
 
@@ -165,13 +164,13 @@ def _measure(
     if not (own / "run.json").exists() or not table.exists():
         with _Spent(own / "training-seconds.json"):
             train(_config(row, steps, seed), data, own, variant=f"{row.variant}:tiny", resume=True)
-        with _Spent(table.with_suffix(".json")):
+        with _Spent(table.with_name(f"{table.stem}-seconds.json")):
             predict(own, val, table, batch=8, settings=row.test)
     detections = read_table(table)
     if len(row.test["infer.short"]) > 1:
         detections = merge_scales([detections])
     figures = bootstrap(prepared.evaluate(detections), drawn=())
-    spent = [own / "training-seconds.json"] * (row.test is _ONE) + [table.with_suffix(".json")]
+    spent = [own / "training-seconds.json", table.with_name(f"{table.stem}-seconds.json")]
     seconds = sum(msgspec.json.decode(path.read_bytes(), type=float) for path in spent)
     print(f"{row.label}, seed {seed}: {100 * figures.observed['AP']:.2f}, {seconds:.0f} CPU s", flush=True)
     return figures, seconds
@@ -201,33 +200,36 @@ def _config(row: Row, steps: int, seed: int) -> Model:
     return config
 
 
-def _markdown(rows: list[Measured], beside: list[int]) -> str:
-    """Return a table; `beside` says which row each is compared with, itself for none."""
-    heads = ("", "mAP", "95 % interval", "compared with row", "difference", "of each seed", "CPU s", "reported")
+def _markdown(rows: list[Measured], beside: Mapping[int, int]) -> str:
+    """Return a table; `beside` says which row each is compared with, where it is with one."""
+    heads = ("row", "", "mAP", "95 % interval", "to row", "difference", "of each seed", "CPU s", "reported")
     table = PrintedTable.of(heads, ())
-    for place, (one, other) in enumerate(zip(rows, beside, strict=True)):
+    for place, one in enumerate(rows):
         whole, replicates = _mean(one)
-        interval = interval_of(whole, replicates, one.figures[0].units)
-        cells: list[Cell] = [
-            f"{place + 1}. {one.row.label}",
-            f"{100 * whole:.2f}",
-            f"{100 * interval.low:.2f} to {100 * interval.high:.2f}",
-        ]
-        if other == place:
-            cells += ["", "", ""]
-        else:
-            first, before = _mean(rows[other])
-            change = difference_of(first, whole, before, replicates, one.figures[0].units)
-            each = [
-                100 * (b.observed["AP"] - a.observed["AP"])
-                for a, b in zip(rows[other].figures, one.figures, strict=True)
-            ]
-            cells += [
-                str(other + 1),
+        units = one.figures[0].units
+        interval = interval_of(whole, replicates, units)
+        compared = ("", "", "")
+        if place in beside:
+            other = rows[beside[place]]
+            first, before = _mean(other)
+            change = difference_of(first, whole, before, replicates, units)
+            pairs = zip(other.figures, one.figures, strict=True)
+            each = [100 * (b.observed["AP"] - a.observed["AP"]) for a, b in pairs]
+            compared = (
+                str(beside[place] + 1),
                 f"{100 * change.value:+.2f} ({100 * change.low:+.2f} to {100 * change.high:+.2f})",
                 ", ".join(f"{value:+.2f}" for value in each),
-            ]
-        table.rows.append([*cells, f"{one.seconds:.0f}", one.row.reported])
+            )
+        cells: list[Cell] = [
+            str(place + 1),
+            one.row.label,
+            f"{100 * whole:.2f}",
+            f"{100 * interval.low:.2f} to {100 * interval.high:.2f}",
+            *compared,
+            f"{one.seconds:.0f}",
+            one.row.reported,
+        ]
+        table.rows.append(cells)
     return table.to_markdown()
 
 
