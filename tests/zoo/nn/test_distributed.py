@@ -12,6 +12,7 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
+from tests.zoo.nn.test_two_stage import DECOUPLED
 from zoo.config import CropSegmenter, GroupSoftmax, Model, Seesaw, Timm, WeakSupervision
 from zoo.data.counts import CategoryCounts
 from zoo.models import build
@@ -23,6 +24,7 @@ CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "m
 CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
 CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
 CONFIGS["crops"] = tiny(CropSegmenter(backbone=Timm(branches=True, norm="gn")))
+CONFIGS["decoupled"] = DECOUPLED
 CONFIGS["weak"] = tiny(Model(weak=WeakSupervision()))
 COUNTS = CategoryCounts(100, torch.tensor([3, 3, 30]), torch.tensor([3, 3, 30]))
 

@@ -57,7 +57,16 @@ def test_one_image_by_heart():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["md19_r50_fpn", "md19_r50_cascade", "md19_r50_strong", "md18_r50_lsh", "md19_seg_maskcascade", "lt_r50_htc"],
+    [
+        "md19_r50_fpn",
+        "md19_r50_cascade",
+        "md19_r50_strong",
+        "md18_r50_lsh",
+        "md19_seg_maskcascade",
+        "lt_r50_htc",
+        "mm_decoupled",
+        "mm_cascade4",
+    ],
 )
 def test_each_family_learns_one_image_by_heart(name):
     check(*learn(name, 1, 150))

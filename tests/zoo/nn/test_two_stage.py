@@ -11,7 +11,18 @@ from torch.nn import functional
 
 from fusion.errors import InputError
 from tests.zoo.nn.cases import CLASSES, batch, scene
-from zoo.config import Cascade, FCHead, MaskHead, MaskIoU, Model, SoftNMS, StuffHead, replace
+from zoo.config import (
+    Cascade,
+    DecoupledBackbone,
+    DecoupledHead,
+    FCHead,
+    MaskHead,
+    MaskIoU,
+    Model,
+    SoftNMS,
+    StuffHead,
+    replace,
+)
 from zoo.models import build
 from zoo.nn.detections import Detections, pick
 from zoo.nn.geometry import encode
@@ -31,6 +42,11 @@ CASCADE = tiny(
     )
 )
 
+# what MMfruit's detectors have beside these, all in one
+DECOUPLED = replace(
+    CASCADE, head=tiny(Model(head=DecoupledHead(class_agnostic=True))).head, decoupled=DecoupledBackbone()
+)
+
 
 def model(config, seed=0):
     torch.manual_seed(seed)
@@ -48,7 +64,7 @@ def backward(net, images, targets):
     return {name: loss.item() for name, loss in losses.items()}
 
 
-@pytest.mark.parametrize("config", [PLAIN, MASKS, CASCADE], ids=["plain", "masks", "cascade"])
+@pytest.mark.parametrize("config", [PLAIN, MASKS, CASCADE, DECOUPLED], ids=["plain", "masks", "cascade", "decoupled"])
 @pytest.mark.parametrize("kind", ["empty", "ignore", "labels", "pixel", "mixed"])
 def test_odd_images(config, kind):
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "masks": None}
@@ -70,7 +86,7 @@ def test_odd_images(config, kind):
     backward(model(config), images, targets)
 
 
-@pytest.mark.parametrize("config", [MASKS, CASCADE], ids=["masks", "cascade"])
+@pytest.mark.parametrize("config", [MASKS, CASCADE, DECOUPLED], ids=["masks", "cascade", "decoupled"])
 def test_images_without_proposals(config, monkeypatch):
     net = model(config)
     images, targets = batch(1, 2)
@@ -114,7 +130,7 @@ def test_draws_change_with_each_pass_and_survive_saving():
     assert int(net.passes) == 3
 
 
-@pytest.mark.parametrize("config", [MASKS, CASCADE], ids=["masks", "cascade"])
+@pytest.mark.parametrize("config", [MASKS, CASCADE, DECOUPLED], ids=["masks", "cascade", "decoupled"])
 def test_detections(config):
     net = model(replace(config, infer=replace(config.infer, score=0.0))).eval()
     images, targets = batch(1, 2)
@@ -192,7 +208,7 @@ def test_given_detections_get_the_masks_that_the_model_gives_its_own():
     assert torch.allclose(again.mask_scores, own.mask_scores, atol=1e-6)
 
 
-@pytest.mark.parametrize("config", [MASKS, CASCADE], ids=["masks", "cascade"])
+@pytest.mark.parametrize("config", [MASKS, CASCADE, DECOUPLED], ids=["masks", "cascade", "decoupled"])
 def test_bfloat16(config):
     net = model(config)
     images, targets = batch(1, 2)
