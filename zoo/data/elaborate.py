@@ -92,7 +92,8 @@ class Elaborated:
         largest = min(self.settings.memory_scale, float(self.shapes.edges[-1]))
         if own >= largest:
             return image, target
-        part = own / self.shapes.draw(max(own, float(self.shapes.edges[0])), largest, rng)
+        least = min(max(own, float(self.shapes.edges[0])), largest)
+        part = own / self.shapes.draw(least, largest, rng)
         top, rows_kept = _place(y1, y2, height, part, rng)
         left, columns_kept = _place(x1, x2, width, part, rng)
         return crop(image, target, top, left, rows_kept, columns_kept)

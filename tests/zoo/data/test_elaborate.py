@@ -175,6 +175,14 @@ def test_a_turn_about_a_point_leaves_that_point(seed, quarters):
             assert turned_image[0, row, column] == (image[0][source] if inside else 128)
 
 
+def test_memory_counts_more_than_the_smallest_scale_there_is():
+    large = Shapes(EVENLY.imbalance, np.linspace(0.6, 0.9, 101), np.linspace(0, 1, 101))
+    target = Target.empty(1, (100, 100), boxes=torch.tensor([[40.0, 40, 60, 60]]), labels=torch.tensor([1]))
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    part = Elaborated(replace(STILL, memory_scale=0.5), large)(image, replace(target, drawn=1), VisitDraws(0, 0, 0))[0]
+    assert part.shape[1:] == (40, 40)
+
+
 def test_pictures_that_were_drawn_for_no_category_stay():
     image, target, _ = random_sample(np.random.default_rng(0))
     turn = Elaborated(Elaborate(), EVENLY)
