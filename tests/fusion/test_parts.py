@@ -218,9 +218,21 @@ def test_shares_are_read_from_the_option_or_the_environment():
     array = slurm | {"SLURM_ARRAY_TASK_ID": "6", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "5"}
     torchrun = slurm | {"RANK": "3", "WORLD_SIZE": "8"}
     assert [Shard.parse("auto", said) for said in (slurm, array, torchrun)] == [Shard(1, 4), Shard(1, 3), Shard(3, 8)]
-    for wrong in ("0/3", "4/3", "1", "a/b", "auto"):
+    pod = {"JOB_COMPLETION_INDEX": "2"}
+    assert [Shard.parse("auto/5", said) for said in (pod, slurm, torchrun)] == [Shard(2, 5), Shard(1, 5), Shard(3, 5)]
+    stepped = array | {"SLURM_ARRAY_TASK_STEP": "4", "SLURM_ARRAY_TASK_ID": "13"}  # --array=5-13:4
+    assert Shard.parse("auto", stepped) == Shard(2, 3)
+    for wrong in ("0/3", "4/3", "1", "a/b", "auto", "auto/3"):
         with pytest.raises(InputError, match="option shard"):
             Shard.parse(wrong, {})
+    for text, said, why in (
+        ("auto", pod, "Give auto/N, where N is the number of completions"),
+        ("auto/2", pod, "JOB_COMPLETION_INDEX is 2, and there are 2"),
+        ("auto", {"RANK": "x", "WORLD_SIZE": "2"}, "are no numbers: x, 2"),
+        ("auto", array | {"SLURM_ARRAY_TASK_ID": "9"}, "SLURM_ARRAY_TASK_ID is 9, and there are 3"),
+    ):
+        with pytest.raises(InputError, match=why):
+            Shard.parse(text, said)
 
 
 @pytest.mark.parametrize("ids", [int, str])
