@@ -32,6 +32,9 @@ class InputError(ValueError):
             f"{self.where}: {problem}." + (f" {remedy}{'' if remedy.endswith('?') else '.'}" if remedy else "")
         )
 
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        return type(self), (self.where, self.problem, self.remedy)
+
 
 class Warned(str):
     """A note on what probably spoils the result: printed as a warning, whenever it is true, also with --quiet."""

@@ -5,17 +5,17 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
+from fusion import one_part
 from fusion.atomic import keep_inputs
+from fusion.engines import Engine, engine_of
 from fusion.errors import InputError, Warned, option
-from fusion.parquet import content_key, part_key
+from fusion.one_part import Made, PartTask, fuse_in_pieces, key_of, key_of_inputs, make_part, named_as, signed
 from fusion.recipe import Recipe
 from fusion.reparting import repart
 from fusion.row_groups import highest_score, rows_of, scores_of
@@ -25,12 +25,10 @@ from fusion.shards import Shard
 from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.storage import BY_ID, image_ids_of, part_name, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
-from fusion.unfinished import claimed, others, put_in_place, whole, work_folder
+from fusion.unfinished import others, put_in_place, whole, work_folder
 
-__all__ = ["FuseReport", "fuse_files", "signed"]
+__all__ = ["FuseReport", "fuse_files", "named"]
 
-_PIECE = 1 << 18  # rows of all inputs that are fused at a time: 14 MB of boxes, about 60 MB of work
-_PAUSE = 0.2  # seconds until the parts that other processes are at are looked at again
 _AS_GIVEN = "as given"
 """The rule of parts that follow folders whose own rule is not known."""
 
@@ -60,6 +58,8 @@ def fuse_files(
     note: Callable[[str], None] | None = None,
     shard: Shard | None = None,
     member: str | None = None,
+    workers: int | None = None,
+    executor: str | None = None,
 ) -> FuseReport:
     """Run a recipe on tables on disk and write the fused table.
 
@@ -79,6 +79,9 @@ def fuse_files(
         note: Called with each note as soon as it is known: what scores are like before any work is done.
         shard: Make only this share of the parts; whoever makes the last of all puts the output in place.
         member: The output is one member of this name, for fusing further; rows no longer tell where they came from.
+        workers: Number of processes on this machine that make parts; each has its share of the threads.
+        executor: Let a cluster make the parts, whose workers see the same files and have this package:
+            dask://HOST:PORT of a Dask scheduler, or ray://HOST:PORT of a Ray cluster's client server.
 
     Raises:
         InputError: If a table cannot be read, they do not go together, the output cannot be written, or the device
@@ -86,6 +89,7 @@ def fuse_files(
     """
     if not tables:
         raise InputError("fuse", "no table was given")
+    engine = engine_of(workers, executor)
     output = Path(output)
     keep_inputs({"output": output}, [Path(table) for table in tables])
     said = [read_metadata(table)[0] for table in tables]  # what cannot be read is said before work begins
@@ -97,21 +101,25 @@ def fuse_files(
     counts = {len(paths) for paths in parts}
     if len(counts) == 1 and all(Path(table).is_dir() for table in tables):
         rule = _check_partitioning(parts)
-        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard, member)
+        return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard, member, engine)
     if shard is not None:
         problem = "is of the parts of folders that are cut alike, and these tables are not"
         raise InputError(f"option {option('shard')}", problem, "Cut them with `quorum repart`")
     if counts != {1} and output.suffix != ".parquet":
-        return _fuse_recut(recipe, names, tables, output, progress, device, tell, member)
+        return _fuse_recut(recipe, names, tables, output, progress, device, tell, member, engine)
+    if engine is not None:
+        problem = "makes a folder part by part, and this output is one file"
+        remedy = "Cut the tables with `quorum repart`, and name an output without .parquet"
+        raise InputError(f"option {option('workers' if executor is None else 'executor')}", problem, remedy)
     if counts != {1}:
         tell(
             f"all of the tables are in memory at once, as {output.name} is to be one file; an output without .parquet"
             " is a folder, which is made part by part"
         )
-    inputs = [_named(read_table(table), name) for table, name in zip(tables, names, strict=True)]
+    inputs = [named_as(read_table(table), name) for table, name in zip(tables, names, strict=True)]
     steps = list(recipe.nodes)
     tell(*_unsketched(inputs), *scale_notes(recipe, inputs), *_still_masks(recipe, inputs))
-    fused = _fused(recipe, inputs, device, lambda name: progress(name, steps.index(name), len(steps)))
+    fused = fuse_in_pieces(recipe, inputs, device, lambda name: progress(name, steps.index(name), len(steps)))
     write_table(signed(fused, recipe, member), output)
     tell(*_unused(recipe, names), *_above_one(_over(fused), any(map(_over, inputs))))
     return FuseReport(sum(map(len, inputs)), len(fused), tuple(tell.lines))
@@ -137,42 +145,7 @@ def _silent(what: str, done: int, total: int) -> None:
 
 def named(table: DetectionTable, path: str | os.PathLike[str]) -> DetectionTable:
     """Give a table without a name the name of its file."""
-    return _named(table, Path(path).stem)
-
-
-def _named(table: DetectionTable, name: str) -> DetectionTable:
-    return table if table.metadata.member is not None else table.with_metadata(member=name)
-
-
-def _fused(
-    recipe: Recipe, inputs: Sequence[DetectionTable], device: str, progress: Callable[[str], None] | None = None
-) -> DetectionTable:
-    """Fuse tables some images at a time, so that what fusing takes beside them does not grow with them."""
-    if device != "cpu" or sum(map(len, inputs)) <= _PIECE:
-        return recipe.fuse(inputs, progress, device=device)
-    images = np.unique(np.concatenate([table.image_ids for table in inputs if len(table)]))
-    before = np.zeros(len(images) + 1, np.int64)
-    places = [np.searchsorted(table.image_ids, images) for table in inputs]
-    for table, place in zip(inputs, places, strict=True):
-        before[:-1] += table.image_start[place]
-        before[-1] += len(table)
-    cuts = np.unique(np.searchsorted(before, np.arange(0, before[-1], _PIECE)))
-    pieces = []
-    for low, high in itertools.pairwise([*cuts[cuts < len(images)].tolist(), len(images)]):
-        some = [_between(table, place, low, high) for table, place in zip(inputs, places, strict=True)]
-        pieces.append(recipe.fuse(some, progress, device=device))
-        progress = None
-    arrow = pa.concat_tables([piece.arrow for piece in pieces], promote_options="default").unify_dictionaries()
-    metadata = pieces[0].metadata
-    del pieces
-    return DetectionTable.from_arrow(arrow, metadata, "fusion")
-
-
-def _between(table: DetectionTable, place: np.ndarray, low: int, high: int) -> DetectionTable:
-    """Return the rows of the images `low` to `high - 1`, of which `place` says where they are in the table."""
-    start = table.image_start
-    first, last = start[place[low]], start[place[high]] if high < len(place) else len(table)
-    return replace(table, arrow=table.arrow.slice(first, last - first))
+    return named_as(table, Path(path).stem)
 
 
 def _fuse_parts(
@@ -186,65 +159,69 @@ def _fuse_parts(
     tell: _Notes,
     shard: Shard | None = None,
     member: str | None = None,
+    engine: Engine | None = None,
 ) -> FuseReport:
     """Fuse folders that are cut alike; other processes may do so at the same time."""
     count = len(parts[0])
     run = hashlib.sha256("\0".join([recipe.to_toml(), str(count), *filter(None, [member])]).encode()).hexdigest()
-    keys = [_part_key(run, names, paths) for paths in zip(*parts, strict=True)]
+    keys = [key_of_inputs(run, names, paths) for paths in zip(*parts, strict=True)]
     if output.exists() and not whole(output, keys):
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     largest = [
-        _named(read_table(max(paths, key=rows_of), columns=_looked_at(recipe)), name)
+        named_as(read_table(max(paths, key=rows_of), columns=_looked_at(recipe)), name)
         for paths, name in zip(parts, names, strict=True)
     ]
     tell(*_unsketched(largest), *scale_notes(recipe, largest), *_still_masks(recipe, largest))
     del largest
     tell(*(f"{path} holds finished parts of another run, which were left alone" for path in others(output, run)))
     own = (shard or Shard(0, 1)).of(count)
-    work, resumed, made, left = work_folder(output, run), 0, 0, [] if output.exists() else own
-    if left:
+    work, made = work_folder(output, run), dict[int, Made]()
+    if not output.exists():
+        tasks = [
+            PartTask(
+                recipe, tuple(names), tuple(paths[number].absolute() for paths in parts),
+                Part(rule=rule, count=count, number=number), keys[number], device, work.absolute(), member,
+            )
+            for number in own
+        ]  # fmt: skip
         work.mkdir(parents=True, exist_ok=True)
-    while left:
-        waiting = []
-        for number in left:
-            try:
-                progress(f"part {number + 1} of {count}", number, count)
-                with claimed(work, part_name(number)) as ours:
-                    if not ours:
-                        waiting.append(number)
-                    elif _key_of(work / part_name(number)) == keys[number]:
-                        resumed += 1
-                        made += rows_of(work / part_name(number))
-                    else:
-                        work.stat()  # what is gone was put in place
-                        mine = [paths[number] for paths in parts]
-                        inputs = [_named(read_table(path), name) for path, name in zip(mine, names, strict=True)]
-                        fused = signed(_fused(recipe, inputs, device), recipe, member)
-                        del inputs
-                        part = Part(rule=rule, count=count, number=number)
-                        write_table(fused, work / part_name(number), part=part, key=keys[number])
-                        made += len(fused)
-                        del fused
-            except (FileNotFoundError, InputError):
-                if not whole(output, keys):
-                    raise
-                waiting = []
-                break
-        if len(waiting) == len(left):
-            time.sleep(_PAUSE)
-        left = waiting
+        try:
+            for number, one in (engine or _one_by_one)(make_part, tasks):
+                made[own[number]] = one
+                progress(f"{len(made)} of {len(own)} parts", len(made), len(own))
+        except (FileNotFoundError, InputError):
+            if not whole(output, keys):
+                raise
     if shard is None or _all_there(work, keys):
         put_in_place(work, output, keys)
     if not whole(output, keys):
         tell(f"{len(own)} of {count} parts are done; whoever makes the last of the others puts the output in place")
-        return FuseReport(sum(rows_of(paths[number]) for paths in parts for number in own), made, tuple(tell.lines))
+        rows = sum(rows_of(paths[number]) for paths in parts for number in own)
+        return FuseReport(rows, sum(rows for rows, _ in made.values()), tuple(tell.lines))
     written = [output / part_name(number) for number in range(count)]
     above = _over_in(written)
     given = bool(above[0]) and any(_over_in(paths)[0] for paths in parts)
     tell(*_unused(recipe, names), *_above_one(above, given))
+    resumed = sum(there for _, there in made.values())
     if resumed:
         tell(f"{resumed} of {count} parts were there already, of an interrupted run or of another process")
     return FuseReport(sum(map(rows_of, itertools.chain(*parts))), sum(map(rows_of, written)), tuple(tell.lines))
+
+
+def _one_by_one(_: Callable[[PartTask], Made], tasks: Sequence[PartTask]) -> Iterator[tuple[int, Made]]:
+    """Make parts in this process, those first that no other process is at."""
+    left = list(range(len(tasks)))
+    while left:
+        waiting = []
+        for number in left:
+            made = tasks[number].make()
+            if made is None:
+                waiting.append(number)
+            else:
+                yield number, made
+        if len(waiting) == len(left):
+            time.sleep(one_part.PAUSE)
+        left = waiting
 
 
 def _fuse_recut(
@@ -256,6 +233,7 @@ def _fuse_recut(
     device: str,
     tell: _Notes,
     member: str | None,
+    engine: Engine | None,
 ) -> FuseReport:
     """Cut tables of unequal numbers of parts as the one of most parts is, and fuse them part by part."""
     told = [read_metadata(part_paths(table)[0])[0].part for table in tables]
@@ -271,21 +249,17 @@ def _fuse_recut(
             if not same:
                 repart(table, place, count)
             parts.append(part_paths(place))
-        return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell, member=member)
+        return _fuse_parts(recipe, names, parts, output, BY_ID, progress, device, tell, member=member, engine=engine)
 
 
 def _all_there(work: Path, keys: Sequence[str]) -> bool:
     """Tell whether all parts wait to be put in place; another process may do so meanwhile."""
     try:
-        return all(_key_of(work / part_name(number)) == key for number, key in enumerate(keys))
+        return all(key_of(work / part_name(number)) == key for number, key in enumerate(keys))
     except InputError:
         if work.exists():
             raise
         return False
-
-
-def _key_of(path: Path) -> str | None:
-    return part_key(path) if path.exists() else None
 
 
 def _looked_at(recipe: Recipe) -> tuple[str, ...]:
@@ -371,30 +345,9 @@ def _check_partitioning(parts: Sequence[Sequence[Path]]) -> str:
     return rules.pop() if len(rules) == 1 else _AS_GIVEN
 
 
-def _part_key(run: str, names: Sequence[str], paths: Sequence[Path]) -> str:
-    """Identify what a part is made of: the recipe, and the contents of the inputs' parts."""
-    digest = hashlib.sha256(run.encode())
-    for name, path in zip(names, paths, strict=True):
-        digest.update(f"\0{name}\0{content_key(path)}".encode())
-    return digest.hexdigest()
-
-
 def _unused(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
     used = {source for node in recipe.nodes.values() for source in node.inputs}
     names = [name for name in names if name not in used]
     if "*" in used or not names:
         return ()
     return (f"the recipe does not use {', '.join(names)}",)
-
-
-def signed(table: DetectionTable, recipe: Recipe, member: str | None = None) -> DetectionTable:
-    """Return a fused table that says by which recipe it was made; with `member`, as one member of this name."""
-    try:
-        software = version("quorum-detection")
-    except PackageNotFoundError:
-        software = "not installed"
-    table = table.with_metadata(made_by={"recipe": recipe.to_toml(), "quorum-detection": software})
-    if member is None:
-        return table
-    own = [name for name in table.arrow.column_names if name != "member"]
-    return replace(table.with_metadata(member=member), arrow=table.arrow.select(own))

@@ -2,12 +2,14 @@
 
 import os
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from multiprocessing import connection, parent_process
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from operator import itemgetter
 from typing import Any, Literal
 
-__all__ = ["end_with_parent", "fresh_processes"]
+__all__ = ["Carried", "end_with_parent", "fresh_processes"]
 
 
 class _FrontDoor:
@@ -41,6 +43,35 @@ class _Spawn(SpawnContext):
 
 class _ForkServer(ForkServerContext):
     Process = _Served
+
+
+class Carried:
+    """A call that any process can unpickle that finds `quorum`: the front door first, then the function's module.
+
+    It stays one where a scheduler unpickles it and pickles it again.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Take a function of a module, and its arguments."""
+        self._call = function, arguments
+
+    def __call__(self) -> Any:
+        """Call the function."""
+        function, arguments = self._call
+        return function(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return itemgetter(1), ((_FrontDoor(), _Made(Carried, self._call)),)
+
+
+class _Made:
+    """Stands for an object, in pickles alone."""
+
+    def __init__(self, kind: Callable[..., Any], call: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
+        self._made = kind, (call[0], *call[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._made
 
 
 def fresh_processes(method: Literal["spawn", "forkserver"]) -> BaseContext:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import pickle
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
 from fusion.errors import InputError, option
-from fusion.kernels.jit import threads
-from fusion.processes import end_with_parent, fresh_processes
+from fusion.workers import Workers
 from search.engine import Engine, Outcome
 from search.genome import Genome
 from search.on_cpu import CpuFuser
 from search.pruning import Incumbent
 
 __all__ = ["Evaluator", "Processes", "Serial"]
-
-_ATTEMPTS = 3
 
 _PLAN, _ARRAYS, _SIZES = "plan.pickle", "arrays.bin", "sizes.json"
 _ALIGNMENT = 64
@@ -84,52 +77,23 @@ class Processes:
                 f"the members could not be written there for the workers: {error.strerror or error}",
                 f"Free some room, set TMPDIR to a place that has some, or leave out {option('workers')}",
             ) from error
-        self._arguments = (folder, max(threads() // workers, 1))
-        self._workers = workers
-        self._pool = self._start()
+        remedy = f"Is there too little memory? Try fewer {option('workers')} or less {option('memory')}"
+        self._workers = Workers(workers, "search", remedy, _begin, folder)
 
     def run(self, genomes: Sequence[Genome], incumbent: Incumbent | None) -> Iterator[Outcome]:
         """Yield what became of each candidate, in order."""
-        done: dict[int, Outcome] = {}
-        deaths = dict.fromkeys(range(len(genomes)), 0)
-        while missing := [number for number in deaths if number not in done]:
-            # after a death one at a time: the next death tells whose fault it is
-            part = missing[:1] if any(deaths.values()) else missing
-            futures: dict[int, Future[Outcome]] = {}
-            try:
-                for number in part:
-                    futures[number] = self._pool.submit(_run, genomes[number], incumbent)
-                for number, future in futures.items():
-                    done[number] = future.result()
-            except BrokenProcessPool:
-                for number in part:
-                    if number in futures and futures[number].done() and not futures[number].exception():
-                        done[number] = futures[number].result()
-                    elif number not in done:
-                        deaths[number] += 1
-                self._pool.shutdown(wait=False, cancel_futures=True)
-                if deaths[part[0]] >= _ATTEMPTS:
-                    raise InputError(
-                        "search",
-                        f"a worker process died {_ATTEMPTS} times while running {genomes[part[0]].encode().decode()}",
-                        "Is there too little memory? Try fewer --workers or less --memory",
-                    ) from None
-                self._pool = self._start()
+        candidates = [(genome, incumbent) for genome in genomes]
+        done = dict(self._workers.run(_run, candidates, lambda one: f"running {one[0].encode().decode()}"))
         yield from (done[number] for number in range(len(genomes)))
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
 
     @property
     def pids(self) -> list[int]:
         """Ids of the processes under way."""
-        return list(self._pool._processes or {})
-
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._workers, mp_context=fresh_processes("spawn"), initializer=_begin, initargs=self._arguments
-        )
+        return self._workers.pids
 
 
 def _share(value: Any, folder: Path) -> None:
@@ -162,17 +126,13 @@ def _shared(folder: Path) -> Any:
 _engine: Engine[Any] | None = None
 
 
-def _begin(folder: Path, kernel_threads: int) -> None:
-    """Set up a worker process; Ctrl-C is the parent's, and it ends when the parent is gone."""
+def _begin(folder: Path) -> None:
     global _engine
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-    os.environ["QUORUM_THREADS"] = str(kernel_threads)
     fusers, memory = _shared(folder)
     _engine = Engine(fusers, memory=memory)
 
 
-def _run(genome: Genome, incumbent: Incumbent | None) -> Outcome:
+def _run(candidate: tuple[Genome, Incumbent | None]) -> Outcome:
     if _engine is None:
         raise RuntimeError("the worker was not set up")
-    return _engine.evaluate(genome, incumbent)
+    return _engine.evaluate(*candidate)

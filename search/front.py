@@ -18,7 +18,7 @@ from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.checks import at_least, one_of
 from fusion.coco_results import write_coco_results
 from fusion.errors import InputError, option
-from fusion.parts import signed
+from fusion.one_part import signed
 from fusion.recipe import Recipe
 from fusion.recipe_file import write_recipe
 from fusion.storage import write_table

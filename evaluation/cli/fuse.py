@@ -41,6 +41,8 @@ def fuse(
     device: str = "cpu",
     shard: str | None = None,
     member: str | None = None,
+    workers: int | None = None,
+    executor: str | None = None,
 ) -> None:
     """Fuse tables into one, by a method or by a recipe.
 
@@ -66,8 +68,11 @@ def fuse(
         iou_type: Boxes or masks.
         threads: Number of threads; all processors when not given. The result is the same.
         device: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one.
-        shard: Of folders of parts, make only a share, such as 1/4; auto is what torchrun or SLURM say of this process.
         member: What comes out is one member of this name, such as a naive ensemble among the members of a search.
+        shard: Of folders of parts, make only a share, such as 1/4; auto is what torchrun or SLURM say of this process,
+            and auto/4 of four pods of an indexed job of Kubernetes.
+        workers: Processes on this machine that make parts; one that dies is replaced.
+        executor: Let a cluster make the parts: dask://HOST:PORT of a scheduler, or ray://HOST:PORT of a cluster.
     """
     from fusion.parts import fuse_files
     from fusion.ready import find_ready
@@ -114,6 +119,8 @@ def fuse(
             note=lambda line: notes(output, [line]),
             shard=None if shard is None else Shard.parse(shard),
             member=member,
+            workers=workers,
+            executor=executor,
         )
     stderr.print(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion import parts, reparting
+from fusion import one_part, parts, reparting
 from fusion.errors import InputError
 from fusion.parts import fuse_files
 from fusion.recipe import Recipe
@@ -73,7 +73,7 @@ def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
         write_table(member(name, seed), tmp_path / name, parts=4)
     inputs = [tmp_path / "a", tmp_path / "b"]
     written = []
-    real = parts.write_table
+    real = one_part.write_table
 
     def failing(table, path, **options):
         if len(written) == 2:
@@ -81,11 +81,11 @@ def test_interrupted_run_is_taken_up_again(tmp_path, monkeypatch):
         written.append(path)
         real(table, path, **options)
 
-    monkeypatch.setattr(parts, "write_table", failing)
+    monkeypatch.setattr(one_part, "write_table", failing)
     with pytest.raises(KeyboardInterrupt):
         fuse_files(RECIPE, inputs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(parts, "write_table", real)
+    monkeypatch.setattr(one_part, "write_table", real)
     report = fuse_files(RECIPE, inputs, tmp_path / "out")
     assert "2 of 4 parts were there already" in report.notes[-1]
     assert report.detections_in == 600
@@ -140,7 +140,7 @@ def test_only_parts_whose_inputs_have_changed_are_made_again(tmp_path, monkeypat
 def test_several_at_one_output_make_each_part_once(tmp_path, monkeypatch):
     for seed, name in enumerate("ab"):
         write_table(member(name, seed), tmp_path / name, parts=8)
-    inputs, written, real = [tmp_path / "a", tmp_path / "b"], [], parts.write_table
+    inputs, written, real = [tmp_path / "a", tmp_path / "b"], [], one_part.write_table
     together = threading.Barrier(3)
 
     def slow(table, path, **options):
@@ -149,8 +149,8 @@ def test_several_at_one_output_make_each_part_once(tmp_path, monkeypatch):
             together.wait(20)  # all three are at a part of their own at the same time
         real(table, path, **options)
 
-    monkeypatch.setattr(parts, "write_table", slow)
-    monkeypatch.setattr(parts, "_PAUSE", 0.01)
+    monkeypatch.setattr(one_part, "write_table", slow)
+    monkeypatch.setattr(one_part, "PAUSE", 0.01)
     with ThreadPoolExecutor(3) as pool:
         runs = [pool.submit(fuse_files, RECIPE, inputs, tmp_path / "out") for _ in range(3)]
         reports = [run.result() for run in runs]
@@ -241,8 +241,8 @@ def test_pieces_of_a_part_give_what_the_part_gives(monkeypatch, ids):
     for recipe in (RECIPE, Recipe.chain([Wbf()])):
         whole = recipe.fuse(tables)
         for rows in (1, 50, 333):
-            monkeypatch.setattr(parts, "_PIECE", rows)
-            assert parts._fused(recipe, tables, "cpu").arrow.equals(whole.arrow)
+            monkeypatch.setattr(one_part, "_PIECE", rows)
+            assert one_part.fuse_in_pieces(recipe, tables, "cpu").arrow.equals(whole.arrow)
 
 
 @pytest.mark.parametrize("ids", [int, str])

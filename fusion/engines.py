@@ -1,0 +1,128 @@
+"""What runs tasks elsewhere: processes of this machine, or the workers of a Dask or Ray cluster.
+
+An engine only schedules. What a task makes it writes itself, under a name that it was given, so that a task that is run
+again, or twice, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from functools import partial
+from importlib import import_module
+from typing import Any, TypeVar
+
+from fusion.checks import at_least
+from fusion.errors import InputError, option
+from fusion.processes import Carried
+
+__all__ = ["Engine", "engine_of"]
+
+_RETRIES = 3
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
+"""Takes a function and what to call it with; yields the number of each and what came of it, as they are done."""
+
+
+def engine_of(workers: int | None, executor: str | None) -> Engine | None:
+    """Return what runs tasks; None for this process alone.
+
+    Args:
+        workers: Number of processes on this machine.
+        executor: dask://HOST:PORT of a scheduler, or ray://HOST:PORT of a cluster's client server.
+
+    Raises:
+        InputError: If both are given, or one is none of these.
+    """
+    if workers is not None:
+        at_least("workers", workers, 1, whole=True)
+        if executor is not None:
+            problem = f"and {option('executor')} were both given"
+            raise InputError(f"option {option('workers')}", problem, "The workers of a cluster are its own")
+        return None if workers == 1 else partial(_on_workers, workers)
+    if executor is None:
+        return None
+    scheme, _, address = executor.partition("://")
+    engines: dict[str, Callable[..., Iterator[tuple[int, Any]]]] = {"dask": _on_dask, "ray": _on_ray}
+    if scheme not in engines or not address:
+        problem = f"expected dask://HOST:PORT or ray://HOST:PORT, got {executor!r}"
+        raise InputError(f"option {option('executor')}", problem)
+    _package({"dask": "distributed", "ray": "ray"}[scheme], scheme)
+    return partial(engines[scheme], address)
+
+
+def _on_workers(count: int, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+    from fusion.workers import Workers
+
+    remedy = f"Is there too little memory? Try fewer {option('workers')}, or tables of more parts"
+    workers = Workers(min(count, max(len(items), 1)), f"option {option('workers', count)}", remedy)
+    try:
+        yield from workers.run(task, items, lambda item: f"at work on {item}")
+    finally:
+        workers.close()
+
+
+def _on_dask(address: str, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+    distributed = _package("distributed", "dask")
+    try:
+        client = distributed.Client(f"tcp://{address}", set_as_default=False)
+    except OSError as error:  # as what times out is
+        raise _unanswered(f"dask://{address}", error) from error
+    with client, client.get_executor(pure=False, retries=_RETRIES) as executor:
+        try:
+            numbers = {executor.submit(Carried(task, item)): number for number, item in enumerate(items)}
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        except distributed.KilledWorker as error:
+            raise _killed(f"dask://{address}", error) from error
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _on_ray(address: str, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+    ray = _package("ray", "ray")
+    try:
+        context = ray.init(f"ray://{address}", log_to_driver=False)
+    except ConnectionError as error:
+        raise _unanswered(f"ray://{address}", error) from error
+
+    def run(carried: Callable[[], Any]) -> Any:  # it is sent as it stands: a name the workers need not find
+        return carried()
+
+    with context:
+        remote = ray.remote(max_retries=_RETRIES)(run)
+        numbers = {remote.remote(Carried(task, item)): number for number, item in enumerate(items)}
+        left = list(numbers)
+        try:
+            while left:
+                done, left = ray.wait(left)
+                for reference in done:
+                    yield numbers[reference], ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.WorkerCrashedError as error:
+            raise _killed(f"ray://{address}", error) from error
+        finally:
+            for reference in left:
+                ray.cancel(reference)
+
+
+def _package(name: str, extra: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        problem = f"needs {name}, which this installation does not have"
+        remedy = f'Install it: pip install "quorum-detection[{extra}]"'
+        raise InputError(f"option {option('executor')}", problem, remedy) from error
+
+
+def _unanswered(where: str, error: Exception) -> InputError:
+    return InputError(f"option {option('executor', where)}", f"nobody answers there ({error})", "Is the cluster up?")
+
+
+def _killed(where: str, error: Exception) -> InputError:
+    problem = f"the same part took its worker down again and again ({error})"
+    return InputError(f"option {option('executor', where)}", problem, "Have the workers too little memory?")

@@ -1,0 +1,141 @@
+"""What runs the parts of a fusion elsewhere, one of its processes being killed: each part once, to the last byte."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fusion import parts
+from fusion.engines import engine_of
+from fusion.errors import InputError
+from fusion.one_part import make_part
+from fusion.parts import fuse_files
+from fusion.recipe import Recipe
+from fusion.row_groups import rows_of
+from fusion.shards import Shard
+from fusion.steps.wbf import Wbf
+from fusion.storage import write_table
+from tests.fusion.test_parts import member
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Recipe.chain([Wbf()])
+
+
+def deadly(task):
+    """Make a part; a process that finds a flag of it takes that away and is killed, before it or after."""
+    moment = None
+    for name in ("before", "after"):
+        flag = task.work.parent / f"{name}-{task.part.number}"
+        if flag.exists():
+            flag.unlink()
+            moment = name
+    if moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    made = make_part(task)
+    if moment == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextmanager
+def on_workers():
+    yield {"workers": 2}
+
+
+@contextmanager
+def on_dask():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield {"executor": cluster.scheduler_address.replace("tcp://", "dask://")}
+
+
+@contextmanager
+def on_ray():
+    pytest.importorskip("ray")
+    port, server = free_port(), free_port()
+    ray = Path(sys.executable).parent / "ray"
+    call = [ray, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--ray-client-server-port={server}"]
+    call += ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=80000000"]
+    with subprocess.Popen(call, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True) as head:
+        try:
+            assert any("Ray runtime started" in line for line in head.stdout)
+            yield {"executor": f"ray://127.0.0.1:{server}"}
+        finally:
+            head.terminate()
+            head.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of these packages
+@pytest.mark.parametrize("cluster", [on_workers, on_dask, on_ray])
+def test_a_killed_worker_is_replaced_and_its_part_is_the_serial_runs(tmp_path, monkeypatch, cluster):
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=5)
+    inputs = [tmp_path / "a", tmp_path / "b"]
+    fuse_files(RECIPE, inputs, tmp_path / "serial")
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "serial").iterdir()}
+    monkeypatch.setattr(parts, "make_part", deadly)
+    with cluster() as given:
+        for flag in ("before-1", "after-3"):
+            (tmp_path / flag).touch()
+        report = fuse_files(RECIPE, inputs, tmp_path / "out", **given)
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == expected
+        assert report.detections_in == 600
+        assert "were there already, of an interrupted run or of another process" in report.notes[-1]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out", "serial"]
+        spoiled = min((tmp_path / "b").iterdir(), key=rows_of)  # this process looks at the largest
+        content = bytearray(spoiled.read_bytes())
+        content[100] ^= 1
+        spoiled.write_bytes(content)
+        with pytest.raises(InputError, match=f"{spoiled.name}: is damaged"):
+            fuse_files(RECIPE, inputs, tmp_path / "more", **given)
+
+
+def test_engines_are_chosen_by_what_is_given(tmp_path):
+    assert engine_of(None, None) is None
+    assert engine_of(1, None) is None
+    for workers, executor, why in (
+        (2, "dask://there:1", "were both given"),
+        (0, None, "workers"),
+        (None, "spark://there:1", "expected dask://HOST:PORT or ray://HOST:PORT"),
+        (None, "dask://", "expected dask://HOST:PORT or ray://HOST:PORT"),
+    ):
+        with pytest.raises(InputError, match=why):
+            engine_of(workers, executor)
+    write_table(member("a", 0), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="makes a folder part by part"):
+        fuse_files(RECIPE, [tmp_path / "a.parquet"], tmp_path / "out.parquet", workers=2)
+
+
+def test_what_an_engine_lacks_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r'pip install "quorum-detection\[dask\]"'):
+        engine_of(None, "dask://there:1")
+
+
+def test_shares_go_by_an_engine_too(tmp_path, monkeypatch):
+    def backwards(task, items):
+        for number in reversed(range(len(items))):
+            yield number, task(items[number])
+
+    monkeypatch.setattr(parts, "engine_of", lambda *_: backwards)
+    for seed, name in enumerate("ab"):
+        write_table(member(name, seed), tmp_path / name, parts=3)
+    inputs = [tmp_path / "a", tmp_path / "b"]
+    fuse_files(RECIPE, inputs, tmp_path / "out", shard=Shard(1, 2))
+    fuse_files(RECIPE, inputs, tmp_path / "out", shard=Shard(0, 2))
+    monkeypatch.undo()
+    fuse_files(RECIPE, inputs, tmp_path / "serial")
+    for path in (tmp_path / "serial").iterdir():
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
