@@ -20,8 +20,9 @@ from tests.zoo.nn.cases import CLASSES, scene
 from zoo.config import Crop, Elaborate, Infer, replace
 from zoo.crop_network import paste_back
 from zoo.data import AnnotatedImages, TrainSet, open_data
-from zoo.data.crops import cut_out, region_of
+from zoo.data.crops import CutOut, cut_out, region_of
 from zoo.data.masks import mask_box, mask_pixels, unpack
+from zoo.data.transforms import VisitDraws
 from zoo.data.views import View
 from zoo.models import build
 from zoo.nn.detections import Detections
@@ -169,6 +170,16 @@ def test_a_turned_object_is_cut_out_by_its_turned_mask_at_the_sizes_of_the_repor
         edge = 0.02 * max(height, width) + 3
         assert max(x1, y1, width - x2, height - y2) <= edge
     assert len(shorts) > 3
+    part = CutOut()
+    image, target = data.load(0)
+    target = replace(target, boxes=target.boxes[:1], labels=target.labels[:1], masks=target.masks[:1])
+    x1, y1, x2, y2 = target.boxes[0].tolist()
+    found = torch.tensor([[x1 - 3.0, y1 + 2, x2 + 1, y2 + 4], [x2, y1, x2 + 9, y2], [0, 0, 64, 64]])
+    target = replace(target, proposals=found)
+    cut, own = part(image, target, VisitDraws(0, 0, 0))  # by the only one that is near enough
+    top, left, height, width = region_of(found[0].tolist(), target.size)
+    assert torch.equal(cut, image[:, top : top + height, left : left + width])
+    assert own.size == (height, width)
     square = find("mm_hrnet_112").make().data
     assert TrainSet(cut_out(data, square.crop, 0), square, 0)[0, 0][1].size == (112, 112)
 

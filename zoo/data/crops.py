@@ -21,9 +21,12 @@ from zoo.data.joined import JoinedData
 from zoo.data.record import Target
 from zoo.data.rotation import rotate
 from zoo.data.transforms import VisitDraws, crop, select
+from zoo.nn.geometry import box_iou, decode, encode
 
 __all__ = ["CroppedData", "CutOut", "Region", "cut_out", "region_of"]
 
+_NEAR = 0.5
+_FURTHER = 0.75
 Region = tuple[int, int, int, int]
 """Top, left, height and width of a part of an image, in whole pixels."""
 
@@ -46,6 +49,9 @@ def region_of(box: Sequence[float], size: tuple[int, int], pad: float = 0.0) -> 
 class CutOut:
     """Turn the image about its only object, then cut it to the object's box, which is that of the turned mask.
 
+    Where detectors have found the object, one of these boxes (of an IoU of at least 0.5; that is ours) says how the box
+    is moved and stretched: the report cuts by detected boxes.
+
     Attributes:
         pad: Margin around the box, as a share of its width and height.
         turn: How far objects of a category are turned, or None.
@@ -56,12 +62,22 @@ class CutOut:
 
     def __call__(self, image: Tensor, target: Target, draws: VisitDraws) -> tuple[Tensor, Target]:
         """Return the changed image and target."""
+        deltas = self._error(target, draws)
         if self.turn is not None:
             degrees = draws.of("turn").normal(0.0, self.turn.spread(int(target.labels[0])))
             x1, y1, x2, y2 = target.boxes[0].tolist()
             turned = rotate(image, target, float(degrees), about=((x1 + x2) / 2, (y1 + y2) / 2))
             image, target = turned if len(turned[1].boxes) else (image, target)
-        return crop(image, target, *region_of(target.boxes[0].tolist(), target.size, self.pad))
+        (box,) = decode(deltas, target.boxes).tolist()
+        return crop(image, target, *region_of(box, target.size, self.pad))
+
+    def _error(self, target: Target, draws: VisitDraws) -> Tensor:
+        """Return the deltas, float32 [1, 4], of a detector's box to that of the object."""
+        near = torch.nonzero(box_iou(target.proposals, target.boxes)[:, 0] >= _NEAR).flatten()
+        if not len(near):
+            return torch.zeros(1, 4)
+        row = near[[int(draws.of("found").integers(len(near)))]]
+        return encode(target.boxes, target.proposals[row])
 
 
 def cut_out(data: Data, settings: Crop, seed: int) -> Data:
@@ -193,7 +209,7 @@ class CroppedData:
         )
         x1, y1, x2, y2 = target.boxes[0].tolist()
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        reach = (0.5 + self._pad) * hypot(x2 - x1, y2 - y1)
+        reach = (self._pad + (_FURTHER if len(target.proposals) else 0.5)) * hypot(x2 - x1, y2 - y1)
         return crop(image, target, *region_of((x - reach, y - reach, x + reach, y + reach), target.size))
 
     @cached_property
