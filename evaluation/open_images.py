@@ -28,6 +28,7 @@ from evaluation.runs import key_of, pieces_of, runs_of
 from evaluation.truth_columns import places_of
 from fusion.kernels.jit import chunks, run
 from fusion.row_groups import rows_of
+from fusion.shards import Shard
 from fusion.storage import image_ids_of, part_paths, read_table
 from fusion.table import DetectionTable
 
@@ -84,6 +85,7 @@ class PreparedOpenImages:
         progress: Callable[[str, int, int], None] | None = None,
         *,
         images: npt.ArrayLike | None = None,
+        shard: Shard | None = None,
     ) -> StoredOpenImagesResult:
         """Evaluate a folder of parts, some parts at a time and as many in memory; equal to evaluating the whole.
 
@@ -94,8 +96,10 @@ class PreparedOpenImages:
             path: A table on disk; a single file is one part.
             progress: Called with (what, done, total) before each part.
             images: [n] ids, to read the rows of these alone.
+            shard: As in `evaluation.stored.evaluate_stored`.
 
         Raises:
+            SharesLeft: If others have not matched all of their parts.
             InputError: As `evaluate`, and if an image is in two parts.
         """
         ids = self.ground_truth.image_id
@@ -112,7 +116,7 @@ class PreparedOpenImages:
                 rows[place[place >= 0]] = np.diff(piece.image_start)[place >= 0]
                 yield content_of_entries(outcomes, entries, len(self.positives), rows, quirks.numbers())
 
-        runs = runs_of(path, key_of(self.identity, wanted), make, ids, progress)
+        runs = runs_of(path, key_of(self.identity, wanted), make, ids, progress, shard)
         quirks = Quirks(**runs.noticed())  # type: ignore[arg-type]
         if quirks.rows and not quirks.known:
             first = next(part for part in part_paths(path) if rows_of(part))

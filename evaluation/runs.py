@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 
 from evaluation.run_files import FOLDER, RunContent, StoredRun, kept_runs, write_runs
-from fusion.errors import InputError
+from fusion.errors import InputError, option
 from fusion.in_turn import in_turn
 from fusion.parquet import content_key
 from fusion.row_groups import rows_of
+from fusion.shards import Shard
 from fusion.storage import part_paths, read_metadata
 from fusion.table import DetectionTable
 from fusion.unnamed_files import unnamed_files
 
-__all__ = ["StoredRuns", "key_of", "pieces_of", "runs_of"]
+__all__ = ["SharesLeft", "StoredRuns", "key_of", "pieces_of", "runs_of"]
 
 _VERSION = 1  # of the records and of what they mean: matching by other rules is another version
 _ROWS = 1 << 20  # rows that are matched at a time
@@ -134,12 +135,17 @@ def _add(digest: Any, thing: object) -> None:
         digest.update(f"{thing!r};".encode())
 
 
+class SharesLeft(Exception):  # noqa: N818 - nothing is wrong
+    """Not all parts are matched yet: the shares of others are left."""
+
+
 def runs_of(
     path: str | os.PathLike[str],
     key: str,
     make: Callable[[Path], Iterable[RunContent]],
     image_ids: np.ndarray,
     progress: Callable[[str, int, int], None] | None = None,
+    shard: Shard | None = None,
 ) -> StoredRuns:
     """Return the runs of a table: those that are kept, and new ones of parts that have none.
 
@@ -152,9 +158,11 @@ def runs_of(
         make: Matches a part.
         image_ids: [images] ids, for messages.
         progress: Called with (what, done, total) before each part.
+        shard: Match only this share of the parts; the others are those of others.
 
     Raises:
-        InputError: As `make`; if an image is in two parts.
+        SharesLeft: If others have not matched all of their parts.
+        InputError: As `make`; if an image is in two parts; if a share cannot be kept.
     """
     read_metadata(path)  # requires that all parts are there
     parts = part_paths(path)
@@ -164,17 +172,29 @@ def runs_of(
     spare = unnamed_files(runs, 1 if folder is None else 0)
     places = [spare[0] if folder is None else folder / f"{part.name}.run" for part in parts]
     found = [kept_runs(place, content) for place, content in zip(places, contents, strict=True)]
-    missing = [number for number, one in enumerate(found) if one is None]
+    own = (shard or Shard(0, 1)).of(len(parts))
+    if folder is None and len(own) < len(parts):
+        problem = "the matches of a share are kept beside the parts, and nothing can be written there"
+        raise InputError(
+            path, problem, f"Leave out {option('shard')}, or copy the table to a place that can be written"
+        )
+    missing = [number for number in own if found[number] is None]
     most = max(1, _MOST // max([1, *(rows_of(parts[number]) for number in missing)]))
     made = in_turn(lambda number: list(make(parts[number])), missing, most)
     seen = np.zeros(len(image_ids), np.bool_)
-    for number, part in enumerate(parts):
+    for done, number in enumerate(own):
         if progress is not None:
-            progress("matching", number, len(parts))
-        own = found[number]
-        pieces = next(made) if own is None else [run.piece for run in own]
-        _check_once(seen, pieces, image_ids, part)
-        runs.runs += write_runs(pieces, places[number], contents[number]) if own is None else own
+            progress("matching", done, len(own))
+        there = found[number]
+        pieces = next(made) if there is None else [run.piece for run in there]
+        _check_once(seen, pieces, image_ids, parts[number])
+        found[number] = write_runs(pieces, places[number], contents[number]) if there is None else there
+    for number in sorted({*range(len(parts))} - {*own}):
+        found[number] = kept = kept_runs(places[number], contents[number])
+        if kept is None:
+            raise SharesLeft(f"{len(own)} of {len(parts)} parts are matched")
+        _check_once(seen, [run.piece for run in kept], image_ids, parts[number])
+    runs.runs += [run for kept in found for run in kept or ()]
     return runs
 
 

@@ -22,6 +22,7 @@ from evaluation.run_files import RunContent
 from evaluation.runs import StoredRuns, key_of, pieces_of, runs_of
 from evaluation.stored_matches import StoredMatches, piece_of
 from fusion.parquet import content_key
+from fusion.shards import Shard
 from fusion.storage import part_paths, read_table
 from fusion.table import DetectionTable
 
@@ -42,12 +43,14 @@ class _Source:
         path: Of the table.
         images: [n] ids of the images that are read; None for all.
         progress: As in `evaluate_stored`.
+        shard: As in `evaluate_stored`.
     """
 
     prepared: "Prepared"
     path: Path
     images: np.ndarray | None
     progress: Progress | None
+    shard: Shard | None = None
     _runs: dict[Ranges, StoredRuns] = field(default_factory=dict)
 
     def runs(self, ranges: Ranges) -> StoredRuns:
@@ -63,7 +66,8 @@ class _Source:
             contents = tuple(content_key(part) for part in part_paths(self.path)) if self._fixed else ()
             key = key_of(self.prepared.identity, ranges.names, self.images, contents)
             ids = self.prepared.ground_truth.image_id
-            self._runs[ranges] = runs_of(self.path, key, make, ids, self.progress)
+            shard = self.shard if ranges is AREA else None  # others are asked for when these are whole
+            self._runs[ranges] = runs_of(self.path, key, make, ids, self.progress, shard)
         return self._runs[ranges]
 
     @property
@@ -168,6 +172,7 @@ def evaluate_stored(
     progress: Progress | None = None,
     *,
     images: npt.ArrayLike | None = None,
+    shard: Shard | None = None,
 ) -> StoredResult:
     """Evaluate a folder of parts, a few parts in memory at a time; every number is that of the whole table.
 
@@ -179,11 +184,13 @@ def evaluate_stored(
         path: A table on disk.
         progress: Called with (what, done, total) before each part.
         images: [n] ids, to read the rows of these alone.
+        shard: Match only this share of the parts; whoever finds all others matched has the result.
 
     Raises:
+        SharesLeft: If others have not matched all of their parts.
         InputError: As `Prepared.evaluate`; if an image is in two parts.
     """
-    source = _Source(prepared, Path(path), None if images is None else np.asarray(images), progress)
+    source = _Source(prepared, Path(path), None if images is None else np.asarray(images), progress, shard)
     matches = _stored(source, AREA, prepared.positives, None)
     nothing = _nothing(len(prepared.ground_truth.image_id), Noticed(**matches.runs.noticed()))
     return StoredResult(prepared, nothing, nothing.found, matches, source)

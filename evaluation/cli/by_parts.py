@@ -4,12 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion.errors import InputError, option
+
 if TYPE_CHECKING:
     from evaluation.ground_truth import GroundTruth
     from evaluation.open_images import PreparedOpenImages
     from evaluation.open_images_stored import StoredOpenImagesResult
     from evaluation.prepared import Prepared
     from evaluation.stored import StoredResult
+    from fusion.shards import Shard
 
 __all__ = ["evaluate_by_parts"]
 
@@ -19,6 +22,7 @@ def evaluate_by_parts(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
+    shard: "Shard | None" = None,
 ) -> "StoredResult | StoredOpenImagesResult | None":
     """Evaluate a folder of parts with a few parts in memory at a time.
 
@@ -27,11 +31,13 @@ def evaluate_by_parts(
         truth: Ground truth of the images that are measured.
         prepared: The same, prepared.
         images: Whether the user chose images.
+        shard: Match only this share of the parts.
 
     Returns:
         None where the table is one file.
 
     Raises:
+        SharesLeft: If others have not matched all of their parts.
         InputError: As the evaluation of the whole table.
     """
     from evaluation.belonging import check_belongs
@@ -41,6 +47,9 @@ def evaluate_by_parts(
     from fusion.terminal import notes, progress_bar
 
     if len(part_paths(path)) == 1:
+        if shard is not None:
+            remedy = "Cut it with `quorum repart`"
+            raise InputError(f"option {option('shard')}", f"is of the parts of a folder, and {path} is one", remedy)
         return None
     notes(path, check_belongs(path, read_metadata(path)[0], truth))
     evaluate = (
@@ -52,4 +61,5 @@ def evaluate_by_parts(
             path,
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             images=None if images is None else truth.image_id,
+            shard=shard,
         )

@@ -1,5 +1,6 @@
 """Command `quorum evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from evaluation.open_images_result import OpenImagesResult
     from evaluation.prepared import Prepared
     from evaluation.result import CocoResult
+    from fusion.shards import Shard
 
 __all__ = ["evaluate"]
 
@@ -35,6 +37,7 @@ def evaluate(
     options: ProtocolOptions = OFFICIAL,
     open_images: OpenImagesFiles = NO_FILES,
     per_category: bool = True,
+    shard: str | None = None,
 ) -> None:
     """Measure tables by an official protocol: its figures, and a table per category.
 
@@ -53,10 +56,13 @@ def evaluate(
         options: Of the protocol, where they are not to be the official ones.
         open_images: What goes with a CSV file as ground truth.
         per_category: Print the table per category.
+        shard: Of folders of parts, match only a share, such as 1/4 or auto (see `quorum fuse`), and keep it beside the
+            parts; whoever makes the last one prints.
     """
     from evaluation.measured import categories_beside, figures_beside
     from evaluation.on_slices import figures_of, figures_table
     from fusion.printed_table import print_heading, print_json, print_table
+    from fusion.shards import Shard
     from fusion.terminal import announcing_compilation
 
     chosen = protocol_of(protocol, iou_type, options)
@@ -65,7 +71,13 @@ def evaluate(
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
         parts = named_slices(slices, truth, images)
-        results = [(path, _measured(path, truth, prepared, images)) for path in paths]
+        if shard is None:
+            results = [(path, _measured(path, truth, prepared, images)) for path in paths]
+        else:
+            found = _measured_in_shares(paths, truth, prepared, images, Shard.parse(shard))
+            if found is None:
+                return
+            results = found
     if as_format == "json":
         print_json([{"table": str(as_given(path)), **figures_of(result, wanted, parts)} for path, result in results])
         return
@@ -92,13 +104,14 @@ def _measured(
     truth: "GroundTruth",
     prepared: "Prepared | PreparedOpenImages",
     images: Path | None,
+    shard: "Shard | None" = None,
 ) -> "CocoResult | OpenImagesResult":
     """Evaluate a table; notes and errors name its file."""
     from fusion.terminal import notes
 
     result: CocoResult | OpenImagesResult | None
     try:
-        result = evaluate_by_parts(path, truth, prepared, images)
+        result = evaluate_by_parts(path, truth, prepared, images, shard)
         if result is None:
             masks = ("mask",) if prepared.protocol.iou_type == "segm" else ()
             result = prepared.evaluate(read_member(path, truth, images, masks))
@@ -108,3 +121,28 @@ def _measured(
         raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
     notes(as_given(path), result.notes)
     return result
+
+
+def _measured_in_shares(
+    paths: Sequence[Path],
+    truth: "GroundTruth",
+    prepared: "Prepared | PreparedOpenImages",
+    images: Path | None,
+    shard: "Shard",
+) -> "list[tuple[Path, CocoResult | OpenImagesResult]] | None":
+    """Match a share of each table; return the results if others have matched all of theirs, else None."""
+    from evaluation.runs import SharesLeft
+    from fusion.terminal import notes
+
+    results: dict[Path, CocoResult | OpenImagesResult] = {}
+    left: dict[Path, str] = {}
+    for path in (*paths, *paths):  # once more: others may have gone on while this process was at another table
+        if path not in results:
+            try:
+                results[path] = _measured(path, truth, prepared, images, shard)
+                left.pop(path, None)
+            except SharesLeft as error:
+                left[path] = str(error)
+    for path, text in left.items():
+        notes(as_given(path), [f"{text}; whoever makes the last of the others prints"])
+    return None if left else [(path, results[path]) for path in paths]
