@@ -73,7 +73,7 @@ def tiny(model: AnyModel) -> AnyModel:
     infer = replace(model.infer, detections=min(model.infer.detections, 50), short=None, long=None)
     backbone = _tiny_backbone(model.backbone)
     if isinstance(model, CropSegmenter):
-        return _tiny_crops(replace(model, backbone=backbone, train=train))
+        return _tiny_crops(replace(model, backbone=backbone, train=train), model.train.learning_rate)
     neck = replace(model.neck, channels=_CHANNELS, aspp=_CHANNELS // 4, nas=min(model.neck.nas, 2))
     pool = replace(model.pool, hidden=_HIDDEN)
     match model:
@@ -143,9 +143,11 @@ def scratch(model: Model) -> Model:
     )
 
 
-def _tiny_crops(model: CropSegmenter) -> CropSegmenter:
-    """Return it with crops of a quarter of their sides, though not less than 48 pixels, and larger batches."""
-    data, infer = model.data, model.infer
+def _tiny_crops(model: CropSegmenter, rate: float) -> CropSegmenter:
+    """Return it with crops of a quarter of their sides, though at least 48 pixels, more of them, and its own rate."""
+    data, train, infer = model.data, model.train, model.infer
+    if not data.streams:
+        train = replace(train, batch=2 * _BATCH, reference_batch=2 * _BATCH)
 
     def less(side: int) -> int:
         return max(side // 4, 48)
@@ -153,6 +155,7 @@ def _tiny_crops(model: CropSegmenter) -> CropSegmenter:
     return replace(
         model,
         data=replace(data, short=tuple(map(less, data.short)), long=less(data.long)),
+        train=replace(train, learning_rate=rate),
         infer=replace(
             infer,
             short=None if infer.short is None else tuple(map(less, infer.short)),

@@ -17,10 +17,11 @@ from fusion.errors import InputError
 from fusion.storage import read_table, write_table
 from fusion.table import DetectionTable
 from tests.zoo.nn.cases import CLASSES, scene
+from zoo.checkpoint import load_weights
 from zoo.config import Crop, Elaborate, Infer, replace
 from zoo.crop_network import paste_back
 from zoo.data import AnnotatedImages, TrainSet, open_data
-from zoo.data.crops import CutOut, cut_out, region_of
+from zoo.data.crops import CroppedData, CutOut, cut_out, region_of
 from zoo.data.masks import mask_box, mask_pixels, unpack
 from zoo.data.transforms import VisitDraws
 from zoo.data.views import View
@@ -221,11 +222,27 @@ def test_crops_by_heart():
         assert iou(unpack(other) > 0, truth) >= 0.75
 
 
-def test_a_table_gets_masks_by_the_command_that_predicts(tmp_path):
-    config = replace(TINY, train=replace(TINY.train, steps=2, batch=2, warmup_steps=1))
+def test_a_training_resumes_to_the_same_bits_and_a_table_gets_masks(tmp_path, monkeypatch):
+    few = replace(TINY.train, steps=4, batch=2, warmup_steps=1, checkpoint_steps=2)
+    config, scenes = replace(TINY, train=few), open_data("scenes:2,64,0,categories=3")
     folder = tmp_path / "crops"
-    run = train(config, open_data("scenes:2,64,0,categories=3"), folder, variant="mm_hrnet_256:tiny")
+    run = train(config, scenes, folder, variant="mm_hrnet_256:tiny")
     assert run.images > 2
+    load, left = CroppedData.load, [6]
+
+    def crash(self, index):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError("power")
+        return load(self, index)
+
+    monkeypatch.setattr(CroppedData, "load", crash)
+    with pytest.raises(OSError, match="power"):
+        train(config, scenes, tmp_path / "cut")
+    monkeypatch.setattr(CroppedData, "load", load)
+    train(config, scenes, tmp_path / "cut", resume=True)
+    one, other = load_weights(folder), load_weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
     data = open_data(SCENES)  # of other categories
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 40, (20, 2))

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.zoo.nn.cases import CLASSES, batch
 from tests.zoo.nn.test_two_stage import DECOUPLED
-from zoo.config import CropSegmenter, GroupSoftmax, Model, Seesaw, Timm, WeakSupervision
+from zoo.config import CropSegmenter, GroupSoftmax, Model, Refiner, Seesaw, Timm, WeakSupervision
 from zoo.data.counts import CategoryCounts
 from zoo.models import build
 from zoo.nn.classifiers import teach_counts
@@ -23,6 +23,7 @@ from zoo.scale import tiny
 CONFIGS = {name: find(name).make("tiny") for name in ("md19_seg_maskcascade", "md19_r50_strong", "ab_repr")}
 CONFIGS["groups"] = tiny(Model(classifier=GroupSoftmax(bounds=(10,))))
 CONFIGS["seesaw"] = tiny(Model(classifier=Seesaw()))
+CONFIGS["refiner"] = tiny(Refiner())
 CONFIGS["crops"] = tiny(CropSegmenter(backbone=Timm(branches=True, norm="gn")))
 CONFIGS["decoupled"] = DECOUPLED
 CONFIGS["weak"] = tiny(Model(weak=WeakSupervision()))
