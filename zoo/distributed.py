@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fusion.errors import InputError, option
 
-__all__ = ["Ranks", "is_lost_process", "joined"]
+__all__ = ["Ranks", "alone", "is_lost_process", "joined"]
 
 _T = TypeVar("_T")
 
@@ -84,6 +84,20 @@ def is_lost_process(error: Exception) -> bool:
 
 
 @contextmanager
+def alone() -> Iterator[Ranks]:
+    """Be the only process, also where torchrun has started others; on the graphics card that is this one's."""
+    yield Ranks(0, 1, _own_device())
+
+
+def _own_device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
 def joined() -> Iterator[Ranks]:
     """Join the processes that torchrun has started, or be the only one; inside another such block, share its group.
 
@@ -92,11 +106,8 @@ def joined() -> Iterator[Ranks]:
     Raises:
         InputError: If another process dies inside the block.
     """
-    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
+    world, device = int(os.environ.get("WORLD_SIZE", "1")), _own_device()
+    cuda = device.type == "cuda"
     if world == 1:
         yield Ranks(0, 1, device)
         return

@@ -18,13 +18,14 @@ from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError, option
 from fusion.parquet import check_bytes, parquet_writer
-from fusion.storage import BY_ID, part_of, part_paths, read_metadata, read_table, write_table
+from fusion.shards import Shard
+from fusion.storage import BY_ID, part_name, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
 from fusion.terminal import notes
-from fusion.unfinished import put_in_place, work_folder
+from fusion.unfinished import put_in_place, whole, work_folder
 from zoo.checkpoint import Which
 from zoo.data import Data, View
-from zoo.distributed import Ranks, joined
+from zoo.distributed import alone, joined
 from zoo.finder import Finder
 from zoo.inference import Inference
 from zoo.runs import source_revision, versions
@@ -41,11 +42,12 @@ class PredictReport:
     """What a prediction did.
 
     Attributes:
-        images: Images of the data set.
-        detections: Rows written.
+        images: Images of the data set; with a share, of its parts.
+        detections: Rows of the table; where others' shares are left, those that this call has written.
         seconds: Of this call.
         resumed: Parts taken from an interrupted run.
         complete: The whole table was there already, written by an earlier call with the same model, data and options.
+        whole: The table is there; of a share it is only where others have made theirs.
     """
 
     images: int
@@ -53,6 +55,7 @@ class PredictReport:
     seconds: float
     resumed: int
     complete: bool = False
+    whole: bool = True
 
 
 def predict(
@@ -64,6 +67,7 @@ def predict(
     boxes: Path | None = None,
     scores: Literal["box", "mask"] = "box",
     parts: int | None = None,
+    shard: Shard | None = None,
     batch: int = 1,
     workers: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -87,6 +91,8 @@ def predict(
             each row comes once per view.
         scores: "mask" multiplies scores by the IoU that a mask-rescoring head predicts.
         parts: Cut the table into a folder of this many files, for data sets whose table does not fit in memory.
+        shard: Of the parts make only this share, without joining other processes; whoever makes the last of all parts
+            puts the table in place.
         batch: Images that go through the model together.
         workers: Processes that load images.
         settings: Fields of `infer` that are to be others than the training's, such as {"infer.detections": 300}.
@@ -100,7 +106,10 @@ def predict(
     at_least("batch", batch, 1, whole=True)
     if not len(data):
         raise InputError(data.name, "has no image")
-    with joined() as ranks:
+    if shard is not None and parts is None:
+        problem = "is of the parts of a table, and this one is a single file"
+        raise InputError(f"option {option('shard')}", problem, f"Give {option('parts')} as well")
+    with joined() if shard is None else alone() as ranks:
         if isinstance(model, Path):
             finder: Finder = TrainedFinder.load(model, data, ranks.device, settings, weights)
             where = str(model)
@@ -136,7 +145,13 @@ def predict(
             raise InputError(
                 output, "exists already, and a folder is not overwritten", "Remove it or choose another name"
             )
-        resumed = _write_parts(inference, output, metadata, parts, ranks, progress)
+        share = shard or Shard(ranks.rank, ranks.world)
+        images, written, resumed = _write_parts(inference, output, metadata, parts, share, progress)
+        if shard is not None and parts is not None:
+            there = _finish_shares(output, metadata.made_by["run"], parts)
+            rows = read_metadata(output)[1] if there else written
+            return PredictReport(images, rows, time.perf_counter() - started, resumed, whole=there)
+        ranks.wait()
         rows = _finish(output, metadata.made_by["run"], parts) if ranks.first else 0
         ranks.wait()
         return PredictReport(len(data), rows, time.perf_counter() - started, resumed)
@@ -194,14 +209,14 @@ def _write_parts(
     output: Path,
     metadata: Metadata,
     parts: int | None,
-    ranks: Ranks,
+    share: Shard,
     progress: Callable[[int, int], None] | None,
-) -> int:
-    """Write this process's share of the parts that are not there yet; return how many were."""
+) -> tuple[int, int, int]:
+    """Write a share of the parts that are not there; return its images, rows written, and how many parts were there."""
     pieces = _pieces(inference.data, parts)
     run = metadata.made_by["run"]
     work = work_folder(output, run)
-    mine = list(enumerate(pieces))[ranks.rank :: ranks.world]
+    mine = [(number, pieces[number]) for number in share.of(len(pieces))]
     total, done = len(inference.views) * sum(len(piece) for _, piece in mine), 0
 
     def advance(count: int = 1) -> None:
@@ -210,15 +225,16 @@ def _write_parts(
         if progress is not None:
             progress(done, total)
 
-    targets = {number: work / f"part-{number:05d}.parquet" for number, _ in mine}
+    targets = {number: work / part_name(number) for number, _ in mine}
     left = [(number, piece) for number, piece in mine if not targets[number].exists()]
     advance(total - len(inference.views) * sum(len(piece) for _, piece in left))
     tables = inference.tables([piece for _, piece in left], metadata, advance)
+    rows = 0
     for (number, _), table in zip(left, tables, strict=True):
         part = None if parts is None else Part(rule=BY_ID, count=parts, number=number)
         write_table(table, targets[number], part=part, key=run)
-    ranks.wait()
-    return len(mine) - len(left)
+        rows += len(table)
+    return sum(len(piece) for _, piece in mine), rows, len(mine) - len(left)
 
 
 def _pieces(data: Data, parts: int | None) -> list[np.ndarray]:
@@ -240,6 +256,16 @@ def _rows_of_finished(output: Path, metadata: Metadata, parts: int | None) -> in
     except InputError:
         return None
     return rows if (pieces, found.made_by.get("run")) == (parts, metadata.made_by["run"]) else None
+
+
+def _finish_shares(output: Path, run: str, parts: int) -> bool:
+    """Put the output in place if all parts are there, whoever made them; return whether it is."""
+    work, keys = work_folder(output, run), [run] * parts
+    if whole(output, keys):
+        shutil.rmtree(work, ignore_errors=True)  # made anew by who was at a part that another has made, too
+    elif all((work / part_name(number)).exists() for number in range(parts)):
+        put_in_place(work, output, keys)
+    return whole(output, keys)
 
 
 def _finish(output: Path, run: str, parts: int | None) -> int:

@@ -9,6 +9,7 @@ pytest.importorskip("timm", reason="timm is not installed")
 
 from evaluation.prepared import evaluate  # noqa: E402
 from fusion.errors import InputError  # noqa: E402
+from fusion.shards import Shard  # noqa: E402
 from fusion.storage import part_of, read_table, write_table  # noqa: E402
 from fusion.table import DetectionTable, Metadata  # noqa: E402
 from zoo.checkpoint import weights_file  # noqa: E402
@@ -152,6 +153,25 @@ def test_an_interrupted_run_is_taken_up(run, data, table, tmp_path, monkeypatch)
     assert steps[-1] == (22, 22)
     assert same(read_table(path), table)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_shares_make_one_table(run, data, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "2")  # of torchrun's processes, which are not waited for
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    output, images = tmp_path / "x", []
+    for text in ("3/3", "1/3", "auto", "2/3"):
+        counting = Counting(data)
+        report = predict(run, counting, output, views=(VIEW, FLIP), parts=4, shard=Shard.parse(text))
+        images.append(report.images)
+        assert counting.loaded == (0 if text == "auto" else 2 * report.images)
+        assert (report.whole, output.exists()) == (text == "2/3", text == "2/3")
+    assert sum(images) - images[2] == len(data)
+    assert report.detections == len(table)
+    assert same(read_table(output), table)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert predict(run, data, output, views=(VIEW, FLIP), parts=4, shard=Shard(0, 3)).complete
+    with pytest.raises(InputError, match="option shard: is of the parts of a table"):
+        predict(run, data, tmp_path / "y.parquet", shard=Shard(0, 3))
 
 
 @pytest.mark.parametrize("parts", [None, 3])

@@ -18,6 +18,7 @@ from zoo.registry import find
 if TYPE_CHECKING:
     import torch
 
+    from fusion.shards import Shard
     from zoo.checkpoint import Which
     from zoo.data import Data, View
     from zoo.finder import Finder
@@ -114,6 +115,7 @@ def predict(
     label_map: str | None = None,
     unknown_categories: Literal["error", "drop"] = "error",
     member: Path | None = None,
+    shard: str | None = None,
 ) -> None:
     """Run a trained model, also one of another framework, over a data set and write a detection table.
 
@@ -141,11 +143,14 @@ def predict(
         unknown_categories: Whether what such a model finds of categories that the data do not have is dropped.
         member: Of a model of another framework, its folder in the store, such as runs/theirs, made where it is not
             there: it gets a card, AP, and MEMBER/tables/SPLIT.parquet when --output is not given.
+        shard: With --parts, make only a share of them, such as 1/4 or auto (see `quorum fuse`), without joining the
+            processes of torchrun; whoever makes the last part puts the table in place and measures it.
     """
     need_torch("predict")
     import torch
 
     from evaluation.results import read_label_map
+    from fusion.shards import Shard
     from fusion.storage import read_metadata
     from zoo.data import open_data
     from zoo.members import foreign, framework_names, is_foreign
@@ -156,6 +161,7 @@ def predict(
     from zoo.views import views_of_foreign
 
     use_threads()
+    share = None if shard is None else Shard.parse(shard)
     source = open_data(data)
     if os.environ.get("RANK", "0") == "0":
         notes(source.name, source.notes)
@@ -176,8 +182,8 @@ def predict(
         with in_command_line(settings="set"):
             model = foreign(str(run), wanted, joining, source, table.stem if member is None else member.name)
             chosen = views_of_foreign(views, flip)
-            _run(model, source, table, chosen, boxes, scores, parts, batch, loaders)
-        if member is not None and os.environ.get("RANK", "0") == "0":
+            there = _run(model, source, table, chosen, boxes, scores, parts, share, batch, loaders)
+        if member is not None and there:
             made_by = read_metadata(table)[0].made_by
             told = ", ".join(f"{name} {value}" for name, value in made_by["settings"].items())
             origin = Origin(
@@ -201,7 +207,7 @@ def predict(
         output = _table_of(run, source, parts)
     other = joining if joining != Joining() else None
     given = dict(_pairs(settings))
-    _predict(run, source, output, views, flip, boxes, scores, parts, batch, loaders, given, which, other)
+    _predict(run, source, output, views, flip, boxes, scores, parts, share, batch, loaders, given, which, other)
 
 
 def _predict(
@@ -213,6 +219,7 @@ def _predict(
     boxes: Path | None = None,
     scores: Literal["box", "mask"] = "box",
     parts: int | None = None,
+    shard: "Shard | None" = None,
     batch: int = 1,
     workers: int = 0,
     settings: Mapping[str, str] | None = None,
@@ -232,10 +239,9 @@ def _predict(
         settings = {"infer.flip": "true", **(settings or {})}
     chosen = views_of(read_model(set_at_test(trained, settings or {}).model), views, flip)
     load = partial(TrainedFinder.load, run, data, settings=settings, which=weights, joining=joining)
-    _run(
-        run if joining is None else load, data, output, chosen, boxes, scores, parts, batch, workers, settings, weights
-    )
-    if os.environ.get("RANK", "0") == "0" and boxes is None and len(chosen) == 1:
+    model = run if joining is None else load
+    there = _run(model, data, output, chosen, boxes, scores, parts, shard, batch, workers, settings, weights)
+    if there and boxes is None and len(chosen) == 1:
         found = (
             with_categories_of(trained, data, run)
             if joining is None
@@ -269,12 +275,13 @@ def _run(
     boxes: Path | None,
     scores: Literal["box", "mask"],
     parts: int | None,
+    shard: "Shard | None",
     batch: int,
     workers: int,
     settings: Mapping[str, str] | None = None,
     weights: "Which | None" = None,
-) -> None:
-    """Run a model, and say what came of it."""
+) -> bool:
+    """Run a model, and say what came of it; return whether the table is there and this process speaks of it."""
     from zoo import predict as prediction
 
     with progress_bar() as bar:
@@ -287,14 +294,15 @@ def _run(
             boxes=boxes,
             scores=scores,
             parts=parts,
+            shard=shard,
             batch=batch,
             workers=workers,
             settings=settings,
             weights=weights,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if shard is None and os.environ.get("RANK", "0") != "0":
+        return False
     rate = f"{report.images * len(views) / max(report.seconds, 1e-9):.1f} images a second"
     if report.complete:
         rate = "complete since an earlier call; remove it to run again"
@@ -304,6 +312,9 @@ def _run(
     )
     if report.resumed:
         notes(output, [f"{report.resumed} parts were taken from an interrupted run"])
+    if not report.whole:
+        notes(output, ["this share's parts are done; whoever makes the last of the others puts the table in place"])
+    return report.whole
 
 
 def _values(settings: tuple[str, ...]) -> dict[str, object]:
