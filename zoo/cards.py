@@ -100,7 +100,8 @@ def variant_of(member: Member) -> str:
 
 
 def _origin(variant: Variant) -> str:
-    place = f"{variant.report}, table {variant.table}, row {variant.row}." if variant.report else ""
+    row = f", table {variant.table}, row {variant.row}" if variant.table else ""
+    place = f"{variant.report}{row}." if variant.report else ""
     if variant.parent is not None:
         place += f" From `{variant.parent}` by a change of {', '.join(f'`{name}`' for name in variant.changes)}."
     return f"{place} {variant.note}".strip()

@@ -239,3 +239,9 @@ def test_the_named_weights_are_known_to_timm():
     backbones = [variant.make().backbone for variant in variants().values()]
     for name in {one.name for one in backbones if isinstance(one, Timm) and one.pretrained}:
         assert name in timm.list_pretrained(name.partition(".")[0] + ".*"), name
+
+
+def test_a_card_names_the_row_of_a_table_where_there_is_one():
+    origin = [variant_card(find(name), []).splitlines()[2] for name in ("md19_r50_dcn", "mm_decoupled")]
+    assert "megdetv2-coco2019, table 1, row 2. From `md19_r50_fpn`" in origin[0]
+    assert "mmfruit-openimages2019. From `mm_x101_dh_dcn`" in origin[1]
