@@ -185,7 +185,7 @@ def test_a_turned_object_is_cut_out_by_its_turned_mask_at_the_sizes_of_the_repor
     assert TrainSet(cut_out(data, square.crop, 0), square, 0)[0, 0][1].size == (112, 112)
 
 
-def learned(config, steps=60):
+def learned(config, steps=40):
     torch.manual_seed(0)
     net = build(config, CLASSES, pretrained=False).train()
     image, target = scene(1)
