@@ -81,8 +81,9 @@ class Lesson:
         """
         if folder.exists():
             raise InputError(folder, "exists already", "Choose another folder, or remove it")
-        rest = [item for item in spec.split(",") if item.partition("=")[0] not in ("list", "only")]
-        data = ",".join((*rest, f"list={folder / 'images.txt'}", f"only={folder / 'positive.txt'}"))
+        rest = [item for item in spec.split(",") if not item.startswith("list=")]
+        against = (f"against={folder / 'confused.txt'}",) if len(self.confused) else ()
+        data = ",".join((*rest, f"list={folder / 'images.txt'}", f"only={folder / 'positive.txt'}", *against))
         texts = {
             "positive.txt": self._lines(self.positive),
             "confused.txt": self._lines(self.confused),

@@ -25,8 +25,8 @@ from tests.zoo.data.cases import truth_of
 from zoo.at_test import with_categories_of
 from zoo.cli.experts import zoo_experts
 from zoo.cli.training import predict
-from zoo.config import Model, replace
-from zoo.data import open_data
+from zoo.config import Model, Stream, replace
+from zoo.data import epoch_order, open_data
 from zoo.experts import choose_lesson, confusions, siblings, worst_categories
 from zoo.inference import load_model
 from zoo.runs import Identity, read_json, write_json
@@ -190,6 +190,9 @@ def test_by_cosine_of_a_training(place, tmp_path, capsys):
     own = open_data(spec)
     assert own.image_ids == sorted(wanted)
     assert own.category_ids.tolist() == [2, 4]
+    orders = (epoch_order(own, Stream(images=1, sampler="class_aware"), 0, epoch) for epoch in range(9))
+    drawn = {image for order in orders for image, _ in order}
+    assert drawn == set(range(len(own))), "class-aware sampling draws images of the confused categories too"
     document = json.loads((folder / "set" / "instances.json").read_text())
     for index, image in enumerate(own.image_ids):
         target = own.load(index)[1]
@@ -282,6 +285,7 @@ def test_by_ground_truth_of_a_table(place, tmp_path):
         ({"categories": "1", "by": "confusion"}, "by confusion.*--table"),
         ({"categories": "1", "ratio": -1.0}, "ratio"),
         ({"categories": "1", "data": "scenes:4,64,0"}, "cannot be listed"),
+        ({"categories": "1", "data": "coco:a.json,b,only=1+2"}, "knows some categories only"),
     ],
 )
 def test_what_is_missing_is_said(place, tmp_path, options, problem):

@@ -74,6 +74,8 @@ def zoo_experts(
         raise InputError(
             f"data {data!r}", "images of a data set in memory cannot be listed", "Write it: quorum zoo scenes"
         )
+    if any(item.startswith(("only=", "against=")) for item in data.split(",")):
+        raise InputError(f"data {data!r}", "knows some categories only", "Choose among all: leave only=, against= out")
     if ratio is not None:
         at_least("ratio", ratio, 0)
     source = open_data(data)

@@ -37,6 +37,6 @@ def category_counts(data: Data, without: Collection[str] = ()) -> CategoryCounts
     images, objects = np.zeros(count, np.int64), np.zeros(count, np.int64)
     parts = [part for part in data.parts if part.name not in without]
     for part in parts:
-        images += np.bincount(part.image_categories.category, minlength=count)
+        images += np.bincount(part.image_categories.category, minlength=count)[:count]
         objects += np.bincount(part.truth.category[~part.truth.crowd], minlength=count)
     return CategoryCounts(sum(map(len, parts)), torch.from_numpy(images), torch.from_numpy(objects))

@@ -63,7 +63,10 @@ class Data(Protocol):
 
     @property
     def image_categories(self) -> Labels:
-        """Categories that have an object in each image (CSR), crowds not counted."""
+        """Categories that have an object in each image (CSR), crowds not counted.
+
+        From k on they are some that are background here; samplers alone know them.
+        """
 
     @property
     def has_masks(self) -> bool:
@@ -98,6 +101,7 @@ class AnnotatedImages:
             those that have no annotation although a category was verified as present.
         missing: Objects that the annotations lack, such as pseudo labels of the same images; they become ignore boxes.
         found: What detectors have found in these images, of whatever categories; it becomes proposals.
+        against: Categories, from k on, that are background here and in each image count for samplers alone.
 
     Raises:
         InputError: If what is missing has other categories, or an image that is not annotated.
@@ -114,10 +118,11 @@ class AnnotatedImages:
         labels_only: bool | np.ndarray = False,
         missing: GroundTruth | None = None,
         found: DetectionTable | None = None,
+        against: Labels | None = None,
     ) -> None:
         self.truth, self.pictures, self.name, self.split = truth, pictures, name, split
         self._weight, self._missing, self._none_drawn = loss_weight, missing, labels_only
-        self._found = found
+        self._found, self._against = found, against
         if missing is not None:
             _check_missing(missing, truth)
         if found is not None and not set(found.image_ids.tolist()) & set(truth.image_id.tolist()):
@@ -125,12 +130,21 @@ class AnnotatedImages:
                 f"data {name}", "nothing was found in any of its images", "Give the table of a prediction on them"
             )
 
-    def only(self, category_ids: Collection[int]) -> "AnnotatedImages":
+    def only(self, category_ids: Collection[int], against: Collection[int] = ()) -> "AnnotatedImages":
         """Return it with some of its categories; objects of the others are background.
+
+        Args:
+            category_ids: What is known.
+            against: Others by which images are sampled all the same, so that what is confused is seen.
 
         Raises:
             InputError: If none is given, or one is unknown.
         """
+        start, category = self.image_categories
+        seen = np.isin(self.category_ids[category], list(against)) & ~np.isin(
+            self.category_ids[category], list(category_ids)
+        )
+        before = np.concatenate(([0], np.cumsum(seen)))
         return AnnotatedImages(
             of_categories(self.truth, category_ids),
             self.pictures,
@@ -140,6 +154,7 @@ class AnnotatedImages:
             labels_only=self._labels_only,
             missing=None if self._missing is None else of_categories(self._missing, category_ids),
             found=self._found,
+            against=Labels(before[start], category[seen] + np.int32(len(set(category_ids)))),
         )
 
     def __len__(self) -> int:
@@ -211,8 +226,11 @@ class AnnotatedImages:
             holder = np.repeat(np.arange(len(self)), np.diff(start))
             weak = self._labels_only[holder]
             image, category = np.concatenate((image, holder[weak])), np.concatenate((category, present[weak]))
-        pairs = np.unique(image * len(self.category_ids) + category)
-        image, category = np.divmod(pairs, max(len(self.category_ids), 1))
+        if self._against is not None:
+            image = np.concatenate((image, np.repeat(np.arange(len(self)), np.diff(self._against.start))))
+            category = np.concatenate((category, self._against.category))
+        categories = int(category.max(initial=0)) + 1
+        image, category = np.divmod(np.unique(image * categories + category), categories)
         return Labels(np.searchsorted(image, np.arange(len(self) + 1)).astype(np.int64), category.astype(np.int32))
 
     def load(self, index: int) -> tuple[Tensor, Target]:

@@ -47,6 +47,7 @@ def epoch_order(data: Data, stream: Stream, seed: int, epoch: int, number: int =
     else:
         order = shuffled(len(mine), rng)
     drawn = np.zeros(len(order), np.int64) if category is None else category + 1
+    drawn[drawn > len(data.category_ids)] = 0  # of a category that is background here
     order = mine[order]
     if stream.subsets:
         parts = (np.arange(*_part(data, subset.source)) for subset in stream.subsets)

@@ -30,7 +30,7 @@ _FORMS = {
     "voc": "voc:Annotations/,JPEGImages/",
     "scenes": "scenes:600,128,0 (images, size, seed)",
 }
-_COMMON = ("name", "split", "weight", "having", "only", "found", "stuff", "exif", "missing")
+_COMMON = ("name", "split", "weight", "having", "only", "against", "found", "stuff", "exif", "missing")
 _ALLOWED = {
     "coco": ("annotations", "images", "list", *_COMMON),
     "lvis": ("annotations", "images", "list", *_COMMON),
@@ -47,7 +47,7 @@ _ALLOWED = {
         "list",
         *_COMMON,
     ),
-    "labels": ("labels", "images", "classes", "boxes", "hierarchy", "list", "exif", *_COMMON[:6]),
+    "labels": ("labels", "images", "classes", "boxes", "hierarchy", "list", "exif", *_COMMON[:7]),
     "voc": ("annotations", "images", "list", *_COMMON),
     "scenes": (
         "images",
@@ -62,7 +62,7 @@ _ALLOWED = {
         "clutter",
         "groups",
         "noise",
-        *_COMMON[:6],
+        *_COMMON[:7],
     ),
 }
 
@@ -80,7 +80,8 @@ def open_data(*specs: str) -> Data:
     `scenes:IMAGES,SIZE,SEED[,categories=N]...`, the built-in set, drawn in memory. All take `name=`, `split=`,
     `weight=` (factor on the loss of each image), `having=3+7` (only images with an object of these categories),
     `only=3+7` or `only=FILE` (no other categories are known, and objects of others are background; images are chosen
-    by all categories) and `found=TABLE` (what detectors have found in them, for box refiners to learn from);
+    by all categories, and sampled by these and those of `against=`, in the same form) and
+    `found=TABLE` (what detectors have found in them, for box refiners to learn from);
     those with files take `list=FILE` (only the images that it lists, an id a line, as `quorum split` writes),
     `stuff=FOLDER` (a PNG map per image) and `exif=auto|turn|stored` (what becomes of orientation
     marks, see `FolderPictures`) and `missing=FILE`, a COCO file of pseudo labels of the same images, which are ignored.
@@ -172,7 +173,7 @@ def _annotated(spec: str, given: Mapping[str, str], truth: GroundTruth, pictures
     if "having" in given:
         images = images_having(data, _having(spec, given["having"]))
     if "only" in given:
-        data = data.only(_known(truth, given["only"]))
+        data = data.only(_known(truth, given["only"]), _known(truth, given["against"]) if "against" in given else ())
     return data if images is None else SelectedData(data, images)
 
 

@@ -15,7 +15,9 @@ from PIL import Image
 from fusion.errors import InputError
 from tests.oracles.hierarchy import ancestors
 from tests.zoo.data.cases import Blank, truth_of
-from zoo.data import AnnotatedImages, open_data
+from zoo.config import Stream
+from zoo.data import AnnotatedImages, epoch_order, open_data
+from zoo.data.counts import category_counts
 
 PARENTS = {"dog": ["pet"], "cat": ["pet", "wild"], "pet": ["animal"], "wild": ["animal"], "animal": [], "car": []}
 TREE = {
@@ -115,6 +117,22 @@ def test_only_some_categories_are_known(spec, tmp_path):
     )
     with pytest.raises(InputError, match="no category 'Cow'"):
         open_data(f"{spec},only=Cow")
+
+
+def test_samplers_by_category_also_draw_what_is_to_be_told_apart(spec):
+    data = open_data(f"{spec},only=Cat,against=Car+Dog")  # a has a dog, b a car and d its label, c a cat
+    assert len(data.category_ids) == 1
+    for sampler in ("class_aware", "full_class"):
+        stream = Stream(images=3, sampler=sampler)
+        drawn = [one for epoch in range(9) for one in epoch_order(data, stream, 0, epoch)]
+        shares = [sum(index in of for index, _ in drawn) / len(drawn) for of in ((0,), (1, 3), (2,))]
+        assert shares == pytest.approx([1 / 3] * 3, abs=0.1), sampler
+        assert {label for image, label in drawn if image == 2} == {1}
+        assert {label for image, label in drawn if image != 2} == {0}
+    assert [len(data.load(index)[1].labels) for index in range(3)] == [0, 0, 1]
+    assert category_counts(data).images.tolist() == [1]
+    plain = open_data(f"{spec},only=Cat")
+    assert {image for image, _ in epoch_order(plain, Stream(images=3, sampler="class_aware"), 0, 0)} == {2}
 
 
 def test_what_the_annotations_lack_is_known_by_the_same_categories():
