@@ -17,6 +17,7 @@ from evaluation.analysis.members import Members as Members
 from evaluation.analysis.members import analyze_members as analyze_members
 from evaluation.analysis.overlaps import Overlaps as Overlaps
 from evaluation.analysis.overlaps import find_overlaps as find_overlaps
+from evaluation.analysis.parts_analysis import analyze_parts as analyze_parts
 from evaluation.analysis.sizes import size_frame as size_frame
 from evaluation.analysis.table_analysis import TableAnalysis as TableAnalysis
 from evaluation.analysis.table_analysis import analyze_table as analyze_table

@@ -1,17 +1,19 @@
 """Do scores mean what they say: reliability by score, and calibration errors."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.analysis.overlaps import IGNORED, LEFT_OUT, Assigned, Overlaps
+from evaluation.prepared import Prepared
 from fusion.checks import at_least
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Calibration", "calibration_curve"]
+__all__ = ["Calibration", "calibration_curve", "calibration_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,36 +80,62 @@ def calibration_curve(overlaps: Overlaps, assigned: Assigned, bins: int = 25) ->
     Raises:
         InputError: If `bins` is below 1.
     """
-    at_least("bins", bins, 1, whole=True)
     rows = np.flatnonzero((assigned.truth != IGNORED) & (assigned.truth != LEFT_OUT))
     score, category = overlaps.found.score[rows], overlaps.found.category[rows]
     right, quality = (assigned.truth[rows] >= 0).astype(np.float64), assigned.iou[rows]
-    low, high = (float(score.min()), float(score.max())) if len(score) else (0.0, 1.0)
+    return calibration_of(lambda: [(score, category, right, quality)], overlaps.prepared, bins)
+
+
+def calibration_of(
+    blocks: Callable[[], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]],
+    prepared: Prepared,
+    bins: int = 25,
+) -> Calibration:
+    """Compare scores with precision and quality as `calibration_curve` does, of some detections at a time.
+
+    Args:
+        blocks: Gives scores, categories, 1.0 for those that are right, and their IoU with the object, in order of the
+            table; called twice.
+        prepared: Ground truth.
+        bins: Number of bins.
+
+    Raises:
+        InputError: If `bins` is below 1.
+    """
+    at_least("bins", bins, 1, whole=True)
+    n, low, high = 0, np.inf, -np.inf
+    for score, *_ in blocks():
+        n += len(score)
+        low, high = min(low, float(score.min(initial=np.inf))), max(high, float(score.max(initial=-np.inf)))
+    low, high = (low, high) if n else (0.0, 1.0)
     probabilities = low >= 0 and high <= 1
     if probabilities:
         low, high = 0.0, 1.0
     edges = np.linspace(low, high, bins + 1)
-    place = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    sums = [np.bincount(place, values, bins) for values in (score, right, quality)]
+    categories = len(prepared.category_ids)
+    count, own = np.zeros(bins, np.int64), np.zeros(categories, np.int64)
+    sums, by_cell = np.zeros((3, bins)), np.zeros((3, categories * bins))
+    for score, category, *values in blocks():
+        place = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, bins - 1)
+        cell = category.astype(np.int64) * bins + place
+        count += np.bincount(place, minlength=bins)
+        own += np.bincount(category, minlength=categories)
+        for number, column in enumerate((score, *values)):
+            np.add.at(sums[number], place, column)  # one after the other, so that blocks do not tell
+            np.add.at(by_cell[number], cell, column)
     with np.errstate(invalid="ignore"):
         means = [total / count for total in sums]
-    prepared = overlaps.prepared
-    categories = len(prepared.category_ids)
-    own = np.bincount(category, minlength=categories)
-    cell = category.astype(np.int64) * bins + place
-    by_cell = [np.bincount(cell, values, categories * bins) for values in (score, right, quality)]
     gaps = [np.abs(by_cell[0] - by_cell[i]).reshape(categories, bins).sum(axis=1) for i in (1, 2)]
     used = np.flatnonzero(own)
     per_category = [gap[used] / own[used] if probabilities else np.full(len(used), np.nan) for gap in gaps]
-    known = probabilities and len(score) > 0
+    known = probabilities and n > 0
     return Calibration(
         edges=edges,
         detections=count,
         score=means[0],
         precision=means[1],
         quality=means[2],
-        ECE=float(np.abs(sums[0] - sums[1]).sum() / len(score)) if known else float("nan"),
+        ECE=float(np.abs(sums[0] - sums[1]).sum() / n) if known else float("nan"),
         LaECE=float(per_category[1].mean()) if known else float("nan"),
         category_ids=prepared.category_ids[used],
         category_names=tuple(prepared.category_names[k] for k in used),

@@ -1,16 +1,18 @@
 """The confusion matrix: what objects are taken for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.analysis.overlaps import NOTHING, Overlaps
+from evaluation.prepared import Prepared
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Confusion", "confusion_matrix"]
+__all__ = ["Confusion", "confusion_matrix", "confusion_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +64,20 @@ def confusion_matrix(overlaps: Overlaps, iou: float = 0.5, least_score: float = 
         iou: At least what the pairs were found with.
         least_score: The score at which detections would be shown to somebody.
     """
-    prepared, found, truth = overlaps.prepared, overlaps.found, overlaps.truth
-    assigned = overlaps.assign(iou, cap=len(found.score), least_score=least_score, across=True)
-    k = len(prepared.category_ids)
+    return confusion_of([overlaps], overlaps.prepared, iou, least_score)
+
+
+def confusion_of(pieces: Iterable[Overlaps], prepared: Prepared, iou: float, least_score: float) -> Confusion:
+    """Count what `confusion_matrix` does, of pieces of a table, each with all detections of its images."""
+    truth, k = prepared.truth, len(prepared.category_ids)
     matrix = np.zeros((k + 1, k + 1), np.int64)
-    hit = np.flatnonzero(assigned.truth >= 0)
-    np.add.at(matrix, (truth.category[assigned.truth[hit]], found.category[hit]), 1)
-    wrong = found.category[assigned.truth == NOTHING]
-    matrix[k, :k] = np.bincount(wrong, minlength=k)
-    missed = overlaps.counted.copy()
-    missed[assigned.truth[hit]] = False
+    missed = (truth.outside & 1) == 0
+    for overlaps in pieces:
+        found = overlaps.found
+        assigned = overlaps.assign(iou, cap=len(found.score), least_score=least_score, across=True)
+        hit = np.flatnonzero(assigned.truth >= 0)
+        np.add.at(matrix, (truth.category[assigned.truth[hit]], found.category[hit]), 1)
+        matrix[k, :k] += np.bincount(found.category[assigned.truth == NOTHING], minlength=k)
+        missed[assigned.truth[hit]] = False
     matrix[:k, k] = np.bincount(truth.category[missed], minlength=k)
     return Confusion(matrix, prepared.category_ids, prepared.category_names, iou, least_score)

@@ -1,5 +1,7 @@
 """Precision and recall: curves per category, and the score that separates best."""
 
+import itertools
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from evaluation.result import CocoResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BestF1", "best_f1", "best_of", "curve_frame"]
+__all__ = ["BestF1", "best_f1", "best_f1_of", "best_of", "curve_frame"]
 
 
 class BestF1(NamedTuple):
@@ -90,24 +92,57 @@ def best_f1(overlaps: Overlaps, assigned: Assigned) -> tuple[BestF1, "pd.DataFra
     Returns:
         The common threshold, and a row per category: category_id, name, score, precision, recall, f1, objects.
     """
-    import pandas as pd
-
-    prepared = overlaps.prepared
     rows = np.flatnonzero((assigned.truth != IGNORED) & (assigned.truth != LEFT_OUT))
     rows = rows[np.lexsort((-overlaps.found.score[rows], overlaps.found.category[rows]))]
     category, score, true = overlaps.found.category[rows], overlaps.found.score[rows], assigned.truth[rows] >= 0
+    start = np.searchsorted(category, np.arange(len(overlaps.prepared.category_ids) + 1))
+    return best_f1_of(lambda: [(start, score, true)], overlaps.prepared)
+
+
+def best_f1_of(
+    batches: Callable[[], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]], prepared: Prepared
+) -> tuple[BestF1, "pd.DataFrame"]:
+    """Find what `best_f1` does in detections that count, of some categories at a time.
+
+    Args:
+        batches: Gives the offsets of some categories, all categories in turn, and scores and whether each is right, in
+            order of (category, score descending); called twice.
+        prepared: Ground truth.
+    """
+    import pandas as pd
+
     objects = _objects(prepared)
-    ends = np.searchsorted(category, np.arange(len(objects) + 1))
-    best = [
-        best_of(score[low:high], true[low:high], count)
-        for low, high, count in zip(ends[:-1], ends[1:], objects.tolist(), strict=True)
-    ]
+    best: list[BestF1] = []
+    right, highest = [np.zeros(0)], -np.inf
+    for start, score, true in batches():
+        highest = max(highest, float(score.max(initial=-np.inf)))
+        right.append(score[true])
+        ends, own = start.tolist(), objects[len(best) :].tolist()
+        best += [
+            best_of(score[low:high], true[low:high], own[k]) for k, (low, high) in enumerate(itertools.pairwise(ends))
+        ]
     frame = pd.DataFrame(best, columns=BestF1._fields)
     frame.insert(0, "category_id", prepared.category_ids)
     frame.insert(1, "name", list(prepared.category_names))
     frame["objects"] = objects
-    order = np.argsort(-score, kind="stable")
-    return best_of(score[order], true[order], int(objects.sum())), frame
+    # F1 is highest where something is right, or where nothing is at the highest score
+    useful, hits = np.unique(np.concatenate(right), return_counts=True)
+    useful, hits = (useful, hits) if len(useful) else (np.array([highest]), np.zeros(1, np.int64))
+    wrong = np.zeros(len(useful) + 1, np.int64)
+    for _, score, true in batches():
+        wrong += np.bincount(np.searchsorted(useful, score[~true], side="right"), minlength=len(wrong))
+    # wrong[k]: of scores from useful[k - 1] up to below useful[k]; both are added up from the highest score down
+    return _best_of_counts(useful[::-1], hits[::-1], wrong[:0:-1], int(objects.sum()), highest), frame
+
+
+def _best_of_counts(score: np.ndarray, right: np.ndarray, wrong: np.ndarray, objects: int, highest: float) -> BestF1:
+    """Find the score of highest F1 by the right and wrong detections down to each score, descending."""
+    if highest == -np.inf or not objects:
+        return BestF1(np.nan, np.nan, np.nan, np.nan)
+    hits, kept = np.cumsum(right), np.cumsum(right) + np.cumsum(wrong)
+    at = int(np.argmax(2 * hits.astype(np.float64) / (kept + float(objects))))
+    found, count = int(hits[at]), int(kept[at])
+    return BestF1(float(score[at]), found / count, found / objects, 2 * found / (count + objects))
 
 
 def best_of(score: np.ndarray, true: np.ndarray, objects: int) -> BestF1:

@@ -1,8 +1,8 @@
 """TIDE: which kinds of error cost how much AP (Bolya 2020, arXiv 2008.08115)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from evaluation.open_images_result import OpenImagesResult
 
-__all__ = ["MAIN_ERRORS", "SPECIAL_ERRORS", "Errors", "analyze_errors", "summed_up"]
+__all__ = [
+    "MAIN_ERRORS",
+    "SPECIAL_ERRORS",
+    "ErrorRows",
+    "Errors",
+    "analyze_errors",
+    "error_rows",
+    "errors_of",
+    "summed_up",
+]
 
 MAIN_ERRORS = {
     "Cls": "wrong category, well placed",
@@ -35,7 +44,7 @@ MAIN_ERRORS = {
 SPECIAL_ERRORS = {"FalsePos": "all false positives", "FalseNeg": "all objects not found"}
 """Special errors: what perfect precision and perfect recall would bring."""
 
-_TRUE, _FALSE, _IGNORED, _USED = 1, 2, 3, 1
+_TRUE, _IGNORED = 1, 3
 _MISS = 5
 _RECALLS = np.arange(101) / 100
 
@@ -84,24 +93,39 @@ class Errors:
         return pd.DataFrame(columns | dict(zip(names, self.category_costs, strict=True)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Curve:
-    """Detections in the order in which AP counts them; m entries.
+class ErrorRows(NamedTuple):
+    """Detections of some categories in order of (category, score descending, image, row); m entries.
+
+    What can be put right is there twice, behind each other: as it is, and in the category where it would be right.
 
     Attributes:
-        start: int64 [k + 1], offsets of the categories.
-        row: int64 [m], row of the table.
-        moved: bool [m], stands for a detection whose category was put right.
+        category: int32 [m], numbered from the first of these categories.
+        score: float64 [m].
+        state: uint8 [m]: 1 true, 2 false, 3 ignored.
+        error: int8 [m], main error, -1 of what is true.
+        moved: bool [m], stands for a detection that was put right.
     """
 
-    start: np.ndarray
-    row: np.ndarray
+    category: np.ndarray
+    score: np.ndarray
+    state: np.ndarray
+    error: np.ndarray
     moved: np.ndarray
 
-    def average_precision(self, present: np.ndarray, true: np.ndarray, positives: np.ndarray) -> np.ndarray:
-        """Return AP per category, float64 [k]; `present` and `true` are bool [m], `positives` int64 [k]."""
+    def average_precision(
+        self, chosen: np.ndarray, present: np.ndarray, true: np.ndarray, positives: np.ndarray
+    ) -> np.ndarray:
+        """Return AP per category, float64 [k].
+
+        Args:
+            chosen: int64 [c], entries in order.
+            present: bool [m], which take part.
+            true: bool [m].
+            positives: int64 [k].
+        """
+        start = np.searchsorted(self.category[chosen], np.arange(len(positives) + 1))
         out = np.empty(len(positives))
-        area_under_curves(self.start, present, true, positives, _RECALLS, out)
+        area_under_curves(start, present[chosen], true[chosen], positives, _RECALLS, out)
         return out
 
 
@@ -151,53 +175,93 @@ def analyze_errors(
         raise InputError(
             f"option {option('background')}", f"expected a number between 0 and iou {iou:g}, got {background:g}"
         )
-    if max_dets is None:
-        max_dets = prepared.protocol.max_dets if isinstance(prepared.protocol, Lvis) else 100
-    at_least("max_dets", max_dets, 1, whole=True)
+    if max_dets is not None:
+        at_least("max_dets", max_dets, 1, whole=True)
     overlaps = find_overlaps(table, prepared, background) if isinstance(table, DetectionTable) else table
-    found, truth = overlaps.found, overlaps.truth
-    n, categories = len(found.score), len(prepared.category_ids)
-    state, used = np.zeros(n, np.uint8), np.zeros(len(truth.category), np.uint8)
-    error, fixed = np.full(n, -1, np.int8), np.full(n, -1, np.int32)
-    options = float(iou), float(background), max_dets
-    source = overlaps.source
+    used = np.zeros(len(overlaps.truth.category), np.uint8)
+    rows = error_rows(overlaps, used, iou, background, max_dets)[0]
+    return errors_of([(0, len(prepared.category_ids), rows)], used, iou, prepared)
+
+
+def error_rows(
+    overlaps: Overlaps, used: np.ndarray, iou: float, background: float, max_dets: int | None
+) -> tuple[ErrorRows, np.ndarray]:
+    """Give each detection its error.
+
+    Args:
+        overlaps: Detections, all of their images.
+        used: uint8 [g], is filled: 1 for an object that was found, 2 for one within reach, 0 for one that is missed.
+        iou: As in `analyze_errors`, as are the others.
+        background: See there.
+        max_dets: See there.
+
+    Returns:
+        The entries of the detections that were considered, and the row of each, int64.
+    """
+    found, truth, protocol = overlaps.found, overlaps.truth, overlaps.prepared.protocol
+    n = len(found.score)
+    state, error, fixed = np.zeros(n, np.uint8), np.full(n, -1, np.int8), np.full(n, -1, np.int32)
+    most = max_dets or (protocol.max_dets if isinstance(protocol, Lvis) else 100)
+    options, source = (float(iou), float(background), most), overlaps.source
 
     def task(low: int, high: int) -> None:
         find_errors(low, high, overlaps.order, found, overlaps.pairs, truth, source, options, used, state, error, fixed)
 
     run(task, chunks(found.start))
+    rows = overlaps.order[state[overlaps.order] > 0]
+    fixable = fixed[rows] >= 0
+    rows = np.repeat(rows, 1 + fixable)
+    moved = np.zeros(len(rows), np.bool_)
+    moved[np.cumsum(1 + fixable)[fixable] - 1] = True
+    category = np.where(moved, fixed[rows], found.category[rows]).astype(np.int32)
+    order = np.lexsort((-found.score[rows], category))
+    rows, moved, category = rows[order], moved[order], category[order]
+    return ErrorRows(category, found.score[rows], state[rows], error[rows], moved), rows
+
+
+def errors_of(
+    batches: Iterable[tuple[int, int, ErrorRows]], used: np.ndarray, iou: float, prepared: Prepared
+) -> Errors:
+    """Measure what kinds of error cost.
+
+    Args:
+        batches: First category, one past the last, and the entries of these categories.
+        used: uint8 [g], as `error_rows` fills it.
+        iou: From which a detection is right.
+        prepared: Ground truth.
+    """
+    truth, categories = prepared.truth, len(prepared.category_ids)
     objects = ~truth.crowd
     positives = np.bincount(truth.category[objects], minlength=categories)
     missed = np.bincount(truth.category[objects & (used == 0)], minlength=categories)
-    hits = np.bincount(found.category[state == _TRUE], minlength=categories)
+    parts = [_of_categories(rows, positives[low:high], missed[low:high]) for low, high, rows in batches]
+    start, gains, counts = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
+    return summed_up(list(gains), np.concatenate((counts, missed[None])), start, iou, prepared)
 
-    ranked = state[overlaps.order]
-    right_rows, wrong_rows, rows = (
-        overlaps.order[chosen] for chosen in (ranked == _TRUE, ranked > _TRUE, (ranked == _TRUE) | (ranked == _FALSE))
-    )
-    base = _curve(rows, np.zeros(len(rows), np.bool_), found.category[rows], found.score[rows], categories)
-    every = np.ones(len(base.row), np.bool_)
-    start = base.average_precision(every, state[base.row] == _TRUE, positives)
-    # what can be put right is there twice, as it is and in the category where it would be right; never both at once
-    fixable = fixed[wrong_rows] >= 0
-    rows = np.concatenate((np.repeat(wrong_rows, 1 + fixable), right_rows))
-    moved = np.zeros(len(rows), np.bool_)
-    moved[np.cumsum(1 + fixable)[fixable] - 1] = True
-    fixes = _curve(rows, moved, np.where(moved, fixed[rows], found.category[rows]), found.score[rows], categories)
-    was, kind, moved = state[fixes.row], error[fixes.row], fixes.moved
-    right, kept = was == _TRUE, (was != _IGNORED) & ~moved
-    gains = []
+
+def _of_categories(
+    rows: ErrorRows, positives: np.ndarray, missed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return AP as it is, [k]; without each kind of error, [kinds, k]; and how often each main one occurs, [5, k]."""
+    right = rows.state == _TRUE
+    as_it_is = np.flatnonzero(~rows.moved & (rows.state != _IGNORED))
+    every = np.ones(len(right), np.bool_)
+    start = rows.average_precision(as_it_is, every, right, positives)
+    # of equal scores what is wrong comes before what is right
+    order = np.lexsort((right, -rows.score, rows.category))
+    kept = (rows.state != _IGNORED) & ~rows.moved
+    gains, counts = [], []
+    hits = np.bincount(rows.category[right], minlength=len(positives))
     for number in range(len(MAIN_ERRORS)):
-        chosen = kind == number
-        present = np.where(chosen, moved, kept)
+        chosen = rows.error == number
+        present = np.where(chosen, rows.moved, kept)
         counted = positives - missed if number == _MISS else positives
-        gains.append(fixes.average_precision(present, right | (chosen & moved), counted))
+        gains.append(rows.average_precision(order, present, right | (chosen & rows.moved), counted))
+        counts.append(np.bincount(rows.category[chosen & ~rows.moved], minlength=len(positives)))
     gains.append(_perfect_precision(start, hits, positives))
-    gains.append(fixes.average_precision(kept, right, hits))
-    counts = np.stack(
-        [np.bincount(found.category[error == number], minlength=categories) for number in range(_MISS)] + [missed]
-    )
-    return summed_up(gains, counts, start, iou, prepared)
+    gains.append(rows.average_precision(order, kept, right, hits))
+    # a detection counts by its own category, also where it would be right in another
+    return start, np.stack(gains), np.stack(counts[:_MISS])
 
 
 def summed_up(
@@ -230,13 +294,6 @@ def summed_up(
         category_counts=counts,
         category_costs=np.stack(gains) - start,
     )
-
-
-def _curve(rows: np.ndarray, moved: np.ndarray, category: np.ndarray, score: np.ndarray, categories: int) -> _Curve:
-    """Sort entries by (category, score descending), ties in the order given."""
-    order = np.lexsort((-score, category))
-    start = np.concatenate(([0], np.cumsum(np.bincount(category, minlength=categories))))
-    return _Curve(start, rows[order], moved[order])
 
 
 def _perfect_precision(start: np.ndarray, hits: np.ndarray, positives: np.ndarray) -> np.ndarray:

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.analysis.overlaps import Overlaps
-from evaluation.columns import Pairs
+from evaluation.columns import Pairs, Truth
 from evaluation.figures import ASPECT
-from evaluation.matches import find_matches
+from evaluation.matches import Matches, find_matches
 from evaluation.measures import AREA, Ranges
+from evaluation.prepared import Prepared
 from evaluation.protocol import RECALLS
 from evaluation.result import CocoResult
+from evaluation.stored_matches import StoredMatches
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SIDES", "size_frame"]
+__all__ = ["SIDES", "side_matches", "side_truth", "size_frame", "size_frame_of"]
 
 SIDES = (8, 16, 32, 64, 128, 256, 512)
 """Sides in pixels between the finer bins; an area belongs to the bin of its square root."""
@@ -37,36 +39,52 @@ def size_frame(overlaps: Overlaps, result: CocoResult) -> "pd.DataFrame":
     Returns:
         A row per size: bins ("coco", "side" or "aspect"), size, objects, AP, AR; NaN without objects.
     """
-    import pandas as pd
+    return size_frame_of(side_matches(overlaps), result)
 
-    prepared, truth, found = overlaps.prepared, overlaps.truth, overlaps.found
-    areas = prepared.ground_truth.area[overlaps.source]
-    rows = _by_ranges("coco", result, AREA, 1)
-    bins = len(SIDES) + 1
-    squares = np.array(SIDES, np.float64) ** 2
-    inside = np.searchsorted(squares, areas, side="right")
-    ignored = ~overlaps.counted
+
+def side_truth(prepared: Prepared) -> tuple[Truth, np.ndarray]:
+    """Return ground truth as the bins of sides ignore it, and how much counts in each, int64 [k, bins]."""
+    truth, bins = prepared.truth, len(SIDES) + 1
+    inside = _bin_of(prepared.ground_truth.area[prepared.source])
+    ignored = (truth.outside & 1) != 0
     outside = np.where(ignored, 2**bins - 1, ~(1 << inside) & (2**bins - 1)).astype(np.uint8)
-    of_found = (~(1 << np.searchsorted(squares, overlaps.area, side="right")) & (2**bins - 1)).astype(np.uint8)
-    counted = [
-        np.bincount(truth.category[~ignored & (inside == b)], minlength=len(prepared.category_ids)) for b in range(bins)
-    ]
-    matches = find_matches(
-        truth._replace(outside=outside),
-        found._replace(outside=of_found),
+    k = len(prepared.category_ids)
+    counted = [np.bincount(truth.category[~ignored & (inside == b)], minlength=k) for b in range(bins)]
+    return truth._replace(outside=outside), np.stack(counted, axis=1).astype(np.int64)
+
+
+def side_matches(overlaps: Overlaps) -> Matches:
+    """Match by the bins of sides."""
+    prepared, bins = overlaps.prepared, len(SIDES) + 1
+    truth, counted = side_truth(prepared)
+    of_found = (~(1 << _bin_of(overlaps.area)) & (2**bins - 1)).astype(np.uint8)
+    return find_matches(
+        truth,
+        overlaps.found._replace(outside=of_found),
         _own(overlaps),
-        thresholds=result.iou_thresholds,
+        thresholds=prepared.protocol.thresholds,
         caps=prepared.protocol.caps,
-        positives=np.stack(counted, axis=1).astype(np.int64),
+        positives=counted,
         recalls=RECALLS,
     )
-    by_side, _ = matches.precision(prepared.protocol.caps[-1])
-    recalls = matches.recall()
+
+
+def size_frame_of(matches: Matches | StoredMatches, result: CocoResult) -> "pd.DataFrame":
+    """Return what `size_frame` does of matches by the bins of sides."""
+    import pandas as pd
+
+    rows = _by_ranges("coco", result, AREA, 1)
+    by_side, _ = matches.precision(matches.caps[-1])
+    recalls, counted = matches.recall(), matches.positives.sum(axis=0).tolist()
     names = [f"< {SIDES[0]} px", *(f"{a}-{b} px" for a, b in pairwise(SIDES)), f">= {SIDES[-1]} px"]
     for b, name in enumerate(names):
-        rows.append(("side", name, int(counted[b].sum()), _mean(by_side[b]), _mean(recalls[:, :, b, -1])))
+        rows.append(("side", name, counted[b], _mean(by_side[b]), _mean(recalls[:, :, b, -1])))
     rows += _by_ranges("aspect", result, ASPECT, 0)
     return pd.DataFrame(rows, columns=["bins", "size", "objects", "AP", "AR"])
+
+
+def _bin_of(area: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.array(SIDES, np.float64) ** 2, area, side="right")
 
 
 def _by_ranges(bins: str, result: CocoResult, ranges: Ranges, first: int) -> list[tuple[str, str, int, float, float]]:

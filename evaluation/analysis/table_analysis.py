@@ -31,9 +31,11 @@ from fusion.table import DetectionTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableAnalysis", "analyze_table"]
+__all__ = ["BACKGROUND", "TableAnalysis", "analyze_table"]
 
-_BACKGROUND = 0.1
+BACKGROUND = 0.1
+"""IoU up to which a detection has nothing to do with an object."""
+
 _ENOUGH = 20  # objects of a size or category before it is worth a sentence
 
 
@@ -209,8 +211,8 @@ def analyze_table(
     """
     if isinstance(prepared, PreparedOpenImages):
         return _analyze_open_images(table, prepared, figures, result)
-    overlaps = find_overlaps(table, prepared, _BACKGROUND)
-    errors = analyze_errors(overlaps, prepared, iou=iou, background=_BACKGROUND)
+    overlaps = find_overlaps(table, prepared, BACKGROUND)
+    errors = analyze_errors(overlaps, prepared, iou=iou, background=BACKGROUND)
     result = result if isinstance(result, CocoResult) else prepared.evaluate(table)
     assigned = overlaps.assign(iou, cap=prepared.protocol.caps[-1])
     best, f1_frame = best_f1(overlaps, assigned)
@@ -237,7 +239,7 @@ def _analyze_open_images(
     from evaluation.analysis.open_images import LEFT_OUT_HERE, beside, errors_of, sizes_of
 
     result = result if isinstance(result, OpenImagesResult) else prepared.evaluate(table)
-    found = beside(table, prepared, result, _BACKGROUND)
+    found = beside(table, prepared, result, BACKGROUND)
     calibration, bias = _calibration(found.overlaps, found.assigned)
     least = -np.inf if np.isnan(result.threshold) else result.threshold
     return TableAnalysis(

@@ -1,7 +1,8 @@
 """Command `quorum analyze`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,9 @@ from fusion.errors import InputError
 if TYPE_CHECKING:
     from evaluation.analysis.ensemble_analysis import EnsembleAnalysis
     from evaluation.analysis.table_analysis import TableAnalysis
+    from evaluation.ground_truth import GroundTruth
     from fusion.printed_table import Cell, PrintedTable
+    from fusion.table import DetectionTable
 
 __all__ = ["analyze"]
 
@@ -55,13 +58,16 @@ def analyze(
     """
     from evaluation.analysis.ensemble_analysis import analyze_ensemble
     from evaluation.analysis.members import member_names
+    from evaluation.analysis.parts_analysis import analyze_parts
     from evaluation.analysis.table_analysis import analyze_table
     from evaluation.figures import by_default
     from evaluation.open_images import PreparedOpenImages
+    from evaluation.prepared import Prepared
     from evaluation.result import CocoResult
     from fusion.atomic import replacing
     from fusion.printed_table import print_table
     from fusion.recipe_file import read_recipe
+    from fusion.storage import part_paths
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr, stdout
 
     paths = some_tables(tables, "analyze")
@@ -75,7 +81,11 @@ def analyze(
     wanted = figures.names(chosen, "summary")
     truth, prepared = prepared_truth(ground_truth, chosen, images, open_images)
     fusion = None if recipe is None else read_recipe(recipe)
-    members = [read_member(path, truth, images) for path in paths]
+    by_parts = len(paths) == 1 and len(part_paths(paths[0])) > 1 and isinstance(prepared, Prepared)
+    members = [_described(paths[0], truth)] if by_parts else [read_member(path, truth, images) for path in paths]
+    if not by_parts and any(len(part_paths(path)) > 1 for path in paths):
+        why = "for Open Images" if isinstance(prepared, PreparedOpenImages) else "to compare members object by object"
+        notes("analyze", [f"all of the tables are in memory at once, {why}; a single folder is analyzed part by part"])
     names = member_names(members)
     with announcing_compilation(), progress_bar() as bar, replacing(output, folder=True) as folder:
         task = bar.add_task("analyzing", total=len(names))
@@ -83,7 +93,12 @@ def analyze(
         for place, (name, member, path) in enumerate(zip(names, members, paths, strict=True)):
             bar.update(task, description=f"analyzing {name}", completed=place)
             try:
-                analysis = analyze_table(member, prepared, iou=iou, figures=wanted)
+                if by_parts and isinstance(prepared, Prepared):
+                    chosen_ids = None if images is None else truth.image_id
+                    tell = partial(_shown, bar.update, task)
+                    analysis = analyze_parts(path, prepared, iou=iou, figures=wanted, images=chosen_ids, progress=tell)
+                else:
+                    analysis = analyze_table(member, prepared, iou=iou, figures=wanted)
             except InputError as error:
                 raise InputError(f"{path}, {error.where}", error.problem, error.remedy) from error
             notes(path, analysis.result.notes)
@@ -120,6 +135,22 @@ def analyze(
     for line in ensemble.sentences() if ensemble is not None else chapters[0][1].sentences():
         stdout().print(f"* {line}", highlight=False)
     stderr.print(f"{output / 'report.md'}: the report", highlight=False)
+
+
+def _described(path: Path, truth: "GroundTruth") -> "DetectionTable":
+    """Return what a table says about itself, without rows."""
+    from evaluation.belonging import check_belongs
+    from fusion.parts import named
+    from fusion.storage import read_table
+    from fusion.terminal import notes
+
+    table = named(read_table(path, images=[]), path)
+    notes(path, check_belongs(path, table.metadata, truth))
+    return table
+
+
+def _shown(update: "Callable[..., None]", task: int, what: str, done: int, total: int) -> None:
+    update(task, description=what, completed=done, total=total)
 
 
 def _folder_name(name: str, place: int) -> str:
