@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from evaluation.by_score import ByScore
 from evaluation.figures import Figure, by_default, choose, figure_named
 from evaluation.protocol import Coco, Lvis, OpenImages
 from fusion.checks import at_least
@@ -57,7 +58,7 @@ class CategoryResult:
         return {"category_id": self.category_id, "name": self.name, **figures, **self.counts, **frequency}
 
 
-class Measured:
+class Measured(ByScore):
     """A result of any protocol; each figure of `evaluation.figures` is an attribute of it."""
 
     none: ClassVar[float]

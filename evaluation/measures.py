@@ -187,7 +187,7 @@ class AtScore:
 
     def value(self, result: "CocoResult | OpenImagesResult") -> float:
         """Return the number; NaN where there is no object, or for precision no detection."""
-        judged = result.judged
+        judged = result.by_score(self.score)
         kept = self._kept(judged)
         if self.what == "score":
             return float(judged.score[kept - 1]) if self.score is None and kept else float("nan")
@@ -198,12 +198,9 @@ class AtScore:
         """Return the number of each category at the common score."""
         if self.what == "score":
             return None
-        judged, k = result.judged, len(result.category_ids)
+        judged = result.by_score(self.score)
         kept = self._kept(judged)
-        columns = judged.category[:kept], judged.category[:kept], judged.object_category
-        amounts = judged.right[:kept], judged.wrong[:kept], judged.objects
-        counts = (np.bincount(column, amount, k) for column, amount in zip(columns, amounts, strict=True))
-        return self._ratio(*counts)
+        return self._ratio(*result.counted_from(float(judged.score[kept - 1]) if kept else np.inf))
 
     @classmethod
     def replicates(

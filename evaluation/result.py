@@ -213,15 +213,13 @@ class CocoResult(Measured):
     @cached_property
     def judged(self) -> Judged:
         """Right and wrong detections at IoU .5, all areas and the largest cap; none where .5 is no threshold."""
-        counted = np.flatnonzero(self.truth.outside & 1 == 0)
-        image = np.repeat(np.arange(self.images, dtype=np.int32), np.diff(self.truth.start))
-        objects = image[counted], self.truth.category[counted], np.ones(len(counted))
-        at = np.flatnonzero(self.iou_thresholds == 0.5)
-        if not len(at):
+        objects = self.objects
+        at = self._half
+        if at is None:
             none = np.zeros(0)
             return Judged(*(none.astype(np.int32),) * 2, none, none, none, *(column[:0] for column in objects))
         parts = []
-        for low, block, right, wrong in self._at(int(at[0])):
+        for low, block, right, wrong in self._at(at):
             rows = np.flatnonzero(right | wrong)
             category = (low + np.searchsorted(block.start, rows, side="right") - 1).astype(np.int32)
             parts.append((self.found.image[block.row[rows]], category, block.score[rows], right[rows]))
@@ -229,6 +227,19 @@ class CocoResult(Measured):
         order = np.argsort(-score, kind="stable")
         right = right[order].astype(np.float64)
         return Judged(image[order], category[order], score[order], right, 1.0 - right, *objects)
+
+    @property
+    def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ground truth that counts: int32 [g] images and categories, and 1.0 for each."""
+        counted = np.flatnonzero(self.truth.outside & 1 == 0)
+        image = np.repeat(np.arange(self.images, dtype=np.int32), np.diff(self.truth.start))
+        return image[counted], self.truth.category[counted], np.ones(len(counted))
+
+    @property
+    def _half(self) -> int | None:
+        """The number of the IoU threshold .5; None where there is none."""
+        at = np.flatnonzero(self.iou_thresholds == 0.5)
+        return int(at[0]) if len(at) else None
 
     @property
     def average_precision_per_category(self) -> np.ndarray:

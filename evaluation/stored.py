@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.columns import Found, Paired, Pairs, Truth
+from evaluation.columns import Found, Judged, Paired, Pairs, Truth
 from evaluation.fixed_ap import BestOfCategory, LastOfCategory
 from evaluation.gathering import numbered
 from evaluation.matches import MatchBlock, find_matches
@@ -115,7 +115,8 @@ class _Source:
 class StoredResult(CocoResult):
     """The result of a table in parts: whatever it is asked for equals what the whole table has.
 
-    Figures at a score take 33 bytes of memory for each detection; all others take the largest category's matches.
+    Figures take the memory of the largest category's matches; replicates of figures at a score, and `judged`, 33 bytes
+    for each detection.
 
     Attributes:
         source: The table.
@@ -156,6 +157,42 @@ class StoredResult(CocoResult):
         """Return average precisions of replicates by some ranges; see `CocoResult.resample_in`."""
         matches, truth, _ = self.matches_in(ranges)
         return matches.resample_precision(truth, self.iou_thresholds, weights, wanted)  # type: ignore[no-any-return, attr-defined]
+
+    def by_score(self, score: float | None) -> Judged:
+        """Return what is right and wrong between the scores of what is right; see `ByScore.by_score`."""
+        known: dict[float | None, Judged] = self.__dict__.setdefault("_by_score", {})
+        if score not in known:
+            known[score] = self._summed(score)
+        return known[score]
+
+    def _summed(self, score: float | None) -> Judged:
+        at = self._half
+        if at is None:
+            return self.judged
+        ends = [np.zeros(0) if score is None else np.array([score])]
+        for _, block, right, wrong in self._at(at):
+            own = block.score[right | wrong]
+            ends += [np.unique(block.score[right]), own[np.argmax(own) :][:1] if len(own) else own]
+        found = np.unique(np.concatenate(ends))
+        sums = np.zeros((2, len(found) + 1))  # first what is below all of them
+        for _, block, right, wrong in self._at(at):
+            for total, chosen in zip(sums, (right, wrong), strict=True):
+                total += np.bincount(np.searchsorted(found, block.score[chosen], "right"), minlength=len(total))
+        nowhere, (hits, misses) = np.zeros(len(found), np.int32), (total[:0:-1] for total in sums)
+        return Judged(nowhere, nowhere, found[::-1], hits, misses, *self.objects)
+
+    def counted_from(self, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what is right and wrong of at least some score by category; see `ByScore.counted_from`."""
+        at, k = self._half, len(self.category_ids)
+        if at is None:
+            return super().counted_from(least)
+        counts = np.zeros((2, k))
+        for low, block, right, wrong in self._at(at):
+            for total, chosen in zip(counts, (right, wrong), strict=True):
+                kept = np.concatenate(([0], np.cumsum(chosen & (block.score >= least))))
+                total[low : low + len(block.start) - 1] = np.diff(kept[block.start])
+        _, category, amount = self.objects
+        return counts[0], counts[1], np.bincount(category, amount, k)
 
     def _in(self, ranges: Ranges) -> InRanges:
         truth, positives = truth_in(self.prepared, ranges)
