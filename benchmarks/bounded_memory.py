@@ -25,6 +25,7 @@ from benchmarks.coco_evaluation import dataset
 from benchmarks.load import evaluation_load
 from benchmarks.measure import memory_kilobytes
 from evaluation import Coco, OpenImages, prepare, read_coco
+from evaluation.analysis import analyze_parts, analyze_table
 from evaluation.results import deal_results, read_results, write_results
 from evaluation.stored import evaluate_stored
 from fusion import DetectionTable
@@ -80,6 +81,8 @@ ACTS: dict[str, Callable[[Path, Any], Any]] = {
     "evaluate by parts": lambda place, truth: evaluate_stored(truth, fresh(place)).stats,
     "read matches again": lambda place, truth: evaluate_stored(truth, place / "m").stats,
     "F1 of parts": lambda place, truth: evaluate_stored(truth, place / "m").F1,
+    "analyze the whole": lambda place, truth: analyze_table(read_table(place / "m.parquet"), truth),
+    "analyze parts": lambda place, truth: analyze_parts(place / "m", truth),
     "Open Images, whole": lambda place, truth: drawn(truth.evaluate(read_table(place / "m.parquet"))),
     "Open Images, parts": lambda place, truth: drawn(truth.evaluate_parts(fresh(place))),
     "import a table": lambda place, _: write_table(read_results(place / "m.json", None), place / "a table.out"),
@@ -99,7 +102,7 @@ def run(what: str, folder: Path, images: int) -> None:
     few = folder.parent / "few"
     raw._IN_MEMORY = PART
     protocol = OpenImages() if "Open Images" in what else Coco()
-    evaluates = what.startswith(("evaluate", "read", "F1", "Open"))
+    evaluates = what.startswith(("evaluate", "read", "F1", "analyze", "Open"))
     truths = [prepare(read_coco(place / "truth.json"), protocol) if evaluates else None for place in (few, folder)]
     ACTS[what](few, truths[0])
     shutil.rmtree(few / "yolo", ignore_errors=True)
