@@ -8,7 +8,7 @@ from torch import Tensor
 from zoo.config import Sampling
 from zoo.data.record import Target
 from zoo.nn.draws import Draws
-from zoo.nn.matching import match_proposals
+from zoo.nn.matching import IGNORED, match_proposals
 
 __all__ = ["Regions", "draw_regions", "join", "one_of_copies"]
 
@@ -83,14 +83,22 @@ def draw_regions(
         negative = draws[image].choose(
             (match.labels == 0).nonzero().squeeze(1), config.rois - len(positive), f"background {stage}"
         )
-        drawn = torch.cat([positive, negative])
-        index, labels = match.index[drawn], match.labels[drawn]
+        unknown = positive[:0]
+        if target.labels_only and len(target.boxes):  # an image counts for as much as others in means over regions
+            unknown = draws[image].choose(
+                (match.labels == IGNORED).nonzero().squeeze(1),
+                config.rois - len(positive) - len(negative),
+                f"unknown {stage}",
+            )
+        drawn = torch.cat([positive, negative, unknown])
+        index, labels = match.index[drawn], match.labels[drawn].clamp(min=0)
         index[: len(positive)] = one_of_copies(index[: len(positive)], target, draws[image], f"copies {stage}")
         labels[: len(positive)] = target.labels[index[: len(positive)]]
         weight = torch.full((len(drawn),), target.loss_weight, device=every.device)
         # what is background beside a mined object is as sure as the object
         weighed = len(drawn) if target.labels_only else len(positive)
         weight[:weighed] *= target.box_weight[index[:weighed]]
+        weight[len(drawn) - len(unknown) :] = 0.0
         goal = target.boxes[index] if len(target.boxes) else every.new_zeros(len(drawn), 4)
         rois = torch.cat([every.new_full((len(drawn), 1), float(image)), every[drawn]], dim=1)
         parts.append(Regions(rois, labels, index, goal, weight, drawn >= len(boxes)))

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.ops import nms
 
 from zoo.config import WeakSupervision
@@ -15,9 +15,19 @@ from zoo.nn.fpn import Pyramids
 from zoo.nn.geometry import as_regions
 from zoo.nn.losses import shared_count
 
-__all__ = ["WeakBranch", "presence", "region_scores", "teach_epoch"]
+__all__ = ["Logits", "WeakBranch", "log_probabilities", "presence", "region_scores", "teach_epoch"]
 
-_LEAST = 1e-6
+
+class Logits(NamedTuple):
+    """What the branch says of the n regions of an image.
+
+    Attributes:
+        classes: float32 [n, classes], which compete within a region.
+        regions: float32 [n, classes], which compete within a category.
+    """
+
+    classes: Tensor
+    regions: Tensor
 
 
 class WeakBranch(nn.Module):
@@ -57,29 +67,29 @@ class WeakBranch(nn.Module):
         features = cascade.class_features(pyramids, as_regions(boxes))
         counts = [len(own) for own in boxes]
         parts = [layer(features).float().split(counts) for layer in (self.classes, self.regions)]
-        scores = [region_scores(*own) for own in zip(*parts, strict=True)]
-        loss = self.config.weight * self.loss(scores, targets) + 0 * sum(own.sum() for part in parts for own in part)
+        images = [Logits(*own) for own in zip(*parts, strict=True)]
+        loss = self.config.weight * self.loss(images, targets)
         if step < int(self.warmup):
             return loss, targets
         return loss, [
-            self.mined(own, found.detach(), target) if target.labels_only else target
-            for own, found, target in zip(boxes, scores, targets, strict=True)
+            self.mined(own, region_scores(*found).detach(), target) if target.labels_only else target
+            for own, found, target in zip(boxes, images, targets, strict=True)
         ]
 
-    def loss(self, scores: list[Tensor], targets: list[Target]) -> Tensor:
+    def loss(self, images: list[Logits], targets: list[Target]) -> Tensor:
         """Return the cross entropy of what images have, summed over categories, as a mean over images.
 
         Args:
-            scores: float32 [n, classes] of each image.
+            images: Of each image; one without regions says nothing.
             targets: Annotations.
         """
         terms = []
-        for own, target in zip(scores, targets, strict=True):
-            present, known = presence(target, own.shape[1], self.config.verified)
-            found = own.sum(0).clamp(_LEAST, 1 - _LEAST)
-            with torch.autocast(own.device.type, enabled=False):
-                cross = functional.binary_cross_entropy(found, present.float(), reduction="none")
-            terms.append((cross * known).sum() * target.loss_weight)
+        for own, target in zip(images, targets, strict=True):
+            terms.append(0 * (own.classes.sum() + own.regions.sum()))
+            if len(own.classes):
+                present, known = presence(target, own.classes.shape[1], self.config.verified)
+                there, absent = log_probabilities(*own)
+                terms[-1] = -(torch.where(present, there, absent) * known).sum() * target.loss_weight
         total = torch.stack(terms).sum()
         return total / shared_count(len(terms), total)
 
@@ -122,6 +132,25 @@ def region_scores(classes: Tensor, regions: Tensor) -> Tensor:
         regions: float32 [n, classes], logits that compete within a category.
     """
     return classes.softmax(1) * regions.softmax(0)
+
+
+def log_probabilities(classes: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logarithms of an image's probabilities p and of 1 - p, float32 [classes].
+
+    Both come from logarithms, since p itself, cut off near 0 and 1, has no gradient that leads back from there.
+    As the weights of the regions add up to 1, 1 - p is the sum of (1 - class softmax) times the weight.
+
+    Args:
+        classes: float32 [n, classes], as for `region_scores`, of at least one region.
+        regions: float32 [n, classes].
+    """
+    whole = classes.logsumexp(1, keepdim=True)
+    top = torch.zeros_like(classes, dtype=torch.bool).scatter_(1, classes.argmax(1, keepdim=True), True)
+    others = classes.masked_fill(top, torch.finfo(classes.dtype).min).logsumexp(1, keepdim=True)
+    of_class = classes - whole
+    of_others = torch.where(top, others - whole, torch.log1p(-of_class.exp().masked_fill(top, 0.0)))
+    weight = regions.log_softmax(0)
+    return (of_class + weight).logsumexp(0), (of_others + weight).logsumexp(0)
 
 
 def presence(target: Target, num_classes: int, verified: bool) -> tuple[Tensor, Tensor]:
