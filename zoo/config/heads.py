@@ -299,7 +299,7 @@ class WeakSupervision:
     numbers; all are ours.
 
     Attributes:
-        weight: Factor on its loss.
+        weight: Factor on its loss, which is a sum over categories: with more the detector's own losses hardly count.
         rois: Proposals of each image that it looks at, the best ones.
         warmup: Epochs before the first objects are mined.
         nms_iou: Of each category the best region is mined, and further ones that overlap no better one by more,
@@ -309,7 +309,7 @@ class WeakSupervision:
         verified: Categories that nobody has verified in an image teach nothing there; otherwise they are absent.
     """
 
-    weight: float = 1.0
+    weight: float = 0.02
     rois: int = 512
     warmup: float = 1.0
     nms_iou: float = 0.3
