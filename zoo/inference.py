@@ -237,7 +237,8 @@ class Inference:
     ) -> DetectionTable:
         """The given rows, every other column to the last bit, with the masks found or the boxes moved."""
         arrow = given.arrow.take(pa.array(rows, pa.int64()))
-        gone = {"soft_mask"} | ({"x2", "y2", "mask"} if self.model.moves_boxes else set())
+        # the mask or box is this model's, whoever found the row: two segmenters of one table have a vote each
+        gone = {"soft_mask", "member"} | ({"x2", "y2", "mask"} if self.model.moves_boxes else set())
         columns = {name: arrow[name] for name in arrow.column_names if name not in gone}
         if mask is not None:
             columns["mask"] = mask

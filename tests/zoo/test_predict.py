@@ -243,8 +243,8 @@ def boxes(data, tmp_path):
 def test_given_boxes_come_back_to_the_last_bit_with_masks(run, data, boxes, tmp_path):
     predict(run, data, tmp_path / "masks.parquet", views=(VIEW,), boxes=boxes)
     before, after = read_table(boxes), read_table(tmp_path / "masks.parquet")
-    assert after.arrow.drop_columns(["mask"]).equals(before.arrow)
-    assert after.metadata.member == "fused+masker"
+    assert after.arrow.drop_columns(["mask"]).equals(before.arrow.drop_columns(["member"]))
+    assert after.metadata.member == "fused+masker"  # masks of two segmenters of these boxes have a vote each
     assert after.metadata.made_by["boxes"]["sha256"] == hash_of(boxes)
     masks = after.mask.to_pylist()
     assert masks[1] == masks[2]
