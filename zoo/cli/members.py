@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["zoo_average", "zoo_convert", "zoo_list", "zoo_register", "zoo_show"]
 
 
-def zoo_list(*, report: str | None = None, store: Store = Path("runs")) -> None:
+def zoo_list(*, report: str | None = None, ensemble: str | None = None, store: Store = Path("runs")) -> None:
     """List the variants, by report, and the members of the store.
 
     Args:
         report: Only variants of reports whose name has this in it.
+        ensemble: Instead the trainings that a report fuses, variants, settings, data and seeds: mmfruit-28.
         store: Folder of the members.
     """
     from zoo.cards import variant_of
     from zoo.store import list_members
 
+    if ensemble is not None:
+        print_table(_trainings(ensemble))
+        return
     members = list_members(store)
     table = PrintedTable.of(("variant", "report", "table", "row", "AP reported", "trained here"), ())
     for variant in variants().values():
@@ -55,6 +59,18 @@ def zoo_list(*, report: str | None = None, store: Store = Path("runs")) -> None:
             rows = [(s, k, f"{100 * f.stats['AP']:.2f}") for (s, k), f in member.figures.items()] or [("", "", "")]
             board.rows += [[member.name, variant_name, *row] for row in rows]
         print_table(board)
+
+
+def _trainings(ensemble: str) -> PrintedTable:
+    """Return a list of trainings as a table."""
+    from zoo.ensembles import find_ensemble
+
+    names = ("model", "variant", "seed", "group", "data", "settings", "said by the report")
+    table = PrintedTable.of(names, ())
+    for one in find_ensemble(ensemble):
+        settings = " ".join(f"{field}={value}" for field, value in one.settings)
+        table.rows.append([one.number, one.variant, str(one.seed), one.group, one.data, settings, one.stated])
+    return table
 
 
 def zoo_show(
