@@ -70,7 +70,7 @@ first() {
     member decoupled mm_decoupled models
     member dh mm_r50_dh train
     member plain mm_x50_plain train
-    member weak mm_wsddn models "${weak[@]}" --set weak.weight=0.05  # at 1 the detector beside it learns nothing here
+    member weak mm_wsddn models "${weak[@]}"
 }
 second() {
     member class-aware mm_x50_classaware train

@@ -1,7 +1,5 @@
 """The whole run of docs/mmfruit-job.sh, in its smallest form."""
 
-# ruff: noqa: E402
-
 import csv
 from pathlib import Path
 
