@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -312,7 +311,7 @@ def content_of(path: str | os.PathLike[str]) -> str:
 
 def size_of(path: str | os.PathLike[str]) -> int:
     """Return the size of a table's files, in bytes."""
-    return sum(Path(part).stat().st_size for part in part_paths(path))
+    return sum(part.stat().st_size for part in part_paths(path))
 
 
 def _number(value: float | None, otherwise: float = -1.0) -> float:

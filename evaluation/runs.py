@@ -22,6 +22,7 @@ from evaluation.run_files import FOLDER, RunContent, StoredRun, kept_runs, write
 from fusion.errors import InputError, option
 from fusion.in_turn import in_turn
 from fusion.parquet import content_key
+from fusion.places import Remote, place_of
 from fusion.row_groups import rows_of
 from fusion.shards import Shard
 from fusion.storage import part_paths, read_metadata
@@ -150,7 +151,7 @@ def runs_of(
     """Return the runs of a table: those that are kept, and new ones of parts that have none.
 
     Several parts are matched at a time, as long as they have few rows. Where nothing can be written beside the parts,
-    the runs are in an unnamed file.
+    or they lie in an object store, the runs are in an unnamed file.
 
     Args:
         path: A table on disk.
@@ -166,7 +167,7 @@ def runs_of(
     """
     read_metadata(path)  # requires that all parts are there
     parts = part_paths(path)
-    folder = _folder(Path(path), key)
+    folder = _folder(place_of(path), key)
     runs = StoredRuns()
     contents = [content_key(part) for part in parts]
     spare = unnamed_files(runs, 1 if folder is None else 0)
@@ -209,7 +210,7 @@ def _check_once(seen: np.ndarray, pieces: Iterable[RunContent], image_ids: np.nd
 
 def _folder(table: Path, key: str) -> Path | None:
     """Return the folder for runs of a key, made where it is not there; None where it cannot be."""
-    if not table.is_dir():
+    if isinstance(table, Remote) or not table.is_dir():
         return None
     folder = table / FOLDER / key
     try:

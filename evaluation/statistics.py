@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _CHUNK = 128  # replicates at a time: memory stays bounded, and the draws do not depend on how many are wanted
+_DRAWN, _FEWEST = 1 << 26, 32  # numbers in memory at a time, of at least so many replicates: those of a batch
 _BIAS = 2.0  # a finite data set flatters AP 1.5 to 2.8 times as much as drawing from it does; see docs/compare.md
 _ABSENT = 0.01  # share of replicates without a category above which its spread says nothing (about 5 images)
 
@@ -172,10 +173,13 @@ def draw(units: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
     """
     for low in range(0, replicates, _CHUNK):
         rng = np.random.default_rng((seed, low))
-        weights = np.empty((min(_CHUNK, replicates - low), units), np.int32)
-        for row in weights:
-            row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
-        yield weights
+        left = min(_CHUNK, replicates - low)
+        while left:
+            weights = np.empty((min(left, max(_FEWEST, _DRAWN // units)), units), np.int32)
+            for row in weights:
+                row[:] = np.bincount(rng.integers(units, size=units), minlength=units)
+            left -= len(weights)
+            yield weights
 
 
 def fingerprint_of(images: int, groups: np.ndarray | None, seed: int) -> tuple[int, str]:

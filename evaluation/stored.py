@@ -22,6 +22,7 @@ from evaluation.run_files import RunContent
 from evaluation.runs import StoredRuns, key_of, pieces_of, runs_of
 from evaluation.stored_matches import StoredMatches, piece_of
 from fusion.parquet import content_key
+from fusion.places import place_of
 from fusion.shards import Shard
 from fusion.storage import part_paths, read_table
 from fusion.table import DetectionTable
@@ -227,7 +228,7 @@ def evaluate_stored(
         SharesLeft: If others have not matched all of their parts.
         InputError: As `Prepared.evaluate`; if an image is in two parts.
     """
-    source = _Source(prepared, Path(path), None if images is None else np.asarray(images), progress, shard)
+    source = _Source(prepared, place_of(path), None if images is None else np.asarray(images), progress, shard)
     matches = _stored(source, AREA, prepared.positives, None)
     nothing = _nothing(len(prepared.ground_truth.image_id), Noticed(**matches.runs.noticed()))
     return StoredResult(prepared, nothing, nothing.found, matches, source)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fusion.errors import InputError, option
 from fusion.locks import held, remove_unheld
+from fusion.places import MANIFEST, Remote, place_of, write_manifest
 
 __all__ = ["keep_inputs", "replacing"]
 
@@ -24,7 +25,8 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
     The content is synced to disk before the rename. On any failure, Ctrl-C included, the temporary
     is removed and what stood at `path` is as it was; what a killed process left is removed by the next
     to write to `path`. Missing parent folders are made. A link is followed: what it names is replaced. What is
-    no regular file, such as /dev/null or a pipe, is written through.
+    no regular file, such as /dev/null or a pipe, is written through. In an object store the content goes in place when
+    the block has ended well, object by object, of a folder the manifest last.
 
     Args:
         path: Where the result goes.
@@ -37,7 +39,11 @@ def replacing(path: str | os.PathLike[str], *, folder: bool = False) -> Iterator
     Raises:
         InputError: If the place cannot be written to, or the disk is full.
     """
-    target = Path(path)
+    target = place_of(path)
+    if isinstance(target, Remote):
+        with _uploading(target, folder) as temporary:
+            yield temporary
+        return
     with _in_our_words(target):
         kind = _kind(target)
     if folder and kind is not None:
@@ -82,12 +88,12 @@ def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
     Raises:
         InputError: If an output is an input, a part of one, or another output.
     """
-    sources = [path for path in inputs if path.is_file() or path.is_dir()]
+    sources = [path for path in map(place_of, inputs) if path.is_file() or path.is_dir()]
     done: dict[str, Path] = {}
-    for name, output in outputs.items():
+    for name, output in ((name, place_of(path)) for name, path in outputs.items()):
         for source in sources:
             parts = list(source.glob("part-*.parquet")) if source.is_dir() else []
-            inside = bool(parts) and Path(os.path.realpath(output)).parent.resolve() == source.resolve()
+            inside = bool(parts) and _folder_of(output) == _folder_of(source / "part")
             if inside or any(_same(output, path) for path in (source, *parts)):
                 problem = f"{output} is one of the inputs, or in the folder of one"
                 raise InputError(f"option {option(name)}", problem, "Choose another name")
@@ -100,11 +106,34 @@ def keep_inputs(outputs: Mapping[str, Path], inputs: Iterable[Path]) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
+    if isinstance(one, Remote) or isinstance(other, Remote):
+        return one == other
     try:
         kinds = (one.stat().st_mode, other.stat().st_mode)
     except OSError:  # one of them is not there yet
         return os.path.realpath(one) == os.path.realpath(other)
     return one.samefile(other) and any(stat.S_ISREG(kind) or stat.S_ISDIR(kind) for kind in kinds)
+
+
+def _folder_of(path: Path) -> Path:
+    return path.parent if isinstance(path, Remote) else Path(os.path.realpath(path)).parent.resolve()
+
+
+@contextmanager
+def _uploading(target: Remote, folder: bool) -> Iterator[Path]:
+    """Give a temporary on the disk; what it has become goes to an object store."""
+    if folder and (target / MANIFEST).exists():
+        raise InputError(target, "exists already, and a folder is not overwritten", "Remove it or choose another name")
+    if not folder and target.is_dir():
+        raise InputError(target, "expected a file to write, got a folder", "Give the name of a file in it")
+    with _in_our_words(target), tempfile.TemporaryDirectory(prefix="quorum-") as place:
+        temporary = Path(place) / target.name
+        temporary.mkdir() if folder else temporary.touch()
+        yield temporary
+        for file in sorted(temporary.iterdir()) if folder else [temporary]:
+            (target / file.name if folder else target).upload(file)
+        if folder:
+            write_manifest(target)
 
 
 def _kind(path: Path) -> int | None:

@@ -16,7 +16,7 @@ from fusion.recipe import Recipe
 from fusion.row_groups import rows_of
 from fusion.storage import part_name, read_table, write_table
 from fusion.table import DetectionTable, Part
-from fusion.unfinished import claimed
+from fusion.unfinished import claimed, there
 
 __all__ = ["Made", "PartTask", "fuse_in_pieces", "key_of", "key_of_inputs", "make_part", "named_as", "signed"]
 
@@ -68,7 +68,7 @@ class PartTask:
                 return None
             if key_of(target) == self.key:
                 return rows_of(target), True
-            self.work.stat()  # what is gone was put in place
+            there(self.work)
             inputs = [named_as(read_table(path), name) for path, name in zip(self.inputs, self.names, strict=True)]
             fused = signed(fuse_in_pieces(self.recipe, inputs, self.device), self.recipe, self.member)
             del inputs

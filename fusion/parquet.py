@@ -6,7 +6,7 @@ more is kept over all bytes up to there, and with it the number of rows.
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusion.errors import InputError
+from fusion.places import Remote
 
 __all__ = [
     "PART_KEY",
@@ -34,6 +35,7 @@ _KEY = b"quorum-bytes"
 _FEW = ["image_id", "category_id", "member", "view", "votes"]  # columns in which values come again and again
 _GROUP = 1 << 17  # rows of a row group, which are read at a time where only some are wanted
 _BLOCK = 1 << 20
+_CHECKED = {"page_checksum_verification": True}
 
 
 @contextmanager
@@ -91,7 +93,7 @@ def opened(path: Path, **options: Any) -> Iterator[pq.ParquetFile]:
     Raises:
         InputError: If it is none, or damaged.
     """
-    with as_parquet(path), pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
+    with as_parquet(path), _source(path) as source, pq.ParquetFile(source, **_CHECKED, **options) as file:
         check_rows(path, file.metadata)
         yield file
 
@@ -114,7 +116,7 @@ def check_bytes(path: Path) -> None:
         InputError: If it is no Parquet file, or damaged.
     """
     with as_parquet(path):
-        summary = _summary(path, pq.read_metadata(path))
+        summary = _summary(path, _footer(path))
         if summary is None:
             return
         crc, size, _ = summary
@@ -134,7 +136,7 @@ def part_key(path: Path) -> str | None:
         InputError: If it cannot be read as Parquet.
     """
     with as_parquet(path):
-        key = (pq.read_schema(path).metadata or {}).get(PART_KEY)
+        key = (_footer(path).schema.to_arrow_schema().metadata or {}).get(PART_KEY)
     return None if key is None else key.decode()
 
 
@@ -145,12 +147,22 @@ def content_key(path: Path) -> str:
         InputError: If it cannot be read as Parquet.
     """
     with as_parquet(path):
-        found = pq.read_metadata(path)
+        found = _footer(path)
         text = (found.metadata or {}).get(_KEY)
         state = path.stat()
         own = f"{state.st_size} {state.st_mtime_ns}" if text is None else text.decode()
         said = found.schema.to_arrow_schema().metadata or {}
         return f"{own} {b' '.join(said.get(name, b'') for name in sorted(said) if name != _KEY)!r}"
+
+
+def _footer(path: Path) -> pq.FileMetaData:
+    with _source(path) as source:
+        return pq.read_metadata(source)
+
+
+def _source(path: Path) -> AbstractContextManager[Any]:
+    """Return what Arrow reads: the path itself on a disk, an open file in a store."""
+    return path.open("rb") if isinstance(path, Remote) else nullcontext(path)
 
 
 def _summary(path: Path, metadata: pq.FileMetaData) -> tuple[int, int, int] | None:

@@ -16,6 +16,7 @@ from fusion.atomic import keep_inputs
 from fusion.engines import Engine, engine_of
 from fusion.errors import InputError, Warned, option
 from fusion.one_part import Made, PartTask, fuse_in_pieces, key_of, key_of_inputs, make_part, named_as, signed
+from fusion.places import Remote, place_of
 from fusion.recipe import Recipe
 from fusion.reparting import repart
 from fusion.row_groups import highest_score, rows_of, scores_of
@@ -25,7 +26,7 @@ from fusion.shards import Shard
 from fusion.steps.correct_boxes import CorrectBoxes
 from fusion.storage import BY_ID, image_ids_of, part_name, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Part
-from fusion.unfinished import others, put_in_place, whole, work_folder
+from fusion.unfinished import others, put_in_place, stands, whole, work_folder
 
 __all__ = ["FuseReport", "fuse_files", "named"]
 
@@ -90,8 +91,8 @@ def fuse_files(
     if not tables:
         raise InputError("fuse", "no table was given")
     engine = engine_of(workers, executor)
-    output = Path(output)
-    keep_inputs({"output": output}, [Path(table) for table in tables])
+    output = place_of(output)
+    keep_inputs({"output": output}, [place_of(table) for table in tables])
     said = [read_metadata(table)[0] for table in tables]  # what cannot be read is said before work begins
     device, notes = settle(device, [node.step for node in recipe.nodes.values()])
     progress, tell = progress or _silent, _Notes(note)
@@ -99,7 +100,7 @@ def fuse_files(
     names = [metadata.member or Path(table).stem for metadata, table in zip(said, tables, strict=True)]
     parts = [part_paths(table) for table in tables]
     counts = {len(paths) for paths in parts}
-    if len(counts) == 1 and all(Path(table).is_dir() for table in tables):
+    if len(counts) == 1 and all(place_of(table).is_dir() for table in tables):
         rule = _check_partitioning(parts)
         return _fuse_parts(recipe, names, parts, output, rule, progress, device, tell, shard, member, engine)
     if shard is not None:
@@ -165,7 +166,7 @@ def _fuse_parts(
     count = len(parts[0])
     run = hashlib.sha256("\0".join([recipe.to_toml(), str(count), *filter(None, [member])]).encode()).hexdigest()
     keys = [key_of_inputs(run, names, paths) for paths in zip(*parts, strict=True)]
-    if output.exists() and not whole(output, keys):
+    if stands(output) and not whole(output, keys):
         raise InputError(output, "exists already, and a folder is not overwritten", "Remove it or choose another name")
     largest = [
         named_as(read_table(max(paths, key=rows_of), columns=_looked_at(recipe)), name)
@@ -176,7 +177,7 @@ def _fuse_parts(
     tell(*(f"{path} holds finished parts of another run, which were left alone" for path in others(output, run)))
     own = (shard or Shard(0, 1)).of(count)
     work, made = work_folder(output, run), dict[int, Made]()
-    if not output.exists():
+    if not stands(output):
         tasks = [
             PartTask(
                 recipe, tuple(names), tuple(paths[number].absolute() for paths in parts),
@@ -242,10 +243,11 @@ def _fuse_recut(
     recut = [name for name, same in zip(names, alike, strict=True) if not same]
     tell(f"{', '.join(recut)}: cut into {count} parts first, beside the output; `quorum repart` does so for good")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".inputs", dir=output.parent) as folder:
+    beside = None if isinstance(output, Remote) else output.parent
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".inputs", dir=beside) as folder:
         parts = []
         for number, (table, same) in enumerate(zip(tables, alike, strict=True)):
-            place = Path(table) if same else Path(folder) / str(number)
+            place = place_of(table) if same else Path(folder) / str(number)
             if not same:
                 repart(table, place, count)
             parts.append(part_paths(place))

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fusion.arrow_arrays import arrow_array, numpy_array
 from fusion.atomic import keep_inputs, replacing
+from fusion.places import place_of
 from fusion.storage import BY_ID, check_parts, part_name, part_of, read_metadata, read_pieces, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
 
@@ -33,7 +34,7 @@ def repart(path: str | os.PathLike[str], output: str | os.PathLike[str], parts: 
         InputError: If the table cannot be read or the folder not be written.
     """
     check_parts(parts)
-    keep_inputs({"output": Path(output)}, [Path(path)])
+    keep_inputs({"output": place_of(output)}, [place_of(path)])
     metadata, rows = read_metadata(path)
     with replacing(output, folder=True) as folder, Dealer(folder.parent, parts) as dealer:
         if not rows:

@@ -16,6 +16,7 @@ from fusion.atomic import replacing
 from fusion.corners import FAR
 from fusion.errors import InputError, Warned, option
 from fusion.parquet import PART_KEY, check_bytes, opened, write_parquet
+from fusion.places import Remote, manifest_of, place_of
 from fusion.row_groups import WantedImages, read_groups
 from fusion.table import VERSION, DetectionTable, Metadata, Part
 from fusion.table_columns import OPTIONAL
@@ -129,11 +130,13 @@ def part_paths(path: str | os.PathLike[str]) -> list[Path]:
     Raises:
         InputError: If there is nothing at `path`, or a folder without parts.
     """
-    place = Path(path)
+    place = place_of(path)
     if not place.exists():
         raise InputError(place, "there is no such file or folder")
     if not place.is_dir():
         return [place]
+    if isinstance(place, Remote):
+        return _stored_parts(place)
     parts = sorted(place.glob("part-*.parquet"))
     if not parts:
         raise InputError(
@@ -145,6 +148,18 @@ def part_paths(path: str | os.PathLike[str]) -> list[Path]:
         if part.name != part_name(number):
             raise InputError(place, f"{part_name(number)} is missing", "Copy or make all of its parts again")
     return parts
+
+
+def _stored_parts(place: Remote) -> list[Path]:
+    """Return the parts of a folder in an object store, as its manifest has them."""
+    names = manifest_of(place)
+    if names is None:
+        problem = "is no whole table: there is no manifest, which is written when all parts are there"
+        raise InputError(place, problem, "Wait for what writes it, or copy a table with `quorum repart`")
+    missing = set(names) - {part.name for part in place.glob("part-*.parquet")}
+    if missing:
+        raise InputError(place, f"{min(missing)} is missing", "Copy or make all of its parts again")
+    return [place / name for name in names]
 
 
 def write_table(
@@ -278,7 +293,7 @@ def _joined(path: str | os.PathLike[str], paths: Sequence[Path], found: Sequence
     Raises:
         InputError: If a part is missing, is another one than its name says, or is of another table.
     """
-    if not Path(path).is_dir():
+    if not place_of(path).is_dir():
         return found[0]
     whole = [msgspec.structs.replace(metadata, part=None) for metadata in found]
     counts = {None if metadata.part is None else (metadata.part.rule, metadata.part.count) for metadata in found}

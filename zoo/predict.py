@@ -18,6 +18,7 @@ from fusion.atomic import replacing
 from fusion.checks import at_least
 from fusion.errors import InputError, option
 from fusion.parquet import check_bytes, parquet_writer
+from fusion.places import Remote, place_of
 from fusion.shards import Shard
 from fusion.storage import BY_ID, part_name, part_of, part_paths, read_metadata, read_table, write_table
 from fusion.table import DetectionTable, Metadata, Part
@@ -141,6 +142,9 @@ def predict(
             if ranks.first:
                 shutil.rmtree(work_folder(output, metadata.made_by["run"]), ignore_errors=True)
             return PredictReport(len(data), rows, time.perf_counter() - started, 0, complete=True)
+        if isinstance(place_of(output), Remote):
+            remedy = "Choose one there, and copy it with `quorum repart`"
+            raise InputError(output, "expected a place on a disk: what is predicted waits there", remedy)
         if output.exists() and (parts is not None or output.is_dir()):
             raise InputError(
                 output, "exists already, and a folder is not overwritten", "Remove it or choose another name"

@@ -75,10 +75,12 @@ def fuse(
         executor: Let a cluster make the parts: dask://HOST:PORT of a scheduler, or ray://HOST:PORT of a cluster.
     """
     from fusion.parts import fuse_files
+    from fusion.places import place_of
     from fusion.ready import find_ready
     from fusion.recipe_file import read_recipe, saving
     from fusion.shards import Shard
     from fusion.terminal import announcing_compilation, notes, progress_bar, stderr
+    from fusion.unfinished import stands
 
     if threads is not None:
         os.environ["QUORUM_THREADS"] = str(threads)
@@ -126,7 +128,7 @@ def fuse(
         f"{output}: {report.detections_out:,} detections from {report.detections_in:,} of {len(tables)} tables",
         highlight=False,
     )
-    if measured is not None and output.exists():
+    if measured is not None and stands(place_of(output)):
         notes(output, [_verdict(tables, output, *measured, images)])
 
 

@@ -36,6 +36,11 @@ class TestDraws:
 
     def test_the_draws_stay_as_they_are(self):
         # saved leaderboards are only comparable while the draws stay as they are
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("evaluation.statistics._DRAWN", 1)
+            few = list(draw(9, 130, 4))
+        assert [len(part) for part in few] == [32, 32, 32, 32, 2]
+        assert np.array_equal(np.concatenate(few), np.concatenate(list(draw(9, 130, 4))))
         assert next(draw(5, 2, 0)).tolist() == [[0, 2, 1, 1, 1], [4, 0, 0, 0, 1]]
 
 
