@@ -6,11 +6,11 @@ from fusion.errors import InputError
 from zoo.config import AnyModel, with_field
 from zoo.registry import find
 
-__all__ = ["ENSEMBLES", "Training", "find_ensemble"]
+__all__ = ["ENSEMBLES", "EnsembleMember", "find_ensemble"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class EnsembleMember:
     """One training of a list.
 
     Attributes:
@@ -64,16 +64,16 @@ def _first(
     stated: str = _FAMILY,
     seed: int = 0,
     settings: tuple[tuple[str, str], ...] = (),
-) -> Training:
-    return Training(
+) -> EnsembleMember:
+    return EnsembleMember(
         number=str(number), variant=variant, settings=settings, data=_FIRST, seed=seed, group=group, stated=stated
     )
 
 
 def _second(
     number: int, variant: str, group: str, stated: str, settings: tuple[tuple[str, str], ...] = (), seed: int = 0
-) -> Training:
-    return Training(
+) -> EnsembleMember:
+    return EnsembleMember(
         number=str(number),
         variant=variant,
         settings=settings,
@@ -86,8 +86,8 @@ def _second(
 
 def _expert(
     number: str, variant: str, data: str, stated: str, seed: int = 0, settings: tuple[tuple[str, str], ...] = ()
-) -> Training:
-    return Training(number=number, variant=variant, settings=settings, data=data, seed=seed, stated=stated)
+) -> EnsembleMember:
+    return EnsembleMember(number=number, variant=variant, settings=settings, data=data, seed=seed, stated=stated)
 
 
 _MMFRUIT = (
@@ -149,11 +149,11 @@ _MMFRUIT = (
     ),
 )
 
-ENSEMBLES: dict[str, tuple[Training, ...]] = {"mmfruit-28": _MMFRUIT}
+ENSEMBLES: dict[str, tuple[EnsembleMember, ...]] = {"mmfruit-28": _MMFRUIT}
 """The lists by name."""
 
 
-def find_ensemble(name: str) -> tuple[Training, ...]:
+def find_ensemble(name: str) -> tuple[EnsembleMember, ...]:
     """Return the trainings of a list.
 
     Raises:
