@@ -101,9 +101,11 @@ def pair_boxes(
         groups: [images] label of each image; see `folds_of`.
 
     Raises:
-        InputError: If boxes are in another unit than the ground truth's.
+        InputError: As `pair_objects`.
     """
     table = table.select_images(ground_truth.image_id)
+    if len(table):
+        ground_truth = ground_truth.in_unit(table.metadata.unit)
     _, annotation = pair_objects(table, ground_truth, _LEAST_IOU)
     rows = np.flatnonzero(annotation >= 0)
     boxes = np.stack((table.column("x"), table.column("y"), table.far("x"), table.far("y")), axis=1)[rows]

@@ -136,14 +136,10 @@ def pair_objects(table: DetectionTable, ground_truth: GroundTruth, least: float)
         and int64 [n], the object by its place among the annotations, -1 without one.
 
     Raises:
-        InputError: If the boxes are in another unit than the ground truth's.
+        InputError: If the boxes are in another unit than the ground truth's, and the size of an image is not known.
     """
-    if len(table) and table.metadata.unit != ground_truth.unit:
-        raise InputError(
-            f"table {table.metadata.member or ''}".rstrip(),
-            f"its boxes are {table.metadata.unit} where those of {ground_truth.source} are {ground_truth.unit}",
-            "Import both in the same unit",
-        )
+    if len(table):
+        ground_truth = ground_truth.in_unit(table.metadata.unit)
     pool = pool_tables(table)
     columns = pool.columns
     count = len(ground_truth.category_id)

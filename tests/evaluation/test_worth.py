@@ -134,8 +134,32 @@ def test_pairs_by_hand():
     assert len(judged.known().worth) == 5
     assert pair_objects(table, truth, 0.3)[1].tolist() == [-1, -1, 0, -1, -1, -1]
     assert pair_objects(table, truth, 0.6)[1].tolist() == [-1, 0, -1, -1, -1, -1]
-    with pytest.raises(InputError, match="normalized where those of"):
+    with pytest.raises(InputError, match="pixel where normalized ones are needed, and the size of image 1 is not"):
         expected_iou(table.with_metadata(unit="normalized"), truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pixels_find_normalized_objects(seed):
+    rng = np.random.default_rng(seed)
+    sides = 2.0 ** rng.integers(3, 10, (4, 2))  # dividing by them loses nothing
+    image, category = rng.integers(0, 4, 20), rng.integers(1, 3, 20)
+    corners = np.sort(rng.random((20, 2, 2)), axis=1).reshape(20, 4)
+    known = {"image_id": np.arange(4), "width": sides[:, 0], "height": sides[:, 1], "category_id": [1, 2]}
+    known |= {"annotation_image_id": image, "annotation_category_id": category}
+    pixels = corners * np.hstack((sides, sides))[image]
+    truth = GroundTruth.from_arrays(xyxy=pixels, **known)
+    shares = GroundTruth.from_arrays(xyxy=corners, unit="normalized", **known)
+    moved = pixels + rng.normal(0, 0.05, (20, 4)) * np.hstack((sides, sides))[image]
+    near, far = np.minimum(moved[:, :2], moved[:, 2:]), np.maximum(moved[:, :2], moved[:, 2:])
+    score = rng.random(20)
+    table = DetectionTable.from_arrays(
+        image_id=image, category_id=category, score=score, xywh=np.hstack((near, far - near))
+    )
+    for found, wanted in zip(pair_objects(table, shares, 0.3), pair_objects(table, truth, 0.3), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert np.any(pair_objects(table, shares, 0.3)[1] >= 0)
+    np.testing.assert_array_equal(shares.in_unit("pixel").corners, truth.corners)
+    np.testing.assert_array_equal(truth.in_unit("normalized").corners, shares.corners)
 
 
 def test_no_detections():
