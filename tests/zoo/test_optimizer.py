@@ -228,7 +228,7 @@ def test_imagenet_weights_are_named(name):
     if isinstance(backbone, Timm) and backbone.pretrained:
         assert re.fullmatch(
             r"resnet50\.tv_in1k|resnest\d+e\.in1k|senet154\.gluon_in1k|resnext101_64x4d\.gluon_in1k"
-            r"|resnext50_32x4d\.tv_in1k|tf_efficientnet_b7\.aa_in1k",
+            r"|resnext50_32x4d\.tv_in1k|tf_efficientnet_b7\.aa_in1k|hrnet_w48\.ms_in1k",
             backbone.name,
         )
 
