@@ -2,14 +2,12 @@
 
 import os
 import signal
-import socket
-import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
+from benchmarks.clusters import dask_cluster, ray_cluster
 from fusion import parts
 from fusion.engines import engine_of
 from fusion.errors import InputError
@@ -22,7 +20,6 @@ from fusion.steps.wbf import Wbf
 from fusion.storage import write_table
 from tests.fusion.test_parts import member
 
-ROOT = Path(__file__).parents[2]
 RECIPE = Recipe.chain([Wbf()])
 
 
@@ -42,12 +39,6 @@ def deadly(task):
     return made
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @contextmanager
 def on_workers():
     yield {"workers": 2}
@@ -55,25 +46,16 @@ def on_workers():
 
 @contextmanager
 def on_dask():
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield {"executor": cluster.scheduler_address.replace("tcp://", "dask://")}
+    pytest.importorskip("distributed")
+    with dask_cluster(2) as address:
+        yield {"executor": address}
 
 
 @contextmanager
 def on_ray():
     pytest.importorskip("ray")
-    port, server = free_port(), free_port()
-    ray = Path(sys.executable).parent / "ray"
-    call = [ray, "start", "--head", "--block", "--num-cpus=2", f"--port={port}", f"--ray-client-server-port={server}"]
-    call += ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=80000000"]
-    with subprocess.Popen(call, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True) as head:
-        try:
-            assert any("Ray runtime started" in line for line in head.stdout)
-            yield {"executor": f"ray://127.0.0.1:{server}"}
-        finally:
-            head.terminate()
-            head.communicate()
+    with ray_cluster(2) as address:
+        yield {"executor": address}
 
 
 @pytest.mark.slow
