@@ -20,6 +20,7 @@ from zoo.data.elaborate import Elaborated
 from zoo.data.joined import JoinedData
 from zoo.data.record import Target
 from zoo.data.rotation import rotate
+from zoo.data.selected import SelectedData
 from zoo.data.transforms import VisitDraws, crop, select
 from zoo.nn.geometry import box_iou, decode, encode
 
@@ -106,7 +107,7 @@ def cut_out(data: Data, settings: Crop, seed: int) -> Data:
     return parts[0] if len(parts) == 1 else JoinedData(parts)
 
 
-class CroppedData:
+class CroppedData(SelectedData):
     """Objects of a data set, each with what is around it: as much as a rotation about its middle may bring in.
 
     Args:
@@ -116,18 +117,8 @@ class CroppedData:
     """
 
     def __init__(self, data: Data, rows: np.ndarray, pad: float) -> None:
-        self.name, self.split = data.name, data.split
-        self._data, self._rows, self._pad = data, rows, pad
-        self._whole = data.truth
-        self._image = self._whole.image[rows]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def parts(self) -> Sequence[Data]:
-        """Itself."""
-        return [self]
+        self._rows, self._pad, self._whole = rows, pad, data.truth
+        super().__init__(data, self._whole.image[rows])
 
     @cached_property
     def truth(self) -> GroundTruth:
@@ -135,8 +126,8 @@ class CroppedData:
         whole, height, width = self._whole, *self.sizes.T
         return replace(
             whole.only(self._rows),
-            image_id=whole.image_id[self._image],
-            file_name=whole.file_name[self._image],
+            image_id=whole.image_id[self._images],
+            file_name=whole.file_name[self._images],
             height=height,
             width=width,
             xywh=np.stack([np.zeros(len(self)), np.zeros(len(self)), width, height], axis=1),
@@ -154,28 +145,12 @@ class CroppedData:
         """SHA-256 of the annotations of the whole images."""
         return self._data.fingerprint
 
-    @property
-    def category_ids(self) -> np.ndarray:
-        """int64 [k], ascending."""
-        return self._data.category_ids
-
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """Names of the k categories."""
-        return self._data.category_names
-
-    @property
-    def image_ids(self) -> list[int | str]:
-        """Id of the image of each object."""
-        ids = self._data.image_ids
-        return [ids[image] for image in self._image.tolist()]
-
     @cached_property
     def sizes(self) -> np.ndarray:
         """int32 [objects, 2], heights and widths of the boxes, at least 1."""
         sides = self._whole.xywh[self._rows][:, [3, 2]]
         if self._whole.unit == "normalized":
-            sides = sides * self._data.sizes[self._image]
+            sides = sides * self._data.sizes[self._images]
         return np.ceil(np.maximum(sides, 1)).astype(np.int32)
 
     @property
@@ -188,19 +163,9 @@ class CroppedData:
         """Whether objects have masks."""
         return True
 
-    @property
-    def has_stuff(self) -> bool:
-        """Whether images have stuff maps."""
-        return self._data.has_stuff
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know about how annotations and pictures are read."""
-        return self._data.notes
-
     def load(self, index: int) -> tuple[Tensor, Target]:
         """Return uint8 [3, height, width] around an object, and the object alone as its annotation."""
-        number = int(self._image[index])
+        number = int(self._images[index])
         rows = self._whole.rows_of(number)
         place = int(np.flatnonzero(rows[self._objects[rows]] == self._rows[index])[0])
         image, target = self._data.load(number)
