@@ -37,7 +37,7 @@ docs: .venv/docs
 links: .venv/docs
 	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -D nb_execution_mode=off -b dummy docs build/links
 
-bench: .venv/test
+bench: .venv/peers
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python -m benchmarks.first_minute
 	$(BIN)/python benchmarks/suppression.py
@@ -60,8 +60,6 @@ bench: .venv/test
 	$(BIN)/python -m benchmarks.search_peers
 	$(BIN)/python -m benchmarks.prediction
 	$(BIN)/python -m benchmarks.zoo_torchvision
-	$(BIN)/python -m benchmarks.engines
-	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python benchmarks/gpu.py
 
 .venv/bin/python:

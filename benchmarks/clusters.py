@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,26 @@ ROOT = Path(__file__).parents[1]
 @contextmanager
 def dask_cluster(workers: int) -> Iterator[str]:
     """Start a Dask scheduler and workers of one thread; yield its address for `--executor`."""
-    from distributed import LocalCluster
+    dask, address = str(Path(sys.executable).parent / "dask"), f"127.0.0.1:{_free_port()}"
+    serve = [dask, "scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-show"]
+    serve += ["--no-dashboard"]
+    work = [dask, "worker", f"tcp://{address}", "--nworkers", str(workers), "--nthreads", "1", "--no-dashboard"]
+    where = os.environ | {"PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory() as scratch:
+        work += ["--local-directory", scratch]
+        with (
+            subprocess.Popen(serve, env=where, stderr=subprocess.DEVNULL) as scheduler,
+            subprocess.Popen(work, env=where, stderr=subprocess.DEVNULL) as nannies,
+        ):
+            try:
+                from distributed import Client
 
-    with LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield str(cluster.scheduler_address).replace("tcp://", "dask://")
+                with Client(f"tcp://{address}", set_as_default=False, timeout=60) as client:
+                    client.wait_for_workers(workers)
+                yield f"dask://{address}"
+            finally:
+                for process in (nannies, scheduler):
+                    process.terminate()
 
 
 @contextmanager
