@@ -7,7 +7,6 @@ again, or twice, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
@@ -21,10 +20,9 @@ __all__ = ["Engine", "engine_of"]
 _RETRIES = 3
 
 _Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
-Engine = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
-"""Takes a function and what to call it with; yields the number of each and what came of it, as they are done."""
+Engine = Callable[[Callable[[Any], object], Sequence[Any]], Iterator[int]]
+"""Takes a function and what to call it with; yields the number of each when it is done, whose answer is not fetched."""
 
 
 def engine_of(workers: int | None, executor: str | None) -> Engine | None:
@@ -46,7 +44,7 @@ def engine_of(workers: int | None, executor: str | None) -> Engine | None:
     if executor is None:
         return None
     scheme, _, address = executor.partition("://")
-    engines: dict[str, Callable[..., Iterator[tuple[int, Any]]]] = {"dask": _on_dask, "ray": _on_ray}
+    engines: dict[str, Callable[..., Iterator[int]]] = {"dask": _on_dask, "ray": _on_ray}
     if scheme not in engines or not address:
         problem = f"expected dask://HOST:PORT or ray://HOST:PORT, got {executor!r}"
         raise InputError(f"option {option('executor')}", problem)
@@ -54,35 +52,39 @@ def engine_of(workers: int | None, executor: str | None) -> Engine | None:
     return partial(engines[scheme], address)
 
 
-def _on_workers(count: int, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+def _on_workers(count: int, task: Callable[[_Item], object], items: Sequence[_Item]) -> Iterator[int]:
     from fusion.workers import Workers
 
     remedy = f"Is there too little memory? Try fewer {option('workers')}, or tables of more parts"
     workers = Workers(min(count, max(len(items), 1)), f"option {option('workers', count)}", remedy)
     try:
-        yield from workers.run(task, items, lambda item: f"at work on {item}")
+        yield from (number for number, _ in workers.run(task, items, lambda item: f"at work on {item}"))
     finally:
         workers.close()
 
 
-def _on_dask(address: str, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+def _on_dask(address: str, task: Callable[[_Item], object], items: Sequence[_Item]) -> Iterator[int]:
     distributed = _package("distributed", "dask")
     try:
         client = distributed.Client(f"tcp://{address}", set_as_default=False)
     except OSError as error:  # as what times out is
         raise _unanswered(f"dask://{address}", error) from error
-    with client, client.get_executor(pure=False, retries=_RETRIES) as executor:
+    with client:
+        futures = [client.submit(Carried(task, item), pure=False, retries=_RETRIES) for item in items]
+        numbers = {future.key: number for number, future in enumerate(futures)}
         try:
-            numbers = {executor.submit(Carried(task, item)): number for number, item in enumerate(items)}
-            for future in as_completed(numbers):
-                yield numbers[future], future.result()
+            # futures of `get_executor` fetch answers, and wait for good where one was lost with its worker
+            for future in distributed.as_completed(futures, loop=client.loop):
+                if future.status == "error":
+                    raise future.exception()
+                yield numbers[future.key]
         except distributed.KilledWorker as error:
             raise _killed(f"dask://{address}", error) from error
         finally:
-            executor.shutdown(wait=False)
+            client.cancel(futures)
 
 
-def _on_ray(address: str, task: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[tuple[int, _Result]]:
+def _on_ray(address: str, task: Callable[[_Item], object], items: Sequence[_Item]) -> Iterator[int]:
     ray = _package("ray", "ray")
     try:
         context = ray.init(f"ray://{address}", log_to_driver=False)
@@ -100,7 +102,8 @@ def _on_ray(address: str, task: Callable[[_Item], _Result], items: Sequence[_Ite
             while left:
                 done, left = ray.wait(left)
                 for reference in done:
-                    yield numbers[reference], ray.get(reference)
+                    ray.get(reference)  # raises its error
+                    yield numbers[reference]
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.WorkerCrashedError as error:

@@ -13,18 +13,14 @@ import pyarrow as pa
 
 from fusion.parquet import content_key, part_key
 from fusion.recipe import Recipe
-from fusion.row_groups import rows_of
 from fusion.storage import part_name, read_table, write_table
 from fusion.table import DetectionTable, Part
 from fusion.unfinished import claimed, there
 
-__all__ = ["Made", "PartTask", "fuse_in_pieces", "key_of", "key_of_inputs", "make_part", "named_as", "signed"]
+__all__ = ["PartTask", "fuse_in_pieces", "key_of", "key_of_inputs", "make_part", "named_as", "signed"]
 
 _PIECE = 1 << 18  # rows of all inputs that are fused at a time: 14 MB of boxes, about 60 MB of work
 PAUSE = 0.2  # seconds until the parts that other processes are at are looked at again
-
-Made = tuple[int, bool]
-"""Rows of a part, and whether it was there already."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,8 @@ class PartTask:
     def __str__(self) -> str:
         return f"{part_name(self.part.number)} of {self.inputs[0].parent.name} and others"
 
-    def make(self) -> Made | None:
-        """Make the part, if it is not there and no other process is at it; None if one is.
+    def make(self) -> bool:
+        """Make the part, if it is not there; return False if another process is at it.
 
         Raises:
             FileNotFoundError: If the folder is gone: another process has put the output in place.
@@ -65,22 +61,21 @@ class PartTask:
         target = self.work / name
         with claimed(self.work, name) as ours:
             if not ours:
-                return None
+                return False
             if key_of(target) == self.key:
-                return rows_of(target), True
+                return True
             there(self.work)
             inputs = [named_as(read_table(path), name) for path, name in zip(self.inputs, self.names, strict=True)]
             fused = signed(fuse_in_pieces(self.recipe, inputs, self.device), self.recipe, self.member)
             del inputs
             write_table(fused, target, part=self.part, key=self.key)
-            return len(fused), False
+            return True
 
 
-def make_part(task: PartTask) -> Made:
+def make_part(task: PartTask) -> None:
     """Make a part, or wait until another process has; see `PartTask.make`."""
-    while (made := task.make()) is None:
+    while not task.make():
         time.sleep(PAUSE)
-    return made
 
 
 def named_as(table: DetectionTable, name: str) -> DetectionTable:

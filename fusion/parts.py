@@ -15,7 +15,7 @@ from fusion import one_part
 from fusion.atomic import keep_inputs
 from fusion.engines import Engine, engine_of
 from fusion.errors import InputError, Warned, option
-from fusion.one_part import Made, PartTask, fuse_in_pieces, key_of, key_of_inputs, make_part, named_as, signed
+from fusion.one_part import PartTask, fuse_in_pieces, key_of, key_of_inputs, make_part, named_as, signed
 from fusion.places import Remote, place_of
 from fusion.recipe import Recipe
 from fusion.reparting import repart
@@ -176,7 +176,7 @@ def _fuse_parts(
     del largest
     tell(*(f"{path} holds finished parts of another run, which were left alone" for path in others(output, run)))
     own = (shard or Shard(0, 1)).of(count)
-    work, made = work_folder(output, run), dict[int, Made]()
+    work, before = work_folder(output, run), 0
     if not stands(output):
         tasks = [
             PartTask(
@@ -187,9 +187,9 @@ def _fuse_parts(
         ]  # fmt: skip
         work.mkdir(parents=True, exist_ok=True)
         try:
-            for number, one in (engine or _one_by_one)(make_part, tasks):
-                made[own[number]] = one
-                progress(f"{len(made)} of {len(own)} parts", len(made), len(own))
+            before = sum(key_of(task.work / part_name(task.part.number)) == task.key for task in tasks)
+            for done, _ in enumerate((engine or _one_by_one)(make_part, tasks), 1):
+                progress(f"{done} of {len(own)} parts", done, len(own))
         except (FileNotFoundError, InputError):
             if not whole(output, keys):
                 raise
@@ -198,28 +198,34 @@ def _fuse_parts(
     if not whole(output, keys):
         tell(f"{len(own)} of {count} parts are done; whoever makes the last of the others puts the output in place")
         rows = sum(rows_of(paths[number]) for paths in parts for number in own)
-        return FuseReport(rows, sum(rows for rows, _ in made.values()), tuple(tell.lines))
+        return FuseReport(rows, sum(_rows_made(work, output, number) for number in own), tuple(tell.lines))
     written = [output / part_name(number) for number in range(count)]
     above = _over_in(written)
     given = bool(above[0]) and any(_over_in(paths)[0] for paths in parts)
     tell(*_unused(recipe, names), *_above_one(above, given))
-    resumed = sum(there for _, there in made.values())
-    if resumed:
-        tell(f"{resumed} of {count} parts were there already, of an interrupted run or of another process")
+    if before:
+        tell(f"{before} of {count} parts were there already, of an interrupted run or of another process")
     return FuseReport(sum(map(rows_of, itertools.chain(*parts))), sum(map(rows_of, written)), tuple(tell.lines))
 
 
-def _one_by_one(_: Callable[[PartTask], Made], tasks: Sequence[PartTask]) -> Iterator[tuple[int, Made]]:
+def _rows_made(work: Path, output: Path, number: int) -> int:
+    """Return the rows of a finished part, which another process may put in place meanwhile."""
+    try:
+        return rows_of(work / part_name(number))
+    except (FileNotFoundError, InputError):
+        return rows_of(output / part_name(number))
+
+
+def _one_by_one(_: Callable[[PartTask], None], tasks: Sequence[PartTask]) -> Iterator[int]:
     """Make parts in this process, those first that no other process is at."""
     left = list(range(len(tasks)))
     while left:
         waiting = []
         for number in left:
-            made = tasks[number].make()
-            if made is None:
-                waiting.append(number)
+            if tasks[number].make():
+                yield number
             else:
-                yield number, made
+                waiting.append(number)
         if len(waiting) == len(left):
             time.sleep(one_part.PAUSE)
         left = waiting
