@@ -196,8 +196,9 @@ def test_command_and_errors(simulation, tmp_path, capsys):
     with pytest.raises(InputError, match="no detection"):
         learn_calibration(table.select_images([]), truth)
     normalized = table.with_metadata(unit="normalized")
-    with pytest.raises(InputError, match=r"its boxes are normalized where those of .* are pixel"):
-        learn_calibration(normalized, truth, target="expected_iou")
+    unknown = replace(truth, width=np.zeros_like(truth.width))
+    with pytest.raises(InputError, match=r"boxes are pixel where normalized ones are needed, and the size of image"):
+        learn_calibration(normalized, unknown, target="expected_iou")
     with pytest.raises(InputError, match="its boxes are normalized, and COCO measures areas in pixels"):
         learn_calibration(normalized, truth)
 
