@@ -7,6 +7,7 @@ import numpy as np
 
 from evaluation.folds import folds_of
 from evaluation.ground_truth import GroundTruth
+from evaluation.units import in_unit
 from evaluation.worth import pair_objects
 from fusion.box_corrections import BoxCorrection, terms
 from fusion.checks import one_of
@@ -105,7 +106,7 @@ def pair_boxes(
     """
     table = table.select_images(ground_truth.image_id)
     if len(table):
-        ground_truth = ground_truth.in_unit(table.metadata.unit)
+        ground_truth = in_unit(ground_truth, table.metadata.unit)
     _, annotation = pair_objects(table, ground_truth, _LEAST_IOU)
     rows = np.flatnonzero(annotation >= 0)
     boxes = np.stack((table.column("x"), table.column("y"), table.far("x"), table.far("y")), axis=1)[rows]

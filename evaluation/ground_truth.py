@@ -224,28 +224,6 @@ class GroundTruth:
         ]
         return np.stack([self.xywh[:, 0], self.xywh[:, 1], *far], axis=1)
 
-    def in_unit(self, unit: str) -> "GroundTruth":
-        """Return the same with boxes in pixels or as shares of the image's sides ("normalized").
-
-        Raises:
-            InputError: If the size of an image with annotations is not known.
-        """
-        one_of("unit", unit, ("pixel", "normalized"))
-        if unit == self.unit:
-            return self
-        sides = np.stack([self.width, self.height], axis=1)[self.image].astype(np.float64)
-        unknown = np.flatnonzero(np.any(sides <= 0, axis=1))
-        if len(unknown):
-            image = self.image_id.tolist()[self.image[unknown[0]]]
-            raise InputError(
-                self.source,
-                f"its boxes are {self.unit} where {unit} ones are needed, and the size of image {image!r} is not known",
-                "Import the detections with boxes in its unit, or give the ground truth the sizes of its images",
-            )
-        both = np.hstack((sides, sides))
-        xywh, far = from_corners(self.corners * both if unit == "pixel" else self.corners / both)
-        return replace(self, xywh=xywh, far=far, area=xywh[:, 2] * xywh[:, 3], unit=unit)
-
     def rows_of(self, image: int) -> np.ndarray:
         """Return the annotations of an image, counted from 0, as rows in the order of their source, int64 [n]."""
         rows, start = self._by_image

@@ -10,6 +10,7 @@ from evaluation.ground_truth import GroundTruth
 from evaluation.pairs import decode_masks
 from evaluation.protocol import OpenImages
 from evaluation.truth_columns import places_of
+from evaluation.units import sides_of
 from fusion.errors import InputError, option
 from fusion.masks import MaskText, mask_text, taken
 from fusion.table import DetectionTable
@@ -200,16 +201,11 @@ def _in_unit(
 ) -> tuple[np.ndarray, ...]:
     if table.metadata.unit == ground_truth.unit:
         return corners
-    width, height = (side[image].astype(np.float64) for side in (ground_truth.width, ground_truth.height))
-    unknown = np.flatnonzero((width <= 0) | (height <= 0))
-    if len(unknown):
-        raise InputError(
-            table.metadata.member or "detections",
-            f"its boxes are {table.metadata.unit} where those of the ground truth ({ground_truth.source}) are "
-            f"{ground_truth.unit}, and the size of image {ground_truth.image_id[image[unknown[0]]]!r} is not known",
-            "Import the detections with normalized boxes, or give the ground truth the sizes of its images",
-        )
-    sides = (width, height, width, height)
+    problem = (
+        f"its boxes are {table.metadata.unit} where those of the ground truth ({ground_truth.source}) are "
+        f"{ground_truth.unit}"
+    )
+    sides = sides_of(ground_truth, image, table.metadata.member or "detections", problem).T
     if ground_truth.unit == "normalized":
         return tuple(corner / side for corner, side in zip(corners, sides, strict=True))
     return tuple(corner * side for corner, side in zip(corners, sides, strict=True))

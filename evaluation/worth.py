@@ -11,6 +11,7 @@ from evaluation.open_images import PreparedOpenImages
 from evaluation.prepared import Prepared
 from evaluation.protocol import OpenImages
 from evaluation.truth_columns import places_of
+from evaluation.units import in_unit
 from fusion.errors import InputError, option
 from fusion.kernels.jit import chunks, run
 from fusion.pool import pool_tables
@@ -139,7 +140,7 @@ def pair_objects(table: DetectionTable, ground_truth: GroundTruth, least: float)
         InputError: If the boxes are in another unit than the ground truth's, and the size of an image is not known.
     """
     if len(table):
-        ground_truth = ground_truth.in_unit(table.metadata.unit)
+        ground_truth = in_unit(ground_truth, table.metadata.unit)
     pool = pool_tables(table)
     columns = pool.columns
     count = len(ground_truth.category_id)

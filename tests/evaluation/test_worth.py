@@ -5,6 +5,7 @@ import pytest
 
 from evaluation import Coco, Lvis, OpenImages, prepare
 from evaluation.ground_truth import GroundTruth
+from evaluation.units import in_unit
 from evaluation.worth import expected_iou, mean_precision, pair_objects
 from fusion.errors import InputError
 from fusion.table import DetectionTable
@@ -158,8 +159,8 @@ def test_pixels_find_normalized_objects(seed):
     for found, wanted in zip(pair_objects(table, shares, 0.3), pair_objects(table, truth, 0.3), strict=True):
         np.testing.assert_array_equal(found, wanted)
     assert np.any(pair_objects(table, shares, 0.3)[1] >= 0)
-    np.testing.assert_array_equal(shares.in_unit("pixel").corners, truth.corners)
-    np.testing.assert_array_equal(truth.in_unit("normalized").corners, shares.corners)
+    np.testing.assert_array_equal(in_unit(shares, "pixel").corners, truth.corners)
+    np.testing.assert_array_equal(in_unit(truth, "normalized").corners, shares.corners)
 
 
 def test_no_detections():
