@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -15,13 +14,11 @@ from evaluation.ground_truth import GroundTruth, Labels
 from evaluation.known_categories import of_categories
 from fusion.errors import InputError
 from fusion.table import DetectionTable
-from zoo.data.masks import resize_mask, unpack
+from zoo.data.masks import decode_mask
 from zoo.data.pictures import Pictures
 from zoo.data.record import Target
 
 __all__ = ["AnnotatedImages", "Data", "objects_of"]
-
-_FAR = 100  # sides of the image; drawing takes as long as polygons are far
 
 
 class Data(Protocol):
@@ -339,43 +336,13 @@ class AnnotatedImages:
 
     def _mask(self, row: int, size: tuple[int, int]) -> Any:
         try:
-            return self._decoded_mask(row, size)
+            return None if self.truth.segmentation is None else decode_mask(self.truth.segmentation[row], size)
         except (IndexError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
             raise InputError(
                 f"{self.truth.source}, annotation {self.truth.annotation_id[row]}",
                 f"its segmentation cannot be read ({error})",
                 "Mend or drop it",
             ) from error
-
-    def _decoded_mask(self, row: int, size: tuple[int, int]) -> Any:
-        from pycocotools import mask as rle
-
-        given = self.truth.segmentation
-        assert given is not None
-        if isinstance(given, pa.StructArray):
-            one = given[row].as_py()
-            mask = None if one is None else {"size": [one["height"], one["width"]], "counts": one["counts"]}
-        else:
-            raw = given[row]
-            mask = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) and bytes(raw) else raw or None
-        if not mask:
-            return None
-        if isinstance(mask, list):
-            polygons = [polygon for polygon in mask if len(polygon) >= 6]
-            far = max((abs(float(number)) for polygon in polygons for number in polygon), default=0.0)
-            if far > _FAR * max(size):
-                raise ValueError(f"a polygon reaches to {far:g} in an image of {size[0]} x {size[1]} pixels")
-            if any(len(polygon) % 2 for polygon in polygons):
-                raise ValueError("a polygon has an odd number of coordinates")
-            return polygons or None
-        if isinstance(mask["counts"], list):
-            if sum(mask["counts"]) > mask["size"][0] * mask["size"][1] or min(mask["counts"], default=0) < 0:
-                raise ValueError("the runs do not fit the size")
-            mask = rle.frPyObjects(mask, *mask["size"])
-        elif isinstance(mask["counts"], str):
-            mask = mask | {"counts": mask["counts"].encode()}
-            unpack(mask)  # fails here if the runs do not fit the size
-        return resize_mask(mask, (mask["size"][0], mask["size"][1]), size)
 
     def _listed(self, labels: Labels | None, index: int) -> Tensor:
         if labels is None:

@@ -3,11 +3,14 @@
 import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 from pycocotools import mask as rle
 
 __all__ = [
     "crop_mask",
+    "decode_mask",
     "flip_mask",
     "is_polygons",
     "mask_area",
@@ -20,6 +23,8 @@ __all__ = [
     "unpack",
 ]
 
+_FAR = 100  # sides of the image; drawing takes as long as polygons are far
+
 Mask = Any
 """COCO's run lengths, {"size": [height, width], "counts": bytes}, or polygons, a list of flat lists of x and y."""
 
@@ -27,6 +32,42 @@ Mask = Any
 def is_polygons(mask: Mask) -> bool:
     """Return whether a mask is a list of polygons."""
     return isinstance(mask, list)
+
+
+def decode_mask(given: Any, size: tuple[int, int]) -> Mask | None:
+    """Return the mask of an annotation as its source gave it; None where it has none.
+
+    Args:
+        given: COCO's polygons or run lengths, as objects or JSON, or an Arrow struct (height, width, counts).
+        size: Height and width of the picture, to which a mask of another size is brought.
+
+    Raises:
+        ValueError: If it cannot be a mask of this picture; `IndexError`, `KeyError`, `TypeError` and msgspec's errors
+            if it has another form.
+    """
+    if isinstance(given, pa.StructScalar):
+        one = given.as_py()
+        mask = None if one is None else {"size": [one["height"], one["width"]], "counts": one["counts"]}
+    else:
+        mask = msgspec.json.decode(given) if isinstance(given, msgspec.Raw) and bytes(given) else given or None
+    if not mask:
+        return None
+    if isinstance(mask, list):
+        polygons = [polygon for polygon in mask if len(polygon) >= 6]
+        far = max((abs(float(number)) for polygon in polygons for number in polygon), default=0.0)
+        if far > _FAR * max(size):
+            raise ValueError(f"a polygon reaches to {far:g} in an image of {size[0]} x {size[1]} pixels")
+        if any(len(polygon) % 2 for polygon in polygons):
+            raise ValueError("a polygon has an odd number of coordinates")
+        return polygons or None
+    if isinstance(mask["counts"], list):
+        if sum(mask["counts"]) > mask["size"][0] * mask["size"][1] or min(mask["counts"], default=0) < 0:
+            raise ValueError("the runs do not fit the size")
+        mask = rle.frPyObjects(mask, *mask["size"])
+    elif isinstance(mask["counts"], str):
+        mask = mask | {"counts": mask["counts"].encode()}
+        unpack(mask)  # fails here if the runs do not fit the size
+    return resize_mask(mask, (mask["size"][0], mask["size"][1]), size)
 
 
 def pack(pixels: np.ndarray) -> dict[str, Any]:
