@@ -127,28 +127,31 @@ def _gathered(
     """
     truth = ground_truth if isinstance(ground_truth, GroundTruth | None) else ground_truth.ground_truth
     name, found = "table", [_NOTHING]
-    if target is not None and target != "expected_iou" and isinstance(ground_truth, GroundTruth):
-        ground_truth = prepare(ground_truth, OpenImages() if ground_truth.unit == "normalized" else Coco())
+    judge = None if target is None or ground_truth is None else _judge(ground_truth, target)
     for piece in pieces:
         own = piece if truth is None else piece.select_images(truth.image_id)
         name = f"table {piece.metadata.member or ''}".rstrip()
-        if target is None or ground_truth is None:
+        if judge is None:
             found.append(_NOTHING._replace(score=own.score.astype(np.float64)))
             continue
-        judged = _judged(own, ground_truth, target).known()
+        judged = judge(own).known()
         found.append(judged if with_ids else _NOTHING._replace(score=judged.score, worth=judged.worth))
     score, worth, ids, category = zip(*found, strict=True)
     known = [some for some in ids if len(some)] or ids[:1]  # ids of an empty piece may be of another kind
     return name, Worth(*(np.concatenate(column) for column in (score, worth, known, category)))
 
 
-def _judged(table: DetectionTable, ground_truth: GroundTruth | Prepared | PreparedOpenImages, target: Target) -> Worth:
+def _judge(
+    ground_truth: GroundTruth | Prepared | PreparedOpenImages, target: Target
+) -> Callable[[DetectionTable], Worth]:
+    """Return what says of each detection of a table what it is worth."""
     if target == "expected_iou":
         truth = ground_truth if isinstance(ground_truth, GroundTruth) else ground_truth.ground_truth
-        return expected_iou(table, truth)
+        return lambda table: expected_iou(table, truth)
     if isinstance(ground_truth, GroundTruth):
-        raise TypeError("not prepared")
-    return mean_precision(table, ground_truth, None if isinstance(target, str) else target)
+        ground_truth = prepare(ground_truth, OpenImages() if ground_truth.unit == "normalized" else Coco())
+    prepared, at = ground_truth, None if isinstance(target, str) else target
+    return lambda table: mean_precision(table, prepared, at)
 
 
 def choose_least(judged: Worth, kind: str) -> int | None:

@@ -12,7 +12,7 @@ from fusion.learned import TunedOn
 from fusion.table import DetectionTable
 from fusion.weights import build_weights
 
-__all__ = ["learn_weights", "tuned_on", "weights_by_ap"]
+__all__ = ["average_precisions", "learn_weights", "tuned_on"]
 
 _NAMES = 16  # of categories that a file says by name what it was learned on
 
@@ -46,32 +46,21 @@ def learn_weights(
     """
     prepared = prepare(ground_truth) if isinstance(ground_truth, GroundTruth) else ground_truth
     figures = ((table.metadata.member, prepared.evaluate(table).average_precision_per_category) for table in tables)
-    return weights_by_ap(figures, prepared.ground_truth, builder, power=power, floor=floor, t0=t0, r=r)
+    ap = average_precisions(figures, prepared.ground_truth)
+    return build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
 
 
-def weights_by_ap(
-    figures: Iterable[tuple[str | None, np.ndarray]],
-    ground_truth: GroundTruth,
-    builder: str = "ap_ratio",
-    *,
-    power: float = 1.0,
-    floor: float = 0.0,
-    t0: float = 0.5,
-    r: int = 1,
+def average_precisions(
+    figures: Iterable[tuple[str | None, np.ndarray]], ground_truth: GroundTruth
 ) -> dict[str, dict[int, float]]:
-    """Return the weights that `learn_weights` does, by figures that are known.
+    """Return members' AP as `fusion.weights.build_weights` takes it: member name -> category id -> AP.
 
     Args:
         figures: Of each member its name, and float64 [k], its AP of each category of the ground truth.
         ground_truth: What they were measured on.
-        builder: As `learn_weights`, as for the other options.
-        power: Sharpens or flattens.
-        floor: Smallest ratio or share.
-        t0: Weight of the last rank.
-        r: Number of members kept per category.
 
     Raises:
-        InputError: As `learn_weights`.
+        InputError: If two members share a name or one has none.
     """
     ap: dict[str, dict[int, float]] = {}
     for number, (name, values) in enumerate(figures):
@@ -81,7 +70,7 @@ def weights_by_ap(
                 f"table {number} (counted from 0)", problem, "Give each its own name with --member at import"
             )
         ap[name] = dict(zip(ground_truth.category_id.tolist(), values.tolist(), strict=True))
-    return build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
+    return ap
 
 
 def tuned_on(ground_truth: GroundTruth, note: str) -> TunedOn:

@@ -57,14 +57,16 @@ def learn_weights(
         iou_type: Boxes or masks.
         open_images: What goes with a CSV file as ground truth.
     """
-    from evaluation.learning import tuned_on, weights_by_ap
+    from evaluation.learning import average_precisions, tuned_on
     from fusion.learned import write_learned
     from fusion.terminal import announcing_compilation, stderr
+    from fusion.weights import build_weights
 
     with announcing_compilation():
         truth, prepared = prepared_truth(ground_truth, protocol_of(protocol, iou_type), images, open_images)
         figures = (_figures(path, truth, prepared, images) for path in some_tables(tables, "learn weights"))
-        weights = weights_by_ap(figures, truth, builder, power=power, floor=floor, t0=t0, r=r)
+        ap = average_precisions(figures, truth)
+        weights = build_weights(ap, builder, power=power, floor=floor, t0=t0, r=r)
     write_learned(output, "weights", weights, tuned_on(truth, f"weights by {builder}"))
     stderr.print(f"{output}: weights of {len(weights)} members by {builder}", highlight=False)
 
