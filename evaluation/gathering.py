@@ -23,11 +23,17 @@ def gathered(start: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.arange(offsets[-1]) + np.repeat(start[chosen] - offsets[:-1], sizes), offsets
 
 
-def numbered(chosen: np.ndarray, count: int) -> np.ndarray:
-    """Return the new number of each of `count` things, int32; -1 for those that are not chosen."""
+def numbered(chosen: np.ndarray, count: int, before: np.ndarray | None = None) -> np.ndarray:
+    """Return the new number of each of `count` things, int32; -1 for those that are not chosen.
+
+    Args:
+        chosen: int [c], of the things.
+        count: How many there are.
+        before: int32 [n], the number of each of others among the things, -1 for none: return the new ones of these.
+    """
     number = np.full(count, -1, np.int32)
     number[chosen] = np.arange(len(chosen), dtype=np.int32)
-    return number
+    return number if before is None else np.where(before >= 0, number[before], np.int32(-1))
 
 
 def paired_on(

@@ -1,6 +1,6 @@
 """Ground truth of some of its categories."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from evaluation.ground_truth import GroundTruth, Labels
 from fusion.errors import InputError
 
-__all__ = ["of_categories"]
+__all__ = ["check_categories", "of_categories"]
 
 
 def of_categories(truth: GroundTruth, category_ids: Collection[int]) -> GroundTruth:
@@ -22,13 +22,7 @@ def of_categories(truth: GroundTruth, category_ids: Collection[int]) -> GroundTr
         InputError: If none is given, or one is unknown.
     """
     ids = truth.category_id.tolist()
-    unknown = sorted(set(category_ids) - set(ids))
-    if unknown or not category_ids:
-        raise InputError(
-            truth.source,
-            f"has no category {unknown[0]}" if unknown else "no category was named",
-            f"Its categories are {', '.join(map(str, ids[:8]))}{' ...' if len(ids) > 8 else ''}",
-        )
+    check_categories(category_ids, ids, truth.source)
     kept = np.flatnonzero(np.isin(truth.category_id, list(category_ids)))
     if len(kept) == len(ids):
         return truth
@@ -47,6 +41,21 @@ def of_categories(truth: GroundTruth, category_ids: Collection[int]) -> GroundTr
         not_exhaustive=_known(truth.not_exhaustive, place),
         positive=_known(truth.positive, place),
     )
+
+
+def check_categories(wanted: Collection[int], ids: Sequence[int], where: str) -> None:
+    """Check that some categories are named, and all of them are among those that there are.
+
+    Raises:
+        InputError: If not.
+    """
+    unknown = sorted(set(wanted) - set(ids))
+    if unknown or not wanted:
+        raise InputError(
+            where,
+            f"has no category {unknown[0]}" if unknown else "no category was named",
+            f"Its categories are {', '.join(map(str, ids[:8]))}{' ...' if len(ids) > 8 else ''}",
+        )
 
 
 def _known(labels: Labels | None, place: np.ndarray) -> Labels | None:

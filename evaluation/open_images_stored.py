@@ -63,11 +63,6 @@ class StoredEntries:
     weight: float
     number: np.ndarray | None = None
 
-    def rows(self) -> int:
-        """Return the number of rows of the table on the images."""
-        images, rows = self.runs.images, self.runs.rows
-        return int(rows.sum() if self.number is None else rows[self.number[images] >= 0].sum())
-
     def batches(self) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
         """Yield first category and one past the last, offsets of the categories, and records in order."""
         for low, high in self.runs.batches(self.categories, _MERGED):
@@ -115,15 +110,13 @@ class StoredOpenImagesResult(OpenImagesResult):
     @property
     def rows(self) -> int:
         """Number of rows of the table on the images."""
-        return self.stored.rows()
+        return self.stored.runs.rows_on(self.stored.number)
 
     def on(self, images: np.ndarray) -> "StoredOpenImagesResult":
         """Return the result of some of the images, see `Measured.on`."""
-        number, before = numbered(images, self.images), self.stored.number
-        own = number if before is None else np.where(before >= 0, number[before], np.int32(-1))
-        stored = replace(self.stored, number=own)
+        stored = replace(self.stored, number=numbered(images, self.images, self.stored.number))
         categories = self.category_ids, self.category_names
-        positives = self.positives_on(number)
+        positives = self.positives_on(numbered(images, self.images))
         result = OpenImagesResult.of(
             stored.trues()[0], None, positives, len(images), categories, self.notes, self.protocol
         )

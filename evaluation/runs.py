@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from evaluation.run_files import FOLDER, RunContent, StoredRun, kept_runs, write_runs
 from fusion.errors import InputError, option
+from fusion.in_order import cut
 from fusion.in_turn import in_turn
 from fusion.parquet import content_key
 from fusion.places import Remote, place_of
@@ -63,6 +64,10 @@ class StoredRuns:
     def beyond(self) -> np.ndarray:
         """int32 [c, 3], see `RunContent`."""
         return np.concatenate([np.zeros((0, 3), np.int32), *(run.piece.beyond for run in self.runs)])
+
+    def rows_on(self, number: np.ndarray | None) -> int:
+        """Return the number of rows of images that are not left out, which have -1 in `number`; None for all."""
+        return int(self.rows.sum() if number is None else self.rows[number[self.images] >= 0].sum())
 
     def noticed(self) -> dict[str, int]:
         """Return the numbers of all pieces, added up."""
@@ -228,8 +233,5 @@ def _folder(table: Path, key: str) -> Path | None:
 
 
 def pieces_of(table: DetectionTable) -> Iterator[DetectionTable]:
-    """Cut a table between images; one without rows is a piece as well."""
-    cuts = np.unique(np.searchsorted(table.image_start, np.arange(0, len(table), _ROWS)))
-    bounds = np.unique([*table.image_start[cuts].tolist(), 0, len(table)]).tolist()
-    for low, high in zip(bounds[:-1] or [0], bounds[1:] or [0], strict=True):
-        yield replace(table, arrow=table.arrow.slice(low, high - low))
+    """Yield a part in pieces of whole images that are matched at a time."""
+    return cut(table, _ROWS)

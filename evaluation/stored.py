@@ -131,7 +131,7 @@ class StoredResult(CocoResult):
     @property
     def rows(self) -> int:
         """Number of rows of the table on the images."""
-        return self.matches.rows()
+        return self.matches.runs.rows_on(self.number)
 
     @cached_property
     def detections(self) -> np.ndarray:
@@ -145,9 +145,7 @@ class StoredResult(CocoResult):
             # of these images other detections are the best of a category
             alone = evaluate_stored(prepared, self.source.path, images=prepared.ground_truth.image_id)
             return replace(alone, paired=alone.paired._replace(noticed=self.paired.noticed))
-        number = numbered(images, self.images)
-        if self.number is not None:
-            number = np.where(self.number >= 0, number[self.number], np.int32(-1))
+        number = numbered(images, self.images, self.number)
         matches = replace(self.matches, positives=prepared.positives, number=number)
         nothing = _nothing(len(images), self.paired.noticed)
         return StoredResult(prepared, nothing, nothing.found, matches, self.source, number)

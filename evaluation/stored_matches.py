@@ -110,11 +110,6 @@ class StoredMatches:
         np.add.at(count, beyond[:, 1], beyond[:, 2])
         return count
 
-    def rows(self) -> int:
-        """Return the number of rows of the table on the images."""
-        images, rows = self.runs.images, self.runs.rows
-        return int(rows.sum() if self.number is None else rows[self.number[images] >= 0].sum())
-
     def recall(self) -> np.ndarray:
         """Return the highest recall, float64 [t, k, a, m]; -1 where no ground truth counts."""
         return _joined([matches.recall() for _, _, matches in self.batches()], 1)

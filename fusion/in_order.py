@@ -12,7 +12,7 @@ from fusion.errors import InputError
 from fusion.storage import part_paths, read_metadata, read_pieces
 from fusion.table import DetectionTable
 
-__all__ = ["pieces_in_order"]
+__all__ = ["cut", "pieces_in_order"]
 
 _LEAST = 1024  # rows of a part that are read at a time
 
@@ -51,3 +51,12 @@ def pieces_in_order(path: str | os.PathLike[str], rows: int = 65536) -> Iterator
             twice = next(image for place, image in enumerate(images) if image in images[:place])
             raise InputError(path, f"image {twice!r} is in two parts", "Write the table again in parts")
         yield piece
+
+
+def cut(table: DetectionTable, rows: int) -> Iterator[DetectionTable]:
+    """Yield a table in pieces of whole images, of about so many rows each; one without rows is a piece as well."""
+    starts = table.image_start
+    cuts = np.unique(np.searchsorted(starts, np.arange(0, len(table), rows)))
+    bounds = np.unique([*starts[cuts].tolist(), 0, len(table)]).tolist()
+    for low, high in zip(bounds[:-1] or [0], bounds[1:] or [0], strict=True):
+        yield replace(table, arrow=table.arrow.slice(low, high - low))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evaluation.truth_columns import places_of
 from fusion.arrow_arrays import numpy_array
-from fusion.in_order import pieces_in_order
+from fusion.in_order import cut, pieces_in_order
 from fusion.parquet import opened
 from fusion.storage import image_ids_of, part_paths, read_metadata, read_table
 from fusion.table import DetectionTable
@@ -54,7 +54,9 @@ class TablePieces:
         Raises:
             InputError: If rows break a rule of detection tables, or an image is in several pieces.
         """
-        pieces = _cut(self.table) if isinstance(self.table, DetectionTable) else pieces_in_order(self.table, _ROWS)
+        pieces = (
+            cut(self.table, _ROWS) if isinstance(self.table, DetectionTable) else pieces_in_order(self.table, _ROWS)
+        )
         for piece in pieces:
             own = piece if self._images is None else piece.select_images(self._images)
             if len(own):
@@ -86,16 +88,3 @@ class TablePieces:
         else:
             ids = [image_ids_of(Path(part)) for part in part_paths(self.table)]
         return sum(int(np.count_nonzero(places_of(known, own) < 0)) for own in ids)
-
-
-def _cut(table: DetectionTable) -> Iterator[DetectionTable]:
-    starts = table.image_start
-    low = 0
-    while low < len(table):
-        # as many whole images as fit, but at least one
-        last = max(int(np.searchsorted(starts, low + _ROWS, side="right")) - 1, 0)
-        high = int(starts[last])
-        if high <= low:
-            high = int(starts[int(np.searchsorted(starts, low, side="right"))])
-        yield replace(table, arrow=table.arrow.slice(low, high - low))
-        low = high

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from evaluation.ground_truth import GroundTruth, Labels
+from evaluation.known_categories import check_categories
 from fusion.errors import InputError
 from zoo.data.dataset import Data
 from zoo.data.record import Target
@@ -25,13 +26,7 @@ def images_having(data: Data, categories: Collection[int]) -> np.ndarray:
         InputError: If a category is unknown, or there is no such image.
     """
     ids = data.category_ids
-    unknown = sorted(set(categories) - set(ids.tolist()))
-    if unknown or not categories:
-        raise InputError(
-            f"data {data.name}",
-            f"has no category {unknown[0]}" if unknown else "no category was named",
-            f"Its categories are {', '.join(map(str, ids[:8].tolist()))}{' ...' if len(ids) > 8 else ''}",
-        )
+    check_categories(categories, ids.tolist(), f"data {data.name}")
     labels = data.image_categories
     image = np.repeat(np.arange(len(data)), np.diff(labels.start))
     found = np.unique(image[np.isin(ids[labels.category], list(categories))])
